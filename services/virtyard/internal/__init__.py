@@ -1,1 +1,1 @@
-"""Generated from the protos; never edited."""
+"""Generated from protos/virtyard/internal: change the protos and run `make protos`."""

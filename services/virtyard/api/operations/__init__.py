@@ -1,1 +1,1 @@
-"""Generated from the protos; never edited."""
+"""Generated from protos/virtyard/api/operations: change the protos and run `make protos`."""

@@ -1,1 +1,1 @@
-"""Generated from the protos; never edited."""
+"""Generated from protos/virtyard/api/type: change the protos and run `make protos`."""

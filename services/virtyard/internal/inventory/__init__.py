@@ -1,1 +1,1 @@
-"""Generated from the protos; never edited."""
+"""Generated from protos/virtyard/internal/inventory: change the protos and run `make protos`."""

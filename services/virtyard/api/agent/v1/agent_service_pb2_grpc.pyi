@@ -7,21 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from virtyard.api.agent.v1 import agent_service_pb2 as _agent_service_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,19 +15,8 @@ GRPC_VERSION: str
 class AgentServiceStub:
     """What a host says of itself; effects go through ParticipantService."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> AgentServiceAsyncStub: ...
-    GetHost: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetHostRequest, _agent_service_pb2.Host]
-    """Gets the facts of the host and what it can do."""
-
-@_typing.type_check_only
-class AgentServiceAsyncStub(AgentServiceStub):
-    """What a host says of itself; effects go through ParticipantService."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    GetHost: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetHostRequest, _agent_service_pb2.Host]  # type: ignore[assignment]
+    GetHost: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetHostRequest, _agent_service_pb2.Host]
     """Gets the facts of the host and what it can do."""
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -51,8 +26,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetHost(
         self,
         request: _agent_service_pb2.GetHostRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_agent_service_pb2.Host, _abc.Awaitable[_agent_service_pb2.Host]]:
+        context: _aio.ServicerContext[_agent_service_pb2.GetHostRequest, _abc.Awaitable[_agent_service_pb2.Host]],
+    ) -> _abc.Awaitable[_agent_service_pb2.Host]:
         """Gets the facts of the host and what it can do."""
 
-def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _aio.Server) -> None: ...

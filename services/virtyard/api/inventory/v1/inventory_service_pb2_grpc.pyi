@@ -16,21 +16,7 @@ from virtyard.api.inventory.v1 import virtual_disk_pb2 as _virtual_disk_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as _vnic_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -38,91 +24,44 @@ GRPC_VERSION: str
 class InventoryServiceStub:
     """Reads and watches the objects; operations change them."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> InventoryServiceAsyncStub: ...
-    GetServer: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetServerRequest, _server_pb2.Server]
-    """Gets one server by its name."""
-    ListServers: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListServersRequest, _inventory_service_pb2.ListServersResponse]
-    """Lists servers, a page at a time."""
-    GetServerPool: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetServerPoolRequest, _server_pool_pb2.ServerPool]
-    """Gets one server pool by its name."""
-    ListServerPools: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListServerPoolsRequest, _inventory_service_pb2.ListServerPoolsResponse]
-    """Lists server pools, a page at a time."""
-    GetCluster: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetClusterRequest, _cluster_pb2.Cluster]
-    """Gets one cluster by its name."""
-    ListClusters: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListClustersRequest, _inventory_service_pb2.ListClustersResponse]
-    """Lists clusters, a page at a time."""
-    GetHeartbeatDevice: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetHeartbeatDeviceRequest, _heartbeat_device_pb2.HeartbeatDevice]
-    """Gets one heartbeat device by its name."""
-    ListHeartbeatDevices: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListHeartbeatDevicesRequest, _inventory_service_pb2.ListHeartbeatDevicesResponse]
-    """Lists heartbeat devices, a page at a time."""
-    GetRepository: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetRepositoryRequest, _repository_pb2.Repository]
-    """Gets one repository by its name."""
-    ListRepositories: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListRepositoriesRequest, _inventory_service_pb2.ListRepositoriesResponse]
-    """Lists repositories, a page at a time."""
-    GetVirtualDisk: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVirtualDiskRequest, _virtual_disk_pb2.VirtualDisk]
-    """Gets one virtual disk by its name."""
-    ListVirtualDisks: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVirtualDisksRequest, _inventory_service_pb2.ListVirtualDisksResponse]
-    """Lists virtual disks, a page at a time."""
-    GetVirtualMachine: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVirtualMachineRequest, _virtual_machine_pb2.VirtualMachine]
-    """Gets one virtual machine by its name."""
-    ListVirtualMachines: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVirtualMachinesRequest, _inventory_service_pb2.ListVirtualMachinesResponse]
-    """Lists virtual machines, a page at a time."""
-    GetVnic: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVnicRequest, _vnic_pb2.Vnic]
-    """Gets one network card by its name."""
-    ListVnics: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVnicsRequest, _inventory_service_pb2.ListVnicsResponse]
-    """Lists network cards, a page at a time."""
-    GetEvent: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetEventRequest, _event_pb2.Event]
-    """Gets one event by its name."""
-    ListEvents: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.ListEventsRequest, _inventory_service_pb2.ListEventsResponse]
-    """Lists events, a page at a time."""
-    WatchObjects: _grpc.UnaryStreamMultiCallable[_inventory_service_pb2.WatchObjectsRequest, _inventory_service_pb2.WatchObjectsResponse]
-    """Watches objects of any kind, from a snapshot or from a token."""
-
-@_typing.type_check_only
-class InventoryServiceAsyncStub(InventoryServiceStub):
-    """Reads and watches the objects; operations change them."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    GetServer: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetServerRequest, _server_pb2.Server]  # type: ignore[assignment]
+    GetServer: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetServerRequest, _server_pb2.Server]
     """Gets one server by its name."""
-    ListServers: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListServersRequest, _inventory_service_pb2.ListServersResponse]  # type: ignore[assignment]
+    ListServers: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListServersRequest, _inventory_service_pb2.ListServersResponse]
     """Lists servers, a page at a time."""
-    GetServerPool: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetServerPoolRequest, _server_pool_pb2.ServerPool]  # type: ignore[assignment]
+    GetServerPool: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetServerPoolRequest, _server_pool_pb2.ServerPool]
     """Gets one server pool by its name."""
-    ListServerPools: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListServerPoolsRequest, _inventory_service_pb2.ListServerPoolsResponse]  # type: ignore[assignment]
+    ListServerPools: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListServerPoolsRequest, _inventory_service_pb2.ListServerPoolsResponse]
     """Lists server pools, a page at a time."""
-    GetCluster: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetClusterRequest, _cluster_pb2.Cluster]  # type: ignore[assignment]
+    GetCluster: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetClusterRequest, _cluster_pb2.Cluster]
     """Gets one cluster by its name."""
-    ListClusters: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListClustersRequest, _inventory_service_pb2.ListClustersResponse]  # type: ignore[assignment]
+    ListClusters: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListClustersRequest, _inventory_service_pb2.ListClustersResponse]
     """Lists clusters, a page at a time."""
-    GetHeartbeatDevice: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetHeartbeatDeviceRequest, _heartbeat_device_pb2.HeartbeatDevice]  # type: ignore[assignment]
+    GetHeartbeatDevice: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetHeartbeatDeviceRequest, _heartbeat_device_pb2.HeartbeatDevice]
     """Gets one heartbeat device by its name."""
-    ListHeartbeatDevices: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListHeartbeatDevicesRequest, _inventory_service_pb2.ListHeartbeatDevicesResponse]  # type: ignore[assignment]
+    ListHeartbeatDevices: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListHeartbeatDevicesRequest, _inventory_service_pb2.ListHeartbeatDevicesResponse]
     """Lists heartbeat devices, a page at a time."""
-    GetRepository: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetRepositoryRequest, _repository_pb2.Repository]  # type: ignore[assignment]
+    GetRepository: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetRepositoryRequest, _repository_pb2.Repository]
     """Gets one repository by its name."""
-    ListRepositories: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListRepositoriesRequest, _inventory_service_pb2.ListRepositoriesResponse]  # type: ignore[assignment]
+    ListRepositories: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListRepositoriesRequest, _inventory_service_pb2.ListRepositoriesResponse]
     """Lists repositories, a page at a time."""
-    GetVirtualDisk: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVirtualDiskRequest, _virtual_disk_pb2.VirtualDisk]  # type: ignore[assignment]
+    GetVirtualDisk: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVirtualDiskRequest, _virtual_disk_pb2.VirtualDisk]
     """Gets one virtual disk by its name."""
-    ListVirtualDisks: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVirtualDisksRequest, _inventory_service_pb2.ListVirtualDisksResponse]  # type: ignore[assignment]
+    ListVirtualDisks: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVirtualDisksRequest, _inventory_service_pb2.ListVirtualDisksResponse]
     """Lists virtual disks, a page at a time."""
-    GetVirtualMachine: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVirtualMachineRequest, _virtual_machine_pb2.VirtualMachine]  # type: ignore[assignment]
+    GetVirtualMachine: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVirtualMachineRequest, _virtual_machine_pb2.VirtualMachine]
     """Gets one virtual machine by its name."""
-    ListVirtualMachines: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVirtualMachinesRequest, _inventory_service_pb2.ListVirtualMachinesResponse]  # type: ignore[assignment]
+    ListVirtualMachines: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVirtualMachinesRequest, _inventory_service_pb2.ListVirtualMachinesResponse]
     """Lists virtual machines, a page at a time."""
-    GetVnic: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVnicRequest, _vnic_pb2.Vnic]  # type: ignore[assignment]
+    GetVnic: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetVnicRequest, _vnic_pb2.Vnic]
     """Gets one network card by its name."""
-    ListVnics: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVnicsRequest, _inventory_service_pb2.ListVnicsResponse]  # type: ignore[assignment]
+    ListVnics: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVnicsRequest, _inventory_service_pb2.ListVnicsResponse]
     """Lists network cards, a page at a time."""
-    GetEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetEventRequest, _event_pb2.Event]  # type: ignore[assignment]
+    GetEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetEventRequest, _event_pb2.Event]
     """Gets one event by its name."""
-    ListEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListEventsRequest, _inventory_service_pb2.ListEventsResponse]  # type: ignore[assignment]
+    ListEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListEventsRequest, _inventory_service_pb2.ListEventsResponse]
     """Lists events, a page at a time."""
-    WatchObjects: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchObjectsRequest, _inventory_service_pb2.WatchObjectsResponse]  # type: ignore[assignment]
+    WatchObjects: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchObjectsRequest, _inventory_service_pb2.WatchObjectsResponse]
     """Watches objects of any kind, from a snapshot or from a token."""
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -132,152 +71,152 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetServer(
         self,
         request: _inventory_service_pb2.GetServerRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_server_pb2.Server, _abc.Awaitable[_server_pb2.Server]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetServerRequest, _abc.Awaitable[_server_pb2.Server]],
+    ) -> _abc.Awaitable[_server_pb2.Server]:
         """Gets one server by its name."""
 
     @_abc_1.abstractmethod
     def ListServers(
         self,
         request: _inventory_service_pb2.ListServersRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListServersResponse, _abc.Awaitable[_inventory_service_pb2.ListServersResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListServersRequest, _abc.Awaitable[_inventory_service_pb2.ListServersResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListServersResponse]:
         """Lists servers, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetServerPool(
         self,
         request: _inventory_service_pb2.GetServerPoolRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_server_pool_pb2.ServerPool, _abc.Awaitable[_server_pool_pb2.ServerPool]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetServerPoolRequest, _abc.Awaitable[_server_pool_pb2.ServerPool]],
+    ) -> _abc.Awaitable[_server_pool_pb2.ServerPool]:
         """Gets one server pool by its name."""
 
     @_abc_1.abstractmethod
     def ListServerPools(
         self,
         request: _inventory_service_pb2.ListServerPoolsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListServerPoolsResponse, _abc.Awaitable[_inventory_service_pb2.ListServerPoolsResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListServerPoolsRequest, _abc.Awaitable[_inventory_service_pb2.ListServerPoolsResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListServerPoolsResponse]:
         """Lists server pools, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetCluster(
         self,
         request: _inventory_service_pb2.GetClusterRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_cluster_pb2.Cluster, _abc.Awaitable[_cluster_pb2.Cluster]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetClusterRequest, _abc.Awaitable[_cluster_pb2.Cluster]],
+    ) -> _abc.Awaitable[_cluster_pb2.Cluster]:
         """Gets one cluster by its name."""
 
     @_abc_1.abstractmethod
     def ListClusters(
         self,
         request: _inventory_service_pb2.ListClustersRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListClustersResponse, _abc.Awaitable[_inventory_service_pb2.ListClustersResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListClustersRequest, _abc.Awaitable[_inventory_service_pb2.ListClustersResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListClustersResponse]:
         """Lists clusters, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetHeartbeatDevice(
         self,
         request: _inventory_service_pb2.GetHeartbeatDeviceRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_heartbeat_device_pb2.HeartbeatDevice, _abc.Awaitable[_heartbeat_device_pb2.HeartbeatDevice]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetHeartbeatDeviceRequest, _abc.Awaitable[_heartbeat_device_pb2.HeartbeatDevice]],
+    ) -> _abc.Awaitable[_heartbeat_device_pb2.HeartbeatDevice]:
         """Gets one heartbeat device by its name."""
 
     @_abc_1.abstractmethod
     def ListHeartbeatDevices(
         self,
         request: _inventory_service_pb2.ListHeartbeatDevicesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListHeartbeatDevicesResponse, _abc.Awaitable[_inventory_service_pb2.ListHeartbeatDevicesResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListHeartbeatDevicesRequest, _abc.Awaitable[_inventory_service_pb2.ListHeartbeatDevicesResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListHeartbeatDevicesResponse]:
         """Lists heartbeat devices, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetRepository(
         self,
         request: _inventory_service_pb2.GetRepositoryRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_repository_pb2.Repository, _abc.Awaitable[_repository_pb2.Repository]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetRepositoryRequest, _abc.Awaitable[_repository_pb2.Repository]],
+    ) -> _abc.Awaitable[_repository_pb2.Repository]:
         """Gets one repository by its name."""
 
     @_abc_1.abstractmethod
     def ListRepositories(
         self,
         request: _inventory_service_pb2.ListRepositoriesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListRepositoriesResponse, _abc.Awaitable[_inventory_service_pb2.ListRepositoriesResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListRepositoriesRequest, _abc.Awaitable[_inventory_service_pb2.ListRepositoriesResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListRepositoriesResponse]:
         """Lists repositories, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetVirtualDisk(
         self,
         request: _inventory_service_pb2.GetVirtualDiskRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_virtual_disk_pb2.VirtualDisk, _abc.Awaitable[_virtual_disk_pb2.VirtualDisk]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetVirtualDiskRequest, _abc.Awaitable[_virtual_disk_pb2.VirtualDisk]],
+    ) -> _abc.Awaitable[_virtual_disk_pb2.VirtualDisk]:
         """Gets one virtual disk by its name."""
 
     @_abc_1.abstractmethod
     def ListVirtualDisks(
         self,
         request: _inventory_service_pb2.ListVirtualDisksRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListVirtualDisksResponse, _abc.Awaitable[_inventory_service_pb2.ListVirtualDisksResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListVirtualDisksRequest, _abc.Awaitable[_inventory_service_pb2.ListVirtualDisksResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListVirtualDisksResponse]:
         """Lists virtual disks, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetVirtualMachine(
         self,
         request: _inventory_service_pb2.GetVirtualMachineRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_virtual_machine_pb2.VirtualMachine, _abc.Awaitable[_virtual_machine_pb2.VirtualMachine]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetVirtualMachineRequest, _abc.Awaitable[_virtual_machine_pb2.VirtualMachine]],
+    ) -> _abc.Awaitable[_virtual_machine_pb2.VirtualMachine]:
         """Gets one virtual machine by its name."""
 
     @_abc_1.abstractmethod
     def ListVirtualMachines(
         self,
         request: _inventory_service_pb2.ListVirtualMachinesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListVirtualMachinesResponse, _abc.Awaitable[_inventory_service_pb2.ListVirtualMachinesResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListVirtualMachinesRequest, _abc.Awaitable[_inventory_service_pb2.ListVirtualMachinesResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListVirtualMachinesResponse]:
         """Lists virtual machines, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetVnic(
         self,
         request: _inventory_service_pb2.GetVnicRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_vnic_pb2.Vnic, _abc.Awaitable[_vnic_pb2.Vnic]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetVnicRequest, _abc.Awaitable[_vnic_pb2.Vnic]],
+    ) -> _abc.Awaitable[_vnic_pb2.Vnic]:
         """Gets one network card by its name."""
 
     @_abc_1.abstractmethod
     def ListVnics(
         self,
         request: _inventory_service_pb2.ListVnicsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListVnicsResponse, _abc.Awaitable[_inventory_service_pb2.ListVnicsResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListVnicsRequest, _abc.Awaitable[_inventory_service_pb2.ListVnicsResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListVnicsResponse]:
         """Lists network cards, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetEvent(
         self,
         request: _inventory_service_pb2.GetEventRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_event_pb2.Event, _abc.Awaitable[_event_pb2.Event]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.GetEventRequest, _abc.Awaitable[_event_pb2.Event]],
+    ) -> _abc.Awaitable[_event_pb2.Event]:
         """Gets one event by its name."""
 
     @_abc_1.abstractmethod
     def ListEvents(
         self,
         request: _inventory_service_pb2.ListEventsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_inventory_service_pb2.ListEventsResponse, _abc.Awaitable[_inventory_service_pb2.ListEventsResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.ListEventsRequest, _abc.Awaitable[_inventory_service_pb2.ListEventsResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListEventsResponse]:
         """Lists events, a page at a time."""
 
     @_abc_1.abstractmethod
     def WatchObjects(
         self,
         request: _inventory_service_pb2.WatchObjectsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_inventory_service_pb2.WatchObjectsResponse], _abc.AsyncIterator[_inventory_service_pb2.WatchObjectsResponse]]:
+        context: _aio.ServicerContext[_inventory_service_pb2.WatchObjectsRequest, _abc.AsyncIterator[_inventory_service_pb2.WatchObjectsResponse]],
+    ) -> _abc.AsyncIterator[_inventory_service_pb2.WatchObjectsResponse]:
         """Watches objects of any kind, from a snapshot or from a token."""
 
-def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _aio.Server) -> None: ...

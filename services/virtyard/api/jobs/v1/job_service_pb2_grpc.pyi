@@ -10,21 +10,7 @@ from virtyard.api.jobs.v1 import job_pb2 as _job_pb2
 from virtyard.api.jobs.v1 import job_service_pb2 as _job_service_pb2
 from virtyard.api.jobs.v1 import operation_pb2 as _operation_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -32,47 +18,22 @@ GRPC_VERSION: str
 class JobServiceStub:
     """Reads, watches and steers jobs and operations."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> JobServiceAsyncStub: ...
-    GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_pb2.Job]
-    """Gets one job with its steps."""
-    ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """Lists jobs, the newest first."""
-    GetJobSummary: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobSummaryRequest, _operation_pb2.JobSummary]
-    """Counts jobs by what became of them."""
-    AbortJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.AbortJobRequest, _job_service_pb2.AbortJobResponse]
-    """Aborts a job, and with it its whole operation; answers at once."""
-    WatchJobs: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]
-    """Watches jobs, from a snapshot or from a token."""
-    WatchOperation: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchOperationRequest, _job_service_pb2.WatchOperationResponse]
-    """Watches one operation with its jobs until it has ended."""
-    WatchJobSummary: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobSummaryRequest, _job_service_pb2.WatchJobSummaryResponse]
-    """Watches the six counters of GetJobSummary."""
-    SubmitOperation: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitOperationRequest, _operations_pb2.Operation]
-    """Submits any operation by its request message; for schedules, triggers, replay and added operations."""
-
-@_typing.type_check_only
-class JobServiceAsyncStub(JobServiceStub):
-    """Reads, watches and steers jobs and operations."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_pb2.Job]  # type: ignore[assignment]
+    GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_pb2.Job]
     """Gets one job with its steps."""
-    ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
+    ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
     """Lists jobs, the newest first."""
-    GetJobSummary: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobSummaryRequest, _operation_pb2.JobSummary]  # type: ignore[assignment]
+    GetJobSummary: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobSummaryRequest, _operation_pb2.JobSummary]
     """Counts jobs by what became of them."""
-    AbortJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AbortJobRequest, _job_service_pb2.AbortJobResponse]  # type: ignore[assignment]
+    AbortJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AbortJobRequest, _job_service_pb2.AbortJobResponse]
     """Aborts a job, and with it its whole operation; answers at once."""
-    WatchJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
+    WatchJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]
     """Watches jobs, from a snapshot or from a token."""
-    WatchOperation: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchOperationRequest, _job_service_pb2.WatchOperationResponse]  # type: ignore[assignment]
+    WatchOperation: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchOperationRequest, _job_service_pb2.WatchOperationResponse]
     """Watches one operation with its jobs until it has ended."""
-    WatchJobSummary: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobSummaryRequest, _job_service_pb2.WatchJobSummaryResponse]  # type: ignore[assignment]
+    WatchJobSummary: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobSummaryRequest, _job_service_pb2.WatchJobSummaryResponse]
     """Watches the six counters of GetJobSummary."""
-    SubmitOperation: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitOperationRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    SubmitOperation: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitOperationRequest, _operations_pb2.Operation]
     """Submits any operation by its request message; for schedules, triggers, replay and added operations."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -82,64 +43,64 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetJob(
         self,
         request: _job_service_pb2.GetJobRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        context: _aio.ServicerContext[_job_service_pb2.GetJobRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
         """Gets one job with its steps."""
 
     @_abc_1.abstractmethod
     def ListJobs(
         self,
         request: _job_service_pb2.ListJobsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_job_service_pb2.ListJobsResponse, _abc.Awaitable[_job_service_pb2.ListJobsResponse]]:
+        context: _aio.ServicerContext[_job_service_pb2.ListJobsRequest, _abc.Awaitable[_job_service_pb2.ListJobsResponse]],
+    ) -> _abc.Awaitable[_job_service_pb2.ListJobsResponse]:
         """Lists jobs, the newest first."""
 
     @_abc_1.abstractmethod
     def GetJobSummary(
         self,
         request: _job_service_pb2.GetJobSummaryRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.JobSummary, _abc.Awaitable[_operation_pb2.JobSummary]]:
+        context: _aio.ServicerContext[_job_service_pb2.GetJobSummaryRequest, _abc.Awaitable[_operation_pb2.JobSummary]],
+    ) -> _abc.Awaitable[_operation_pb2.JobSummary]:
         """Counts jobs by what became of them."""
 
     @_abc_1.abstractmethod
     def AbortJob(
         self,
         request: _job_service_pb2.AbortJobRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_job_service_pb2.AbortJobResponse, _abc.Awaitable[_job_service_pb2.AbortJobResponse]]:
+        context: _aio.ServicerContext[_job_service_pb2.AbortJobRequest, _abc.Awaitable[_job_service_pb2.AbortJobResponse]],
+    ) -> _abc.Awaitable[_job_service_pb2.AbortJobResponse]:
         """Aborts a job, and with it its whole operation; answers at once."""
 
     @_abc_1.abstractmethod
     def WatchJobs(
         self,
         request: _job_service_pb2.WatchJobsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobsResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobsResponse]]:
+        context: _aio.ServicerContext[_job_service_pb2.WatchJobsRequest, _abc.AsyncIterator[_job_service_pb2.WatchJobsResponse]],
+    ) -> _abc.AsyncIterator[_job_service_pb2.WatchJobsResponse]:
         """Watches jobs, from a snapshot or from a token."""
 
     @_abc_1.abstractmethod
     def WatchOperation(
         self,
         request: _job_service_pb2.WatchOperationRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchOperationResponse], _abc.AsyncIterator[_job_service_pb2.WatchOperationResponse]]:
+        context: _aio.ServicerContext[_job_service_pb2.WatchOperationRequest, _abc.AsyncIterator[_job_service_pb2.WatchOperationResponse]],
+    ) -> _abc.AsyncIterator[_job_service_pb2.WatchOperationResponse]:
         """Watches one operation with its jobs until it has ended."""
 
     @_abc_1.abstractmethod
     def WatchJobSummary(
         self,
         request: _job_service_pb2.WatchJobSummaryRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobSummaryResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobSummaryResponse]]:
+        context: _aio.ServicerContext[_job_service_pb2.WatchJobSummaryRequest, _abc.AsyncIterator[_job_service_pb2.WatchJobSummaryResponse]],
+    ) -> _abc.AsyncIterator[_job_service_pb2.WatchJobSummaryResponse]:
         """Watches the six counters of GetJobSummary."""
 
     @_abc_1.abstractmethod
     def SubmitOperation(
         self,
         request: _job_service_pb2.SubmitOperationRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_job_service_pb2.SubmitOperationRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Submits any operation by its request message; for schedules, triggers, replay and added operations."""
 
-def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _aio.Server) -> None: ...

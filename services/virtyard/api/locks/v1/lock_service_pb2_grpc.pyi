@@ -7,21 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from virtyard.api.locks.v1 import lock_service_pb2 as _lock_service_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,31 +15,14 @@ GRPC_VERSION: str
 class LockServiceStub:
     """Grants, queues and shows locks."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> LockServiceAsyncStub: ...
-    Acquire: _grpc.StreamStreamMultiCallable[_lock_service_pb2.AcquireRequest, _lock_service_pb2.AcquireResponse]
-    """Asks for whole sets on one stream: many owners, answers as their places change."""
-    Release: _grpc.UnaryUnaryMultiCallable[_lock_service_pb2.ReleaseRequest, _lock_service_pb2.ReleaseResponse]
-    """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused."""
-    ListLocks: _grpc.UnaryUnaryMultiCallable[_lock_service_pb2.ListLocksRequest, _lock_service_pb2.ListLocksResponse]
-    """Lists the locks that are held and the requests that wait."""
-    WatchLocks: _grpc.UnaryStreamMultiCallable[_lock_service_pb2.WatchLocksRequest, _lock_service_pb2.WatchLocksResponse]
-    """Watches locks as they are asked for, granted and released."""
-
-@_typing.type_check_only
-class LockServiceAsyncStub(LockServiceStub):
-    """Grants, queues and shows locks."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Acquire: _aio.StreamStreamMultiCallable[_lock_service_pb2.AcquireRequest, _lock_service_pb2.AcquireResponse]  # type: ignore[assignment]
+    Acquire: _aio.StreamStreamMultiCallable[_lock_service_pb2.AcquireRequest, _lock_service_pb2.AcquireResponse]
     """Asks for whole sets on one stream: many owners, answers as their places change."""
-    Release: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ReleaseRequest, _lock_service_pb2.ReleaseResponse]  # type: ignore[assignment]
+    Release: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ReleaseRequest, _lock_service_pb2.ReleaseResponse]
     """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused."""
-    ListLocks: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ListLocksRequest, _lock_service_pb2.ListLocksResponse]  # type: ignore[assignment]
+    ListLocks: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ListLocksRequest, _lock_service_pb2.ListLocksResponse]
     """Lists the locks that are held and the requests that wait."""
-    WatchLocks: _aio.UnaryStreamMultiCallable[_lock_service_pb2.WatchLocksRequest, _lock_service_pb2.WatchLocksResponse]  # type: ignore[assignment]
+    WatchLocks: _aio.UnaryStreamMultiCallable[_lock_service_pb2.WatchLocksRequest, _lock_service_pb2.WatchLocksResponse]
     """Watches locks as they are asked for, granted and released."""
 
 class LockServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -62,33 +31,33 @@ class LockServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Acquire(
         self,
-        request_iterator: _MaybeAsyncIterator[_lock_service_pb2.AcquireRequest],
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_lock_service_pb2.AcquireResponse], _abc.AsyncIterator[_lock_service_pb2.AcquireResponse]]:
+        request_iterator: _abc.AsyncIterator[_lock_service_pb2.AcquireRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_lock_service_pb2.AcquireRequest], _abc.AsyncIterator[_lock_service_pb2.AcquireResponse]],
+    ) -> _abc.AsyncIterator[_lock_service_pb2.AcquireResponse]:
         """Asks for whole sets on one stream: many owners, answers as their places change."""
 
     @_abc_1.abstractmethod
     def Release(
         self,
         request: _lock_service_pb2.ReleaseRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_lock_service_pb2.ReleaseResponse, _abc.Awaitable[_lock_service_pb2.ReleaseResponse]]:
+        context: _aio.ServicerContext[_lock_service_pb2.ReleaseRequest, _abc.Awaitable[_lock_service_pb2.ReleaseResponse]],
+    ) -> _abc.Awaitable[_lock_service_pb2.ReleaseResponse]:
         """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused."""
 
     @_abc_1.abstractmethod
     def ListLocks(
         self,
         request: _lock_service_pb2.ListLocksRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_lock_service_pb2.ListLocksResponse, _abc.Awaitable[_lock_service_pb2.ListLocksResponse]]:
+        context: _aio.ServicerContext[_lock_service_pb2.ListLocksRequest, _abc.Awaitable[_lock_service_pb2.ListLocksResponse]],
+    ) -> _abc.Awaitable[_lock_service_pb2.ListLocksResponse]:
         """Lists the locks that are held and the requests that wait."""
 
     @_abc_1.abstractmethod
     def WatchLocks(
         self,
         request: _lock_service_pb2.WatchLocksRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_lock_service_pb2.WatchLocksResponse], _abc.AsyncIterator[_lock_service_pb2.WatchLocksResponse]]:
+        context: _aio.ServicerContext[_lock_service_pb2.WatchLocksRequest, _abc.AsyncIterator[_lock_service_pb2.WatchLocksResponse]],
+    ) -> _abc.AsyncIterator[_lock_service_pb2.WatchLocksResponse]:
         """Watches locks as they are asked for, granted and released."""
 
-def add_LockServiceServicer_to_server(servicer: LockServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_LockServiceServicer_to_server(servicer: LockServiceServicer, server: _aio.Server) -> None: ...

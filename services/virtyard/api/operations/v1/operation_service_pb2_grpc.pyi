@@ -17,21 +17,7 @@ from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as _kill_virtual
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as _rename_virtual_machine_pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as _start_virtual_machine_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -39,55 +25,26 @@ GRPC_VERSION: str
 class OperationServiceStub:
     """Every change that a person can ask for; each answers with an operation."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> OperationServiceAsyncStub: ...
-    CreateServerPool: _grpc.UnaryUnaryMultiCallable[_create_server_pool_pb2.CreateServerPoolRequest, _operations_pb2.Operation]
-    """Creates a server pool, clustered or plain."""
-    DeleteServerPool: _grpc.UnaryUnaryMultiCallable[_delete_server_pool_pb2.DeleteServerPoolRequest, _operations_pb2.Operation]
-    """Deletes a server pool that is not used any more."""
-    DiscoverServer: _grpc.UnaryUnaryMultiCallable[_discover_server_pb2.DiscoverServerRequest, _operations_pb2.Operation]
-    """Discovers a server by asking its agent."""
-    CreateRepository: _grpc.UnaryUnaryMultiCallable[_create_repository_pb2.CreateRepositoryRequest, _operations_pb2.Operation]
-    """Creates a repository for virtual disks."""
-    DeleteRepository: _grpc.UnaryUnaryMultiCallable[_delete_repository_pb2.DeleteRepositoryRequest, _operations_pb2.Operation]
-    """Deletes a repository that holds no disks."""
-    CreateVirtualMachine: _grpc.UnaryUnaryMultiCallable[_create_virtual_machine_pb2.CreateVirtualMachineRequest, _operations_pb2.Operation]
-    """Creates a virtual machine with disks and network cards."""
-    RenameVirtualMachine: _grpc.UnaryUnaryMultiCallable[_rename_virtual_machine_pb2.RenameVirtualMachineRequest, _operations_pb2.Operation]
-    """Renames a virtual machine for those who see it."""
-    StartVirtualMachine: _grpc.UnaryUnaryMultiCallable[_start_virtual_machine_pb2.StartVirtualMachineRequest, _operations_pb2.Operation]
-    """Starts a virtual machine on a server of its pool."""
-    KillVirtualMachine: _grpc.UnaryUnaryMultiCallable[_kill_virtual_machine_pb2.KillVirtualMachineRequest, _operations_pb2.Operation]
-    """Kills a running virtual machine without asking its guest."""
-    DeleteVirtualMachine: _grpc.UnaryUnaryMultiCallable[_delete_virtual_machine_pb2.DeleteVirtualMachineRequest, _operations_pb2.Operation]
-    """Deletes a stopped virtual machine and its disks."""
-
-@_typing.type_check_only
-class OperationServiceAsyncStub(OperationServiceStub):
-    """Every change that a person can ask for; each answers with an operation."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateServerPool: _aio.UnaryUnaryMultiCallable[_create_server_pool_pb2.CreateServerPoolRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    CreateServerPool: _aio.UnaryUnaryMultiCallable[_create_server_pool_pb2.CreateServerPoolRequest, _operations_pb2.Operation]
     """Creates a server pool, clustered or plain."""
-    DeleteServerPool: _aio.UnaryUnaryMultiCallable[_delete_server_pool_pb2.DeleteServerPoolRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    DeleteServerPool: _aio.UnaryUnaryMultiCallable[_delete_server_pool_pb2.DeleteServerPoolRequest, _operations_pb2.Operation]
     """Deletes a server pool that is not used any more."""
-    DiscoverServer: _aio.UnaryUnaryMultiCallable[_discover_server_pb2.DiscoverServerRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    DiscoverServer: _aio.UnaryUnaryMultiCallable[_discover_server_pb2.DiscoverServerRequest, _operations_pb2.Operation]
     """Discovers a server by asking its agent."""
-    CreateRepository: _aio.UnaryUnaryMultiCallable[_create_repository_pb2.CreateRepositoryRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    CreateRepository: _aio.UnaryUnaryMultiCallable[_create_repository_pb2.CreateRepositoryRequest, _operations_pb2.Operation]
     """Creates a repository for virtual disks."""
-    DeleteRepository: _aio.UnaryUnaryMultiCallable[_delete_repository_pb2.DeleteRepositoryRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    DeleteRepository: _aio.UnaryUnaryMultiCallable[_delete_repository_pb2.DeleteRepositoryRequest, _operations_pb2.Operation]
     """Deletes a repository that holds no disks."""
-    CreateVirtualMachine: _aio.UnaryUnaryMultiCallable[_create_virtual_machine_pb2.CreateVirtualMachineRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    CreateVirtualMachine: _aio.UnaryUnaryMultiCallable[_create_virtual_machine_pb2.CreateVirtualMachineRequest, _operations_pb2.Operation]
     """Creates a virtual machine with disks and network cards."""
-    RenameVirtualMachine: _aio.UnaryUnaryMultiCallable[_rename_virtual_machine_pb2.RenameVirtualMachineRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    RenameVirtualMachine: _aio.UnaryUnaryMultiCallable[_rename_virtual_machine_pb2.RenameVirtualMachineRequest, _operations_pb2.Operation]
     """Renames a virtual machine for those who see it."""
-    StartVirtualMachine: _aio.UnaryUnaryMultiCallable[_start_virtual_machine_pb2.StartVirtualMachineRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    StartVirtualMachine: _aio.UnaryUnaryMultiCallable[_start_virtual_machine_pb2.StartVirtualMachineRequest, _operations_pb2.Operation]
     """Starts a virtual machine on a server of its pool."""
-    KillVirtualMachine: _aio.UnaryUnaryMultiCallable[_kill_virtual_machine_pb2.KillVirtualMachineRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    KillVirtualMachine: _aio.UnaryUnaryMultiCallable[_kill_virtual_machine_pb2.KillVirtualMachineRequest, _operations_pb2.Operation]
     """Kills a running virtual machine without asking its guest."""
-    DeleteVirtualMachine: _aio.UnaryUnaryMultiCallable[_delete_virtual_machine_pb2.DeleteVirtualMachineRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    DeleteVirtualMachine: _aio.UnaryUnaryMultiCallable[_delete_virtual_machine_pb2.DeleteVirtualMachineRequest, _operations_pb2.Operation]
     """Deletes a stopped virtual machine and its disks."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -97,80 +54,80 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     def CreateServerPool(
         self,
         request: _create_server_pool_pb2.CreateServerPoolRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_create_server_pool_pb2.CreateServerPoolRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Creates a server pool, clustered or plain."""
 
     @_abc_1.abstractmethod
     def DeleteServerPool(
         self,
         request: _delete_server_pool_pb2.DeleteServerPoolRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_delete_server_pool_pb2.DeleteServerPoolRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Deletes a server pool that is not used any more."""
 
     @_abc_1.abstractmethod
     def DiscoverServer(
         self,
         request: _discover_server_pb2.DiscoverServerRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_discover_server_pb2.DiscoverServerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Discovers a server by asking its agent."""
 
     @_abc_1.abstractmethod
     def CreateRepository(
         self,
         request: _create_repository_pb2.CreateRepositoryRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_create_repository_pb2.CreateRepositoryRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Creates a repository for virtual disks."""
 
     @_abc_1.abstractmethod
     def DeleteRepository(
         self,
         request: _delete_repository_pb2.DeleteRepositoryRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_delete_repository_pb2.DeleteRepositoryRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Deletes a repository that holds no disks."""
 
     @_abc_1.abstractmethod
     def CreateVirtualMachine(
         self,
         request: _create_virtual_machine_pb2.CreateVirtualMachineRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_create_virtual_machine_pb2.CreateVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Creates a virtual machine with disks and network cards."""
 
     @_abc_1.abstractmethod
     def RenameVirtualMachine(
         self,
         request: _rename_virtual_machine_pb2.RenameVirtualMachineRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_rename_virtual_machine_pb2.RenameVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Renames a virtual machine for those who see it."""
 
     @_abc_1.abstractmethod
     def StartVirtualMachine(
         self,
         request: _start_virtual_machine_pb2.StartVirtualMachineRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_start_virtual_machine_pb2.StartVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Starts a virtual machine on a server of its pool."""
 
     @_abc_1.abstractmethod
     def KillVirtualMachine(
         self,
         request: _kill_virtual_machine_pb2.KillVirtualMachineRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_kill_virtual_machine_pb2.KillVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Kills a running virtual machine without asking its guest."""
 
     @_abc_1.abstractmethod
     def DeleteVirtualMachine(
         self,
         request: _delete_virtual_machine_pb2.DeleteVirtualMachineRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        context: _aio.ServicerContext[_delete_virtual_machine_pb2.DeleteVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Deletes a stopped virtual machine and its disks."""
 
-def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

@@ -1,1 +1,1 @@
-"""Generated from the protos; never edited."""
+"""Generated from protos/virtyard/api/participant/v1: change the protos and run `make protos`."""

@@ -7,21 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from virtyard.api.participant.v1 import participant_service_pb2 as _participant_service_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,27 +15,12 @@ GRPC_VERSION: str
 class ParticipantServiceStub:
     """Carries out steps; the inventory and every agent serve it, one stream for many effects."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> ParticipantServiceAsyncStub: ...
-    Execute: _grpc.StreamStreamMultiCallable[_participant_service_pb2.ExecuteRequest, _participant_service_pb2.ExecuteResponse]
-    """Carries effects in both directions; a broken stream never aborts an effect."""
-    Settle: _grpc.UnaryUnaryMultiCallable[_participant_service_pb2.SettleRequest, _participant_service_pb2.SettleResponse]
-    """Settles one effect, on a lane of its own: answers its outcome, or refuses its key durably and for ever."""
-    ListActions: _grpc.UnaryUnaryMultiCallable[_participant_service_pb2.ListActionsRequest, _participant_service_pb2.ListActionsResponse]
-    """Lists the actions that this participant can do now, with reasons for those it cannot."""
-
-@_typing.type_check_only
-class ParticipantServiceAsyncStub(ParticipantServiceStub):
-    """Carries out steps; the inventory and every agent serve it, one stream for many effects."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Execute: _aio.StreamStreamMultiCallable[_participant_service_pb2.ExecuteRequest, _participant_service_pb2.ExecuteResponse]  # type: ignore[assignment]
+    Execute: _aio.StreamStreamMultiCallable[_participant_service_pb2.ExecuteRequest, _participant_service_pb2.ExecuteResponse]
     """Carries effects in both directions; a broken stream never aborts an effect."""
-    Settle: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.SettleRequest, _participant_service_pb2.SettleResponse]  # type: ignore[assignment]
+    Settle: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.SettleRequest, _participant_service_pb2.SettleResponse]
     """Settles one effect, on a lane of its own: answers its outcome, or refuses its key durably and for ever."""
-    ListActions: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.ListActionsRequest, _participant_service_pb2.ListActionsResponse]  # type: ignore[assignment]
+    ListActions: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.ListActionsRequest, _participant_service_pb2.ListActionsResponse]
     """Lists the actions that this participant can do now, with reasons for those it cannot."""
 
 class ParticipantServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,25 +29,25 @@ class ParticipantServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Execute(
         self,
-        request_iterator: _MaybeAsyncIterator[_participant_service_pb2.ExecuteRequest],
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_participant_service_pb2.ExecuteResponse], _abc.AsyncIterator[_participant_service_pb2.ExecuteResponse]]:
+        request_iterator: _abc.AsyncIterator[_participant_service_pb2.ExecuteRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_participant_service_pb2.ExecuteRequest], _abc.AsyncIterator[_participant_service_pb2.ExecuteResponse]],
+    ) -> _abc.AsyncIterator[_participant_service_pb2.ExecuteResponse]:
         """Carries effects in both directions; a broken stream never aborts an effect."""
 
     @_abc_1.abstractmethod
     def Settle(
         self,
         request: _participant_service_pb2.SettleRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_participant_service_pb2.SettleResponse, _abc.Awaitable[_participant_service_pb2.SettleResponse]]:
+        context: _aio.ServicerContext[_participant_service_pb2.SettleRequest, _abc.Awaitable[_participant_service_pb2.SettleResponse]],
+    ) -> _abc.Awaitable[_participant_service_pb2.SettleResponse]:
         """Settles one effect, on a lane of its own: answers its outcome, or refuses its key durably and for ever."""
 
     @_abc_1.abstractmethod
     def ListActions(
         self,
         request: _participant_service_pb2.ListActionsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_participant_service_pb2.ListActionsResponse, _abc.Awaitable[_participant_service_pb2.ListActionsResponse]]:
+        context: _aio.ServicerContext[_participant_service_pb2.ListActionsRequest, _abc.Awaitable[_participant_service_pb2.ListActionsResponse]],
+    ) -> _abc.Awaitable[_participant_service_pb2.ListActionsResponse]:
         """Lists the actions that this participant can do now, with reasons for those it cannot."""
 
-def add_ParticipantServiceServicer_to_server(servicer: ParticipantServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_ParticipantServiceServicer_to_server(servicer: ParticipantServiceServicer, server: _aio.Server) -> None: ...

@@ -7,21 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from virtyard.internal.inventory.v1 import control_service_pb2 as _control_service_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,23 +15,10 @@ GRPC_VERSION: str
 class ControlServiceStub:
     """What the job scheduler asks of the inventory beside effects."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> ControlServiceAsyncStub: ...
-    View: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.ViewRequest, _control_service_pb2.ViewResponse]
-    """Reads the objects that a plan is made from, at one position of the feed."""
-    RaiseEvents: _grpc.UnaryUnaryMultiCallable[_control_service_pb2.RaiseEventsRequest, _control_service_pb2.RaiseEventsResponse]
-    """Raises events, each once for its key however often it is asked for."""
-
-@_typing.type_check_only
-class ControlServiceAsyncStub(ControlServiceStub):
-    """What the job scheduler asks of the inventory beside effects."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    View: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ViewRequest, _control_service_pb2.ViewResponse]  # type: ignore[assignment]
+    View: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ViewRequest, _control_service_pb2.ViewResponse]
     """Reads the objects that a plan is made from, at one position of the feed."""
-    RaiseEvents: _aio.UnaryUnaryMultiCallable[_control_service_pb2.RaiseEventsRequest, _control_service_pb2.RaiseEventsResponse]  # type: ignore[assignment]
+    RaiseEvents: _aio.UnaryUnaryMultiCallable[_control_service_pb2.RaiseEventsRequest, _control_service_pb2.RaiseEventsResponse]
     """Raises events, each once for its key however often it is asked for."""
 
 class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -55,16 +28,16 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     def View(
         self,
         request: _control_service_pb2.ViewRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_control_service_pb2.ViewResponse, _abc.Awaitable[_control_service_pb2.ViewResponse]]:
+        context: _aio.ServicerContext[_control_service_pb2.ViewRequest, _abc.Awaitable[_control_service_pb2.ViewResponse]],
+    ) -> _abc.Awaitable[_control_service_pb2.ViewResponse]:
         """Reads the objects that a plan is made from, at one position of the feed."""
 
     @_abc_1.abstractmethod
     def RaiseEvents(
         self,
         request: _control_service_pb2.RaiseEventsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_control_service_pb2.RaiseEventsResponse, _abc.Awaitable[_control_service_pb2.RaiseEventsResponse]]:
+        context: _aio.ServicerContext[_control_service_pb2.RaiseEventsRequest, _abc.Awaitable[_control_service_pb2.RaiseEventsResponse]],
+    ) -> _abc.Awaitable[_control_service_pb2.RaiseEventsResponse]:
         """Raises events, each once for its key however often it is asked for."""
 
-def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: _aio.Server) -> None: ...

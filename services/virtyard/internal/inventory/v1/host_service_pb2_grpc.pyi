@@ -7,21 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from virtyard.internal.inventory.v1 import host_service_pb2 as _host_service_pb2
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,19 +15,8 @@ GRPC_VERSION: str
 class HostServiceStub:
     """What agents tell the inventory."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> HostServiceAsyncStub: ...
-    ReportHost: _grpc.UnaryUnaryMultiCallable[_host_service_pb2.ReportHostRequest, _host_service_pb2.ReportHostResponse]
-    """Reports the facts of a host; the server must be the one in the caller's certificate."""
-
-@_typing.type_check_only
-class HostServiceAsyncStub(HostServiceStub):
-    """What agents tell the inventory."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ReportHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReportHostRequest, _host_service_pb2.ReportHostResponse]  # type: ignore[assignment]
+    ReportHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReportHostRequest, _host_service_pb2.ReportHostResponse]
     """Reports the facts of a host; the server must be the one in the caller's certificate."""
 
 class HostServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -51,8 +26,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
     def ReportHost(
         self,
         request: _host_service_pb2.ReportHostRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_host_service_pb2.ReportHostResponse, _abc.Awaitable[_host_service_pb2.ReportHostResponse]]:
+        context: _aio.ServicerContext[_host_service_pb2.ReportHostRequest, _abc.Awaitable[_host_service_pb2.ReportHostResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.ReportHostResponse]:
         """Reports the facts of a host; the server must be the one in the caller's certificate."""
 
-def add_HostServiceServicer_to_server(servicer: HostServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_HostServiceServicer_to_server(servicer: HostServiceServicer, server: _aio.Server) -> None: ...
