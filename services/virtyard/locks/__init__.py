@@ -1,0 +1,1 @@
+"""The lock service: grants, queues and shows the locks of operations and people."""

@@ -1,0 +1,330 @@
+"""The lock table: who holds what, who waits, and who goes next; pure and in memory.
+
+Invariants: no two owners hold one object in conflicting modes; a set is granted as a whole or not at all; a set is
+granted if and only if it conflicts with no holder and with no waiter of lower rank (P15), and no set that could be
+granted is left waiting when a method returns; fencing tokens only rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import Protocol
+
+from virtyard.kernel.errors import (
+    InvalidRequest,
+    NotFound,
+    OwnerClosed,
+    PayloadMismatch,
+    StaleEpoch,
+    Superseded,
+)
+from virtyard.kernel.lock_modes import LockMode, covers, merge
+from virtyard.locks.model import (
+    Blocker,
+    Change,
+    Claim,
+    ClaimedLock,
+    LockSet,
+    QueuePlace,
+    Rank,
+)
+from virtyard.locks.queue import ObjectQueue
+
+__all__ = ["ClosedOwners", "ClosedOwnersInMemory", "LockTable"]
+
+
+class ClosedOwners(Protocol):
+    """The tombstones: owners whose locks were released for ever (P5)."""
+
+    def epoch_of(self, owner: str) -> int | None:
+        """Return the epoch at which the owner was closed, None if it never was."""
+        ...
+
+    def close(self, owner: str, epoch: int) -> None:
+        """Remember that the owner is closed."""
+        ...
+
+
+class ClosedOwnersInMemory:
+    """Tombstones in a dictionary."""
+
+    def __init__(self, epochs: Mapping[str, int] | None = None) -> None:
+        """Start with these owners closed, at these epochs."""
+        self.epochs = dict(epochs or {})
+
+    def epoch_of(self, owner: str) -> int | None:
+        """Return the epoch at which the owner was closed, None if it never was."""
+        return self.epochs.get(owner)
+
+    def close(self, owner: str, epoch: int) -> None:
+        """Remember that the owner is closed."""
+        self.epochs[owner] = epoch
+
+
+class LockTable:
+    """Decides every grant; `take_changes` tells its keeper what to make durable."""
+
+    def __init__(
+        self, closed: ClosedOwners, claims: Iterable[Claim] = (), *, arrivals: int = 0, tokens: int = 0
+    ) -> None:
+        """Start from stored claims.
+
+        Args:
+            closed: the tombstones.
+            claims: every open owner, in any order.
+            arrivals: the last arrival number that was given out.
+            tokens: the last fencing token that was given out.
+        """
+        self.closed = closed
+        self.arrivals = arrivals
+        self.tokens = tokens
+        self._claims: dict[str, Claim] = {}
+        self._objects: dict[str, ObjectQueue] = {}
+        self._before: dict[str, Claim | None] = {}
+        for claim in claims:
+            self._claims[claim.owner] = claim
+            self._index(claim)
+
+    def acquire(self, wanted: LockSet, now: datetime) -> Claim:
+        """Grant the whole set, or queue it; the same request again gets the same answer and the same tokens.
+
+        A higher `round` gives back all that the owner holds and asks for another set at the original rank (P4).
+
+        Raises:
+            OwnerClosed: the owner was released for ever.
+            StaleEpoch: a higher epoch of the owner was seen.
+            Superseded: the owner has asked for another set in a later round.
+            PayloadMismatch: the owner asks for another set in the same round.
+            InvalidRequest: the set is empty or names no mode.
+        """
+        claim = self._open_claim(wanted.owner, wanted.epoch)
+        asked = merge((lock.object, lock.mode) for lock in wanted.locks)
+        if not asked or LockMode.UNSPECIFIED in asked.values():
+            raise InvalidRequest.of("locks", "at least one object, each with a mode")
+        if claim is None:
+            self.arrivals += 1
+            return self._queue(_claim(wanted, asked, self.arrivals, wanted.epoch, now), now)
+        if wanted.round < claim.round:
+            raise Superseded(f"{wanted.owner} has asked for another set since", resource=wanted.owner)
+        if wanted.round > claim.round:
+            epoch = max(wanted.epoch, claim.epoch)
+            return self._queue(_claim(wanted, asked, claim.rank.arrival, epoch, now), now)
+        if asked != claim.asked and asked != {lock.object: lock.mode for lock in claim.locks}:
+            raise PayloadMismatch(f"{wanted.owner} asked for another set before", resource=wanted.owner)
+        return self._raise_epoch(claim, wanted.epoch)
+
+    def release(self, owner: str, epoch: int, now: datetime) -> None:
+        """Close the owner for ever: give back all that it holds, forget what it waits for. Repeating it does nothing.
+
+        Raises:
+            StaleEpoch: a higher epoch of the owner was seen.
+        """
+        closed = self.closed.epoch_of(owner)
+        if closed is not None and epoch >= closed:
+            return
+        _check_epoch(owner, epoch, closed)
+        claim = self._claims.get(owner)
+        if claim is not None:
+            _check_epoch(owner, epoch, claim.epoch)
+        self.closed.close(owner, epoch)
+        if claim is not None:
+            self._replace(claim, None)
+            self._grant_freed(claim.locks, now)
+
+    def shrink(self, owner: str, epoch: int, keep: Mapping[str, LockMode], now: datetime) -> Claim:
+        """Give back early what the owner needs no longer; what is kept keeps its token, in an equal or weaker mode.
+
+        Raises:
+            OwnerClosed: the owner was released for ever.
+            StaleEpoch: a higher epoch of the owner was seen.
+            NotFound: the owner holds nothing.
+            InvalidRequest: `keep` names what the owner does not hold, or a stronger mode.
+        """
+        claim = self._open_claim(owner, epoch)
+        if claim is None or claim.waiting:
+            raise NotFound(f"{owner} holds no locks", resource=owner)
+        held = {lock.object: lock for lock in claim.locks}
+        for name, mode in keep.items():
+            if mode is LockMode.UNSPECIFIED or name not in held or not covers(held[name].mode, mode):
+                raise InvalidRequest.of("keep", f"only objects that {owner} holds, in an equal or weaker mode: {name}")
+        claim = self._raise_epoch(claim, epoch)
+        kept = tuple(replace(lock, mode=keep[lock.object]) for lock in claim.locks if lock.object in keep)
+        if kept == claim.locks:
+            return claim
+        after = replace(claim, locks=kept)
+        self._replace(claim, after)
+        self._grant_freed([lock for lock in claim.locks if keep.get(lock.object) is not lock.mode], now)
+        return after
+
+    def claim(self, owner: str) -> Claim | None:
+        """Return all that is known of an open owner."""
+        return self._claims.get(owner)
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield every open owner."""
+        yield from self._claims.values()
+
+    def place(self, owner: str, *, limit: int | None = None) -> QueuePlace:
+        """Return where a waiting owner stands and who is in its way.
+
+        Args:
+            owner: an owner that waits.
+            limit: at most so many blockers; None for all of them.
+        """
+        claim = self._claims[owner]
+        ahead = 0
+        holders: list[Blocker] = []
+        waiters: list[Blocker] = []
+        for lock in claim.locks:
+            queue = self._objects[lock.object]
+            ahead = max(ahead, queue.ahead(lock.mode, claim.rank))
+            for other, mode in islice(queue.blocking_holders(lock.mode), limit):
+                holders.append(self._blocker(lock.object, other, mode))
+            for other, mode in queue.blocking_waiters(lock.mode, claim.rank, limit):
+                waiters.append(self._blocker(lock.object, other, mode))
+        return QueuePlace(owner=owner, position=ahead + 1, blockers=tuple((holders + waiters)[:limit]))
+
+    def waiting_on(self, objects: Iterable[str]) -> set[str]:
+        """Return every owner that waits for one of these objects."""
+        owners: set[str] = set()
+        for name in objects:
+            queue = self._objects.get(name)
+            if queue is not None:
+                owners.update(queue.waiting_owners())
+        return owners
+
+    def take_changes(self) -> list[Change]:
+        """Return what happened to each owner since the last call, in the order in which they were first touched."""
+        changes = [
+            Change(owner=owner, before=before, after=self._claims.get(owner)) for owner, before in self._before.items()
+        ]
+        self._before.clear()
+        return [change for change in changes if change.before is not change.after]
+
+    def _open_claim(self, owner: str, epoch: int) -> Claim | None:
+        closed = self.closed.epoch_of(owner)
+        if closed is not None:
+            _check_epoch(owner, epoch, closed)
+            raise OwnerClosed(f"the locks of {owner} were released for ever", resource=owner)
+        claim = self._claims.get(owner)
+        if claim is not None:
+            _check_epoch(owner, epoch, claim.epoch)
+        return claim
+
+    def _raise_epoch(self, claim: Claim, epoch: int) -> Claim:
+        if epoch <= claim.epoch:
+            return claim
+        self._before.setdefault(claim.owner, claim)
+        after = replace(claim, epoch=epoch)
+        self._claims[claim.owner] = after
+        return after
+
+    def _queue(self, claim: Claim, now: datetime) -> Claim:
+        """Put a claim in the queue at its rank, in place of what its owner held or waited for; grant what can be."""
+        before = self._claims.get(claim.owner)
+        if before is None:
+            if self._grantable(claim):
+                claim = self._granted(claim, now)
+            self._replace(None, claim)
+            return claim
+        self._replace(before, claim)
+        self._grant_freed(before.locks, now, claim)
+        return self._claims[claim.owner]
+
+    def _grant_freed(self, freed: Iterable[ClaimedLock], now: datetime, *also: Claim) -> None:
+        """Grant, in rank order, every waiter that these locks were in the way of and that nothing else stops.
+
+        One pass is enough: a grant makes a waiter into a holder of the same modes, which frees nobody.
+        """
+        candidates = {claim.owner: claim.rank for claim in also}
+        for lock in freed:
+            queue = self._objects.get(lock.object)
+            if queue is not None:
+                candidates.update(queue.freed_by(lock.mode))
+        for owner in sorted(candidates, key=candidates.__getitem__):
+            claim = self._claims[owner]
+            if self._grantable(claim):
+                self._replace(claim, self._granted(claim, now))
+
+    def _grantable(self, claim: Claim) -> bool:
+        for lock in claim.locks:
+            queue = self._objects.get(lock.object)
+            if queue is not None and queue.excludes(lock.mode, claim.rank):
+                return False
+        return True
+
+    def _granted(self, claim: Claim, now: datetime) -> Claim:
+        first = self.tokens + 1
+        self.tokens += len(claim.locks)
+        return replace(
+            claim,
+            locks=tuple(replace(lock, token=token) for token, lock in enumerate(claim.locks, first)),
+            granted=now,
+        )
+
+    def _replace(self, before: Claim | None, after: Claim | None) -> None:
+        claim = before or after
+        assert claim is not None
+        self._before.setdefault(claim.owner, before)
+        if before is not None:
+            self._unindex(before)
+            del self._claims[before.owner]
+        if after is not None:
+            self._claims[after.owner] = after
+            self._index(after)
+
+    def _index(self, claim: Claim) -> None:
+        for lock in claim.locks:
+            queue = self._objects.get(lock.object)
+            if queue is None:
+                queue = self._objects[lock.object] = ObjectQueue()
+            if claim.waiting:
+                queue.wait(claim.owner, lock.mode, claim.rank)
+            else:
+                queue.hold(claim.owner, lock.mode)
+
+    def _unindex(self, claim: Claim) -> None:
+        for lock in claim.locks:
+            queue = self._objects[lock.object]
+            if claim.waiting:
+                queue.leave(claim.owner, lock.mode, claim.rank)
+            else:
+                queue.free(claim.owner)
+            if queue.idle:
+                del self._objects[lock.object]
+
+    def _blocker(self, name: str, owner: str, mode: LockMode) -> Blocker:
+        claim = self._claims[owner]
+        return Blocker(
+            object=name,
+            owner=owner,
+            mode=mode,
+            waiting=claim.waiting,
+            purpose=claim.purpose,
+            since=claim.granted or claim.requested,
+            job=next((lock.job for lock in claim.locks if lock.object == name), ""),
+        )
+
+
+def _claim(wanted: LockSet, asked: Mapping[str, LockMode], arrival: int, epoch: int, now: datetime) -> Claim:
+    jobs = {lock.object: lock.job for lock in reversed(wanted.locks)}
+    return Claim(
+        owner=wanted.owner,
+        epoch=epoch,
+        rank=Rank.of(arrival, wanted.priority),
+        priority=wanted.priority,
+        purpose=wanted.purpose,
+        round=wanted.round,
+        requested=now,
+        granted=None,
+        asked=asked,
+        locks=tuple(ClaimedLock(object=name, mode=mode, job=jobs[name]) for name, mode in asked.items()),
+    )
+
+
+def _check_epoch(owner: str, epoch: int, seen: int | None) -> None:
+    if seen is not None and epoch < seen:
+        raise StaleEpoch(f"{owner} was adopted: epoch {epoch} is lower than {seen}", resource=owner)

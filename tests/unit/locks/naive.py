@@ -1,0 +1,107 @@
+"""The lock rules written down as simply as can be: a list of owners, searched from the start every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from virtyard.kernel.lock_modes import LockMode, conflicts
+from virtyard.locks.model import PRIORITY_WEIGHT
+
+ModesByObject = dict[str, LockMode]
+
+
+@dataclass
+class Owner:
+    """One owner, in full."""
+
+    name: str
+    epoch: int
+    arrival: int
+    rank: tuple[int, int]
+    locks: ModesByObject
+    round: int = 0
+    asked: ModesByObject = field(default_factory=dict)
+    tokens: dict[str, int] | None = None
+
+    def meets(self, other: Owner) -> set[tuple[str, LockMode]]:
+        """Return (object, the other's mode) wherever the two exclude each other."""
+        return {
+            (name, other.locks[name])
+            for name, mode in self.locks.items()
+            if name in other.locks and conflicts(mode, other.locks[name])
+        }
+
+
+class NaiveTable:
+    """P2, P3, P5 and P15 by the letter."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.owners: dict[str, Owner] = {}
+        self.closed: dict[str, int] = {}
+        self.arrivals = 0
+        self.tokens = 0
+
+    def in_the_way(self, owner: Owner) -> list[Owner]:
+        """Return the holders, and the waiters of lower rank, that the owner conflicts with."""
+        return [
+            other
+            for other in self.owners.values()
+            if other is not owner and owner.meets(other) and (other.tokens is not None or other.rank < owner.rank)
+        ]
+
+    def settle(self) -> None:
+        """Grant in rank order until nobody can be granted."""
+        for owner in sorted(self.owners.values(), key=lambda each: each.rank):
+            if owner.tokens is None and not self.in_the_way(owner):
+                owner.tokens = {}
+                for name in sorted(owner.locks):
+                    self.tokens += 1
+                    owner.tokens[name] = self.tokens
+                self.settle()
+                return
+
+    def acquire(self, name: str, epoch: int, locks: ModesByObject, priority: int, turn: int) -> str:
+        """Grant or queue; return the name of the refusal, or nothing."""
+        if name in self.closed:
+            return "STALE_EPOCH" if epoch < self.closed[name] else "OWNER_CLOSED"
+        owner = self.owners.get(name)
+        if owner is None:
+            self.arrivals += 1
+            arrival = self.arrivals
+        else:
+            if epoch < owner.epoch:
+                return "STALE_EPOCH"
+            if turn < owner.round:
+                return "SUPERSEDED"
+            if turn == owner.round:
+                if locks not in (owner.asked, owner.locks):
+                    return "PAYLOAD_MISMATCH"
+                owner.epoch = max(epoch, owner.epoch)
+                return ""
+            arrival = owner.arrival
+            epoch = max(epoch, owner.epoch)
+        rank = (arrival - priority * PRIORITY_WEIGHT, arrival)
+        self.owners[name] = Owner(name, epoch, arrival, rank, dict(locks), turn, dict(locks))
+        self.settle()
+        return ""
+
+    def release(self, name: str, epoch: int) -> str:
+        """Close for ever; return the name of the refusal, or nothing."""
+        seen = self.closed.get(name, self.owners[name].epoch if name in self.owners else epoch)
+        if epoch < seen:
+            return "STALE_EPOCH"
+        if name not in self.closed:
+            self.closed[name] = epoch
+            self.owners.pop(name, None)
+            self.settle()
+        return ""
+
+    def shrink(self, name: str, epoch: int, keep: ModesByObject) -> None:
+        """Keep only these; the caller asks for no more than is held."""
+        owner = self.owners[name]
+        assert owner.tokens is not None
+        owner.epoch = max(epoch, owner.epoch)
+        owner.locks = dict(keep)
+        owner.tokens = {each: owner.tokens[each] for each in keep}
+        self.settle()

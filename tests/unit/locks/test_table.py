@@ -1,0 +1,311 @@
+"""Facts about the lock table, one history each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from virtyard.kernel.errors import (
+    InvalidRequest,
+    NotFound,
+    OwnerClosed,
+    PayloadMismatch,
+    StaleEpoch,
+    Superseded,
+    VirtyardError,
+)
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.locks.model import PRIORITY_WEIGHT, Claim, LockSet, LockWish, Rank
+from virtyard.locks.queue import ObjectQueue
+from virtyard.locks.table import ClosedOwnersInMemory, LockTable
+
+IX, S, X = LockMode.IX, LockMode.S, LockMode.X
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def ask(
+    table: LockTable,
+    owner: str,
+    locks: dict[str, LockMode],
+    *,
+    epoch: int = 1,
+    priority: int = 0,
+    turn: int = 0,
+) -> Claim:
+    """Ask for a set."""
+    wishes = tuple(LockWish(object=name, mode=mode) for name, mode in locks.items())
+    wanted = LockSet(owner=owner, epoch=epoch, locks=wishes, priority=priority, purpose=f"work of {owner}", round=turn)
+    return table.acquire(wanted, NOW)
+
+
+@pytest.fixture
+def table() -> LockTable:
+    """Return an empty table."""
+    return LockTable(ClosedOwnersInMemory())
+
+
+def tokens(claim: Claim | None) -> dict[str, int]:
+    """Return the tokens of a claim."""
+    assert claim is not None
+    return {lock.object: lock.token for lock in claim.locks}
+
+
+def waits(table: LockTable, owner: str) -> bool:
+    """Return whether the owner is still queued."""
+    claim = table.claim(owner)
+    assert claim is not None
+    return claim.waiting
+
+
+def test_a_set_is_granted_as_a_whole_with_rising_tokens(table: LockTable) -> None:
+    """One number per lock, and the next grant's are higher."""
+    first = ask(table, "a", {"vm1": X, "pool": IX})
+    second = ask(table, "b", {"vm2": X, "pool": IX})
+    assert tokens(first) == {"pool": 1, "vm1": 2}
+    assert tokens(second) == {"pool": 3, "vm2": 4}
+
+
+def test_a_set_that_must_wait_holds_none_of_its_objects(table: LockTable) -> None:
+    """No hold and wait: what is free stays free for others who go before."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": X, "vm2": X})
+    table.release("a", 1, NOW)
+    assert tokens(table.claim("b")) == {"vm1": 2, "vm2": 3}
+
+
+def test_a_later_set_does_not_overtake_a_waiter_that_it_excludes(table: LockTable) -> None:
+    """The barrier: a small request may not starve a large one."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": X, "vm2": X})
+    assert ask(table, "c", {"vm2": X}).waiting
+    assert not ask(table, "d", {"vm3": X}).waiting
+    table.release("b", 1, NOW)
+    assert not waits(table, "c")
+
+
+def test_an_object_named_twice_is_locked_in_the_stronger_way(table: LockTable) -> None:
+    """The jobs of an operation need not agree on a mode."""
+    wishes = (LockWish(object="pool", mode=IX, job="jobs/1"), LockWish(object="pool", mode=S, job="jobs/2"))
+    claim = table.acquire(LockSet(owner="a", epoch=1, locks=wishes), NOW)
+    assert [(lock.mode, lock.job) for lock in claim.locks] == [(LockMode.SIX, "jobs/1")]
+
+
+def overtaken(table: LockTable, priority: int, later: int) -> int:
+    """Return how many of `later` arrivals, in turn, are granted before a waiter of priority 0."""
+    ask(table, "holder", {"vm": X})
+    ask(table, "low", {"vm": X})
+    last, passed = "holder", 0
+    for number in range(later):
+        ask(table, f"high{number}", {"vm": X}, priority=priority)
+        table.release(last, 1, NOW)
+        if not waits(table, "low"):
+            return passed
+        last, passed = f"high{number}", passed + 1
+    return passed
+
+
+def test_a_waiter_is_overtaken_at_most_k_times_per_step_of_priority(table: LockTable) -> None:
+    """Waiting ages: sixty-four arrivals with priority 1 may pass, and the waiter is next then (P15)."""
+    assert overtaken(table, 1, 1000) == PRIORITY_WEIGHT - 1
+    assert overtaken(LockTable(ClosedOwnersInMemory()), 2, 1000) == 2 * PRIORITY_WEIGHT - 1
+    assert overtaken(LockTable(ClosedOwnersInMemory()), 0, 1000) == 0
+
+
+def test_without_the_barrier_a_waiter_starves(table: LockTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switching the check of waiters off is noticed: shared holders who come and go keep X out for ever."""
+
+    def only_holders(queue: ObjectQueue, mode: LockMode, rank: Rank) -> bool:
+        del rank
+        return any(queue.blocking_holders(mode))
+
+    def shared_pass(table: LockTable) -> int:
+        ask(table, "s0", {"vm": S})
+        ask(table, "x", {"vm": X})
+        for number in range(1, 500):
+            ask(table, f"s{number}", {"vm": S})
+            table.release(f"s{number - 1}", 1, NOW)
+            if not waits(table, "x"):
+                return number
+        return 500
+
+    assert shared_pass(LockTable(ClosedOwnersInMemory())) == 1
+    monkeypatch.setattr(ObjectQueue, "excludes", only_holders)
+    assert shared_pass(table) == 500
+
+
+def test_another_set_in_a_later_round_keeps_the_rank(table: LockTable) -> None:
+    """Re-planning does not send an operation to the end of the queue (P4)."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": X})
+    ask(table, "c", {"vm1": X})
+    moved = ask(table, "b", {"vm1": X, "vm2": X}, turn=1)
+    assert moved.waiting
+    table.release("a", 1, NOW)
+    assert not waits(table, "b")
+    assert waits(table, "c")
+
+
+def test_another_set_gives_everything_back_first(table: LockTable) -> None:
+    """What was held goes to those who waited for it, if the new set does not need it; tokens are new."""
+    held = ask(table, "a", {"vm1": X, "vm2": X})
+    ask(table, "b", {"vm1": X})
+    moved = ask(table, "a", {"vm2": X, "vm3": X}, turn=1)
+    assert not waits(table, "b")
+    assert not moved.waiting
+    assert min(tokens(moved).values()) > max(tokens(held).values())
+
+
+def test_a_holder_of_a_later_round_goes_before_those_it_kept_waiting(table: LockTable) -> None:
+    """At its original rank it gets the contested object again, in the same step."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": X})
+    assert not ask(table, "a", {"vm1": X, "vm2": X}, turn=1).waiting
+    assert waits(table, "b")
+
+
+def test_a_late_message_of_an_earlier_round_is_refused(table: LockTable) -> None:
+    """A duplicate that was under way does not bring the old set back."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "a", {"vm2": X}, turn=1)
+    with pytest.raises(Superseded):
+        ask(table, "a", {"vm1": X})
+
+
+def test_another_set_in_the_same_round_is_refused(table: LockTable) -> None:
+    """One owner, one set."""
+    ask(table, "a", {"vm1": X})
+    with pytest.raises(PayloadMismatch):
+        ask(table, "a", {"vm2": X})
+
+
+def test_a_released_owner_never_comes_back(table: LockTable) -> None:
+    """A scheduler that wakes after the end gets nothing (P5), even where it had never asked."""
+    ask(table, "a", {"vm1": X})
+    table.release("a", 1, NOW)
+    table.release("never asked", 1, NOW)
+    table.release("a", 1, NOW)
+    for owner in ("a", "never asked"):
+        with pytest.raises(OwnerClosed):
+            ask(table, owner, {"vm1": X})
+        with pytest.raises(OwnerClosed):
+            table.shrink(owner, 1, {}, NOW)
+
+
+def test_a_lower_epoch_is_refused_before_anything_else(table: LockTable) -> None:
+    """A scheduler that was adopted while it slept changes nothing (P14)."""
+    held = ask(table, "a", {"vm1": X}, epoch=2)
+    calls: list[Callable[[], object]] = [
+        lambda: ask(table, "a", {"vm1": X}, epoch=1),
+        lambda: ask(table, "a", {"vm2": X}, epoch=1, turn=1),
+        lambda: table.release("a", 1, NOW),
+        lambda: table.shrink("a", 1, {}, NOW),
+    ]
+    for stale in calls:
+        with pytest.raises(StaleEpoch):
+            stale()
+    assert table.claim("a") == held
+
+
+def test_the_epoch_of_an_adopted_owner_rises_and_its_tokens_stay(table: LockTable) -> None:
+    """Adoption changes who speaks for the owner, not what it holds; a tombstone remembers the epoch too."""
+    held = ask(table, "a", {"vm1": X}, epoch=1)
+    adopted = ask(table, "a", {"vm1": X}, epoch=3)
+    assert (adopted.epoch, tokens(adopted)) == (3, tokens(held))
+    table.release("a", 3, NOW)
+    with pytest.raises(StaleEpoch):
+        table.release("a", 2, NOW)
+
+
+def test_shrinking_frees_for_waiters_and_keeps_tokens(table: LockTable) -> None:
+    """What no remaining job needs goes early; asking again for the first set answers with what is left."""
+    held = ask(table, "a", {"vm1": X, "vm2": X, "pool": IX})
+    ask(table, "b", {"vm2": X})
+    ask(table, "c", {"pool": S})
+    left = table.shrink("a", 1, {"vm1": S, "pool": IX}, NOW)
+    assert not waits(table, "b")
+    assert waits(table, "c")
+    assert tokens(left) == {name: token for name, token in tokens(held).items() if name != "vm2"}
+    assert ask(table, "a", {"vm1": X, "vm2": X, "pool": IX}) == left
+    table.shrink("a", 1, {"vm1": S}, NOW)
+    assert not waits(table, "c")
+
+
+@pytest.mark.parametrize("keep", [{"vm2": X}, {"vm1": X}, {"vm1": LockMode.UNSPECIFIED}])
+def test_shrinking_never_adds(table: LockTable, keep: dict[str, LockMode]) -> None:
+    """Neither another object nor a stronger mode."""
+    ask(table, "a", {"vm1": S})
+    with pytest.raises(InvalidRequest):
+        table.shrink("a", 1, keep, NOW)
+
+
+def test_only_a_holder_can_shrink(table: LockTable) -> None:
+    """A waiter or a stranger has nothing to give back."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": X})
+    for owner in ("b", "c"):
+        with pytest.raises(NotFound):
+            table.shrink(owner, 1, {}, NOW)
+
+
+@pytest.mark.parametrize("locks", [{}, {"vm1": LockMode.UNSPECIFIED}])
+def test_a_set_needs_objects_with_modes(table: LockTable, locks: dict[str, LockMode]) -> None:
+    """Neither an empty set nor a mode that is not set is taken."""
+    with pytest.raises(InvalidRequest):
+        ask(table, "a", locks)
+    assert not list(table.claims())
+
+
+def test_a_refusal_changes_nothing(table: LockTable) -> None:
+    """The table tells its keeper of no change after a refusal."""
+    ask(table, "a", {"vm1": X}, epoch=2)
+    table.take_changes()
+    for wrong in (lambda: ask(table, "a", {}, epoch=3), lambda: ask(table, "a", {"vm2": X}, epoch=3)):
+        with pytest.raises(VirtyardError):
+            wrong()
+    assert not table.take_changes()
+
+
+def test_an_owner_that_came_and_went_between_two_commits_leaves_no_change(table: LockTable) -> None:
+    """Only its tombstone and the counters need to be kept."""
+    ask(table, "a", {"vm1": X})
+    table.release("a", 1, NOW)
+    assert not table.take_changes()
+    assert (table.arrivals, table.tokens, table.closed.epoch_of("a")) == (1, 1, 1)
+
+
+def test_the_place_names_holders_first_then_those_ahead(table: LockTable) -> None:
+    """Who, over which object, in which mode and doing what."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": S, "vm2": X})
+    ask(table, "c", {"vm1": X, "vm3": X})
+    ask(table, "d", {"vm3": X})
+    place = table.place("c")
+    assert place.position == 2
+    assert [(each.owner, each.object, each.mode, each.waiting, each.purpose) for each in place.blockers] == [
+        ("a", "vm1", X, False, "work of a"),
+        ("b", "vm1", S, True, "work of b"),
+    ]
+    assert table.place("d").position == 2
+    assert table.waiting_on(["vm1", "vm2", "nothing"]) == {"b", "c"}
+
+
+def test_intentions_of_many_do_not_slow_a_release_down(table: LockTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release looks only at waiters that it was in the way of, not at all who wait near it."""
+    ask(table, "disk", {"vm0": X})
+    for number in range(200):
+        ask(table, f"waiter{number}", {"pool": IX, "vm0": X})
+    ask(table, "other", {"pool": IX, "vm1": X})
+    looked_at: list[Claim] = []
+    grantable = LockTable._grantable
+
+    def counted(table: LockTable, claim: Claim) -> bool:
+        looked_at.append(claim)
+        return grantable(table, claim)
+
+    monkeypatch.setattr(LockTable, "_grantable", counted)
+    table.release("other", 1, NOW)
+    assert not looked_at
+    table.release("disk", 1, NOW)
+    assert [claim.owner for claim in looked_at] == ["waiter0"]
