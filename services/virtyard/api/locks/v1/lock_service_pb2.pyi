@@ -154,7 +154,7 @@ class LockSet(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
-    REPLACE_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """Who asks; asking again with the same set is the same request."""
     priority: _builtins.int
@@ -163,8 +163,8 @@ class LockSet(_message.Message):
     """What the locks are wanted for."""
     epoch: _builtins.int
     """The epoch of the owner; one below the highest seen is refused."""
-    replace: _builtins.bool
-    """Give up the set held so far and queue this one at the original rank."""
+    round: _builtins.int
+    """The round of asking, from 0: a higher one gives up the set so far and queues this one at the original rank."""
     @_builtins.property
     def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockRequest]:
         """The objects with their modes; intention locks on ancestors are part of it."""
@@ -177,11 +177,11 @@ class LockSet(_message.Message):
         priority: _builtins.int = ...,
         purpose: _builtins.str = ...,
         epoch: _builtins.int = ...,
-        replace: _builtins.bool = ...,
+        round: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "locks", b"locks", "owner", b"owner", "priority", b"priority", "purpose", b"purpose", "replace", b"replace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "locks", b"locks", "owner", b"owner", "priority", b"priority", "purpose", b"purpose", "round", b"round"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -357,25 +357,31 @@ Global___ReleaseRequest: _TypeAlias = ReleaseRequest  # noqa: Y015
 
 @_typing.final
 class OwnerRelease(_message.Message):
-    """One owner that gives up everything, finally."""
+    """One owner that gives up everything, finally, or only what it needs no longer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OWNER_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """The operation or person."""
     epoch: _builtins.int
     """The owner's epoch as the caller knows it."""
+    @_builtins.property
+    def keep(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockRequest]:
+        """What stays held, in an equal or weaker mode; empty closes the owner for ever."""
+
     def __init__(
         self,
         *,
         owner: _builtins.str = ...,
         epoch: _builtins.int = ...,
+        keep: _abc.Iterable[Global___LockRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "keep", b"keep", "owner", b"owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
