@@ -11,17 +11,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
 
+from virtyard.kernel.names import collection_of
+from virtyard.kernel.relations import ancestor_collections
+
 __all__ = [
-    "LOCK_PARENT_KINDS",
     "MODES",
     "LockMode",
-    "ancestor_kinds",
     "conflicting_modes",
     "conflicts",
     "covers",
     "covers_write",
     "intention_for",
-    "kind_of",
     "merge",
     "supremum",
     "with_intentions",
@@ -66,18 +66,6 @@ _SUPREMA: Mapping[tuple[LockMode, LockMode], LockMode] = MappingProxyType(
         for b in (LockMode.UNSPECIFIED, *MODES)
     }
 )
-
-LOCK_PARENT_KINDS: Mapping[str, str] = MappingProxyType(
-    {
-        "servers": "serverPools",
-        "virtualMachines": "serverPools",
-        "clusters": "serverPools",
-        "heartbeatDevices": "serverPools",
-        "vnics": "virtualMachines",
-        "virtualDisks": "repositories",
-    }
-)
-"""The kind of an object's parent in the lock forest; a kind that is not here is a root (P25)."""
 
 
 def conflicts(a: LockMode, b: LockMode) -> bool:
@@ -137,24 +125,6 @@ def with_intentions(
     return merge(wanted)
 
 
-def kind_of(name: str) -> str:
-    """Return the collection of a resource name: `vnics` for `virtualMachines/a/vnics/0`, `names` for a locked name."""
-    segments = name.split("/")
-    if segments[0] == "names" or len(segments) < 2:
-        return segments[0]
-    return segments[-2]
-
-
-def ancestor_kinds(kind: str) -> tuple[str, ...]:
-    """Return the kinds above this one in the lock forest, nearest first."""
-    above: list[str] = []
-    parent = LOCK_PARENT_KINDS.get(kind)
-    while parent is not None:
-        above.append(parent)
-        parent = LOCK_PARENT_KINDS.get(parent)
-    return tuple(above)
-
-
 def covers_write(target: str, locks: Iterable[tuple[str, LockMode]], ancestors: Collection[str] | None = None) -> bool:
     """Return whether these locks allow changing `target`: X on it, or on an ancestor of it (P2).
 
@@ -162,15 +132,12 @@ def covers_write(target: str, locks: Iterable[tuple[str, LockMode]], ancestors: 
         target: the resource name of the object that is to be changed.
         locks: (object, mode) that the effect carries.
         ancestors: the names above the target. A participant that does not know them passes None; then an object of
-            an ancestor's kind counts as one, and so does the resource that the target's own name lies under.
+            an ancestor's kind counts as one.
     """
-    kinds = ancestor_kinds(kind_of(target))
+    kinds = ancestor_collections(collection_of(target))
     for name, mode in locks:
         if mode is not LockMode.X:
             continue
-        if name == target:
-            return True
-        above = name in ancestors if ancestors is not None else target.startswith(f"{name}/") or kind_of(name) in kinds
-        if above:
+        if name == target or (collection_of(name) in kinds if ancestors is None else name in ancestors):
             return True
     return False

@@ -9,16 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtyard.kernel.lock_modes import (
-    LOCK_PARENT_KINDS,
     MODES,
     LockMode,
-    ancestor_kinds,
     conflicting_modes,
     conflicts,
     covers,
     covers_write,
     intention_for,
-    kind_of,
     merge,
     supremum,
     with_intentions,
@@ -126,28 +123,6 @@ def test_a_loop_of_parents_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("servers/s1", "servers"),
-        ("virtualMachines/a/vnics/0", "vnics"),
-        ("names/virtualMachines/web 1", "names"),
-        ("virtyard", "virtyard"),
-    ],
-)
-def test_the_kind_is_the_collection(name: str, kind: str) -> None:
-    """Nested names belong to the innermost collection; a locked name is of kind names."""
-    assert kind_of(name) == kind
-
-
-def test_the_forest_has_no_loop() -> None:
-    """Every kind ends at a root within a few steps."""
-    for kind in LOCK_PARENT_KINDS:
-        assert len(ancestor_kinds(kind)) < 4
-    assert ancestor_kinds("vnics") == ("virtualMachines", "serverPools")
-    assert ancestor_kinds("networks") == ()
-
-
-@pytest.mark.parametrize(
     ("locks", "ancestors", "covered"),
     [
         ([("vnics/a0", X)], None, True),
@@ -168,7 +143,8 @@ def test_a_write_needs_x_on_its_target_or_above(
     assert covers_write("vnics/a0", locks, ancestors) is covered
 
 
-def test_a_nested_name_lies_under_its_parent() -> None:
-    """X on the machine that a VNIC's own name names covers it; X on another machine's name does so by kind only."""
-    assert covers_write("virtualMachines/a/vnics/0", [("virtualMachines/a", X)])
+def test_the_object_of_another_kind_covers_nothing() -> None:
+    """A locked name, or a name that only begins like the target's, is no ancestor of it."""
+    assert covers_write("names/virtualMachines/web", [("names/virtualMachines/web", X)])
     assert not covers_write("virtualDisks/ab", [("virtualDisks/a", X)])
+    assert not covers_write("networks/n", [("serverPools/p", X)])

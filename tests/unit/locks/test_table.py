@@ -261,9 +261,9 @@ def test_a_refusal_changes_nothing(table: LockTable) -> None:
     """The table tells its keeper of no change after a refusal."""
     ask(table, "a", {"vm1": X}, epoch=2)
     table.take_changes()
-    for wrong in (lambda: ask(table, "a", {}, epoch=3), lambda: ask(table, "a", {"vm2": X}, epoch=3)):
+    for locks in ({}, {"vm2": X}):
         with pytest.raises(VirtyardError):
-            wrong()
+            ask(table, "a", locks, epoch=3)
     assert not table.take_changes()
 
 
