@@ -1,0 +1,65 @@
+"""How objects refer to each other, and which of those relations are the lock tree.
+
+Every singular reference field is a relation that the object itself stores; what the other side shows is a projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from google.api import resource_pb2
+from google.protobuf.message import Message
+
+from virtyard.kernel.names import collection_of, kinds
+
+_PROJECTIONS = frozenset({("serverPools", "cluster")})
+
+LOCK_PARENTS: Mapping[str, str] = {
+    "servers": "server_pool",
+    "virtualMachines": "server_pool",
+    "clusters": "server_pool",
+    "heartbeatDevices": "server_pool",
+    "vnics": "virtual_machine",
+    "virtualDisks": "repository",
+}
+"""The one field of each kind that names its parent in the lock tree; a kind that is not here is a root (P25)."""
+
+
+@cache
+def reference_fields(collection: str) -> tuple[str, ...]:
+    """Return the fields of a kind that are stored relations, as `server_pool` of `servers`."""
+    fields = kinds()[collection].message.DESCRIPTOR.fields
+    return tuple(
+        field.name
+        for field in fields
+        if field.GetOptions().HasExtension(resource_pb2.resource_reference)
+        and not field.is_repeated
+        and (collection, field.name) not in _PROJECTIONS
+    )
+
+
+def references(message: Message) -> Iterator[tuple[str, str]]:
+    """Yield (field, target) of every relation that this object stores."""
+    for field in reference_fields(collection_of(message.name)):  # type: ignore[attr-defined]  # all kinds have name
+        target = getattr(message, field)
+        if target:
+            yield field, target
+
+
+def lock_parent(message: Message) -> str:
+    """Return the name of the object's parent in the lock tree; empty for a root."""
+    field = LOCK_PARENTS.get(collection_of(message.name))  # type: ignore[attr-defined]  # all kinds have name
+    return getattr(message, field) if field else ""
+
+
+@cache
+def ancestor_collections(collection: str) -> frozenset[str]:
+    """Return the kinds that may be above this kind in the lock tree."""
+    found = set()
+    while field := LOCK_PARENTS.get(collection):
+        descriptor = kinds()[collection].message.DESCRIPTOR.fields_by_name[field]
+        parent_type = descriptor.GetOptions().Extensions[resource_pb2.resource_reference].type
+        collection = next(kind.collection for kind in kinds().values() if kind.type == parent_type)
+        found.add(collection)
+    return frozenset(found)

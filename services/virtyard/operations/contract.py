@@ -1,0 +1,30 @@
+"""What an operation type is: the method that asks for it, what it reads, and how it plans.
+
+A module of this package that has an `OPERATION` is an operation type; a package elsewhere adds its own by an entry point of
+the group `virtyard.operations` that names such a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.plan import Ids
+from virtyard.kernel.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationType:
+    """One kind of operation."""
+
+    method: str
+    """Full name of the rpc, as `virtyard.api.operations.v1.OperationService.CreateServerPool`."""
+    selections: Callable[[Any], Sequence[participant.Selection]]
+    """From the request to what must be read from the inventory before planning."""
+    plan: Callable[[Any, View, Ids], plan_pb2.Plan]
+    """From the request, the view and the ids of new objects to the plan; raises `RequestError` for what cannot be done."""
+    descriptor_set: bytes = b""
+    """Serialised `FileDescriptorSet` with comments of the method's files, for help texts; empty for Virtyard's own."""
