@@ -1,0 +1,1 @@
+"""Heartbeat drivers: who of a cluster is alive, by slots on shared storage."""

@@ -1,0 +1,1 @@
+"""Hypervisor drivers: machines as processes of this host."""

@@ -1,0 +1,148 @@
+"""The hypervisor contract: what an agent asks of whatever runs machines on its host.
+
+A guest outlives the agent: a driver that is opened again finds the guests that it started, by the record and the mark
+that it wrote before each of them began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpec:
+    """One disk of a guest."""
+
+    path: Path
+    """Absolute path of the disk file."""
+    format: str
+    """`qcow2` or `raw`."""
+    serial: str
+    """What the guest reads as the disk's serial number; at most 20 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NicSpec:
+    """One network card of a guest, in a network of its own."""
+
+    mac: str
+    """Hardware address, as `52:54:00:12:34:56`."""
+    model: str = "virtio-net-pci"
+    """The device that the guest sees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSpec:
+    """Everything that a guest is made of."""
+
+    uid: str
+    """The uid of the virtual machine; a host runs at most one guest of it."""
+    name: str
+    """The resource name of the virtual machine."""
+    cpus: int
+    """Number of virtual processors."""
+    memory_bytes: int
+    """Memory of the guest in bytes."""
+    kernel: Path | None = None
+    """Absolute path of the kernel that is booted; None to boot from the first disk."""
+    initrd: Path | None = None
+    """Absolute path of the initial file system, if there is one."""
+    kernel_arguments: str = ""
+    """The kernel's command line."""
+    disks: tuple[DiskSpec, ...] = ()
+    """The disks, in the order in which the guest sees them."""
+    nics: tuple[NicSpec, ...] = ()
+    """The network cards, in the order in which the guest sees them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestInfo:
+    """A guest as the driver finds it."""
+
+    uid: str
+    """The uid of the virtual machine."""
+    name: str
+    """The resource name of the virtual machine."""
+    mark: str
+    """The step key of the effect that started it."""
+    pid: int
+    """The process id on the host; 0 where there is no process."""
+    running: bool
+    """False once it has ended by itself; its record and its log stay until it is killed or started again."""
+    accelerator: str
+    """`kvm`, `tcg` or `none`."""
+    serial_log: Path | None
+    """Where the serial console is written."""
+    started: datetime
+    """When it was started, by the host's clock; for display only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Whether a driver works on this host, found out by trying."""
+
+    supported: bool
+    """True if guests can be started."""
+    reason: str
+    """Why, or why not, as a person reads it."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """Facts found on the way: version, accelerator and why."""
+
+
+class Hypervisor(Protocol):
+    """Runs guests on this host; every method may be repeated safely."""
+
+    @property
+    def name(self) -> str:
+        """The driver's name, as it is chosen and reported: `qemu` or `sim`."""
+        ...
+
+    @property
+    def accelerator(self) -> str:
+        """What guests run on: `kvm`, `tcg` or `none`; known after `probe`."""
+        ...
+
+    async def open(self) -> None:
+        """Find the guests that an earlier agent started, and watch them."""
+        ...
+
+    async def close(self) -> None:
+        """Stop watching; the guests run on."""
+        ...
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` on the event loop whenever a guest starts or ends, also by itself."""
+        ...
+
+    async def probe(self) -> Probe:
+        """Tell whether guests can run here, by trying."""
+        ...
+
+    async def start(self, spec: GuestSpec, mark: str) -> GuestInfo:
+        """Start a guest; when cancelled, nothing of it is left.
+
+        A guest of this uid that runs under the same mark is returned as it is; one that has ended is started again.
+
+        Raises:
+            AlreadyExists: a guest of this uid runs, started under another mark.
+            InvalidRequest: a value cannot be what it is; the violation names the field of `GuestSpec`.
+            CapacityExhausted: the host has no memory for it.
+            Unavailable: the hypervisor refused; its own words are in the message.
+        """
+        ...
+
+    async def kill(self, uid: str) -> bool:
+        """End the guest at once and forget it; False if it did not run."""
+        ...
+
+    async def find(self, uid: str) -> GuestInfo | None:
+        """Return the guest after asking the hypervisor itself, or None if it was never started or was killed."""
+        ...
+
+    async def guests(self) -> list[GuestInfo]:
+        """Return every guest of this host, those of an earlier agent too, sorted by uid."""
+        ...

@@ -1,0 +1,300 @@
+"""The `qemu` hypervisor: one QEMU process per guest, started directly and asked over QMP.
+
+A guest is a process in a session of its own, so it outlives the agent; its record, with the mark, is durable before
+the process exists, and the process is known by its start time, never by its pid alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtyard.agent.drivers.durable_file import read_record, write_record
+from virtyard.agent.drivers.hypervisor import process, trial
+from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
+from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_spec, decode, encode
+from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, GuestFiles, architecture, guest_arguments
+from virtyard.agent.drivers.hypervisor.qemu_monitor import MonitorError, open_monitor
+from virtyard.agent.drivers.threads import Threads
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, Unsupported, WrongState
+
+_SOCKET_PATH_LIMIT = 107
+_READY_SECONDS = 20.0
+_QUIT_SECONDS = 2.0
+_ASK_SECONDS = 2.0
+_POLL_SECONDS = 0.005
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A guest that this driver knows, with the watch over its process."""
+
+    record: GuestRecord
+    watch: process.Watch | None = None
+
+
+class QemuHypervisor:
+    """Runs guests as QEMU processes of this host."""
+
+    name = "qemu"
+
+    def __init__(self, *, state: Path, sockets: Path, clock: Clock, binary: str | None = None) -> None:
+        """Keep records below `state`, monitors in the short folder `sockets`; `binary` is found in PATH if None."""
+        self._state = state
+        self._sockets = sockets
+        self._clock = clock
+        self._binary = binary or f"qemu-system-{architecture()}"
+        self._emulator: Emulator | None = None
+        self._guests: dict[str, _Guest] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._threads = Threads("qemu", workers=4)
+
+    @property
+    def accelerator(self) -> str:
+        """What guests run on, `kvm` or `tcg`; `none` before the probe."""
+        return self._emulator.accelerator if self._emulator else "none"
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever a guest starts or ends."""
+        self._listeners.append(listener)
+
+    async def probe(self) -> Probe:
+        """Boot trial guests, unless that was done since the host's last boot."""
+        binary = shutil.which(self._binary)
+        if binary is None:
+            return Probe(supported=False, reason=f"{self._binary} is not installed")
+        if not process.is_supported():
+            return Probe(supported=False, reason="guests are found again through /proc, which this system lacks")
+        if len(os.fsencode(self._files("x").monitor)) > _SOCKET_PATH_LIMIT:
+            return Probe(supported=False, reason=f"the path of the runtime folder is too long: {self._sockets}")
+        self._state.mkdir(parents=True, exist_ok=True)
+        version = await _version(binary)
+        verdict = await trial.judge(Emulator(binary=binary, version=version), self._state / "trial.json", self._threads)
+        self._emulator = verdict.emulator if verdict.supported else None
+        details = {"version": version, "accelerator": self.accelerator, "accelerator_reason": verdict.reason}
+        reason = f"{version}, {self.accelerator}: {verdict.reason}"
+        return Probe(supported=verdict.supported, reason=reason, details=details)
+
+    async def open(self) -> None:
+        """Find the guests of an earlier agent again and watch them."""
+        (self._state / "guests").mkdir(parents=True, exist_ok=True)
+        self._sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in sorted((self._state / "guests").iterdir()):
+            stored = await self._threads.run(read_record, folder / "guest.json")
+            if stored is not None:
+                record = await self._found_again(decode(stored))
+                self._keep(record)
+
+    async def close(self) -> None:
+        """Stop watching; the guests run on."""
+        for guest in self._guests.values():
+            if guest.watch is not None:
+                guest.watch.close()
+        self._guests.clear()
+        self._threads.close()
+
+    async def start(self, spec: GuestSpec, mark: str) -> GuestInfo:
+        """Start a QEMU process for the guest; see the contract."""
+        emulator = self._emulator
+        if emulator is None:
+            raise Unsupported("QEMU has not run a trial guest on this host")
+        await self._threads.run(check_spec, spec)
+        async with self._lock(spec.uid):
+            present = self._guests.get(spec.uid)
+            if present is not None and _is_running(present.record):
+                if present.record.mark == mark:
+                    return self._info(present.record)
+                raise AlreadyExists(f"{spec.name} runs on this host already", resource=spec.name)
+            await self._forget(spec.uid)
+            record = GuestRecord(spec=spec, mark=mark, accelerator=emulator.accelerator, started=self._clock.now())
+            try:
+                return await self._launch(emulator, record)
+            except BaseException:
+                await self._end(spec.uid, gently=False)
+                await self._forget(spec.uid)
+                raise
+
+    async def kill(self, uid: str) -> bool:
+        """End the guest, by its monitor if that answers and by SIGKILL if not, and forget it."""
+        async with self._lock(uid):
+            guest = self._guests.get(uid)
+            if guest is None:
+                return False
+            ran = await self._end(uid, gently=True)
+            await self._forget(uid)
+        self._tell()
+        return ran
+
+    async def find(self, uid: str) -> GuestInfo | None:
+        """Return the guest; its monitor is asked too, so a process that only looks alive is seen through."""
+        guest = self._guests.get(uid)
+        if guest is None:
+            return None
+        info = self._info(guest.record)
+        if info.running and await self._status(uid) in ("shutdown", "internal-error", "guest-panicked"):
+            return dataclasses.replace(info, running=False)
+        return info
+
+    async def guests(self) -> list[GuestInfo]:
+        """Return every guest that this driver has a record of."""
+        return [self._info(self._guests[uid].record) for uid in sorted(self._guests)]
+
+    async def _launch(self, emulator: Emulator, record: GuestRecord) -> GuestInfo:
+        files = self._files(record.spec.uid)
+        await self._threads.run(_prepare, files, record)
+        self._keep(record)
+        # Not in a thread: a cancellation must not come between the process and our knowing it; it takes about 1 ms.
+        identity = process.identify(_spawn(guest_arguments(emulator, record.spec, files), files.output))
+        if identity is not None:
+            record = dataclasses.replace(record, process=identity)
+            self._keep(record)
+            await self._threads.run(write_record, files.record, encode(record))
+        await self._wait_ready(record, files)
+        self._tell()
+        return self._info(record)
+
+    async def _wait_ready(self, record: GuestRecord, files: GuestFiles) -> None:
+        """Return once the guest's monitor answers; raise what QEMU said if it ended instead."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                while await self._status(record.spec.uid) in ("", "prelaunch"):
+                    if not _is_running(record):
+                        raise await self._threads.run(_explain, record.spec, files.output)
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise Unavailable(f"QEMU did not answer within {_READY_SECONDS:g} s", resource=record.spec.name) from None
+
+    async def _status(self, uid: str) -> str:
+        """Return QEMU's run state of the guest; "" if its monitor does not answer."""
+        with contextlib.suppress(MonitorError, TimeoutError):
+            async with open_monitor(self._files(uid).monitor, _ASK_SECONDS) as monitor:
+                return await monitor.status()
+        return ""
+
+    async def _end(self, uid: str, *, gently: bool) -> bool:
+        """End the guest's process and wait until it is gone; False if none ran."""
+        guest = self._guests.get(uid)
+        if guest is None:
+            return False
+        if guest.watch is not None:
+            guest.watch.close()
+        if guest.record.process is None or not process.is_alive(guest.record.process):
+            return False
+        if gently:
+            with contextlib.suppress(MonitorError, TimeoutError):
+                async with asyncio.timeout(_QUIT_SECONDS):
+                    async with open_monitor(self._files(uid).monitor, _QUIT_SECONDS) as monitor:
+                        await monitor.quit()
+                    await process.wait_ended(guest.record.process)
+        process.kill(guest.record.process)
+        await process.wait_ended(guest.record.process)
+        return True
+
+    async def _forget(self, uid: str) -> None:
+        """Remove every file of a guest that does not run."""
+        await self._threads.run(_remove, self._files(uid))
+        guest = self._guests.pop(uid, None)
+        if guest is not None and guest.watch is not None:
+            guest.watch.close()
+
+    async def _found_again(self, record: GuestRecord) -> GuestRecord:
+        """Return the record with the process that it belongs to, also if the agent died before it noted that."""
+        if record.process is not None:
+            return record
+        files = self._files(record.spec.uid)
+        for identity in await self._threads.run(lambda: list(process.find_by_argument(str(files.pidfile)))):
+            found = dataclasses.replace(record, process=identity)
+            await self._threads.run(write_record, files.record, encode(found))
+            return found
+        return record
+
+    def _keep(self, record: GuestRecord) -> None:
+        known = self._guests.get(record.spec.uid)
+        if known is not None and known.watch is not None:
+            known.watch.close()
+        watch = process.Watch(record.process, self._tell) if record.process and _is_running(record) else None
+        self._guests[record.spec.uid] = _Guest(record=record, watch=watch)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _info(self, record: GuestRecord) -> GuestInfo:
+        running = _is_running(record)
+        return GuestInfo(
+            uid=record.spec.uid,
+            name=record.spec.name,
+            mark=record.mark,
+            pid=record.process.pid if running and record.process else 0,
+            running=running,
+            accelerator=record.accelerator,
+            serial_log=self._files(record.spec.uid).serial_log,
+            started=record.started,
+        )
+
+    def _files(self, uid: str) -> GuestFiles:
+        digest = hashlib.sha256(f"{self._state}\0{uid}".encode()).hexdigest()[:16]
+        return GuestFiles(folder=self._state / "guests" / uid, monitor=self._sockets / f"{digest}.qmp")
+
+    def _lock(self, uid: str) -> asyncio.Lock:
+        return self._locks.setdefault(uid, asyncio.Lock())
+
+
+async def _version(binary: str) -> str:
+    asked = await asyncio.create_subprocess_exec(
+        binary, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await asked.communicate()
+    return output.decode(errors="replace").partition("\n")[0].strip()
+
+
+def _is_running(record: GuestRecord) -> bool:
+    return record.process is not None and process.is_alive(record.process)
+
+
+def _prepare(files: GuestFiles, record: GuestRecord) -> None:
+    files.folder.mkdir(mode=0o700, exist_ok=True)
+    write_record(files.record, encode(record))
+
+
+def _remove(files: GuestFiles) -> None:
+    files.monitor.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        files.record.unlink()  # first: a folder without a record is nothing
+        shutil.rmtree(files.folder)
+
+
+def _spawn(arguments: list[str], output: Path) -> int:
+    """Start the process in a session of its own; it is no child of the loop, which would kill it at the agent's end."""
+    with output.open("wb") as log, Path(os.devnull).open("rb") as nothing:
+        return os.posix_spawn(
+            arguments[0],
+            arguments,
+            {"PATH": os.defpath, "LC_ALL": "C"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+                (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+            ],
+            setsid=True,
+        )
+
+
+def _explain(spec: GuestSpec, output: Path) -> Unavailable | WrongState | CapacityExhausted:
+    """Return the error that QEMU's last words mean."""
+    lines = [line for line in output.read_text(errors="replace").splitlines() if "warning:" not in line]
+    said = " ".join(lines[-2:]) or "it said nothing"
+    if "Cannot allocate memory" in said or "cannot set up guest memory" in said:
+        return CapacityExhausted(f"no memory for {spec.memory_bytes} bytes: {said}", resource=spec.name)
+    if "lock" in said and "Failed to get" in said:
+        return WrongState(f"a disk is in use by another process: {said}", resource=spec.name)
+    return Unavailable(f"QEMU ended at once: {said}", resource=spec.name)

@@ -1,0 +1,126 @@
+"""The argument list of one QEMU process: pure, and never seen by a shell.
+
+Values from outside stand in JSON, or have their commas doubled, so none of them can become an option of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec, NicSpec
+
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+"""What a guest's process may not do; `-daemonize` needs some of it, so the agent starts the session itself."""
+
+_MACHINES = {"x86_64": "q35", "aarch64": "virt"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulator:
+    """The QEMU of this host, and what was found out about it."""
+
+    binary: str
+    """Absolute path of the program."""
+    version: str
+    """Its first line of `--version`."""
+    accelerator: str = "tcg"
+    """`kvm` or `tcg`."""
+    sandboxed: bool = True
+    """Whether it can confine itself by seccomp."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFiles:
+    """The files of one guest beside its disks."""
+
+    folder: Path
+    """Folder of the guest in the driver's state."""
+    monitor: Path
+    """Socket of its monitor, in a short folder: at most 107 bytes."""
+
+    @property
+    def record(self) -> Path:
+        """What was asked for, the mark and the process."""
+        return self.folder / "guest.json"
+
+    @property
+    def serial_log(self) -> Path:
+        """What the guest writes to its console."""
+        return self.folder / "serial.log"
+
+    @property
+    def output(self) -> Path:
+        """What QEMU itself says."""
+        return self.folder / "qemu.log"
+
+    @property
+    def pidfile(self) -> Path:
+        """QEMU's own pid file; its path in the command line also identifies the process."""
+        return self.folder / "pid"
+
+
+def architecture() -> str:
+    """Return the architecture of this host in QEMU's words."""
+    machine = platform.machine()
+    return {"AMD64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+def machine_arguments(emulator: Emulator) -> list[str]:
+    """Return what is the same for every guest of this emulator, a probe guest too."""
+    arguments = [emulator.binary, "-nodefaults", "-no-user-config", "-display", "none"]
+    arguments += ["-machine", _MACHINES.get(architecture(), "q35"), "-accel", emulator.accelerator]
+    arguments += ["-cpu", "host" if emulator.accelerator == "kvm" else "max"]
+    if emulator.sandboxed:
+        arguments += ["-sandbox", SANDBOX]
+    return arguments
+
+
+def guest_arguments(emulator: Emulator, spec: GuestSpec, files: GuestFiles) -> list[str]:
+    """Return the whole argument list of a guest's process."""
+    arguments = machine_arguments(emulator)
+    arguments += ["-name", f"guest={_escaped(spec.uid)}"]
+    arguments += ["-m", f"{spec.memory_bytes}b", "-smp", str(spec.cpus)]
+    arguments += ["-pidfile", str(files.pidfile)]
+    arguments += ["-chardev", f"socket,id=monitor,path={_escaped(str(files.monitor))},server=on,wait=off"]
+    arguments += ["-mon", "chardev=monitor,mode=control"]
+    arguments += ["-chardev", f"file,id=console,path={_escaped(str(files.serial_log))}", "-serial", "chardev:console"]
+    arguments += _boot_arguments(spec)
+    for number, disk in enumerate(spec.disks):
+        arguments += _disk_arguments(number, disk)
+    for number, nic in enumerate(spec.nics):
+        arguments += _nic_arguments(number, nic)
+    return arguments
+
+
+def _boot_arguments(spec: GuestSpec) -> list[str]:
+    if spec.kernel is None:
+        return []
+    arguments = ["-kernel", str(spec.kernel)]
+    if spec.initrd is not None:
+        arguments += ["-initrd", str(spec.initrd)]
+    if spec.kernel_arguments:
+        arguments += ["-append", spec.kernel_arguments]
+    return arguments
+
+
+def _disk_arguments(number: int, disk: DiskSpec) -> list[str]:
+    node = {
+        "driver": disk.format,
+        "node-name": f"disk{number}",
+        "file": {"driver": "file", "filename": str(disk.path)},
+    }
+    device = {"driver": "virtio-blk-pci", "id": f"blk{number}", "drive": f"disk{number}", "serial": disk.serial}
+    return ["-blockdev", json.dumps(node), "-device", json.dumps(device)]
+
+
+def _nic_arguments(number: int, nic: NicSpec) -> list[str]:
+    device = {"driver": nic.model, "id": f"eth{number}", "netdev": f"net{number}", "mac": nic.mac, "romfile": ""}
+    # User-mode network: the guest reaches outwards only through QEMU itself, which `restrict` forbids.
+    return ["-netdev", f"user,id=net{number},restrict=on", "-device", json.dumps(device)]
+
+
+def _escaped(value: str) -> str:
+    return value.replace(",", ",,")

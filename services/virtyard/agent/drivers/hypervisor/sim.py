@@ -1,0 +1,172 @@
+"""The `sim` hypervisor: machines that exist as files only, with latencies and faults that a test or demo sets.
+
+It keeps every promise of the contract, those about restarts too, and carries thousands of guests: one small file
+each, no process and no sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from virtyard.agent.drivers.durable_file import read_record
+from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
+from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_values, decode, encode
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable
+
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimSettings:
+    """What a simulated host does; read from `settings.json` in its state folder before each action."""
+
+    start_seconds: float = 0.0
+    """How long a start takes."""
+    kill_seconds: float = 0.0
+    """How long a kill takes."""
+    memory_bytes: int = 0
+    """Memory for guests in all; 0 for no limit."""
+    refuse_start: str = ""
+    """If not empty, every start is refused with these words."""
+    refuse_kill: str = ""
+    """If not empty, every kill is refused with these words."""
+
+
+class SimHypervisor:
+    """Keeps guests as files."""
+
+    name = "sim"
+    accelerator = "none"
+
+    def __init__(self, *, state: Path, clock: Clock, settings: SimSettings | None = None) -> None:
+        """Keep guests below `state`; `settings`, if given, count instead of the file's."""
+        self._state = state
+        self._clock = clock
+        self._settings = settings
+        self._guests: dict[str, GuestRecord] = {}
+        self._ended: set[str] = set()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever a guest starts or ends."""
+        self._listeners.append(listener)
+
+    async def probe(self) -> Probe:
+        """Say that it works, which it does everywhere."""
+        return Probe(supported=True, reason="simulated machines work everywhere", details={"accelerator": "none"})
+
+    async def open(self) -> None:
+        """Read the guests of an earlier agent; one that was half started is not there."""
+        (self._state / "guests").mkdir(parents=True, exist_ok=True)
+        for path in (self._state / "guests").glob("*.json"):
+            stored = read_record(path)
+            if stored is not None:
+                record = decode(stored["guest"])
+                self._guests[record.spec.uid] = record
+                if stored["ended"]:
+                    self._ended.add(record.spec.uid)
+
+    async def close(self) -> None:
+        """Forget what is in memory; the files stay."""
+        self._guests.clear()
+        self._ended.clear()
+
+    async def start(self, spec: GuestSpec, mark: str) -> GuestInfo:
+        """Write the guest's file after the set latency; see the contract."""
+        check_values(spec)
+        settings = self._present_settings()
+        async with self._lock(spec.uid):
+            present = self._guests.get(spec.uid)
+            if present is not None and spec.uid not in self._ended:
+                if present.mark == mark:
+                    return self._info(present)
+                raise AlreadyExists(f"{spec.name} runs on this host already", resource=spec.name)
+            if settings.refuse_start:
+                raise Unavailable(settings.refuse_start, resource=spec.name)
+            self._check_memory(spec, settings)
+            await asyncio.sleep(settings.start_seconds)
+            record = GuestRecord(spec=spec, mark=mark, accelerator="none", started=self._clock.now())
+            self._write(record, ended=False)
+        self._tell()
+        return self._info(record)
+
+    async def kill(self, uid: str) -> bool:
+        """Remove the guest's file after the set latency."""
+        settings = self._present_settings()
+        async with self._lock(uid):
+            if uid not in self._guests:
+                return False
+            if settings.refuse_kill:
+                raise Unavailable(settings.refuse_kill)
+            await asyncio.sleep(settings.kill_seconds)
+            ran = uid not in self._ended
+            self._path(uid).unlink(missing_ok=True)
+            self._guests.pop(uid)
+            self._ended.discard(uid)
+        self._tell()
+        return ran
+
+    async def find(self, uid: str) -> GuestInfo | None:
+        """Return the guest, or None."""
+        record = self._guests.get(uid)
+        return None if record is None else self._info(record)
+
+    async def guests(self) -> list[GuestInfo]:
+        """Return every guest."""
+        return [self._info(self._guests[uid]) for uid in sorted(self._guests)]
+
+    def end(self, uid: str) -> None:
+        """Let a guest end by itself, as a crash of it would."""
+        self._write(self._guests[uid], ended=True)
+        self._tell()
+
+    def _write(self, record: GuestRecord, *, ended: bool) -> None:
+        path = self._path(record.spec.uid)
+        aside = path.with_suffix(".new")
+        aside.write_text(json.dumps({"guest": encode(record), "ended": ended}), encoding="utf-8")
+        aside.replace(path)
+        self._guests[record.spec.uid] = record
+        self._ended = self._ended | {record.spec.uid} if ended else self._ended - {record.spec.uid}
+
+    def _check_memory(self, spec: GuestSpec, settings: SimSettings) -> None:
+        used = sum(record.spec.memory_bytes for uid, record in self._guests.items() if uid not in self._ended)
+        if settings.memory_bytes and used + spec.memory_bytes > settings.memory_bytes:
+            raise CapacityExhausted(
+                f"{spec.memory_bytes} bytes of memory asked for, {settings.memory_bytes - used} are free",
+                resource=spec.name,
+            )
+
+    def _present_settings(self) -> SimSettings:
+        if self._settings is not None:
+            return self._settings
+        stored = read_record(self._state / _SETTINGS) or {}
+        known = {field.name for field in fields(SimSettings)}
+        return SimSettings(**{name: value for name, value in stored.items() if name in known})
+
+    def _info(self, record: GuestRecord) -> GuestInfo:
+        return GuestInfo(
+            uid=record.spec.uid,
+            name=record.spec.name,
+            mark=record.mark,
+            pid=0,
+            running=record.spec.uid not in self._ended,
+            accelerator="none",
+            serial_log=None,
+            started=record.started,
+        )
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _path(self, uid: str) -> Path:
+        return self._state / "guests" / f"{uid}.json"
+
+    def _lock(self, uid: str) -> asyncio.Lock:
+        return self._locks.setdefault(uid, asyncio.Lock())

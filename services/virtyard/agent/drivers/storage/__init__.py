@@ -1,0 +1,1 @@
+"""Storage drivers: repositories and disk files."""
