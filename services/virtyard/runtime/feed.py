@@ -1,0 +1,185 @@
+"""The feed of a service: what its database commits, in commit order, to every watcher (P7, P29).
+
+Nothing is shown before it is durable. A watcher begins with a snapshot or where it was cut off, follows the journal,
+and goes over to the live news once the two meet; it is told the same wherever it was cut. Live news is kept once, in a
+ring, and a frame is serialised once for all who are told the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from virtyard.api.type.v1 import watch_pb2
+from virtyard.kernel.errors import InternalError, Unavailable
+from virtyard.runtime.entry import Entry, Frame
+from virtyard.runtime.journal_reader import Snapshot
+from virtyard.runtime.resume_point import ResumePoint
+from virtyard.runtime.subscription import Matches, News, Subscription
+
+__all__ = ["Entry", "Feed", "Frame", "Journal", "Snapshot"]
+
+T = TypeVar("T")
+
+
+class Journal(Protocol):
+    """The database as the feed sees it."""
+
+    @property
+    def sequence(self) -> int:
+        """Return the last durable sequence."""
+        ...
+
+    identity: str
+    incarnation: int
+
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run the function on one snapshot."""
+        ...
+
+
+class Feed:
+    """The news of one service; hand it to `Database.open`."""
+
+    def __init__(self, service: str, *, keepalive: float = 15.0, ring: int = 1024, log_limit: int = 1024) -> None:
+        """Make a feed that is not bound to a database yet.
+
+        Args:
+            service: the name that its tokens carry, as `jobs`.
+            keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
+            ring: how many of the last entries are kept in memory for watchers who come back at once.
+            log_limit: how many entries may be pending for a watcher who does not fold.
+        """
+        self.service = service
+        self.keepalive = keepalive
+        self.head = 0
+        self.closing = False
+        self._journal: Journal | None = None
+        self._incarnation = ""
+        self._ring: deque[News] = deque(maxlen=ring)
+        self._log_limit = log_limit
+        self._live: dict[str, set[Subscription]] = {}
+        self._watchers: set[Subscription] = set()
+
+    @property
+    def watchers(self) -> int:
+        """Return how many watches are open."""
+        return len(self._watchers)
+
+    @property
+    def journal(self) -> Journal:
+        """Return the database that this feed is bound to."""
+        if self._journal is None:
+            raise InternalError(f"the feed {self.service} has no database")
+        return self._journal
+
+    def bind(self, journal: Journal) -> None:
+        """Follow the database; it calls this when it opens."""
+        self._journal = journal
+        self._incarnation = f"{journal.incarnation}.{journal.identity}"
+        self.head = journal.sequence
+
+    def point(self, sequence: int, snapshot: tuple[str, str] | None = None) -> ResumePoint:
+        """Return the resume point at a sequence of this feed."""
+        return ResumePoint(service=self.service, incarnation=self._incarnation, sequence=sequence, snapshot=snapshot)
+
+    def token(self) -> str:
+        """Return the resume token of now: everything that is committed later comes after it."""
+        return self.point(self.head).token()
+
+    def is_ours(self, point: ResumePoint) -> bool:
+        """Return whether the point lies in the history that this database has."""
+        return point.incarnation == self._incarnation and point.sequence <= self.journal.sequence
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Show what has just been committed; entries come in order and without a gap."""
+        for entry in entries:
+            if entry.sequence <= self.head:
+                continue
+            if entry.sequence != self.head + 1:
+                raise InternalError(f"the feed {self.service} stands at {self.head} and was given {entry.sequence}")
+            news = News(entry, self.point(entry.sequence).token())
+            self.head = entry.sequence
+            self._ring.append(news)
+            self._offer(news)
+
+    def publish_progress(self, topic: str, key: str, body: bytes) -> None:
+        """Show a state that is not durable: its token is that of the last durable sequence, none resumes into it."""
+        entry = Entry(sequence=self.head, topic=topic, key=key, body=body)
+        self._offer(News(entry, self.token(), progress=True))
+
+    def close(self) -> None:
+        """Tell every watcher GOODBYE once it has been shown what is pending; no new one is taken."""
+        self.closing = True
+        for subscription in tuple(self._watchers):
+            subscription.wake()
+
+    def watch(
+        self,
+        topics: Collection[str],
+        options: watch_pb2.WatchOptions,
+        snapshot: Snapshot,
+        matches: Matches | None = None,
+        *,
+        fold: bool = True,
+    ) -> AsyncIterator[Frame]:
+        """Return the frames for one watcher, until it leaves or the feed closes.
+
+        Args:
+            topics: what is watched; the snapshot shows them in alphabetical order.
+            options: where to start.
+            snapshot: reads the present items, see `Snapshot`.
+            matches: the filter over (topic, key, body); an item that stops matching is REMOVED.
+            fold: show a slow reader the last state of each item only; False for logs, whose every entry counts.
+
+        Raises:
+            InvalidRequest: `options.resume_token` is not a token of this service.
+            Unavailable: the feed is closing.
+        """
+        from virtyard.runtime.watch import Watch
+
+        if self.closing:
+            raise Unavailable(f"{self.service} is closing", retry_after=1.0)
+        subscription = Subscription(topics, matches, fold=fold, limit=self._log_limit)
+        return Watch(self, subscription, snapshot).frames(options)
+
+    def join(self, subscription: Subscription) -> None:
+        """Count a watcher, who is not told live news before `go_live`."""
+        self._watchers.add(subscription)
+
+    def go_live(self, subscription: Subscription) -> bool:
+        """Hand over to the live news, first those since the watcher's position.
+
+        Returns False, and does nothing, if the ring does not reach back to that position.
+        """
+        missing = self.head - subscription.position
+        if missing > len(self._ring):
+            return False
+        for topic in subscription.topics:
+            self._live.setdefault(topic, set()).add(subscription)
+        if missing > 0:
+            for news in islice(self._ring, len(self._ring) - missing, None):
+                if news.entry.topic in subscription.topics:
+                    subscription.offer(news)
+        return True
+
+    def leave_live(self, subscription: Subscription) -> None:
+        """Stop telling the watcher live news."""
+        for topic in subscription.topics:
+            watchers = self._live.get(topic)
+            if watchers is not None:
+                watchers.discard(subscription)
+                if not watchers:
+                    del self._live[topic]
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget the watcher."""
+        self._watchers.discard(subscription)
+        self.leave_live(subscription)
+
+    def _offer(self, news: News) -> None:
+        for subscription in tuple(self._live.get(news.entry.topic, ())):
+            subscription.offer(news)

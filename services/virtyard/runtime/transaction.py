@@ -1,0 +1,170 @@
+"""One commit of the database: many functions, a savepoint each, their journal rows numbered last (P7, P28)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from virtyard.kernel.errors import Unavailable
+from virtyard.runtime.entry import Entry
+
+__all__ = ["Batch", "Outcome", "Position", "Transaction", "run_batch"]
+
+_UNWRITABLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_BUSY,
+}
+_PRUNE_STEP = 1024
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Transaction:
+    """What a function that is handed to `Database.write` may do."""
+
+    __slots__ = ("_connection", "_sequence", "entries", "transitions")
+
+    def __init__(self, connection: sqlite3.Connection, sequence: int) -> None:
+        """Begin after the journal's last sequence."""
+        self._connection = connection
+        self._sequence = sequence
+        self.entries: list[Entry] = []
+        self.transitions: list[str] = []
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """Return the connection, for functions that are shared with reads; it must only be read from."""
+        return self._connection
+
+    def execute(self, sql: str, params: Parameters = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._connection.execute(sql, params)
+
+    def executemany(self, sql: str, rows: Iterable[Parameters]) -> sqlite3.Cursor:
+        """Run one statement for many rows."""
+        return self._connection.executemany(sql, rows)
+
+    def append(self, topic: str, key: str, body: bytes, *, removed: bool = False) -> int:
+        """Add the state of an item to the feed and return its sequence.
+
+        The row is written at the end of the commit; a function that fails gives its numbers back.
+        """
+        sequence = self._sequence + len(self.entries) + 1
+        self.entries.append(Entry(sequence=sequence, topic=topic, key=key, body=body, removed=removed))
+        return sequence
+
+    def transition(self, name: str) -> None:
+        """Name the durable transition that this commit makes, as `jobs.C2`; faults are injected by that name."""
+        self.transitions.append(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one function of a batch came to."""
+
+    value: Any = None
+    """What it returned."""
+    error: Exception | None = None
+    """What it raised, after which nothing of it is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where the journal stands."""
+
+    sequence: int
+    """The last entry."""
+    oldest: int
+    """The first entry that is still kept; one more than `sequence` in an empty journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A commit that is durable."""
+
+    outcomes: list[Outcome]
+    """One for each function, in their order."""
+    entries: list[Entry]
+    """The news, in order of their sequence."""
+    transitions: list[str]
+    """The named transitions, in order."""
+    position: Position
+    """The journal after the commit."""
+
+
+def run_batch(
+    connection: sqlite3.Connection,
+    functions: Sequence[Callable[[Transaction], Any]],
+    position: Position,
+    *,
+    keep: int,
+    time: float,
+    commit: Callable[[sqlite3.Connection], None],
+) -> Batch:
+    """Run the functions in one commit; called in the database's thread.
+
+    Raises:
+        sqlite3.Error: the transaction is lost; whether COMMIT was durable is not known.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    transaction = Transaction(connection, position.sequence)
+    outcomes = [_run_one(connection, transaction, function) for function in functions]
+    if transaction.entries:
+        position = _write_journal(connection, transaction.entries, position, keep, time)
+    commit(connection)
+    return Batch(outcomes=outcomes, entries=transaction.entries, transitions=transaction.transitions, position=position)
+
+
+def _run_one(
+    connection: sqlite3.Connection, transaction: Transaction, function: Callable[[Transaction], Any]
+) -> Outcome:
+    entries, transitions = len(transaction.entries), len(transaction.transitions)
+    connection.execute("SAVEPOINT one")
+    try:
+        value = function(transaction)
+    except Exception as error:
+        if not connection.in_transaction:
+            # SQLite gave up the whole transaction by itself: nobody's work is left.
+            raise
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        del transaction.entries[entries:]
+        del transaction.transitions[transitions:]
+        return Outcome(error=_named(error))
+    connection.execute("RELEASE one")
+    return Outcome(value=value)
+
+
+def _named(error: Exception) -> Exception:
+    """Return the error for the caller: a disk that cannot be written is no fault of the function."""
+    if isinstance(error, sqlite3.OperationalError) and (error.sqlite_errorcode & 0xFF) in _UNWRITABLE:
+        unavailable = Unavailable(f"the database cannot be written: {error}")
+        unavailable.__cause__ = error
+        return unavailable
+    return error
+
+
+def _write_journal(
+    connection: sqlite3.Connection, entries: list[Entry], position: Position, keep: int, time: float
+) -> Position:
+    """Write the rows, forget the oldest ones, and then take the numbers: the last statement before COMMIT."""
+    connection.executemany(
+        "INSERT INTO journal (sequence, topic, key, removed, body) VALUES (?, ?, ?, ?, ?)",
+        [(entry.sequence, entry.topic, entry.key, entry.removed, entry.body) for entry in entries],
+    )
+    position = replace(position, sequence=entries[-1].sequence)
+    surplus = position.sequence - position.oldest + 1 - keep
+    if surplus >= max(keep // 8, 1):
+        position = replace(position, oldest=position.oldest + min(surplus, _PRUNE_STEP + len(entries)))
+        connection.execute("DELETE FROM journal WHERE sequence < ?", (position.oldest,))
+    connection.execute(
+        "UPDATE feed SET sequence = ?, oldest = ?, last_time = max(last_time, ?)",
+        (position.sequence, position.oldest, time),
+    )
+    return position
