@@ -125,7 +125,7 @@ class GuestDisk(_message.Message):
     repository_uid: _builtins.str
     """The uid of the repository that the folder must have."""
     disk_uid: _builtins.str
-    """The uid of the disk."""
+    """The uid of the disk that the guest sees here."""
     serial: _builtins.str
     """The serial number to show, at most 20 letters and digits."""
     def __init__(

@@ -144,7 +144,7 @@ Global___MemoryReservation: _TypeAlias = MemoryReservation  # noqa: Y015
 
 @_typing.final
 class WriteObjectsResult(_message.Message):
-    """What WriteObjects gives."""
+    """What WriteObjects gives back for a batch of writes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

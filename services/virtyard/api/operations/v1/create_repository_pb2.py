@@ -24,13 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import field_info_pb2 as google_dot_api_dot_field__info__pb2
-from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from virtyard.api.inventory.v1 import repository_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_repository__pb2
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2virtyard/api/operations/v1/create_repository.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a*virtyard/api/inventory/v1/repository.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\x89\x02\n\x17\x43reateRepositoryRequest\x12!\n\rrepository_id\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12?\n\nrepository\x18\x02 \x01(\x0b\x32%.virtyard.api.inventory.v1.RepositoryB\x04\xe2\x41\x01\x02\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2virtyard/api/operations/v1/create_repository.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a*virtyard/api/inventory/v1/repository.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\x89\x02\n\x17\x43reateRepositoryRequest\x12!\n\rrepository_id\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12?\n\nrepository\x18\x02 \x01(\x0b\x32%.virtyard.api.inventory.v1.RepositoryB\x04\xe2\x41\x01\x02\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +46,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEREPOSITORYREQUEST'].fields_by_name['validate_only']._serialized_options = b'\312\363\030\t\n\007preview'
   _globals['_CREATEREPOSITORYREQUEST'].fields_by_name['options']._loaded_options = None
   _globals['_CREATEREPOSITORYREQUEST'].fields_by_name['options']._serialized_options = b'\312\363\030\002 \001'
-  _globals['_CREATEREPOSITORYREQUEST']._serialized_start=295
-  _globals['_CREATEREPOSITORYREQUEST']._serialized_end=560
+  _globals['_CREATEREPOSITORYREQUEST']._serialized_start=268
+  _globals['_CREATEREPOSITORYREQUEST']._serialized_end=533
 # @@protoc_insertion_point(module_scope)

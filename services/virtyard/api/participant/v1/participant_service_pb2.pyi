@@ -160,7 +160,7 @@ class Effect(_message.Message):
 
     @_builtins.property
     def stall_limit(self) -> _duration_pb2.Duration:
-        """No progress for this long raises "job stuck"."""
+        """After this many seconds without progress "job stuck" is raised."""
 
     @_builtins.property
     def require(self) -> Global___Requirement:
