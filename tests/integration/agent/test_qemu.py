@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.clock import FakeClock
-from virtyard.agent.drivers.hypervisor import process, trial
+from virtyard.agent.drivers import process
+from virtyard.agent.drivers.hypervisor import trial
 from virtyard.agent.drivers.hypervisor.choice import choose
 from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec
 from virtyard.agent.drivers.hypervisor.qemu import QemuHypervisor

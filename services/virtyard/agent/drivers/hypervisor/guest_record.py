@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec, NicSpec
-from virtyard.agent.drivers.hypervisor.process import ProcessIdentity
+from virtyard.agent.drivers.process import ProcessIdentity
 from virtyard.kernel.errors import InvalidRequest
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtyard.agent.drivers import process
 from virtyard.agent.drivers.durable_file import read_record, write_record
-from virtyard.agent.drivers.hypervisor import process, trial
+from virtyard.agent.drivers.hypervisor import trial
 from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_spec, decode, encode
 from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, GuestFiles, architecture, guest_arguments

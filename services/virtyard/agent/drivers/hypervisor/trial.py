@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtyard.agent.drivers.durable_file import read_record, write_record
-from virtyard.agent.drivers.hypervisor.process import boot_id
 from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, architecture, machine_arguments
+from virtyard.agent.drivers.process import boot_id
 from virtyard.agent.drivers.threads import Threads
 
 _EXIT_PORT = 0x501

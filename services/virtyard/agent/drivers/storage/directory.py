@@ -1,0 +1,196 @@
+"""The `dir` storage: a repository is a folder, an image a file in it, qcow2 where qemu-img is installed.
+
+A shared folder is reached by every server that mounts it; changes are serialised by a lock on the marker file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from virtyard.agent.drivers.durable_file import Record, read_record, remove_file, sync_folder, write_record
+from virtyard.agent.drivers.storage import image, layout
+from virtyard.agent.drivers.storage.contract import DiskFile, Place, Report, Usage
+from virtyard.agent.drivers.storage.layout import Repository
+from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.drivers.threads import Threads
+from virtyard.kernel.errors import InvalidRequest, NotFound, WrongState
+
+_PATH = "repository_path"
+_UID = "disk_uid"
+
+
+class DirectoryStorage:
+    """Keeps repositories in folders below the storage roots."""
+
+    name = "dir"
+
+    def __init__(self, *, roots: StorageRoots, program: str = "qemu-img") -> None:
+        """Use `program` for images; where it is not installed, or is "", they are raw."""
+        self._roots = roots
+        self._program = shutil.which(program) if program else None
+        self._why_raw = "qemu-img is not installed" if program else "simulated machines read no image"
+        self._threads = Threads("storage", workers=8)
+
+    @property
+    def reason(self) -> str:
+        """How images are written here and why."""
+        return f"qcow2 by {self._program}" if self._program else f"raw files: {self._why_raw}"
+
+    async def create_repository(self, place: Place, mark: str, capacity_bytes: int = 0) -> Usage:
+        """Lay out the folder; see the contract."""
+        layout.check_uid(place.uid, "repository_uid")
+        if capacity_bytes < 0:
+            raise InvalidRequest.of("capacity_bytes", f"{capacity_bytes} is not allowed; it must be 0 or more")
+
+        def create() -> Usage:
+            return layout.usage(layout.lay_out(self._roots.check(place.path, _PATH), place.uid, mark, capacity_bytes))
+
+        return await self._threads.run(create)
+
+    async def remove_repository(self, place: Place, mark: str | None = None) -> bool:
+        """Remove the folder if it holds no image."""
+        layout.check_uid(place.uid, "repository_uid")
+        return await self._threads.run(lambda: layout.take_away(self._roots.check(place.path, _PATH), place.uid, mark))
+
+    async def has_repository(self, place: Place) -> str | None:
+        """Return the mark of the repository, or None."""
+        try:
+            return (await self._threads.run(self._find, place)).mark
+        except WrongState:
+            return None
+
+    async def usage(self, place: Place) -> Usage:
+        """Return the space of the repository."""
+        return await self._threads.run(lambda: layout.usage(self._find(place)))
+
+    async def create_disk(
+        self, place: Place, uid: str, size_bytes: int, *, full: bool, mark: str, on_progress: Report
+    ) -> DiskFile:
+        """Make the image under its record; see the contract."""
+        layout.check_uid(uid, _UID)
+        if size_bytes <= 0 or size_bytes % 512:
+            raise InvalidRequest.of("size_bytes", f"{size_bytes} is not allowed; it must be a multiple of 512 above 0")
+        repository = await self._threads.run(self._find, place)
+        kind = "qcow2" if self._program else "raw"
+        record = {"uid": uid, "mark": mark, "format": kind, "size_bytes": size_bytes, "full": full}
+        path = repository.disks / f"{uid}.{kind}"
+        try:
+            present = await self._threads.run(self._begin, repository, record)
+            if present is not None:
+                return present
+            if self._program:
+                await image.write_qcow2(self._program, path, size_bytes, full=full, on_progress=on_progress)
+            else:
+                await image.write_raw_in(self._threads, path, size_bytes, full=full, on_progress=on_progress)
+            return await self._threads.run(layout.finish_disk, repository, uid)
+        except BaseException:
+            await self._threads.run(self._drop_half_made, repository, uid, mark)
+            raise
+
+    async def remove_disk(self, place: Place, uid: str, mark: str | None = None) -> bool:
+        """Remove the image; see the contract."""
+        layout.check_uid(uid, _UID)
+
+        def remove() -> bool:
+            repository = self._find(place)
+            record = read_record(repository.disks / f"{uid}.json")
+            if record is None or mark not in {None, record["mark"]}:
+                return False
+            image.end_writers(repository.disks / f"{uid}.{record['format']}")
+            layout.drop_disk(repository, uid)
+            return True
+
+        return await self._threads.run(remove)
+
+    async def find_disk(self, place: Place, uid: str) -> DiskFile | None:
+        """Return the image if it is whole and in its place."""
+        layout.check_uid(uid, _UID)
+
+        def look() -> DiskFile | None:
+            repository = self._find(place)
+            record = read_record(repository.disks / f"{uid}.json")
+            return layout.describe(repository.disks, record) if record and record["ready"] else None
+
+        return await self._threads.run(look)
+
+    async def trash_disk(self, place: Place, uid: str, mark: str) -> Path:
+        """Move the image, then its record, into the trash."""
+        layout.check_uid(uid, _UID)
+
+        def trash() -> Path:
+            repository = self._find(place)
+            target = repository.trash / uid
+            record = read_record(repository.disks / f"{uid}.json")
+            if record is not None:
+                target.mkdir(exist_ok=True)
+                write_record(repository.disks / f"{uid}.json", {**record, "trashed_by": mark})
+                _move(repository.disks, target, uid)
+            elif not (target / f"{uid}.json").exists():
+                raise NotFound(f"{repository.folder} has no image of disk {uid}", resource=str(repository.folder))
+            return next(iter(layout.images(target, uid)), target)
+
+        return await self._threads.run(trash)
+
+    async def restore_disk(self, place: Place, uid: str, mark: str | None = None) -> bool:
+        """Move the image, then its record, back from the trash."""
+        layout.check_uid(uid, _UID)
+
+        def restore() -> bool:
+            repository = self._find(place)
+            source = repository.trash / uid
+            record = read_record(source / f"{uid}.json") or read_record(repository.disks / f"{uid}.json")
+            if record is None or not source.is_dir() or mark not in {None, record.get("trashed_by")}:
+                return False
+            _move(source, repository.disks, uid)
+            source.rmdir()
+            sync_folder(repository.trash)
+            return True
+
+        return await self._threads.run(restore)
+
+    async def erase_disk(self, place: Place, uid: str) -> int:
+        """Remove the image from the trash for good."""
+        layout.check_uid(uid, _UID)
+
+        def erase() -> int:
+            source = self._find(place).trash / uid
+            freed = sum(layout.allocated(path) for path in layout.images(source, uid))
+            for path in (*layout.images(source, uid), source / f"{uid}.json"):
+                if source.is_dir():
+                    remove_file(path)
+            if source.is_dir():
+                source.rmdir()
+                sync_folder(source.parent)
+            return freed
+
+        return await self._threads.run(erase)
+
+    def close(self) -> None:
+        """Start no more calls."""
+        self._threads.close()
+
+    def _find(self, place: Place) -> Repository:
+        return layout.find(self._roots.check(place.path, _PATH), place.uid)
+
+    def _begin(self, repository: Repository, record: Record) -> DiskFile | None:
+        if self._is_half_made(repository, record["uid"], record["mark"]):
+            image.end_writers(repository.disks / f"{record['uid']}.{record['format']}")
+        return layout.begin_disk(repository, record, layout.usage(repository).free_bytes)
+
+    def _drop_half_made(self, repository: Repository, uid: str, mark: str) -> None:
+        if self._is_half_made(repository, uid, mark):
+            layout.drop_disk(repository, uid)
+
+    def _is_half_made(self, repository: Repository, uid: str, mark: str) -> bool:
+        record = read_record(repository.disks / f"{uid}.json")
+        return record is not None and record["mark"] == mark and not record["ready"]
+
+
+def _move(source: Path, target: Path, uid: str) -> None:
+    """Move an image and then its record; a move that was cut short is completed."""
+    for path in (*layout.images(source, uid), source / f"{uid}.json"):
+        if path.exists():
+            path.rename(target / path.name)
+    sync_folder(target)
+    sync_folder(source)

@@ -1,0 +1,283 @@
+"""The layout of a repository folder: its marker, its images with their records, and its trash.
+
+::
+
+    .virtyard-repository.json       uid, mark, capacity; also the file that changes are serialised by
+    disks/UID.qcow2  disks/UID.json the image, and its record, which is there first and goes last
+    .trash/UID/                     the same two files
+
+Every function here blocks; the driver runs them in its threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtyard.agent.drivers.durable_file import (
+    Record,
+    create_record,
+    read_record,
+    remove_file,
+    sync_folder,
+    write_record,
+)
+from virtyard.agent.drivers.storage.contract import DiskFile, Usage
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
+
+_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MARKER = ".virtyard-repository.json"
+_FOREIGN_BUT_HARMLESS = {"lost+found"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A repository folder that is there and is the right one."""
+
+    folder: Path
+    """Its real path."""
+    uid: str
+    """Its uid."""
+    mark: str
+    """The step key of the effect that made it."""
+    capacity_bytes: int
+    """Its own limit; 0 if it has none."""
+    made_folder: bool
+    """False if the folder had been there before."""
+
+    @property
+    def disks(self) -> Path:
+        """Where images are."""
+        return self.folder / "disks"
+
+    @property
+    def trash(self) -> Path:
+        """Where images wait to be erased."""
+        return self.folder / ".trash"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other agents of this storage out while the records are read and changed."""
+        with (self.folder / _MARKER).open("rb") as marker:
+            fcntl.flock(marker, fcntl.LOCK_EX)
+            yield
+
+
+def check_uid(uid: str, field: str) -> None:
+    """Refuse a uid that could be anything else than one file name.
+
+    Raises:
+        InvalidRequest: naming `field`.
+    """
+    if not _UID.fullmatch(uid):
+        raise InvalidRequest.of(field, f"{uid!r} is not allowed; it must be 1 to 64 letters, digits, dots or dashes")
+
+
+def lay_out(folder: Path, uid: str, mark: str, capacity_bytes: int) -> Repository:
+    """Make a repository of `folder`; one that is there is made aside and renamed, so it appears whole.
+
+    Raises:
+        AlreadyExists: something else is there.
+        NotFound: the folder above is not there.
+    """
+    present = _read(folder)
+    if present is not None:
+        if (present.uid, present.mark) == (uid, mark):
+            return present
+        raise AlreadyExists(f"{folder} is a repository already", resource=str(folder))
+    if not folder.parent.is_dir():
+        raise NotFound(f"{folder.parent} does not exist on this host", resource=str(folder.parent))
+    if folder.is_dir():
+        if {entry.name for entry in folder.iterdir()} - _FOREIGN_BUT_HARMLESS - {"disks", ".trash"}:
+            raise AlreadyExists(f"{folder} holds files that are not Virtyard's", resource=str(folder))
+        return _fill(folder, uid, mark, capacity_bytes, made_folder=False)
+    if folder.exists():
+        raise AlreadyExists(f"{folder} is not a folder", resource=str(folder))
+    aside = folder.with_name(f".virtyard-new-{uid}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o755)
+    try:
+        _fill(aside, uid, mark, capacity_bytes, made_folder=True)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+    return find(folder, uid)
+
+
+def find(folder: Path, uid: str) -> Repository:
+    """Return the repository in `folder`.
+
+    Raises:
+        WrongState: there is none, or another one.
+    """
+    repository = _read(folder)
+    if repository is None:
+        raise WrongState(f"{folder} is no repository; perhaps its storage is not mounted here", resource=str(folder))
+    if repository.uid != uid:
+        raise WrongState(f"{folder} is another repository, {repository.uid}", resource=str(folder))
+    return repository
+
+
+def take_away(folder: Path, uid: str, mark: str | None) -> bool:
+    """Remove an empty repository, if a mark is given only one with that mark; False if there was none.
+
+    Raises:
+        WrongState: it holds images.
+    """
+    for prefix in ("new", "gone"):
+        shutil.rmtree(folder.with_name(f".virtyard-{prefix}-{uid}"), ignore_errors=True)
+    repository = _read(folder)
+    if repository is None or repository.uid != uid or mark not in {None, repository.mark}:
+        return False
+    with repository.locked():
+        held = [entry.name for entry in (*repository.disks.glob("*"), *repository.trash.glob("*"))]
+        if held:
+            raise WrongState(f"{folder} still holds {len(held)} files of disks", resource=str(folder))
+        repository.disks.rmdir()
+        repository.trash.rmdir()
+    if repository.made_folder:
+        gone = folder.with_name(f".virtyard-gone-{uid}")
+        folder.rename(gone)
+        sync_folder(folder.parent)
+        shutil.rmtree(gone)
+    else:
+        remove_file(folder / _MARKER)
+    return True
+
+
+def begin_disk(repository: Repository, record: Record, free_bytes: int) -> DiskFile | None:
+    """Write the record of an image that is to be made; return the image if this mark made it already.
+
+    Raises:
+        AlreadyExists: an image of this uid is there without this mark.
+        CapacityExhausted: it does not fit.
+    """
+    uid, mark = record["uid"], record["mark"]
+    with repository.locked():
+        present = read_record(repository.disks / f"{uid}.json")
+        if present is not None and present["mark"] == mark:
+            if present["ready"]:
+                return describe(repository.disks, present)
+            drop_disk(repository, uid)
+        elif present is not None or _strangers(repository, uid):
+            raise AlreadyExists(
+                f"{repository.folder} has an image of disk {uid} already", resource=str(repository.folder)
+            )
+        _check_room(repository, record, free_bytes)
+        create_record(repository.disks / f"{uid}.json", {**record, "ready": False})
+    return None
+
+
+def finish_disk(repository: Repository, uid: str) -> DiskFile:
+    """Mark an image as whole, once every byte of it is durable, and return it."""
+    record = read_record(repository.disks / f"{uid}.json")
+    assert record is not None, "the record of an image outlives its making"
+    with describe(repository.disks, record).path.open("rb") as image:
+        os.fsync(image.fileno())
+    write_record(repository.disks / f"{uid}.json", {**record, "ready": True})
+    return describe(repository.disks, record)
+
+
+def drop_disk(repository: Repository, uid: str) -> None:
+    """Remove an image and then its record."""
+    for image in images(repository.disks, uid):
+        remove_file(image)
+    remove_file(repository.disks / f"{uid}.json")
+
+
+def describe(folder: Path, record: Record) -> DiskFile:
+    """Return the image that a record in `folder` is about."""
+    path = folder / f"{record['uid']}.{record['format']}"
+    return DiskFile(
+        uid=record["uid"],
+        mark=record["mark"],
+        path=path,
+        format=record["format"],
+        size_bytes=record["size_bytes"],
+        allocated_bytes=allocated(path),
+        full=record["full"],
+    )
+
+
+def images(folder: Path, uid: str) -> list[Path]:
+    """Return the images of a disk in `folder`: none or one."""
+    return [path for path in (folder / f"{uid}.{kind}" for kind in ("qcow2", "raw")) if path.exists()]
+
+
+def allocated(path: Path) -> int:
+    """Return what a file takes on the storage, in bytes; 0 if it is not there."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def usage(repository: Repository) -> Usage:
+    """Return the space of a repository."""
+    space = os.statvfs(repository.folder)
+    return Usage(
+        total_bytes=space.f_blocks * space.f_frsize,
+        free_bytes=space.f_bavail * space.f_frsize,
+        capacity_bytes=repository.capacity_bytes,
+        promised_bytes=sum(size if full else taken for size, full, taken in _all_disks(repository)),
+    )
+
+
+def _fill(folder: Path, uid: str, mark: str, capacity_bytes: int, *, made_folder: bool) -> Repository:
+    (folder / "disks").mkdir(mode=0o755, exist_ok=True)
+    (folder / ".trash").mkdir(mode=0o755, exist_ok=True)
+    marker = {"uid": uid, "mark": mark, "capacity_bytes": capacity_bytes, "made_folder": made_folder}
+    create_record(folder / _MARKER, marker)
+    return find(folder, uid)
+
+
+def _read(folder: Path) -> Repository | None:
+    marker = read_record(folder / _MARKER)
+    if marker is None:
+        return None
+    for inner in (folder / "disks", folder / ".trash"):
+        if inner.is_symlink():
+            raise WrongState(f"{inner} is a symbolic link, which a repository never has", resource=str(folder))
+    return Repository(folder=folder, **marker)
+
+
+def _strangers(repository: Repository, uid: str) -> bool:
+    return bool(images(repository.disks, uid)) or (repository.trash / uid).exists()
+
+
+def _check_room(repository: Repository, record: Record, free_bytes: int) -> None:
+    """Refuse an image for which the file system, or the repository's own limit, has no room."""
+    size, full, where = record["size_bytes"], record["full"], str(repository.folder)
+    limit = repository.capacity_bytes
+    if limit and size > limit:
+        raise CapacityExhausted(f"{size} bytes asked for, {where} holds {limit} in all", resource=where)
+    if not full:
+        return
+    disks = _all_disks(repository)
+    still_to_write = sum(max(0, disk_size - taken) for disk_size, disk_full, taken in disks if disk_full)
+    free = max(0, free_bytes - still_to_write)
+    if size > free:
+        raise CapacityExhausted(f"{size} bytes asked for, {free} are free in {where}", resource=where)
+    promised = sum(disk_size if disk_full else taken for disk_size, disk_full, taken in disks)
+    if limit and promised + size > limit:
+        raise CapacityExhausted(
+            f"{size} bytes asked for, {max(0, limit - promised)} of {limit} are left in {where}", resource=where
+        )
+
+
+def _all_disks(repository: Repository) -> list[tuple[int, bool, int]]:
+    """Return size, whether it is full, and what it takes, of every image, the trash included."""
+    found = []
+    for path in (*repository.disks.glob("*.json"), *repository.trash.glob("*/*.json")):
+        record = read_record(path)
+        if record is not None:
+            found.append((record["size_bytes"], record["full"], describe(path.parent, record).allocated_bytes))
+    return found

@@ -1,0 +1,298 @@
+"""The storage contract, kept by folders with qcow2 images and by folders with raw ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from virtyard.agent.drivers.storage.contract import Place
+from virtyard.agent.drivers.storage.directory import DirectoryStorage
+from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
+
+MARK = "12/1/1"
+OTHER = "13/1/1"
+MIB = 1 << 20
+
+
+def silent(done: int, total: int) -> None:
+    """Take a report and do nothing."""
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder: paths with contents."""
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The one storage root."""
+    (tmp_path / "share").mkdir()
+    return tmp_path / "share"
+
+
+@pytest.fixture(params=["qcow2", "raw"])
+def storage(request: pytest.FixtureRequest, root: Path) -> Iterator[DirectoryStorage]:
+    """The driver, with qemu-img and without."""
+    if request.param == "qcow2" and shutil.which("qemu-img") is None:
+        pytest.skip("qemu-img is not installed")
+    storage = DirectoryStorage(
+        roots=StorageRoots([root]), program="qemu-img" if request.param == "qcow2" else "no-such"
+    )
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def place(root: Path) -> Place:
+    """Where the repository is, or will be."""
+    return Place(path=str(root / "repo"), uid="r1")
+
+
+@pytest.fixture
+async def repository(storage: DirectoryStorage, place: Place) -> Place:
+    """A repository without a limit."""
+    await storage.create_repository(place, MARK)
+    return place
+
+
+async def test_a_repository_is_there_once_made(storage: DirectoryStorage, place: Place) -> None:
+    """It has its mark and space; making it again under the mark is the same, under another it is refused."""
+    usage = await storage.create_repository(place, MARK, 5 * MIB)
+    assert usage.capacity_bytes == 5 * MIB
+    assert 0 < usage.free_bytes <= usage.total_bytes
+    assert await storage.has_repository(place) == MARK
+    assert await storage.create_repository(place, MARK, 5 * MIB) is not None
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, OTHER)
+
+
+async def test_a_removed_repository_leaves_nothing(storage: DirectoryStorage, place: Place, root: Path) -> None:
+    """Removing takes the folder away; only the right mark does; a second time there is nothing."""
+    await storage.create_repository(place, MARK)
+    assert not await storage.remove_repository(place, OTHER)
+    assert await storage.remove_repository(place, MARK)
+    assert tree(root) == {}
+    assert not await storage.remove_repository(place, MARK)
+    assert await storage.has_repository(place) is None
+
+
+async def test_a_folder_that_was_there_stays(storage: DirectoryStorage, place: Place, root: Path) -> None:
+    """A repository made in an empty folder is removed without the folder."""
+    Path(place.path).mkdir()
+    await storage.create_repository(place, MARK)
+    assert await storage.remove_repository(place, MARK)
+    assert tree(root) == {"repo": None}
+
+
+async def test_a_folder_in_use_is_left_alone(storage: DirectoryStorage, place: Place, root: Path) -> None:
+    """A folder with somebody's files is refused and not touched."""
+    Path(place.path).mkdir()
+    (Path(place.path) / "thesis.txt").write_text("mine")
+    before = tree(root)
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, MARK)
+    assert tree(root) == before
+
+
+async def test_a_repository_with_images_is_not_removed(storage: DirectoryStorage, repository: Place) -> None:
+    """Neither an image nor one in the trash is lost with the folder."""
+    await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    with pytest.raises(WrongState):
+        await storage.remove_repository(repository, MARK)
+    await storage.trash_disk(repository, "d1", OTHER)
+    with pytest.raises(WrongState):
+        await storage.remove_repository(repository, MARK)
+
+
+@pytest.mark.parametrize("path", ["/etc", "relative", "/", "{root}/../outside", "{root}/link/x"])
+async def test_a_path_outside_the_roots_is_refused(storage: DirectoryStorage, root: Path, path: str) -> None:
+    """Dots and symbolic links lead nowhere: the field is named and nothing is made."""
+    (root.parent / "elsewhere").mkdir()
+    (root / "link").symlink_to(root.parent / "elsewhere")
+    with pytest.raises(InvalidRequest) as refusal:
+        await storage.create_repository(Place(path=path.format(root=root), uid="r1"), MARK)
+    assert refusal.value.violations[0].field == "repository_path"
+    assert tree(root.parent / "elsewhere") == {}
+
+
+async def test_a_missing_parent_is_told(storage: DirectoryStorage, root: Path) -> None:
+    """No folders are made above the repository."""
+    with pytest.raises(NotFound):
+        await storage.create_repository(Place(path=str(root / "a" / "b"), uid="r1"), MARK)
+
+
+async def test_another_repository_is_not_taken_for_this(storage: DirectoryStorage, repository: Place) -> None:
+    """A folder with another uid, or without a marker, is a wrong state, and no image is made in it."""
+    with pytest.raises(WrongState):
+        await storage.find_disk(Place(path=repository.path, uid="r2"), "d1")
+    with pytest.raises(WrongState):
+        await storage.usage(Place(path=str(Path(repository.path).parent), uid="r1"))
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_an_image_is_found_once_made(storage: DirectoryStorage, repository: Place, full: bool) -> None:
+    """It has its size, mark and blocks; repeated under its mark it is the same one."""
+    told: list[tuple[int, int]] = []
+    disk = await storage.create_disk(
+        repository, "d1", 8 * MIB, full=full, mark=MARK, on_progress=lambda *report: told.append(report)
+    )
+    assert (disk.uid, disk.mark, disk.size_bytes, disk.full) == ("d1", MARK, 8 * MIB, full)
+    assert disk.path.is_relative_to(Path(repository.path) / "disks")
+    assert disk.path.is_file()
+    assert (disk.allocated_bytes >= 8 * MIB) == full
+    assert all(0 <= done <= total == 8 * MIB for done, total in told)
+    assert await storage.find_disk(repository, "d1") == disk
+    assert await storage.create_disk(repository, "d1", 8 * MIB, full=full, mark=MARK, on_progress=silent) == disk
+
+
+async def test_an_image_of_another_mark_is_left_alone(storage: DirectoryStorage, repository: Place) -> None:
+    """Exists without my mark is a refusal, and an undo under another mark removes nothing."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    with pytest.raises(AlreadyExists):
+        await storage.create_disk(repository, "d1", MIB, full=False, mark=OTHER, on_progress=silent)
+    assert not await storage.remove_disk(repository, "d1", OTHER)
+    assert await storage.find_disk(repository, "d1") == disk
+    assert await storage.remove_disk(repository, "d1", MARK)
+    assert await storage.find_disk(repository, "d1") is None
+
+
+async def test_a_file_without_a_record_is_left_alone(storage: DirectoryStorage, repository: Place) -> None:
+    """A file that somebody put there is not taken for an image and not removed."""
+    stray = Path(repository.path) / "disks" / "d1.raw"
+    stray.write_text("mine")
+    with pytest.raises(AlreadyExists):
+        await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    assert not await storage.remove_disk(repository, "d1", MARK)
+    assert stray.read_text() == "mine"
+
+
+async def test_a_cancelled_image_leaves_nothing(storage: DirectoryStorage, repository: Place) -> None:
+    """Cancelled after a tenth, the image and its record are gone and nobody writes any more."""
+    before = tree(Path(repository.path))
+    begun = asyncio.Event()
+
+    def tell(done: int, total: int) -> None:
+        if done * 10 >= total:
+            begun.set()
+
+    size = 1 << 30
+    making = asyncio.ensure_future(storage.create_disk(repository, "d1", size, full=True, mark=MARK, on_progress=tell))
+    async with asyncio.timeout(30):
+        await begun.wait()
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert tree(Path(repository.path)) == before
+
+
+async def test_a_half_made_image_is_begun_anew(storage: DirectoryStorage, repository: Place) -> None:
+    """What a killed agent left is not found; the same mark makes it whole, or removes it."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    record = disk.path.with_suffix(".json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "ready": False}))
+    disk.path.write_bytes(b"half")
+    assert await storage.find_disk(repository, "d1") is None
+    assert await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent) == disk
+    record.write_text(json.dumps({**json.loads(record.read_text()), "ready": False}))
+    assert await storage.remove_disk(repository, "d1", MARK)
+    assert not disk.path.exists()
+    assert not record.exists()
+
+
+async def test_the_trash_gives_back_what_it_was_given(storage: DirectoryStorage, repository: Place) -> None:
+    """Trashed, an image is not found; restored by the same mark it is the same; erased it is gone."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=True, mark=MARK, on_progress=silent)
+    lies = await storage.trash_disk(repository, "d1", OTHER)
+    assert lies.is_file()
+    assert lies.is_relative_to(Path(repository.path) / ".trash" / "d1")
+    assert await storage.trash_disk(repository, "d1", OTHER) == lies
+    assert await storage.find_disk(repository, "d1") is None
+    assert not await storage.restore_disk(repository, "d1", "99/1/1")
+    assert await storage.restore_disk(repository, "d1", OTHER)
+    assert not await storage.restore_disk(repository, "d1", OTHER)
+    assert await storage.find_disk(repository, "d1") == disk
+    await storage.trash_disk(repository, "d1", OTHER)
+    assert await storage.erase_disk(repository, "d1") >= MIB
+    assert await storage.erase_disk(repository, "d1") == 0
+    assert list((Path(repository.path) / ".trash").iterdir()) == []
+
+
+async def test_a_missing_image_cannot_be_trashed(storage: DirectoryStorage, repository: Place) -> None:
+    """What is not there is said to be not there."""
+    with pytest.raises(NotFound):
+        await storage.trash_disk(repository, "d1", MARK)
+
+
+async def test_the_repositorys_own_limit_is_kept(storage: DirectoryStorage, place: Place) -> None:
+    """Full images count with their size, the trash counts too, and a refusal has the sizes and leaves nothing."""
+    await storage.create_repository(place, MARK, 10 * MIB)
+    await storage.create_disk(place, "d1", 6 * MIB, full=True, mark=MARK, on_progress=silent)
+    await storage.trash_disk(place, "d1", OTHER)
+    before = tree(Path(place.path))
+    with pytest.raises(CapacityExhausted, match=f"{6 * MIB} bytes asked for, {4 * MIB} of {10 * MIB}"):
+        await storage.create_disk(place, "d2", 6 * MIB, full=True, mark=MARK, on_progress=silent)
+    with pytest.raises(CapacityExhausted, match="in all"):
+        await storage.create_disk(place, "d2", 11 * MIB, full=False, mark=MARK, on_progress=silent)
+    assert tree(Path(place.path)) == before
+    await storage.create_disk(place, "d2", 6 * MIB, full=False, mark=MARK, on_progress=silent)
+    assert (await storage.usage(place)).promised_bytes < 10 * MIB
+
+
+async def test_a_full_file_system_is_said_before_anything_is_written(
+    storage: DirectoryStorage, repository: Place
+) -> None:
+    """More than the file system has is refused with both sizes; nothing is written."""
+    free = (await storage.usage(repository)).free_bytes
+    wanted = (free // MIB + 1024) * MIB
+    with pytest.raises(CapacityExhausted, match=f"{wanted} bytes asked for"):
+        await storage.create_disk(repository, "d1", wanted, full=True, mark=MARK, on_progress=silent)
+    assert list((Path(repository.path) / "disks").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uid", "size", "field"),
+    [
+        ("../d1", MIB, "disk_uid"),
+        ("", MIB, "disk_uid"),
+        ("d1", 0, "size_bytes"),
+        ("d1", -5, "size_bytes"),
+        ("d1", 100, "size_bytes"),
+    ],
+)
+async def test_a_wrong_value_is_refused_by_its_field(
+    storage: DirectoryStorage, repository: Place, uid: str, size: int, field: str
+) -> None:
+    """Uids that are no file name and sizes that are none are refused with the field's name."""
+    with pytest.raises(InvalidRequest) as refusal:
+        await storage.create_disk(repository, uid, size, full=False, mark=MARK, on_progress=silent)
+    assert refusal.value.violations[0].field == field
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+async def test_a_file_system_that_fills_up_meanwhile_leaves_nothing(
+    storage: DirectoryStorage, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a 32 MiB mount that somebody else fills, the writer's own error becomes a refusal with the sizes."""
+    Path(place.path).mkdir()
+    mount = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", "size=32m", "none", place.path)
+    if await mount.wait() != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        await storage.create_repository(place, MARK)
+        before = tree(Path(place.path))
+        monkeypatch.setattr("virtyard.agent.drivers.storage.layout._check_room", lambda *_: None)
+        with pytest.raises(CapacityExhausted, match=f"{64 * MIB} bytes asked for"):
+            await storage.create_disk(place, "d1", 64 * MIB, full=True, mark=MARK, on_progress=silent)
+        assert tree(Path(place.path)) == before
+    finally:
+        await (await asyncio.create_subprocess_exec("umount", place.path)).wait()
