@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -22,6 +22,10 @@ __all__ = [
     "LockWish",
     "QueuePlace",
     "Rank",
+    "Refusal",
+    "Release",
+    "Report",
+    "views",
 ]
 
 NO_TOKEN = 0
@@ -73,6 +77,18 @@ class LockSet:
     """What the locks are wanted for, as a person reads it."""
     round: int = 0
     """How often the owner has asked for another set (P4), from 0; a late message of an earlier round is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """An owner gives back all it holds, for ever; or only what it needs no longer."""
+
+    owner: str
+    """The operation or person."""
+    epoch: int
+    """The epoch of who speaks for the owner."""
+    keep: Mapping[str, LockMode] | None = None
+    """What stays held, in an equal or weaker mode; None closes the owner for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +145,22 @@ class QueuePlace:
     """How many waiters that exclude it go first in the longest of its queues, and itself; 1 is next."""
     blockers: tuple[Blocker, ...]
     """Who is in the way: holders first, then the waiters that go first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a set will not be granted."""
+
+    owner: str
+    """Who asked."""
+    reason: str
+    """The reason of the error, as OWNER_CLOSED."""
+    message: str
+    """The reason in words."""
+
+
+Report = Grant | QueuePlace | Refusal
+"""What somebody who asked is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,3 +234,20 @@ class LockView:
     """The place in the queue, counted from 1; 0 once it is held."""
     blockers: tuple[Blocker, ...] = ()
     """Who is before a waiting owner."""
+
+
+def views(claim: Claim, place: QueuePlace | None) -> Iterator[LockView]:
+    """Yield each lock of a claim as people see it."""
+    for lock in claim.locks:
+        yield LockView(
+            object=lock.object,
+            mode=lock.mode,
+            owner=claim.owner,
+            token=lock.token,
+            purpose=claim.purpose,
+            job=lock.job,
+            requested=claim.requested,
+            granted=claim.granted,
+            position=place.position if place else 0,
+            blockers=place.blockers if place else (),
+        )

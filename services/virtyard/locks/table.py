@@ -122,17 +122,17 @@ class LockTable:
         Raises:
             StaleEpoch: a higher epoch of the owner was seen.
         """
-        closed = self.closed.epoch_of(owner)
-        if closed is not None and epoch >= closed:
-            return
-        _check_epoch(owner, epoch, closed)
         claim = self._claims.get(owner)
         if claim is not None:
             _check_epoch(owner, epoch, claim.epoch)
-        self.closed.close(owner, epoch)
-        if claim is not None:
+            self.closed.close(owner, epoch)
             self._replace(claim, None)
             self._grant_freed(claim.locks, now)
+            return
+        closed = self.closed.epoch_of(owner)
+        _check_epoch(owner, epoch, closed)
+        if closed is None:
+            self.closed.close(owner, epoch)
 
     def shrink(self, owner: str, epoch: int, keep: Mapping[str, LockMode], now: datetime) -> Claim:
         """Give back early what the owner needs no longer; what is kept keeps its token, in an equal or weaker mode.
@@ -205,14 +205,15 @@ class LockTable:
         return [change for change in changes if change.before is not change.after]
 
     def _open_claim(self, owner: str, epoch: int) -> Claim | None:
+        claim = self._claims.get(owner)
+        if claim is not None:
+            _check_epoch(owner, epoch, claim.epoch)
+            return claim
         closed = self.closed.epoch_of(owner)
         if closed is not None:
             _check_epoch(owner, epoch, closed)
             raise OwnerClosed(f"the locks of {owner} were released for ever", resource=owner)
-        claim = self._claims.get(owner)
-        if claim is not None:
-            _check_epoch(owner, epoch, claim.epoch)
-        return claim
+        return None
 
     def _raise_epoch(self, claim: Claim, epoch: int) -> Claim:
         if epoch <= claim.epoch:

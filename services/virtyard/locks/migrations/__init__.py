@@ -1,0 +1,1 @@
+"""The schema of locks.db, one numbered file per step."""

@@ -1,0 +1,29 @@
+"""The SQL of locks.db, by name."""
+
+from __future__ import annotations
+
+COUNTER = "SELECT revision, arrivals, tokens FROM counter"
+
+SET_COUNTER = "UPDATE counter SET revision = ?, arrivals = ?, tokens = ?"
+
+OWNERS = "SELECT owner, epoch, arrival, priority, purpose, round, requested, granted, asked FROM owner"
+
+LOCKS = "SELECT owner, object, mode, token, job FROM lock ORDER BY owner, object"
+
+TOMBSTONE = "SELECT epoch FROM tombstone WHERE owner = ?"
+
+ADD_TOMBSTONE = "INSERT INTO tombstone (owner, epoch, closed) VALUES (?, ?, ?)"
+
+DELETE_LOCKS = "DELETE FROM lock WHERE owner = ?"
+
+DELETE_OWNER = "DELETE FROM owner WHERE owner = ?"
+
+PUT_OWNER = """
+INSERT INTO owner (owner, epoch, arrival, priority, purpose, round, requested, granted, asked)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (owner) DO UPDATE SET
+    epoch = excluded.epoch, arrival = excluded.arrival, priority = excluded.priority, purpose = excluded.purpose,
+    round = excluded.round, requested = excluded.requested, granted = excluded.granted, asked = excluded.asked
+"""
+
+ADD_LOCK = "INSERT INTO lock (owner, object, mode, token, job) VALUES (?, ?, ?, ?, ?)"

@@ -1,0 +1,319 @@
+"""The lock service: what can be asked of it, and the one worker that decides what is waiting, batch by batch.
+
+Only the worker touches the table, and between two batches it is what was committed: so every answer, a look at the
+queue too, tells of what is durable (P28).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from virtyard.api.type.v1 import watch_pb2
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import InternalError, NotFound, OwnerClosed, Superseded, Unavailable, VirtyardError
+from virtyard.locks import wire
+from virtyard.locks.model import Change, Claim, Grant, LockSet, LockView, QueuePlace, Refusal, Release, views
+from virtyard.locks.session import Session
+from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore, snapshot
+from virtyard.locks.table import LockTable
+from virtyard.runtime.database import Database
+from virtyard.runtime.feed import Feed, Frame
+from virtyard.runtime.scope import TaskScope
+
+__all__ = ["LocksService"]
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+_LARGEST_BATCH = 512
+_PLACE_SHARE = 20
+"""Telling places takes at most one part in so many of the time, however long the queues are."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """Something that waits for the worker: a command or a look, and who is to be told."""
+
+    command: LockSet | Release | None = None
+    look: Callable[[LockTable], Any] | None = None
+    session: Session | None = None
+    answer: asyncio.Future[Any] | None = None
+
+    def resolve(self, value: Any) -> None:
+        """Answer, unless the caller has left."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_result(value)
+
+    def refuse(self, error: Exception) -> None:
+        """Refuse, unless the caller has left."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class LocksService:
+    """Grants, queues, gives back and shows locks; open it with `locks.main.open_locks`."""
+
+    def __init__(self, database: Database, feed: Feed, clock: Clock, *, place_interval: float = 0.05) -> None:
+        """Use this database, which is open, and the feed that is bound to it.
+
+        Args:
+            database: locks.db.
+            feed: its feed.
+            clock: for the times that people see.
+            place_interval: seconds between two rounds of telling waiters their places.
+        """
+        self.feed = feed
+        self._database = database
+        self._store = LockStore(database, clock)
+        self._place_interval = place_interval
+        self._scope = TaskScope("locks")
+        self._works: list[_Work] = []
+        self._wake = asyncio.Event()
+        self._listeners: dict[str, dict[Session, int]] = {}
+        self._stale: set[str] = set()
+        self._places: dict[str, QueuePlace] = {}
+        self._places_due = 0.0
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        """Start to decide."""
+        await self._scope.open()
+        self._worker = self._scope.start(self._decide_all(), name="worker")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop: sessions are broken off, what waits is refused and may be asked again."""
+        self._closing = True
+        self.feed.close()
+        await self._scope.close()
+        stopped = _stopping()
+        self._fail(self._works, stopped)
+        for sessions in self._listeners.values():
+            for session in sessions:
+                session.fail(stopped)
+        await self._database.close()
+
+    @property
+    def commits(self) -> int:
+        """Return how many commits the database has made since it was opened."""
+        return self._database.commits
+
+    async def ask(self, session: Session, wanted: LockSet) -> None:
+        """Ask for a set; the session is told what becomes of it."""
+        self._check_open()
+        await session.expect(wanted.owner)
+        self._submit(_Work(command=wanted, session=session))
+
+    def leave(self, session: Session) -> None:
+        """Tell the session no more; what it asked for stays queued and held."""
+        for owner in session.open_owners:
+            sessions = self._listeners.get(owner, {})
+            sessions.pop(session, None)
+            if not sessions:
+                self._listeners.pop(owner, None)
+
+    async def release(self, releases: Sequence[Release]) -> None:
+        """Carry out the releases in one commit, each by itself.
+
+        Raises:
+            VirtyardError: the first refusal; all the others were carried out.
+            Unavailable: the outcome is unknown; releasing again is safe.
+        """
+        self._check_open()
+        works = [_Work(command=each, answer=_future()) for each in releases]
+        for work in works:
+            self._submit(work)
+        outcomes = await asyncio.gather(*[work.answer for work in works if work.answer], return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def explain(self, owner: str) -> QueuePlace | Grant:
+        """Return what an owner holds, or everybody who is in its way.
+
+        Raises:
+            NotFound: the owner has asked for nothing, or was closed.
+        """
+
+        def look(table: LockTable) -> QueuePlace | Grant:
+            claim = table.claim(owner)
+            if claim is None:
+                raise NotFound(f"{owner} holds and waits for nothing", resource=owner)
+            return table.place(owner) if claim.waiting else claim.grant()
+
+        return await self._look(look)
+
+    async def locks(self) -> tuple[list[LockView], str]:
+        """Return every lock by object, holders before waiters, waiters by rank, and the resume token of that moment."""
+
+        def look(table: LockTable) -> tuple[list[LockView], str]:
+            shown = [
+                ((view.object, view.granted is None, claim.rank), view)
+                for claim in table.claims()
+                for view in views(claim, table.place(claim.owner, limit=SHOWN_BLOCKERS) if claim.waiting else None)
+            ]
+            shown.sort(key=lambda each: each[0])
+            return [view for _, view in shown], self.feed.token()
+
+        return await self._look(look)
+
+    def watch(
+        self, options: watch_pb2.WatchOptions, matches: Callable[[str, str, bytes], bool] | None = None
+    ) -> AsyncIterator[Frame]:
+        """Return the frames of the lock feed; bodies are serialised `Lock` messages, keys are `<object>|<owner>`."""
+        return self.feed.watch([TOPIC], options, snapshot, matches)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise _stopping()
+
+    def _submit(self, work: _Work) -> None:
+        self._works.append(work)
+        self._wake.set()
+
+    async def _look(self, look: Callable[[LockTable], T]) -> T:
+        self._check_open()
+        answer: asyncio.Future[T] = _future()
+        self._submit(_Work(look=look, answer=answer))
+        return await answer
+
+    async def _decide_all(self) -> None:
+        """Decide whatever is waiting, until cancelled."""
+        while True:
+            await self._wait_for_work()
+            batch = self._works[:_LARGEST_BATCH]
+            del self._works[:_LARGEST_BATCH]
+            try:
+                await self._decide(batch)
+            except asyncio.CancelledError:
+                self._fail(batch, _stopping())
+                raise
+            except VirtyardError as error:
+                self._fail(batch, error)
+            except Exception:  # noqa: BLE001 - a defect that one batch meets must not end the service
+                _log.exception("a batch of locks failed")
+                self._fail(batch, InternalError("the lock service failed; its log says why"))
+
+    async def _wait_for_work(self) -> None:
+        """Wait for work, or for the time to tell places."""
+        if self._works:
+            return
+        self._wake.clear()
+        until_places = max(0.0, self._places_due - _loop_time()) if self._stale else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(until_places):
+                await self._wake.wait()
+
+    async def _decide(self, batch: Sequence[_Work]) -> None:
+        commands = [(work, work.command) for work in batch if work.command is not None]
+        decisions = await self._store.carry_out([command for _, command in commands]) if commands else None
+        table = await self._store.table()
+        if decisions is not None:
+            for (work, command), refusal in zip(commands, decisions.refusals, strict=True):
+                self._answer(work, command, refusal, table)
+            for change in decisions.changes:
+                self._spread(change, table)
+        for work in batch:
+            if work.look is not None:
+                _look_for(work, work.look, table)
+        if self._stale and _loop_time() >= self._places_due:
+            self._tell_places(table)
+
+    def _fail(self, batch: Sequence[_Work], error: VirtyardError) -> None:
+        for work in batch:
+            work.refuse(error)
+            if work.session is not None:
+                work.session.fail(error)
+
+    def _answer(self, work: _Work, command: LockSet | Release, refusal: VirtyardError | None, table: LockTable) -> None:
+        """Tell whoever asked; a set is answered with what has become of it by the end of the batch."""
+        if work.session is None or isinstance(command, Release):
+            if refusal is None:
+                work.resolve(None)
+            else:
+                work.refuse(refusal)
+            return
+        claim = table.claim(command.owner)
+        if refusal is not None:
+            work.session.tell(_refused(command.owner, refusal))
+        elif claim is None or claim.round > command.round:
+            work.session.tell(_overtaken(command.owner, claim))
+        elif claim.waiting:
+            self._listeners.setdefault(command.owner, {})[work.session] = command.round
+            place = self._places[command.owner] = table.place(command.owner, limit=SHOWN_BLOCKERS)
+            work.session.tell(place)
+        else:
+            work.session.tell(claim.grant())
+
+    def _spread(self, change: Change, table: LockTable) -> None:
+        """Tell those who listen for this owner, and note whose places may have changed."""
+        claims = [claim for claim in (change.before, change.after) if claim is not None]
+        self._stale |= table.waiting_on(lock.object for claim in claims for lock in claim.locks)
+        claim = change.after
+        if claim is None or not claim.waiting:
+            self._places.pop(change.owner, None)
+        sessions = self._listeners.get(change.owner, {})
+        for session, turn in tuple(sessions.items()):
+            if claim is None or claim.round > turn:
+                session.tell(_overtaken(change.owner, claim))
+            elif not claim.waiting:
+                session.tell(claim.grant())
+            else:
+                continue
+            del sessions[session]
+        if not sessions:
+            self._listeners.pop(change.owner, None)
+
+    def _tell_places(self, table: LockTable) -> None:
+        """Tell waiters whose place has changed; costs no commit, and pauses the longer the longer it takes."""
+        began = _loop_time()
+        for owner in self._stale:
+            claim = table.claim(owner)
+            if claim is None or not claim.waiting:
+                continue
+            place = table.place(owner, limit=SHOWN_BLOCKERS)
+            if self._places.get(owner) == place:
+                continue
+            self._places[owner] = place
+            for session in self._listeners.get(owner, ()):
+                session.tell(place)
+            for view in views(claim, place):
+                body = wire.lock(view).SerializeToString()
+                self.feed.publish_progress(TOPIC, f"{view.object}|{owner}", body)
+        self._stale.clear()
+        ended = _loop_time()
+        self._places_due = ended + max(self._place_interval, _PLACE_SHARE * (ended - began))
+
+
+def _look_for(work: _Work, look: Callable[[LockTable], Any], table: LockTable) -> None:
+    try:
+        work.resolve(look(table))
+    except VirtyardError as error:
+        work.refuse(error)
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the lock service is stopping", retry_after=1.0)
+
+
+def _refused(owner: str, error: VirtyardError) -> Refusal:
+    return Refusal(owner=owner, reason=error.reason, message=error.message)
+
+
+def _overtaken(owner: str, claim: Claim | None) -> Refusal:
+    if claim is None:
+        return _refused(owner, OwnerClosed(f"the locks of {owner} were released for ever"))
+    return _refused(owner, Superseded(f"{owner} has asked for another set since"))

@@ -1,0 +1,247 @@
+"""The lock store: locks.db, and the table that mirrors it.
+
+A batch is decided and written inside one function of the database's writer, so that grants are decided one batch at a
+time. The table is a cache: it says which revision of the database it mirrors and is read again when that is not the
+revision found, which is so after a commit that failed and when somebody else has written (P7, P28).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import VirtyardError
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.locks import queries, wire
+from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, LockView, Rank, Release, views
+from virtyard.locks.table import ClosedOwnersInMemory, LockTable
+from virtyard.runtime.database import Database
+from virtyard.runtime.transaction import Transaction
+
+__all__ = ["SHOWN_BLOCKERS", "TOPIC", "Decisions", "LockStore", "snapshot"]
+
+TOPIC = "lock"
+"""The topic of the lock feed; its keys are `<object>|<owner>`."""
+
+SHOWN_BLOCKERS = 8
+"""At most so many blockers are shown beside a waiting lock; `explain` has them all."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """What a batch came to, now that it is durable."""
+
+    refusals: tuple[VirtyardError | None, ...]
+    """For each command, why it was refused; None where it was carried out."""
+    changes: tuple[Change, ...]
+    """What became of each owner that was touched, granted waiters included."""
+
+
+class LockStore:
+    """Carries out batches of commands, each in one commit."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Use this database, which is open."""
+        self._database = database
+        self._clock = clock
+        self._table: LockTable | None = None
+        self._revision = -1
+
+    async def carry_out(self, commands: Sequence[LockSet | Release]) -> Decisions:
+        """Decide the commands in their order, in one commit.
+
+        Raises:
+            Unavailable: the commit failed and its outcome is unknown; asking again is safe.
+        """
+        try:
+            return await self._database.write(lambda transaction: self._decide(transaction, commands))
+        except BaseException:
+            self._table = None
+            raise
+
+    async def table(self) -> LockTable:
+        """Return the table as it was committed; it may be read until the next batch begins, and never changed."""
+        if self._table is None:
+            return await self._database.write(self._mirror)
+        return self._table
+
+    def _mirror(self, transaction: Transaction) -> LockTable:
+        connection = transaction.connection
+        revision, arrivals, tokens = connection.execute(queries.COUNTER).fetchone()
+        if self._table is None or revision != self._revision:
+            self._table = LockTable(_Tombstones(connection), _read_claims(connection), arrivals=arrivals, tokens=tokens)
+            self._revision = revision
+        self._table.closed = _Tombstones(connection)
+        return self._table
+
+    def _decide(self, transaction: Transaction, commands: Sequence[LockSet | Release]) -> Decisions:
+        table = self._mirror(transaction)
+        self._table = None
+        now = self._clock.now()
+        counters = (table.arrivals, table.tokens)
+        tombstones = _Tombstones(transaction.connection)
+        table.closed = tombstones
+        refusals = tuple(_refusal(table, command, now) for command in commands)
+        changes = tuple(table.take_changes())
+        _write(transaction, table, changes)
+        transaction.executemany(
+            queries.ADD_TOMBSTONE, [(owner, epoch, _microseconds(now)) for owner, epoch in tombstones.added.items()]
+        )
+        if changes or tombstones.added or counters != (table.arrivals, table.tokens):
+            self._revision += 1
+            transaction.execute(queries.SET_COUNTER, (self._revision, table.arrivals, table.tokens))
+        self._table = table
+        return Decisions(refusals=refusals, changes=changes)
+
+
+class _Tombstones:
+    """The tombstones of the database, and those that this batch adds."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.added: dict[str, int] = {}
+
+    def epoch_of(self, owner: str) -> int | None:
+        """Return the epoch at which the owner was closed, None if it never was."""
+        if owner in self.added:
+            return self.added[owner]
+        row = self._connection.execute(queries.TOMBSTONE, (owner,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def close(self, owner: str, epoch: int) -> None:
+        """Remember that the owner is closed."""
+        self.added[owner] = epoch
+
+
+def snapshot(connection: sqlite3.Connection, topic: str, after_key: str, sequence: int) -> Iterator[tuple[str, bytes]]:
+    """Yield (key, body) of the locks behind a key, in the order of the keys; a `runtime.feed.Snapshot`."""
+    del topic, sequence
+    table = LockTable(ClosedOwnersInMemory(), _read_claims(connection))
+    owners = sorted(
+        (_key(lock.object, claim.owner), lock.object, claim) for claim in table.claims() for lock in claim.locks
+    )
+    for key, name, claim in owners:
+        if key > after_key:
+            view = next(view for view in _views(table, claim) if view.object == name)
+            yield key, wire.lock(view).SerializeToString()
+
+
+def _key(name: str, owner: str) -> str:
+    return f"{name}|{owner}"
+
+
+def _views(table: LockTable, claim: Claim) -> Iterator[LockView]:
+    return views(claim, table.place(claim.owner, limit=SHOWN_BLOCKERS) if claim.waiting else None)
+
+
+def _refusal(table: LockTable, command: LockSet | Release, now: datetime) -> VirtyardError | None:
+    try:
+        if isinstance(command, LockSet):
+            table.acquire(command, now)
+        elif command.keep is None:
+            table.release(command.owner, command.epoch, now)
+        else:
+            table.shrink(command.owner, command.epoch, command.keep, now)
+    except VirtyardError as error:
+        return error
+    return None
+
+
+def _write(transaction: Transaction, table: LockTable, changes: Iterable[Change]) -> None:
+    """Make the changes durable; what goes is deleted before anything is added, as the unique index wants it."""
+    moved = [change for change in changes if not _same_locks(change.before, change.after)]
+    transaction.executemany(queries.DELETE_LOCKS, [(change.owner,) for change in moved if change.before])
+    transaction.executemany(queries.DELETE_OWNER, [(change.owner,) for change in changes if change.after is None])
+    transaction.executemany(queries.PUT_OWNER, [_owner_row(change.after) for change in changes if change.after])
+    rows = [row for change in moved for row in _show(transaction, table, change)]
+    transaction.executemany(queries.ADD_LOCK, rows)
+
+
+def _show(transaction: Transaction, table: LockTable, change: Change) -> Iterator[tuple[str, str, int, int, str]]:
+    """Append the owner's locks to the feed and yield their rows."""
+    before = {lock.object for lock in change.before.locks} if change.before else set()
+    claim = change.after
+    for name in sorted(before.difference(lock.object for lock in claim.locks) if claim else before):
+        transaction.append(TOPIC, _key(name, change.owner), b"", removed=True)
+    if claim is None:
+        transaction.transition("locks.L2")
+        return
+    transaction.transition("locks.L0" if claim.waiting else "locks.L1")
+    for view in _views(table, claim):
+        transaction.append(TOPIC, _key(view.object, view.owner), wire.lock(view).SerializeToString())
+        yield view.owner, view.object, view.mode, view.token, view.job
+
+
+def _same_locks(before: Claim | None, after: Claim | None) -> bool:
+    """Return whether people see the same: only the epoch may differ."""
+    return (
+        before is not None
+        and after is not None
+        and before.locks == after.locks
+        and (before.granted, before.requested, before.purpose) == (after.granted, after.requested, after.purpose)
+    )
+
+
+def _owner_row(claim: Claim) -> tuple[object, ...]:
+    held = {lock.object: lock.mode for lock in claim.locks}
+    return (
+        claim.owner,
+        claim.epoch,
+        claim.rank.arrival,
+        claim.priority,
+        claim.purpose,
+        claim.round,
+        _microseconds(claim.requested),
+        None if claim.granted is None else _microseconds(claim.granted),
+        None if held == claim.asked else json.dumps(claim.asked),
+    )
+
+
+def _read_claims(connection: sqlite3.Connection) -> list[Claim]:
+    locks = {
+        owner: tuple(
+            ClaimedLock(object=name, mode=LockMode(mode), token=token, job=job) for _, name, mode, token, job in rows
+        )
+        for owner, rows in groupby(connection.execute(queries.LOCKS), key=lambda row: str(row[0]))
+    }
+    claims = []
+    for row in connection.execute(queries.OWNERS):
+        owner, epoch, arrival, priority, purpose, turn, requested, granted, asked = row
+        held = locks.get(owner, ())
+        claims.append(
+            Claim(
+                owner=owner,
+                epoch=epoch,
+                rank=Rank.of(arrival, priority),
+                priority=priority,
+                purpose=purpose,
+                round=turn,
+                requested=_time(requested),
+                granted=None if granted is None else _time(granted),
+                asked=_asked(asked, held),
+                locks=held,
+            )
+        )
+    return claims
+
+
+def _asked(text: str | None, held: Sequence[ClaimedLock]) -> Mapping[str, LockMode]:
+    if text is None:
+        return {lock.object: lock.mode for lock in held}
+    return {name: LockMode(mode) for name, mode in json.loads(text).items()}
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

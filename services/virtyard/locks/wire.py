@@ -1,0 +1,199 @@
+"""Between the values of the lock service and its messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.api.type.v1 import lock_pb2
+from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.locks.model import (
+    Blocker,
+    ClaimedLock,
+    Grant,
+    LockSet,
+    LockView,
+    LockWish,
+    QueuePlace,
+    Refusal,
+    Release,
+    Report,
+)
+
+__all__ = [
+    "lock",
+    "lock_set",
+    "lock_set_message",
+    "lock_view",
+    "release",
+    "release_message",
+    "report",
+    "report_message",
+]
+
+_HIGHEST_PRIORITY = 20
+
+
+def lock(view: LockView) -> pb.Lock:
+    """Return the message that shows a lock."""
+    message = pb.Lock(
+        object=view.object,
+        mode=_mode_number(view.mode),
+        owner=view.owner,
+        fencing_token=view.token,
+        purpose=view.purpose,
+        job=view.job,
+        waiting=view.granted is None,
+        blockers=[_lock_info(blocker) for blocker in view.blockers],
+        queue_place=view.position,
+    )
+    message.request_time.FromDatetime(view.requested)
+    if view.granted is not None:
+        message.grant_time.FromDatetime(view.granted)
+    return message
+
+
+def lock_view(message: pb.Lock) -> LockView:
+    """Return the lock that a message shows."""
+    return LockView(
+        object=message.object,
+        mode=LockMode(message.mode),
+        owner=message.owner,
+        token=message.fencing_token,
+        purpose=message.purpose,
+        job=message.job,
+        requested=_datetime(message.request_time),
+        granted=_datetime(message.grant_time) if message.HasField("grant_time") else None,
+        position=message.queue_place,
+        blockers=tuple(_blocker(info) for info in message.blockers),
+    )
+
+
+def lock_set(message: pb.LockSet) -> LockSet:
+    """Return the set that a message asks for.
+
+    Raises:
+        InvalidRequest: the owner is missing, an object has no name, or the priority or a mode is out of range.
+    """
+    if not message.owner:
+        raise InvalidRequest.of("sets.owner", "is required")
+    if abs(message.priority) > _HIGHEST_PRIORITY:
+        raise InvalidRequest.of("sets.priority", f"{message.priority} is not allowed; -20 to 20 is")
+    return LockSet(
+        owner=message.owner,
+        epoch=message.epoch,
+        locks=tuple(LockWish(object=each.object, mode=_mode(each), job=each.job) for each in message.locks),
+        priority=message.priority,
+        purpose=message.purpose,
+        round=message.round,
+    )
+
+
+def lock_set_message(wanted: LockSet) -> pb.LockSet:
+    """Return the message that asks for a set."""
+    return pb.LockSet(
+        owner=wanted.owner,
+        locks=[pb.LockRequest(object=wish.object, mode=_mode_number(wish.mode), job=wish.job) for wish in wanted.locks],
+        priority=wanted.priority,
+        purpose=wanted.purpose,
+        epoch=wanted.epoch,
+        round=wanted.round,
+    )
+
+
+def release(message: pb.OwnerRelease) -> Release:
+    """Return what an owner gives back.
+
+    Raises:
+        InvalidRequest: the owner is missing, or what is kept has no name or no mode.
+    """
+    if not message.owner:
+        raise InvalidRequest.of("owners.owner", "is required")
+    keep = {each.object: _mode(each) for each in message.keep} or None
+    return Release(owner=message.owner, epoch=message.epoch, keep=keep)
+
+
+def release_message(given_back: Release) -> pb.OwnerRelease:
+    """Return the message that gives back what an owner held."""
+    keep = [pb.LockRequest(object=name, mode=_mode_number(mode)) for name, mode in (given_back.keep or {}).items()]
+    return pb.OwnerRelease(owner=given_back.owner, epoch=given_back.epoch, keep=keep)
+
+
+def report_message(news: Report) -> pb.LockSetReport:
+    """Return the message that tells what became of a set."""
+    match news:
+        case Grant():
+            tokens = [
+                lock_pb2.LockToken(object=each.object, fencing_token=each.token, mode=_mode_number(each.mode))
+                for each in news.locks
+            ]
+            return pb.LockSetReport(owner=news.owner, grant=pb.Grant(tokens=tokens))
+        case QueuePlace():
+            blockers = [_lock_info(blocker) for blocker in news.blockers]
+            place = pb.QueuePlace(position=news.position, blockers=blockers)
+            return pb.LockSetReport(owner=news.owner, queue_place=place)
+        case Refusal():
+            refusal = pb.Refusal(reason=news.reason, message=news.message)
+            return pb.LockSetReport(owner=news.owner, refusal=refusal)
+
+
+def report(message: pb.LockSetReport) -> Report:
+    """Return what a message tells of a set."""
+    match message.WhichOneof("report"):
+        case "grant":
+            locks = tuple(
+                ClaimedLock(object=each.object, mode=LockMode(each.mode), token=each.fencing_token)
+                for each in message.grant.tokens
+            )
+            return Grant(owner=message.owner, locks=locks)
+        case "queue_place":
+            place = message.queue_place
+            blockers = tuple(_blocker(info) for info in place.blockers)
+            return QueuePlace(owner=message.owner, position=place.position, blockers=blockers)
+        case _:
+            return Refusal(owner=message.owner, reason=message.refusal.reason, message=message.refusal.message)
+
+
+def _lock_info(blocker: Blocker) -> lock_pb2.LockInfo:
+    info = lock_pb2.LockInfo(
+        object=blocker.object,
+        holder=blocker.owner,
+        purpose=blocker.purpose,
+        mode=_mode_number(blocker.mode),
+        waiting=blocker.waiting,
+        job=blocker.job,
+    )
+    info.since_time.FromDatetime(blocker.since)
+    return info
+
+
+def _blocker(info: lock_pb2.LockInfo) -> Blocker:
+    return Blocker(
+        object=info.object,
+        owner=info.holder,
+        mode=LockMode(info.mode),
+        waiting=info.waiting,
+        purpose=info.purpose,
+        since=_datetime(info.since_time),
+        job=info.job,
+    )
+
+
+def _mode(message: pb.LockRequest) -> LockMode:
+    if not message.object:
+        raise InvalidRequest.of("locks.object", "is required")
+    try:
+        return LockMode(message.mode)
+    except ValueError:
+        raise InvalidRequest.of("locks.mode", f"{message.mode} is not a mode; IS, IX, S, SIX and X are") from None
+
+
+def _mode_number(mode: LockMode) -> lock_pb2.LockMode.ValueType:
+    return lock_pb2.LockMode.ValueType(mode)
+
+
+def _datetime(time: Timestamp) -> datetime:
+    return time.ToDatetime(tzinfo=UTC)
