@@ -35,6 +35,10 @@ class Threads:
             raise cancelled
         return future.result()
 
+    async def leave(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `function` in a thread; a cancelled caller leaves at once and the call ends on its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+
     def close(self) -> None:
         """Let running calls end and start no others."""
         self._pool.shutdown(wait=False, cancel_futures=True)

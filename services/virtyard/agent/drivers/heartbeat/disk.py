@@ -1,0 +1,289 @@
+"""The `disk` heartbeat: slots in a file or block device that every member reaches.
+
+Each member writes only its own slot. A slot that cannot be written is tried again at the next renewal; what the member
+itself must do then follows from the age of its last renewal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from virtyard.agent.drivers.durable_file import read_record, remove_file, sync_folder, write_record
+from virtyard.agent.drivers.heartbeat import block
+from virtyard.agent.drivers.heartbeat.contract import (
+    DEFAULT_WATCHDOG_SECONDS,
+    Device,
+    Membership,
+    MemberState,
+    MemberView,
+)
+from virtyard.agent.drivers.heartbeat.sight import Sight
+from virtyard.agent.drivers.storage.layout import check_uid
+from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.drivers.threads import Threads
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound, WrongState
+from virtyard.runtime.scope import TaskScope
+
+_MOST_SLOTS = 2000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Member:
+    """A membership that is being renewed."""
+
+    membership: Membership
+    device: Device | None = None
+    incarnation: str = field(default_factory=lambda: secrets.token_hex(8))
+    counter: int = 0
+    renewed: float | None = None
+    sights: list[Sight] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+
+class DiskHeartbeat:
+    """Keeps this host's memberships in slots of heartbeat devices."""
+
+    name = "disk"
+
+    def __init__(
+        self, *, state: Path, roots: StorageRoots, clock: Clock, watchdog: float = DEFAULT_WATCHDOG_SECONDS
+    ) -> None:
+        """Keep memberships below `state`; devices that are laid out get `watchdog` as their W in seconds."""
+        self._state = state
+        self._roots = roots
+        self._clock = clock
+        self._watchdog = watchdog
+        self._members: dict[str, _Member] = {}
+        self._threads = Threads("heartbeat", workers=8)
+        self._scope = TaskScope("heartbeat")
+
+    async def open(self) -> None:
+        """Go on with the memberships of an earlier agent."""
+        await self._scope.open()
+        self._state.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self._state.glob("*.json")):
+            stored = await self._threads.run(read_record, path)
+            if stored is not None:
+                self._keep(_Member(membership=Membership(**stored)))
+
+    async def close(self) -> None:
+        """Stop renewing; the slots and the memberships stay."""
+        await self._scope.close()
+        self._members.clear()
+        self._threads.close()
+
+    async def lay_out(self, path: str, uid: str, slots: int, io_timeout: float, mark: str) -> Device:
+        """Make the file aside, then link it into place, so that it appears whole."""
+        check_uid(uid, "uid")
+        if not 1 <= slots <= _MOST_SLOTS:
+            raise InvalidRequest.of("slots", f"{slots} is not allowed; it must be 1 to {_MOST_SLOTS}")
+        if io_timeout <= 0:
+            raise InvalidRequest.of("io_timeout_seconds", f"{io_timeout} is not allowed; it must be above 0")
+        device = Device(
+            uid=uid,
+            slots=slots,
+            io_timeout=io_timeout,
+            watchdog=self._watchdog,
+            mark=mark,
+            size_bytes=block.SIZE * (slots + 1),
+        )
+        return await self._threads.run(lambda: _lay_out(self._roots.check(path, "path"), device))
+
+    async def remove(self, path: str, uid: str, mark: str | None = None) -> bool:
+        """Remove the file if no member uses it."""
+        return await self._threads.run(lambda: _remove(self._roots.check(path, "path"), uid, mark))
+
+    async def find(self, path: str, uid: str) -> Device | None:
+        """Return the device, or None where it is not."""
+        device = await self._threads.run(lambda: _header(self._roots.check(path, "path")))
+        return device if device is not None and device.uid == uid else None
+
+    async def join(self, membership: Membership) -> bool:
+        """Record the membership, write the slot, then renew it from now on."""
+        check_uid(membership.cluster_uid, "cluster_uid")
+        present = self._members.get(membership.cluster_uid)
+        if present is not None:
+            if (present.membership.path, present.membership.slot) == (membership.path, membership.slot):
+                return False
+            raise AlreadyExists(f"this host is in the cluster already, in slot {present.membership.slot}")
+        device = await self.find(membership.path, membership.device_uid)
+        if device is None:
+            raise WrongState(f"{membership.path} is not the heartbeat device {membership.device_uid}")
+        if not 1 <= membership.slot <= device.slots:
+            raise InvalidRequest.of("slot", f"{membership.slot} is not allowed; it must be 1 to {device.slots}")
+        await self._threads.run(self._check_free, membership)
+        member = _Member(membership=membership, device=device)
+        try:
+            # The record first: an agent killed in between finds the membership and its mark, and goes on with it.
+            await self._threads.run(write_record, self._path(membership.cluster_uid), dataclasses.asdict(membership))
+            await self._renew(member)
+        except BaseException:
+            await self._threads.run(self._clear, membership)
+            raise
+        self._keep(member)
+        return True
+
+    async def leave(self, cluster_uid: str, mark: str | None = None) -> bool:
+        """Stop renewing, clear the slot, then forget the membership."""
+        member = self._members.get(cluster_uid)
+        if member is None or mark not in {None, member.membership.mark}:
+            return False
+        if member.task is not None:
+            member.task.cancel()
+            await asyncio.wait([member.task])
+        try:
+            await self._threads.run(self._clear, member.membership)
+        except BaseException:
+            self._keep(member)
+            raise
+        self._members.pop(cluster_uid, None)
+        return True
+
+    def joined(self, cluster_uid: str) -> Membership | None:
+        """Return this host's membership of a cluster."""
+        member = self._members.get(cluster_uid)
+        return member.membership if member else None
+
+    def members(self) -> list[MemberView]:
+        """Return every member of every cluster of this host."""
+        return [view for uid in sorted(self._members) for view in self._views(self._members[uid])]
+
+    def _views(self, member: _Member) -> list[MemberView]:
+        views = []
+        for slot, sight in enumerate(member.sights, start=1):
+            state = self._own_state(member) if slot == member.membership.slot else sight.state
+            if state is not None:
+                server = member.membership.server if slot == member.membership.slot else sight.server
+                views.append(
+                    MemberView(cluster_uid=member.membership.cluster_uid, server=server, slot=slot, state=state)
+                )
+        return views
+
+    def _own_state(self, member: _Member) -> MemberState:
+        if member.renewed is None or member.device is None:
+            return MemberState.JOINING
+        age = self._clock.monotonic() - member.renewed
+        return MemberState.LIVE if age < 8 * member.device.io_timeout else MemberState.FAIL
+
+    def _keep(self, member: _Member) -> None:
+        self._members[member.membership.cluster_uid] = member
+        member.task = self._scope.start(self._live(member), name=member.membership.cluster_uid)
+
+    async def _live(self, member: _Member) -> None:
+        """Renew every 2T and read every T, for as long as the membership lasts."""
+        turn = 0
+        while True:
+            try:
+                await self._beat(member, renew=turn % 2 == 0)
+            except (OSError, WrongState, InvalidRequest) as error:
+                self._complain(member, error)
+            turn += 1
+            await asyncio.sleep(member.device.io_timeout if member.device else 1.0)
+
+    async def _beat(self, member: _Member, *, renew: bool) -> None:
+        if member.device is None:
+            member.device = await self.find(member.membership.path, member.membership.device_uid)
+            if member.device is None:
+                raise WrongState(f"the heartbeat device {member.membership.path} is not there")
+        if renew:
+            await self._renew(member)
+        device = member.device
+        contents = await self._threads.leave(block.read, self._device_path(member.membership), 1, device.slots)
+        now = self._clock.monotonic()
+        if not member.sights:
+            member.sights = [Sight(device.io_timeout, device.watchdog) for _ in contents]
+        for sight, content in zip(member.sights, contents, strict=True):
+            sight.look(content, now)
+
+    async def _renew(self, member: _Member) -> None:
+        begun = self._clock.monotonic()
+        member.counter += 1
+        content = {
+            "server": member.membership.server,
+            "cluster_uid": member.membership.cluster_uid,
+            "incarnation": member.incarnation,
+            "counter": member.counter,
+        }
+        path, slot = self._device_path(member.membership), member.membership.slot
+        await self._threads.run(block.write, path, slot, content)  # never left: it must not land after a clearing
+        member.renewed = begun  # the moment before the write is the one that others can rely on
+
+    def _complain(self, member: _Member, error: Exception) -> None:
+        timeout = member.device.io_timeout if member.device else 0.0
+        age = 0.0 if member.renewed is None else self._clock.monotonic() - member.renewed
+        level = logging.ERROR if timeout and age > 4 * timeout else logging.WARNING
+        _log.log(
+            level, "cluster %s: the slot was not renewed for %.1f s: %s", member.membership.cluster_uid, age, error
+        )
+
+    def _check_free(self, membership: Membership) -> None:
+        (content,) = block.read(self._device_path(membership), membership.slot, 1)
+        if content is not None and content["server"] != membership.server:
+            raise AlreadyExists(f"slot {membership.slot} of {membership.path} belongs to {content['server']}")
+
+    def _clear(self, membership: Membership) -> None:
+        """Clear the slot if it is still this member's, then forget the membership; a device that is gone is clear."""
+        path = self._device_path(membership)
+        header = _header(path)
+        if header is not None and header.uid == membership.device_uid:
+            (content,) = block.read(path, membership.slot, 1)
+            if content is not None and content["server"] == membership.server:
+                block.write(path, membership.slot, None)
+        if self._path(membership.cluster_uid).exists():
+            remove_file(self._path(membership.cluster_uid))
+
+    def _device_path(self, membership: Membership) -> Path:
+        return self._roots.check(membership.path, "path")
+
+    def _path(self, cluster_uid: str) -> Path:
+        return self._state / f"{cluster_uid}.json"
+
+
+def _lay_out(path: Path, device: Device) -> Device:
+    present = _header(path)
+    if present is not None and (present.uid, present.mark) == (device.uid, device.mark):
+        return present
+    if path.exists():
+        raise AlreadyExists(f"{path} exists already", resource=str(path))
+    if not path.parent.is_dir():
+        raise NotFound(f"{path.parent} does not exist on this host", resource=str(path.parent))
+    aside = path.with_name(f".virtyard-new-{device.uid}")
+    try:
+        with aside.open("wb") as file:
+            file.write(block.pack(dataclasses.asdict(device)) + bytes(block.SIZE * device.slots))
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(aside)
+    except FileExistsError as error:
+        raise AlreadyExists(f"{path} exists already", resource=str(path)) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return device
+
+
+def _remove(path: Path, uid: str, mark: str | None) -> bool:
+    path.with_name(f".virtyard-new-{uid}").unlink(missing_ok=True)
+    device = _header(path)
+    if device is None or device.uid != uid or mark not in {None, device.mark}:
+        return False
+    users = [content["server"] for content in block.read(path, 1, device.slots) if content is not None]
+    if users:
+        raise WrongState(f"{path} is still used by {', '.join(users)}", resource=str(path))
+    return remove_file(path)
+
+
+def _header(path: Path) -> Device | None:
+    try:
+        (content,) = block.read(path, 0, 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    return Device(**content) if content is not None and "slots" in content else None
