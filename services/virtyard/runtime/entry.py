@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from virtyard.api.type.v1.watch_pb2 import FrameKind
+
 __all__ = ["Entry", "Frame"]
 
 
@@ -28,7 +30,7 @@ class Entry:
 class Frame:
     """What one watcher is told; watchers that are told the same share the object."""
 
-    kind: int
+    kind: FrameKind.ValueType
     """A `FrameKind` of `virtyard.api.type.v1`."""
     token: str
     """Resume after this frame."""

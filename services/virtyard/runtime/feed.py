@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -125,7 +125,7 @@ class Feed:
         matches: Matches | None = None,
         *,
         fold: bool = True,
-    ) -> AsyncIterator[Frame]:
+    ) -> AsyncGenerator[Frame, None]:
         """Return the frames for one watcher, until it leaves or the feed closes.
 
         Args:
@@ -153,7 +153,8 @@ class Feed:
     def go_live(self, subscription: Subscription) -> bool:
         """Hand over to the live news, first those since the watcher's position.
 
-        Returns False, and does nothing, if the ring does not reach back to that position.
+        Those are not folded, so that a watcher who comes back at once is told what it would have been told. Returns
+        False, and does nothing, if the ring does not reach back to that position.
         """
         missing = self.head - subscription.position
         if missing > len(self._ring):
@@ -163,7 +164,7 @@ class Feed:
         if missing > 0:
             for news in islice(self._ring, len(self._ring) - missing, None):
                 if news.entry.topic in subscription.topics:
-                    subscription.offer(news)
+                    subscription.recall(news)
         return True
 
     def leave_live(self, subscription: Subscription) -> None:

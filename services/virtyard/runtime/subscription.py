@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from virtyard.api.type.v1 import watch_pb2
+from virtyard.api.type.v1.watch_pb2 import FrameKind
 from virtyard.runtime.entry import Entry, Frame
 
 __all__ = ["Matches", "News", "Pending", "Subscription"]
 
-CHANGED = int(watch_pb2.FRAME_KIND_CHANGED)
-REMOVED = int(watch_pb2.FRAME_KIND_REMOVED)
+CHANGED = FrameKind.FRAME_KIND_CHANGED
+REMOVED = FrameKind.FRAME_KIND_REMOVED
 
 Matches = Callable[[str, str, bytes], bool]
 """Whether a watcher wants (topic, key, body)."""
@@ -33,9 +33,9 @@ class News:
         self.entry = entry
         self.token = token
         self.progress = progress
-        self._frames: dict[tuple[int, bool], Frame] = {}
+        self._frames: dict[tuple[FrameKind.ValueType, bool], Frame] = {}
 
-    def frame(self, kind: int) -> Frame:
+    def frame(self, kind: FrameKind.ValueType) -> Frame:
         """Return the frame of that kind, made once; without the body if the item only left a view."""
         entry = self.entry
         bare = kind == REMOVED and not entry.removed
@@ -57,15 +57,27 @@ class Pending:
     """News with the verdict about it."""
 
     news: News
-    kind: int | None
+    kind: FrameKind.ValueType | None
     """The kind of frame to send; None if it is REMOVED only where the entry before it matched, which is not known."""
 
 
 class Subscription:
     """One watcher's pending frames; memory is bounded by the items (folded) or by `limit` (logs)."""
 
-    __slots__ = ("_limit", "_matches", "_pending", "_shown", "_waiter", "complete", "fold", "overflowed", "position",
-                 "told_at", "topics")  # fmt: skip
+    __slots__ = (
+        "_limit",
+        "_matches",
+        "_pending",
+        "_recalled",
+        "_shown",
+        "_waiter",
+        "complete",
+        "fold",
+        "overflowed",
+        "position",
+        "told_at",
+        "topics",
+    )
 
     def __init__(self, topics: Collection[str], matches: Matches | None, *, fold: bool, limit: int) -> None:
         """Begin with nothing pending.
@@ -85,13 +97,14 @@ class Subscription:
         self._matches = matches
         self._limit = limit
         self._pending: dict[object, Pending] = {}
+        self._recalled: list[Pending] = []
         self._shown: dict[tuple[str, str], bool] = {}
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def pending(self) -> int:
         """Return how many frames wait for the reader."""
-        return len(self._pending)
+        return len(self._recalled) + len(self._pending)
 
     def wants(self, topic: str, key: str, body: bytes) -> bool:
         """Return whether the filter lets an item's state through."""
@@ -116,6 +129,12 @@ class Subscription:
         if pending is not None:
             self._keep(pending)
 
+    def recall(self, news: News) -> None:
+        """Take news that was published before the watcher went live; it comes first and is not folded."""
+        pending = self.judge(news)
+        if pending is not None:
+            self._recalled.append(pending)
+
     def judge(self, news: News) -> Pending | None:
         """Return what this watcher is to be told of the news, None if nothing."""
         entry = news.entry
@@ -133,14 +152,16 @@ class Subscription:
 
     def take(self) -> list[Pending]:
         """Return everything that is pending, in order of its sequence; more may gather while it is being sent."""
+        recalled, self._recalled = self._recalled, []
         pending, self._pending = self._pending, {}
-        return list(pending.values())
+        return [*recalled, *pending.values()]
 
     def overflow(self) -> None:
         """Drop what is pending; the journal is read from the watcher's position instead."""
         self.overflowed = True
         self.complete = False
         self._pending.clear()
+        self._recalled.clear()
         self._shown.clear()
 
     async def wait(self, interval: float) -> bool:
@@ -153,7 +174,7 @@ class Subscription:
         finally:
             timer.cancel()
             self._waiter = None
-        return bool(self._pending) or loop.time() < self.told_at + interval
+        return self.pending > 0 or loop.time() < self.told_at + interval
 
     def wake(self) -> None:
         """Have the watcher look again."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
-from virtyard.api.type.v1 import watch_pb2
+from virtyard.api.type.v1.watch_pb2 import FrameKind, WatchOptions
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.feed import Feed
@@ -35,17 +35,17 @@ class Watch:
         self._place: tuple[str, str] | None = None
         self._at: int | None = None
 
-    async def frames(self, options: watch_pb2.WatchOptions) -> AsyncIterator[Frame]:
+    async def frames(self, options: WatchOptions) -> AsyncGenerator[Frame, None]:
         """Yield the frames; see `Feed.watch`."""
         self._feed.join(self._subscription)
         try:
             known = self._start(options)
             if known and self._place is None and not options.resume_token:
-                yield self._about_stream(watch_pb2.FRAME_KIND_BOOKMARK)
+                yield self._about_stream(FrameKind.FRAME_KIND_BOOKMARK)
             while True:
                 if not known:
                     self._begin_snapshot(self._feed.journal.sequence)
-                    yield self._about_stream(watch_pb2.FRAME_KIND_GAP)
+                    yield self._about_stream(FrameKind.FRAME_KIND_GAP)
                 try:
                     async for frame in self._follow():
                         yield frame
@@ -56,7 +56,7 @@ class Watch:
         finally:
             self._feed.leave(self._subscription)
 
-    def _start(self, options: watch_pb2.WatchOptions) -> bool:
+    def _start(self, options: WatchOptions) -> bool:
         """Take the place that the options name; return False if it is not in this feed's history."""
         if not options.resume_token:
             if options.skip_snapshot:
@@ -80,7 +80,7 @@ class Watch:
         self._subscription.begin_snapshot()
         self._place, self._at = _START, at
 
-    async def _follow(self) -> AsyncIterator[Frame]:
+    async def _follow(self) -> AsyncGenerator[Frame, None]:
         """Yield everything from the present place on, GOODBYE included."""
         if self._place is not None:
             async for frame in self._send_snapshot(self._place):
@@ -90,9 +90,9 @@ class Watch:
                 yield frame
             async for frame in self._send_live():
                 yield frame
-        yield self._about_stream(watch_pb2.FRAME_KIND_GOODBYE)
+        yield self._about_stream(FrameKind.FRAME_KIND_GOODBYE)
 
-    async def _send_snapshot(self, place: tuple[str, str]) -> AsyncIterator[Frame]:
+    async def _send_snapshot(self, place: tuple[str, str]) -> AsyncGenerator[Frame, None]:
         """Yield SNAPSHOT frames after the place, and the BOOKMARK; ends early if the feed closes."""
         topics = [topic for topic in self._topics if topic >= place[0]]
         for topic in topics or self._topics[:1]:
@@ -108,7 +108,7 @@ class Watch:
                 if self._feed.closing:
                     return
         self._place, self._subscription.position = None, self._at or 0
-        yield self._about_stream(watch_pb2.FRAME_KIND_BOOKMARK)
+        yield self._about_stream(FrameKind.FRAME_KIND_BOOKMARK)
 
     async def _read_snapshot(self, topic: str, after: str) -> SnapshotPage:
         snapshot, at = self._snapshot, self._at
@@ -120,7 +120,7 @@ class Watch:
         self._at = page.sequence
         return page
 
-    async def _replay(self) -> AsyncIterator[Frame]:
+    async def _replay(self) -> AsyncGenerator[Frame, None]:
         """Yield what the journal has after the position, until the live news takes over."""
         subscription = self._subscription
         subscription.overflowed = False
@@ -141,7 +141,7 @@ class Watch:
             raise _GapError
         return page
 
-    async def _send_live(self) -> AsyncIterator[Frame]:
+    async def _send_live(self) -> AsyncGenerator[Frame, None]:
         """Yield news as it is published, until the feed closes or the reader has fallen behind."""
         loop, subscription = asyncio.get_running_loop(), self._subscription
         subscription.told_at = loop.time()
@@ -160,7 +160,7 @@ class Watch:
             elif not await subscription.wait(self._feed.keepalive):
                 subscription.position = self._feed.head
                 subscription.told_at = loop.time()
-                yield self._about_stream(watch_pb2.FRAME_KIND_KEEPALIVE)
+                yield self._about_stream(FrameKind.FRAME_KIND_KEEPALIVE)
 
     async def _resolve(self, judged: Sequence[Pending]) -> list[Frame]:
         """Return the frames; an item that does not match is looked up where it is not known whether it did before."""
@@ -189,10 +189,10 @@ class Watch:
 
     def _snapshot_frame(self, topic: str, key: str, body: bytes, sequence: int) -> Frame:
         token = self._feed.point(sequence, (topic, key)).token()
-        kind = watch_pb2.FRAME_KIND_SNAPSHOT
+        kind = FrameKind.FRAME_KIND_SNAPSHOT
         return Frame(kind=kind, token=token, topic=topic, key=key, body=body, sequence=sequence)
 
-    def _about_stream(self, kind: int) -> Frame:
+    def _about_stream(self, kind: FrameKind.ValueType) -> Frame:
         """Return a frame without an item, whose token is where this watch stands."""
         sequence = self._subscription.position
         if self._place is not None:
