@@ -20,9 +20,7 @@ from virtyard.kernel.errors import (
     StaleToken,
     Superseded,
 )
-from virtyard.kernel.lock_modes import LockMode, conflicts
-from virtyard.kernel.names import collection_of
-from virtyard.kernel.relations import ancestor_collections
+from virtyard.kernel.lock_modes import MODES, LockMode, conflicts, covers_write
 
 
 def operation_number(step_key: str) -> int:
@@ -33,7 +31,9 @@ def operation_number(step_key: str) -> int:
     """
     parts = step_key.split("/")
     if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        raise InvalidRequest.of("step_key", f"{step_key!r} is not a step key; allowed is operation/job/step, all numbers")
+        raise InvalidRequest.of(
+            "step_key", f"{step_key!r} is not a step key; allowed is operation/job/step, all numbers"
+        )
     return int(parts[0])
 
 
@@ -109,11 +109,13 @@ def check_tokens(locks: Iterable[lock_pb2.LockToken], seen: Mapping[tuple[str, i
 
     Raises:
         StaleToken: a conflicting mode has been seen with a higher token.
+        InvalidRequest: a lock has no mode.
     """
     for lock in locks:
+        held = _mode(lock)
         for mode in LockMode:
             token = seen.get((lock.object, mode), 0)
-            if token > lock.fencing_token and conflicts(LockMode(lock.mode), mode):
+            if token > lock.fencing_token and conflicts(held, mode):
                 raise StaleToken(
                     f"token {lock.fencing_token} for {lock.object} was overtaken by token {token} ({mode.name})",
                     resource=lock.object,
@@ -125,13 +127,19 @@ def check_coverage(target: str, locks: Iterable[lock_pb2.LockToken]) -> None:
     """Refuse a writing effect whose target no exclusive lock covers (P2).
 
     Raises:
-        InvalidRequest: there is no target.
+        InvalidRequest: there is no target, or a lock has no mode.
         InternalError: neither the target nor an ancestor of it is locked exclusively.
     """
     if not target:
         raise InvalidRequest.of("target", "the name of the object that the effect writes is required")
-    above = ancestor_collections(collection_of(target))
-    for lock in locks:
-        if lock.mode == LockMode.X and (lock.object == target or collection_of(lock.object) in above):
-            return
-    raise InternalError(f"no exclusive lock covers {target}", resource=target)
+    if not covers_write(target, [(lock.object, _mode(lock)) for lock in locks]):
+        raise InternalError(f"no exclusive lock covers {target}", resource=target)
+
+
+def _mode(lock: lock_pb2.LockToken) -> LockMode:
+    mode = int(lock.mode)
+    if mode not in set(MODES):
+        raise InvalidRequest.of(
+            "locks", f"mode {mode} for {lock.object} is not allowed; it must be IS, IX, S, SIX or X"
+        )
+    return LockMode(mode)

@@ -8,18 +8,22 @@ Source: https://google.aip.dev/160.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.options import is_map, is_repeated
 
 _TOKEN = re.compile(r'\s*(?:(?P<punct>[()]|<=|>=|!=|[=<>:])|"(?P<text>(?:[^"\\]|\\.)*)"|(?P<word>[^\s()=<>!:"]+))')
 _OPERATORS = frozenset({"=", "!=", "<", "<=", ">", ">=", ":"})
 _LONGEST = 2000
+_DEEPEST = 50
+_SEARCHED = ("name", "display_name", "title")
 
 
 def compile_filter(text: str, descriptor: Descriptor) -> Callable[[Message], bool]:
@@ -29,7 +33,7 @@ def compile_filter(text: str, descriptor: Descriptor) -> Callable[[Message], boo
         InvalidRequest: the filter cannot be read, or names a field that the type does not have.
     """
     if not text.strip():
-        return lambda message: True
+        return lambda _: True
     if len(text) > _LONGEST:
         raise InvalidRequest.of("filter", f"{len(text)} characters are too many; at most {_LONGEST} are allowed")
     return _Parser(_tokens(text), descriptor).parse()
@@ -55,6 +59,7 @@ class _Parser:
         self._tokens = tokens
         self._descriptor = descriptor
         self._position = 0
+        self._depth = 0
 
     def parse(self) -> Callable[[Message], bool]:
         predicate = self._either()
@@ -89,14 +94,8 @@ class _Parser:
 
     def _unary(self) -> Callable[[Message], bool]:
         kind, value = self._take()
-        if (kind, value) == ("word", "NOT"):
-            inner = self._unary()
-            return lambda message: not inner(message)
-        if (kind, value) == ("punct", "("):
-            inner = self._either()
-            if self._take() != ("punct", ")"):
-                raise InvalidRequest.of("filter", "a closing parenthesis is missing")
-            return inner
+        if (kind, value) in (("word", "NOT"), ("punct", "(")):
+            return self._nested(value)
         if kind == "punct":
             raise InvalidRequest.of("filter", f"unexpected {value!r}")
         if self._peek()[0] == "punct" and self._peek()[1] in _OPERATORS:
@@ -105,68 +104,110 @@ class _Parser:
             if operand_kind == "punct":
                 raise InvalidRequest.of("filter", f"a value must follow {value} {operator}")
             return _comparison(self._descriptor, value, operator, operand)
-        return lambda message: any(value in getattr(message, field, "") for field in ("name", "display_name", "title"))
+        return lambda message: any(value in getattr(message, field, "") for field in _SEARCHED)
+
+    def _nested(self, opening: str) -> Callable[[Message], bool]:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise InvalidRequest.of(
+                "filter", f"parentheses and NOT are nested too deep; at most {_DEEPEST} are allowed"
+            )
+        if opening == "NOT":
+            denied = self._unary()
+            self._depth -= 1
+            return lambda message: not denied(message)
+        inner = self._either()
+        if self._peek() != ("punct", ")"):
+            raise InvalidRequest.of("filter", "a closing parenthesis is missing")
+        self._take()
+        self._depth -= 1
+        return inner
 
 
 def _comparison(descriptor: Descriptor, path: str, operator: str, operand: str) -> Callable[[Message], bool]:
+    fields: list[FieldDescriptor] = []
+    inside: Descriptor | None = descriptor
     names = path.split(".")
-    field = descriptor.fields_by_name.get(names[0])
-    if field is None:
-        allowed = ", ".join(sorted(descriptor.fields_by_name))
-        raise InvalidRequest.of("filter", f"there is no field {path!r}; allowed are {allowed}")
-    if _is_map(field):
-        return _map_comparison(names, operator, operand)
-    for name in names[1:]:
-        field = field.message_type.fields_by_name.get(name) if field and field.message_type else None
+    for index, name in enumerate(names):
+        field = inside.fields_by_name.get(name) if inside is not None else None
         if field is None:
-            raise InvalidRequest.of("filter", f"there is no field {path!r}")
-    wanted = _operand(field, path, operand)
+            allowed = ", ".join(sorted(inside.fields_by_name)) if inside is not None else "none, as it has no fields"
+            raise InvalidRequest.of("filter", f"there is no field {path!r}; allowed instead of {name!r} are {allowed}")
+        fields.append(field)
+        if is_map(field):
+            return _map_comparison(fields, ".".join(names[index + 1 :]), operator, operand)
+        inside = field.message_type if not _is_time(field) else None
+    wanted = _operand(fields[-1], path, operand)
 
     def matches(message: Message) -> bool:
-        value: Any = message
-        for name in names:
-            value = getattr(value, name)
-        if field.is_repeated:
-            return any(_compare(item, operator, wanted) for item in value)
-        return _compare(value.ToDatetime() if hasattr(value, "ToDatetime") else value, operator, wanted)
+        values = [_plain(value) for value in _values(message, fields)]
+        if operator == "!=":
+            return all(value != wanted for value in values)
+        return any(_compare(value, operator, wanted) for value in values)
 
     return matches
 
 
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+def _values(message: Any, fields: Sequence[FieldDescriptor]) -> Iterator[Any]:
+    """Yield what the fields lead to: nothing for a message that is not set, each item of a repeated field."""
+    if not fields:
+        yield message
+        return
+    field, rest = fields[0], fields[1:]
+    if field.message_type is not None and not is_repeated(field) and not message.HasField(field.name):
+        return
+    value = getattr(message, field.name)
+    for item in value if is_repeated(field) else (value,):
+        yield from _values(item, rest)
 
 
-def _map_comparison(names: list[str], operator: str, operand: str) -> Callable[[Message], bool]:
-    if len(names) == 1:
-        return lambda message: operand in getattr(message, names[0])
-    key = ".".join(names[1:])
-    return lambda message: _compare(getattr(message, names[0]).get(key, ""), operator, operand)
+def _map_comparison(
+    fields: Sequence[FieldDescriptor], key: str, operator: str, operand: str
+) -> Callable[[Message], bool]:
+    """Compare the value under a key, as `labels.env = prod`; without a key, tell whether the operand is one."""
+    *above, last = fields
+
+    def matches(message: Message) -> bool:
+        maps = [getattr(owner, last.name) for owner in _values(message, above)]
+        if not key:
+            return any(operand in pairs for pairs in maps) != (operator == "!=")
+        return any(_compare(pairs.get(key, ""), operator, operand) for pairs in maps)
+
+    return matches
+
+
+def _is_time(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp"
+
+
+def _plain(value: Any) -> Any:
+    return value.ToDatetime(tzinfo=UTC) if isinstance(value, Timestamp) else value
 
 
 def _operand(field: FieldDescriptor, path: str, operand: str) -> Any:
     try:
         if field.enum_type is not None:
-            return _enum_number(field, operand)
+            return _enum_number(field.enum_type, operand)
         if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
             return {"true": True, "false": False}[operand.lower()]
-        if field.cpp_type in (FieldDescriptor.CPPTYPE_STRING,):
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
             return operand
-        if field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
-            return datetime.fromisoformat(operand.replace("Z", "+00:00")).replace(tzinfo=None)
+        if _is_time(field):
+            time = datetime.fromisoformat(operand)
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
         return float(operand) if "." in operand else int(operand)
     except (KeyError, ValueError):
         raise InvalidRequest.of("filter", f"{operand!r} is not a value of {path}") from None
 
 
-def _enum_number(field: FieldDescriptor, operand: str) -> int:
+def _enum_number(values: EnumDescriptor, operand: str) -> int:
+    """Return the number of a value, which may be written without the prefix that all values share."""
     wanted = operand.upper().replace("-", "_")
-    for value in field.enum_type.values:
-        if value.name == wanted or value.name.endswith("_" + wanted) and value.name.count("_") >= wanted.count("_"):
-            prefix = value.name[: -len(wanted)].rstrip("_")
-            if value.name == wanted or field.enum_type.values[0].name.startswith(prefix + "_UNSPECIFIED"):
-                return int(value.number)
-    raise ValueError(operand)
+    prefix = values.values[0].name.removesuffix("UNSPECIFIED")
+    found = values.values_by_name.get(wanted) or values.values_by_name.get(prefix + wanted)
+    if found is None:
+        raise ValueError(operand)
+    return int(found.number)
 
 
 def _compare(value: Any, operator: str, wanted: Any) -> bool:

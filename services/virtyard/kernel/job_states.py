@@ -111,7 +111,7 @@ def check_step_change(before: int, after: int) -> None:
         raise InternalError(f"a step that is {StepState(before).name} cannot become {StepState(after).name}")
 
 
-def display_state(state: int, children: list[int]) -> job_pb2.DisplayState:
+def display_state(state: int, children: list[int]) -> job_pb2.DisplayState.ValueType:
     """Return which of the six states people see, from the job's state and those of its unfinished children."""
     if state == JobState.COMPLETED:
         return job_pb2.DISPLAY_STATE_COMPLETED

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
-from google.api import resource_pb2
 from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from virtyard.api.inventory.v1 import object_pb2
 from virtyard.kernel.errors import InvalidRequest, NotFound
+from virtyard.kernel.options import resource_of
 
 INVENTORY = "inventory"
 """The participant that is the inventory; every other is the name of a server."""
@@ -31,12 +32,12 @@ class Kind:
 
     collection: str
     """First part of the resource name, as `virtualMachines`."""
-    type: str
-    """Resource type, as `virtyard.io/VirtualMachine`."""
     field: str
     """Field of `Object` that holds it, as `virtual_machine`."""
     message: type[Message]
     """Class of the typed object."""
+    type: str
+    """Resource type, as `virtyard.io/VirtualMachine`."""
     noun: str
     """Words for people, as `virtual machine`."""
 
@@ -46,12 +47,13 @@ def kinds() -> Mapping[str, Kind]:
     """Return every kind of object by its collection."""
     found = {}
     for field in object_pb2.Object.DESCRIPTOR.fields:
-        resource = field.message_type.GetOptions().Extensions[resource_pb2.resource]
+        described = cast("Descriptor", field.message_type)
+        resource = resource_of(described)
         found[resource.plural] = Kind(
             collection=resource.plural,
             type=resource.type,
             field=field.name,
-            message=message_factory.GetMessageClass(field.message_type),
+            message=message_factory.GetMessageClass(described),
             noun=field.name.replace("_", " "),
         )
     return found
@@ -106,7 +108,8 @@ def check_name(name: str, resource_type: str, field: str) -> str:
         return name
     first, slash, last = name.partition("/")
     if first != collection or not slash or not _ID.fullmatch(last):
-        raise InvalidRequest.of(field, f"{name!r} is not a name of this kind; allowed is {collection}/ID, ID being {ID_RULE}")
+        allowed = f"{collection}/ID, ID being {ID_RULE}"
+        raise InvalidRequest.of(field, f"{name!r} is not a name of this kind; allowed is {allowed}")
     return name
 
 
@@ -122,4 +125,4 @@ def unwrap(wrapped: object_pb2.Object) -> Message:
     which = wrapped.WhichOneof("object")
     if which is None:
         raise InvalidRequest.of("object", "one kind of object must be set")
-    return cast(Message, getattr(wrapped, which))
+    return cast("Message", getattr(wrapped, which))

@@ -1,13 +1,13 @@
 """Plans: what an operation will do, as data that is durable before the operation is acknowledged.
 
-A planner names jobs and steps with a `PlanBuilder`; `build` adds intention locks, the read set and the servers touched, and
-refuses a plan that breaks a rule: undoable steps first, then at most one pivot, then steps that are only retried (P6).
+A planner names jobs and steps with a `PlanBuilder`; `build` adds intention locks, the read set and the servers touched,
+and refuses a plan that breaks one of the rules of `plan_rules`.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 
 from virtyard.api.inventory.v1 import object_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import plan_pb2
-from virtyard.kernel.errors import InternalError
 from virtyard.kernel.lock_modes import LockMode, intention_for, supremum
 from virtyard.kernel.names import INVENTORY, kind_of, wrap
+from virtyard.kernel.plan_rules import check_plan, steps_of
 from virtyard.kernel.view import View
 
 
@@ -88,15 +88,23 @@ class JobBuilder:
         return f"{self.planned.id}/{step.id}"
 
     def write(
-        self, title: str, *writes: object_pb2.Object | Message, after_children: bool = False, forward: bool = False
+        self,
+        title: str,
+        *writes: object_pb2.Object | Message,
+        target: str = "",
+        after_children: bool = False,
+        forward: bool = False,
+        pivot: bool = False,
     ) -> str:
         """Add a step that writes to the inventory; its undo puts back what was there.
 
         Args:
             title: what it does, as a person reads it.
             writes: typed objects to create, or `ObjectWrite` / `MemoryReservation` messages.
+            target: the object that it writes; the job's object if empty.
             after_children: start only when all children are completed.
             forward: it comes after the pivot, so it has no undo.
+            pivot: it is the point of no return, so it has no undo.
         """
         effect = write_objects_pb2.WriteObjects()
         for write in writes:
@@ -106,8 +114,10 @@ class JobBuilder:
                 effect.writes.append(write)
             else:
                 effect.writes.add(create=wrap(write))
-        undo = None if forward else write_objects_pb2.RevertWrites()
-        return self.step(title, INVENTORY, effect, undo=undo, after_children=after_children, weight=0.2)
+        undo = None if forward or pivot else write_objects_pb2.RevertWrites()
+        return self.step(
+            title, INVENTORY, effect, undo=undo, target=target, pivot=pivot, after_children=after_children, weight=0.2
+        )
 
     def bind(self, field_path: str, step: str, result_path: str) -> None:
         """Set a field of the last added step's effect from the result of an earlier step.
@@ -137,14 +147,20 @@ class PlanBuilder:
         Args:
             title: the title, as people know it.
             target: the object that it changes.
-            after: the jobs that must be completed before; if None, the last job that has the same parent and no
-                siblings beside it: top-level jobs follow each other, children run together.
+            after: the jobs that must be completed before; if None, top-level jobs follow each other in the order in
+                which they are added, and the children of a job run together.
             parent: the job that it is a child of.
         """
-        tops = [job for job in self._plan.jobs if not job.parent]
-        before = [job.id for job in after] if after is not None else [] if parent or not tops else [tops[-1].id]
+        if after is not None:
+            before = [job.id for job in after]
+        else:
+            before = [] if parent else [job.id for job in self._plan.jobs if not job.parent][-1:]
         planned = self._plan.jobs.add(
-            id=str(len(self._plan.jobs) + 1), title=title, object=target, after=before, parent=parent.id if parent else ""
+            id=str(len(self._plan.jobs) + 1),
+            title=title,
+            object=target,
+            after=before,
+            parent=parent.id if parent else "",
         )
         self.lock(target, LockMode.X, planned.id)
         return JobBuilder(planned)
@@ -176,7 +192,7 @@ class PlanBuilder:
         plan = self._plan
         for name in sorted(self._locks):
             mode, job = self._locks[name]
-            plan.locks.add(object=name, mode=cast(Any, int(mode)), job=job)
+            plan.locks.add(object=name, mode=cast("Any", int(mode)), job=job)
         plan.read_set.CopyFrom(self._view.requirement())
         participants = {step.participant for _, step in steps_of(plan)}
         plan.servers.extend(sorted(participants - {INVENTORY}))
@@ -184,42 +200,6 @@ class PlanBuilder:
         plan.inventory_sequence = self._view.sequence
         check_plan(plan)
         return plan
-
-
-def steps_of(plan: plan_pb2.Plan) -> Iterator[tuple[plan_pb2.PlannedJob, plan_pb2.PlannedStep]]:
-    """Yield every step with its job, in the order of the plan."""
-    for job in plan.jobs:
-        for step in job.steps:
-            yield job, step
-
-
-def check_plan(plan: plan_pb2.Plan) -> None:
-    """Refuse a plan that breaks a rule.
-
-    Raises:
-        InternalError: it refers to a later or unknown job or step, or has steps out of the order of P6.
-    """
-    seen: set[str] = set()
-    for job in plan.jobs:
-        unknown = ({*job.after, job.parent} - {""}) - seen
-        if unknown:
-            raise InternalError(f"job {job.id} {job.title!r} refers to {sorted(unknown)}, which do not come before it")
-        seen.add(job.id)
-    done: set[str] = set()
-    pivots = 0
-    for job, step in steps_of(plan):
-        reference = f"{job.id}/{step.id}"
-        missing = {binding.step for binding in step.bindings} - done
-        if missing:
-            raise InternalError(f"step {reference} is bound to {sorted(missing)}, which do not come before it")
-        done.add(reference)
-        pivots += step.kind == plan_pb2.STEP_KIND_PIVOT
-        if step.kind == plan_pb2.STEP_KIND_UNDOABLE and (pivots or not step.HasField("undo")):
-            raise InternalError(f"step {reference} must have an undo and come before the pivot")
-        if step.kind == plan_pb2.STEP_KIND_FORWARD and not pivots:
-            raise InternalError(f"step {reference} has no undo, so a pivot must come before it")
-    if pivots > 1:
-        raise InternalError(f"a plan has at most one pivot, this one has {pivots}")
 
 
 def update(target: Message, *paths: str) -> write_objects_pb2.ObjectWrite:
@@ -241,3 +221,6 @@ def pack(message: Message) -> AnyMessage:
     packed = AnyMessage()
     packed.Pack(message)
     return packed
+
+
+__all__ = ["Ids", "JobBuilder", "PlanBuilder", "check_plan", "delete", "pack", "steps_of", "update"]

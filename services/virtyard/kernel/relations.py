@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from google.api import resource_pb2
 from google.protobuf.message import Message
 
 from virtyard.kernel.names import collection_of, kinds
+from virtyard.kernel.options import descriptor_of, fields_of, is_repeated, reference_type
 
 _PROJECTIONS = frozenset({("serverPools", "cluster")})
 
@@ -29,13 +29,11 @@ LOCK_PARENTS: Mapping[str, str] = {
 @cache
 def reference_fields(collection: str) -> tuple[str, ...]:
     """Return the fields of a kind that are stored relations, as `server_pool` of `servers`."""
-    fields = kinds()[collection].message.DESCRIPTOR.fields
+    fields = fields_of(kinds()[collection].message)
     return tuple(
         field.name
         for field in fields
-        if field.GetOptions().HasExtension(resource_pb2.resource_reference)
-        and not field.is_repeated
-        and (collection, field.name) not in _PROJECTIONS
+        if reference_type(field) and not is_repeated(field) and (collection, field.name) not in _PROJECTIONS
     )
 
 
@@ -58,8 +56,7 @@ def ancestor_collections(collection: str) -> frozenset[str]:
     """Return the kinds that may be above this kind in the lock tree."""
     found = set()
     while field := LOCK_PARENTS.get(collection):
-        descriptor = kinds()[collection].message.DESCRIPTOR.fields_by_name[field]
-        parent_type = descriptor.GetOptions().Extensions[resource_pb2.resource_reference].type
+        parent_type = reference_type(descriptor_of(kinds()[collection].message).fields_by_name[field])
         collection = next(kind.collection for kind in kinds().values() if kind.type == parent_type)
         found.add(collection)
     return frozenset(found)

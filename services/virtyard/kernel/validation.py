@@ -5,20 +5,34 @@ Every refusal names the field and what is allowed; all wrong fields are named at
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
-from google.api import field_behavior_pb2, field_info_pb2, resource_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.kernel.errors import FieldViolation, InvalidRequest
 from virtyard.kernel.names import check_name
+from virtyard.kernel.options import (
+    fields_of,
+    hint_of,
+    is_map,
+    is_output,
+    is_repeated,
+    is_required,
+    is_uuid,
+    reference_type,
+)
+
+M = TypeVar("M", bound=Message)
 
 _LONGEST_TEXT = 4096
 _MOST_ITEMS = 1000
+_COUNTS = frozenset({"cpus", "page_size", "slots"})
+_HIDDEN = frozenset({*(chr(code) for code in range(32)), chr(127), *(chr(code) for code in range(128, 160))})
 
 
 def validate(request: Message) -> None:
@@ -33,25 +47,39 @@ def validate(request: Message) -> None:
         raise InvalidRequest(text, violations=violations)
 
 
+def configured(message: M) -> M:
+    """Return a copy of a typed object that has only what a caller may set; the rest is the server's (AIP-203)."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    for field in fields_of(message):
+        if is_output(field) or field.name == "etag":
+            copy.ClearField(field.name)
+    return copy
+
+
 def _violations(message: Message, prefix: str) -> Iterator[FieldViolation]:
-    for field in message.DESCRIPTOR.fields:
+    for field in fields_of(message):
         path = prefix + field.name
         value = getattr(message, field.name)
-        present = message.HasField(field.name) if field.has_presence else bool(value)
-        behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-        if not present:
-            if field_behavior_pb2.REQUIRED in behaviors:
+        if not (message.HasField(field.name) if field.has_presence else bool(value)):
+            if is_required(field):
                 yield FieldViolation(field=path, description="is required")
-            continue
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            yield from _text_violations([*value.keys(), *value.values()], path)
-        elif field.is_repeated:
-            if len(value) > _MOST_ITEMS:
-                yield FieldViolation(field=path, description=f"at most {_MOST_ITEMS} are allowed")
-            for index, item in enumerate(value):
-                yield from _value_violations(field, item, f"{path}[{index}]")
-        else:
-            yield from _value_violations(field, value, path)
+        elif not is_output(field):
+            # What only the server sets is not looked at: it is dropped anyway.
+            yield from _field_violations(field, value, path)
+
+
+def _field_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator[FieldViolation]:
+    if not is_repeated(field):
+        yield from _value_violations(field, value, path)
+        return
+    if len(value) > _MOST_ITEMS:
+        yield FieldViolation(field=path, description=f"at most {_MOST_ITEMS} are allowed")
+    elif is_map(field):
+        yield from _text_violations([*value.keys(), *value.values()], path)
+    else:
+        for index, item in enumerate(value):
+            yield from _value_violations(field, item, f"{path}[{index}]")
 
 
 def _value_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator[FieldViolation]:
@@ -60,36 +88,39 @@ def _value_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator
             yield from _violations(value, path + ".")
     elif field.enum_type is not None:
         if value not in field.enum_type.values_by_number:
-            yield FieldViolation(field=path, description=f"{value} is not a value of {field.enum_type.name}")
+            allowed = ", ".join(name for name in field.enum_type.values_by_name if not name.endswith("_UNSPECIFIED"))
+            yield FieldViolation(field=path, description=f"{value} is not allowed; it must be one of {allowed}")
     elif isinstance(value, str):
         yield from _text_violations([value], path)
         yield from _format_violations(field, value, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield FieldViolation(field=path, description=f"{value} is not allowed; it must be a finite number")
     elif isinstance(value, int | float) and value < 0 and _is_quantity(field):
         yield FieldViolation(field=path, description=f"{value} is not allowed; it must be 0 or more")
 
 
-def _text_violations(texts: list[str], path: str) -> Iterator[FieldViolation]:
+def _text_violations(texts: Iterable[Any], path: str) -> Iterator[FieldViolation]:
     for text in texts:
+        if not isinstance(text, str):
+            continue
         if len(text) > _LONGEST_TEXT:
             yield FieldViolation(field=path, description=f"at most {_LONGEST_TEXT} characters are allowed")
-        elif any(ord(character) < 32 for character in text):
+        elif not _HIDDEN.isdisjoint(text):
             yield FieldViolation(field=path, description="control characters are not allowed")
 
 
 def _format_violations(field: FieldDescriptor, value: str, path: str) -> Iterator[FieldViolation]:
-    options = field.GetOptions()
-    if options.Extensions[field_info_pb2.field_info].format == field_info_pb2.FieldInfo.UUID4:
+    if is_uuid(field):
         try:
             uuid.UUID(value)
         except ValueError:
             yield FieldViolation(field=path, description=f"{value!r} is not a UUID, as 8-4-4-4-12 hexadecimal digits")
-    if options.HasExtension(resource_pb2.resource_reference):
+    if wanted := reference_type(field):
         try:
-            check_name(value, options.Extensions[resource_pb2.resource_reference].type, path)
+            check_name(value, wanted, path)
         except InvalidRequest as error:
             yield from error.violations
 
 
 def _is_quantity(field: FieldDescriptor) -> bool:
-    hint = field.GetOptions().Extensions[annotations_pb2.field_hint]
-    return hint.unit != annotations_pb2.UNIT_UNSPECIFIED or field.name in ("cpus", "page_size", "slots")
+    return hint_of(field).unit != annotations_pb2.UNIT_UNSPECIFIED or field.name in _COUNTS

@@ -35,7 +35,7 @@ class View:
             sequence: position of the inventory's feed, a rising count.
             owner_id: the id of this Virtyard.
         """
-        self._objects = {cast(Any, message).name: message for message in map(unwrap, objects)}
+        self._objects = {cast("Any", message).name: message for message in map(unwrap, objects)}
         self.selections = tuple(selections)
         self.sequence = sequence
         self.owner_id = owner_id
@@ -62,11 +62,11 @@ class View:
         if found is None:
             text = f"{kind_of(name).noun} {name} does not exist"
             raise NotFound(f"{field}: {text}" if field else text, resource=name, metadata={"field": field})
-        if etag and etag != cast(Any, found).etag:
+        if etag and etag != cast("Any", found).etag:
             raise EtagMismatch(
-                f"etag: {name} has changed since it was read; it has etag {cast(Any, found).etag} now",
+                f"etag: {name} has changed since it was read; it has etag {cast('Any', found).etag} now",
                 resource=name,
-                metadata={"field": "etag", "etag": cast(Any, found).etag},
+                metadata={"field": "etag", "etag": cast("Any", found).etag},
             )
         return found
 
@@ -78,7 +78,7 @@ class View:
         """Return the objects of a class whose fields have these values, by name."""
         found = [item for item in self._objects.values() if isinstance(item, message)]
         matching = [item for item in found if all(getattr(item, key) == value for key, value in fields.items())]
-        return sorted(matching, key=lambda item: str(cast(Any, item).name))
+        return sorted(matching, key=lambda item: str(cast("Any", item).name))
 
     def ancestors(self, name: str) -> Iterator[str]:
         """Yield the names above an object in the lock tree, the nearest first."""
@@ -92,7 +92,7 @@ class View:
         absent = {selection.object for selection in self.selections} - self._objects.keys()
         versions = [participant.ObjectVersion(object=name) for name in absent]
         versions += [
-            participant.ObjectVersion(object=name, uid=cast(Any, item).uid, generation=cast(Any, item).generation)
+            participant.ObjectVersion(object=name, uid=cast("Any", item).uid, generation=cast("Any", item).generation)
             for name, item in self._objects.items()
         ]
         versions.sort(key=lambda version: version.object)

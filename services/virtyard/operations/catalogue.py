@@ -29,7 +29,10 @@ def load() -> Mapping[str, OperationType]:
 
 
 def _own() -> list[OperationType]:
-    modules = [importlib.import_module(f"{operations.__name__}.{item.name}") for item in pkgutil.iter_modules(operations.__path__)]
+    modules = [
+        importlib.import_module(f"{operations.__name__}.{item.name}")
+        for item in pkgutil.iter_modules(operations.__path__)
+    ]
     return [module.OPERATION for module in modules if hasattr(module, "OPERATION")]
 
 

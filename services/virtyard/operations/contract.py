@@ -1,7 +1,7 @@
 """What an operation type is: the method that asks for it, what it reads, and how it plans.
 
-A module of this package that has an `OPERATION` is an operation type; a package elsewhere adds its own by an entry point of
-the group `virtyard.operations` that names such a value.
+A module of this package that has an `OPERATION` is an operation type; a package elsewhere adds its own by an entry
+point of the group `virtyard.operations` that names such a value.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ class OperationType:
     selections: Callable[[Any], Sequence[participant.Selection]]
     """From the request to what must be read from the inventory before planning."""
     plan: Callable[[Any, View, Ids], plan_pb2.Plan]
-    """From the request, the view and the ids of new objects to the plan; raises `RequestError` for what cannot be done."""
+    """From the request, the view and the ids of new objects to the plan; raises `RequestError` for what cannot be."""
     descriptor_set: bytes = b""
     """Serialised `FileDescriptorSet` with comments of the method's files, for help texts; empty for Virtyard's own."""

@@ -6,7 +6,10 @@ import hashlib
 from collections.abc import Sequence
 
 from virtyard.api.inventory.v1 import server_pb2
-from virtyard.kernel.errors import WrongState
+from virtyard.kernel.errors import CapacityExhausted, FieldViolation, WrongState
+from virtyard.operations.refusals import state_word, wrong_state
+
+MIB = 1 << 20
 
 
 def online(servers: Sequence[server_pb2.Server]) -> list[server_pb2.Server]:
@@ -14,19 +17,62 @@ def online(servers: Sequence[server_pb2.Server]) -> list[server_pb2.Server]:
     return [server for server in servers if server.state == server_pb2.SERVER_STATE_ONLINE]
 
 
-def storage_server(servers: Sequence[server_pb2.Server], key: str, what: str) -> server_pb2.Server:
+def storage_server(servers: Sequence[server_pb2.Server], key: str, what: str, field: str = "name") -> server_pb2.Server:
     """Return the server that does storage work for a key: the same for the same servers, spread over them.
 
     Args:
         servers: the servers that reach the storage.
         key: what the work is for, a uid.
         what: the object that is to be worked on, for the refusal.
+        field: the request's field that led to it, for the refusal.
 
     Raises:
         WrongState: none of them is online; each is named with its state.
     """
     candidates = online(servers)
     if not candidates:
-        states = ", ".join(f"{server.name} is {server_pb2.ServerState.Name(server.state)[13:].lower()}" for server in servers)
-        raise WrongState(f"no server that reaches {what} is online: {states or 'it has no servers'}", resource=what)
+        states = ", ".join(f"{server.name} is {state_word(server)}" for server in servers) or "it has no servers"
+        raise wrong_state(field, what, f"no server that reaches {what} is online: {states}")
     return max(candidates, key=lambda server: hashlib.sha256(f"{key} {server.uid}".encode()).digest())
+
+
+def best_server(servers: Sequence[server_pb2.Server], memory_bytes: int, machine: str, field: str) -> server_pb2.Server:
+    """Return the online server with the most free memory, the first by name where several have as much.
+
+    Args:
+        servers: the servers that may run the machine.
+        memory_bytes: what the machine needs, in bytes.
+        machine: the machine's resource name, for the refusal.
+        field: the request's field that led to them, for the refusal.
+
+    Raises:
+        WrongState: none of them is online; each is named with its reason.
+        CapacityExhausted: none that is online has the memory; each is named with its reason.
+    """
+    reasons = {server.name: _unfit(server, memory_bytes) for server in servers}
+    fit = [server for server in servers if not reasons[server.name]]
+    if fit:
+        return min(fit, key=lambda server: (-free_memory(server), server.name))
+    told = "; ".join(f"{name} {reason}" for name, reason in sorted(reasons.items())) or "its pool has no servers"
+    description = f"no server can run {machine}: {told}"
+    refusal = CapacityExhausted if online(servers) else WrongState
+    raise refusal(
+        f"{field}: {description}",
+        resource=machine,
+        violations=(FieldViolation(field=field, description=description),),
+        metadata={"field": field, **reasons},
+    )
+
+
+def free_memory(server: server_pb2.Server) -> int:
+    """Return the memory that no machine has reserved on a server, in bytes."""
+    return server.observed.memory_bytes - server.reserved_memory_bytes
+
+
+def _unfit(server: server_pb2.Server, memory_bytes: int) -> str:
+    """Return why a server cannot run a machine that needs this much; empty if it can."""
+    if server.state != server_pb2.SERVER_STATE_ONLINE:
+        return f"is {state_word(server)}"
+    if free_memory(server) < memory_bytes:
+        return f"has {max(free_memory(server), 0) // MIB} MiB free, {memory_bytes // MIB} MiB are needed"
+    return ""

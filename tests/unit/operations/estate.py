@@ -1,0 +1,282 @@
+"""A small site for planners: servers, pools, repositories and machines, read as the inventory would read them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from google.protobuf.message import Message
+
+from virtyard.api.inventory.v1 import (
+    cluster_pb2,
+    heartbeat_device_pb2,
+    repository_pb2,
+    server_pb2,
+    server_pool_pb2,
+    virtual_disk_pb2,
+    virtual_machine_pb2,
+    vnic_pb2,
+)
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.operations.v1 import (
+    create_repository_pb2,
+    create_server_pool_pb2,
+    create_virtual_machine_pb2,
+    delete_repository_pb2,
+    delete_server_pool_pb2,
+    delete_virtual_machine_pb2,
+    discover_server_pb2,
+    kill_virtual_machine_pb2,
+    rename_virtual_machine_pb2,
+    start_virtual_machine_pb2,
+)
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.names import wrap
+from virtyard.kernel.plan import Ids
+from virtyard.kernel.view import View
+from virtyard.operations.catalogue import load
+from virtyard.operations.contract import OperationType
+
+GIB = 1 << 30
+OWNER = "site-1"
+SEED = uuid.UUID("00000000-0000-4000-8000-000000000001")
+SERVICE = "virtyard.api.operations.v1.OperationService."
+
+
+class Estate:
+    """Objects by name; `view` reads what an operation selects."""
+
+    def __init__(self, *objects: Message) -> None:
+        """Keep the objects, each with a uid, a generation and an etag."""
+        self.objects: dict[str, Any] = {}
+        for item in objects:
+            self.add(item)
+
+    def add(self, message: Message) -> Estate:
+        """Keep one more object, or another version of one."""
+        item = cast("Any", message)
+        item.uid = item.uid or uuid.uuid5(SEED, item.name).hex
+        item.generation = item.generation or 1
+        item.etag = item.etag or f"etag-{item.name}"
+        self.objects[item.name] = item
+        return self
+
+    def get(self, name: str) -> Any:
+        """Return an object to be changed in place."""
+        return self.objects[name]
+
+    def view(self, selections: Sequence[participant.Selection]) -> View:
+        """Read what the selections lead to, every hop included."""
+        found: dict[str, Any] = {}
+        for selection in selections:
+            start = [self.objects[selection.object]] if selection.object in self.objects else []
+            found |= {item.name: item for item in start}
+            for path in selection.follow:
+                reached: Iterable[Any] = start
+                for hop in path.split("/"):
+                    reached = list(self._hop(reached, hop))
+                    found |= {item.name: item for item in reached}
+        return View(map(wrap, found.values()), selections, sequence=7, owner_id=OWNER)
+
+    def _hop(self, items: Iterable[Any], hop: str) -> Iterable[Any]:
+        collection, backward, field = hop.partition("@")
+        for item in items:
+            if not backward:
+                target = self.objects.get(getattr(item, hop))
+                yield from [target] if target is not None else []
+            else:
+                others = (other for other in self.objects.values() if other.name.startswith(collection + "/"))
+                yield from (other for other in others if getattr(other, field) == item.name)
+
+    def plan(self, request: Message) -> plan_pb2.Plan:
+        """Plan a request, as the scheduler would."""
+        operation = operation_of(request)
+        return operation.plan(request, self.view(operation.selections(request)), Ids(SEED))
+
+
+_TYPES: Mapping[str, OperationType] = load()
+
+
+def operation_of(request: Message) -> OperationType:
+    """Return the operation type that a request asks for."""
+    return _TYPES[SERVICE + request.DESCRIPTOR.name.removesuffix("Request")]
+
+
+def server(name: str, *, pool: str = "", free: int = 8 * GIB, state: int = server_pb2.SERVER_STATE_ONLINE) -> Message:
+    """Return a server with this much free memory, in bytes."""
+    return server_pb2.Server(
+        name=f"servers/{name}",
+        server_pool=pool,
+        state=cast("Any", state),
+        observed=server_pb2.ServerObservation(memory_bytes=free),
+    )
+
+
+def machine(name: str, *, state: int = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED, on: str = "") -> Message:
+    """Return a machine of the pool Finance."""
+    return virtual_machine_pb2.VirtualMachine(
+        name=f"virtualMachines/{name}",
+        server_pool="serverPools/Finance",
+        server=on,
+        state=cast("Any", state),
+        memory_bytes=GIB,
+        cpus=2,
+        boot=virtual_machine_pb2.BootSource(kernel_path="/storage/boot/vmlinuz"),
+    )
+
+
+def disk(name: str, *, of: str, position: int = 0, repository: str = "repositories/R") -> Message:
+    """Return a disk that is attached to a machine."""
+    return virtual_disk_pb2.VirtualDisk(
+        name=f"virtualDisks/{name}",
+        repository=repository,
+        virtual_machine=f"virtualMachines/{of}",
+        position=position,
+        serial=f"serial{name}",
+        size_bytes=GIB,
+        state=virtual_disk_pb2.VIRTUAL_DISK_STATE_READY,
+    )
+
+
+def card(name: str, *, of: str, position: int = 0) -> Message:
+    """Return a card that is plugged into a machine."""
+    return vnic_pb2.Vnic(
+        name=f"vnics/{name}",
+        virtual_machine=f"virtualMachines/{of}",
+        mac_address=f"52:54:00:00:00:{position:02x}",
+        position=position,
+        state=vnic_pb2.VNIC_STATE_READY,
+    )
+
+
+def repository(name: str, *, path: str, pool: str = "serverPools/Finance") -> Message:
+    """Return a repository that is ready."""
+    return repository_pb2.Repository(
+        name=f"repositories/{name}", path=path, server_pool=pool, state=repository_pb2.REPOSITORY_STATE_READY
+    )
+
+
+def finance() -> Estate:
+    """Return a site with a plain pool Finance of two servers, a repository R, and a machine with two disks and a card."""
+    pool = "serverPools/Finance"
+    return Estate(
+        server_pool_pb2.ServerPool(name=pool, state=server_pool_pb2.SERVER_POOL_STATE_ACTIVE),
+        server("a", pool=pool),
+        server("b", pool=pool),
+        server("c"),
+        server("d"),
+        repository("R", path="/storage/r"),
+        machine("web"),
+        disk("web-disk0", of="web"),
+        disk("web-disk1", of="web", position=1),
+        card("web-vnic0", of="web"),
+    )
+
+
+def clustered() -> Estate:
+    """Return a site with a clustered pool Ledger of three servers and nothing in it."""
+    pool = "serverPools/Ledger"
+    names = ("x", "y", "z")
+    members = [cluster_pb2.ClusterMember(server=f"servers/{name}", slot=slot) for slot, name in enumerate(names, 1)]
+    return Estate(
+        server_pool_pb2.ServerPool(name=pool, clustered=True, state=server_pool_pb2.SERVER_POOL_STATE_ACTIVE),
+        *(server(name, pool=pool) for name in names),
+        cluster_pb2.Cluster(
+            name="clusters/Ledger",
+            server_pool=pool,
+            heartbeat_device="heartbeatDevices/Ledger",
+            members=members,
+            io_timeout_seconds=10,
+            state=cluster_pb2.CLUSTER_STATE_ACTIVE,
+        ),
+        heartbeat_device_pb2.HeartbeatDevice(
+            name="heartbeatDevices/Ledger", server_pool=pool, path="/storage/hb", slots=32, io_timeout_seconds=10
+        ),
+    )
+
+
+def new_machine(disks: int = 0, vnics: int = 0) -> create_virtual_machine_pb2.CreateVirtualMachineRequest:
+    """Return a request for a machine with so many disks and cards."""
+    wanted = machine("ignored")
+    wanted.ClearField("state")
+    return create_virtual_machine_pb2.CreateVirtualMachineRequest(
+        virtual_machine_id="new",
+        virtual_machine=wanted,
+        disks=[
+            create_virtual_machine_pb2.NewVirtualDisk(repository="repositories/R", size_bytes=GIB) for _ in range(disks)
+        ],
+        vnics=[create_virtual_machine_pb2.NewVnic() for _ in range(vnics)],
+    )
+
+
+def new_pool(*, is_clustered: bool) -> create_server_pool_pb2.CreateServerPoolRequest:
+    """Return a request for a pool of the two free servers of Finance's site."""
+    request = create_server_pool_pb2.CreateServerPoolRequest(
+        server_pool_id="P",
+        server_pool=server_pool_pb2.ServerPool(clustered=is_clustered),
+        servers=["servers/d", "servers/c"],
+    )
+    if is_clustered:
+        request.heartbeat_device.path = "/storage/hb"
+    return request
+
+
+def new_repository(path: str = "/storage/new") -> create_repository_pb2.CreateRepositoryRequest:
+    """Return a request for a repository of Finance."""
+    return create_repository_pb2.CreateRepositoryRequest(
+        repository_id="N", repository=repository_pb2.Repository(path=path, server_pool="serverPools/Finance")
+    )
+
+
+def discovery(address: str = "127.0.0.1:7443") -> discover_server_pb2.DiscoverServerRequest:
+    """Return a request for a server that is not there yet."""
+    return discover_server_pb2.DiscoverServerRequest(
+        server_id="new", server=server_pb2.Server(agent_address=address, labels={"rack": "7"})
+    )
+
+
+def running() -> Estate:
+    """Return Finance's site with the machine running on server a."""
+    return finance().add(machine("web", state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING, on="servers/a"))
+
+
+def every_case() -> dict[str, tuple[Estate, Message]]:
+    """Return, for every way that an operation type may plan, a site and a request."""
+    web = "virtualMachines/web"
+    bare = finance()
+    for name in ("virtualDisks/web-disk0", "virtualDisks/web-disk1"):
+        del bare.objects[name]
+    lonely = finance()
+    for name in [name for name in lonely.objects if name.startswith(("virtual", "vnics", "repositories"))]:
+        del lonely.objects[name]
+    spread = finance().add(repository("S", path="/storage/s"))
+    spread.add(disk("web-disk2", of="web", position=2, repository="repositories/S"))
+    return {
+        "DiscoverServer": (Estate(), discovery()),
+        "CreateServerPool plain": (finance(), new_pool(is_clustered=False)),
+        "CreateServerPool clustered": (finance(), new_pool(is_clustered=True)),
+        "DeleteServerPool plain": (
+            lonely,
+            delete_server_pool_pb2.DeleteServerPoolRequest(name="serverPools/Finance"),
+        ),
+        "DeleteServerPool clustered": (
+            clustered(),
+            delete_server_pool_pb2.DeleteServerPoolRequest(name="serverPools/Ledger"),
+        ),
+        "CreateRepository": (finance(), new_repository()),
+        "DeleteRepository": (
+            finance().add(repository("S", path="/storage/s")),
+            delete_repository_pb2.DeleteRepositoryRequest(name="repositories/S"),
+        ),
+        "CreateVirtualMachine bare": (finance(), new_machine()),
+        "CreateVirtualMachine full": (finance(), new_machine(3, 3)),
+        "RenameVirtualMachine": (
+            finance(),
+            rename_virtual_machine_pb2.RenameVirtualMachineRequest(name=web, display_name="Web 1"),
+        ),
+        "StartVirtualMachine": (finance(), start_virtual_machine_pb2.StartVirtualMachineRequest(name=web)),
+        "KillVirtualMachine": (running(), kill_virtual_machine_pb2.KillVirtualMachineRequest(name=web)),
+        "DeleteVirtualMachine bare": (bare, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
+        "DeleteVirtualMachine full": (spread, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
+    }
