@@ -1,0 +1,124 @@
+"""The rows of objects and of their relations: read by name, written whole, removed into a tombstone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from virtyard.inventory.model import Reader, Row, TypedObject
+from virtyard.kernel.names import collection_of
+from virtyard.kernel.relations import references
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+__all__ = ["Link", "links_of", "read_row", "read_rows", "remove_row", "row_of", "write_links", "write_row"]
+
+_READ = "SELECT name, uid, generation, writer, deleted, body FROM object WHERE name = ?"
+_READ_MANY = """
+    SELECT name, uid, generation, writer, deleted, body FROM object
+    WHERE name IN (SELECT value FROM json_each(?)) ORDER BY name
+"""
+_WRITE = """
+    INSERT INTO object (name, kind, uid, generation, writer, deleted, display_name, create_time, body)
+    VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, generation = excluded.generation, writer = excluded.writer,
+        deleted = 0, display_name = excluded.display_name, create_time = excluded.create_time, body = excluded.body
+"""
+_REMOVE = "UPDATE object SET generation = generation + 1, writer = ?, deleted = 1 WHERE name = ?"
+_UNLINK = "DELETE FROM relation WHERE source = ? AND field = ?"
+_LINK = "INSERT INTO relation (source, field, target, kind, position, amount) VALUES (?, ?, ?, ?, ?, ?)"
+
+_POSITIONS: Mapping[tuple[str, str], str] = {
+    ("virtualDisks", "virtual_machine"): "position",
+    ("vnics", "virtual_machine"): "position",
+}
+_AMOUNTS: Mapping[tuple[str, str], str] = {
+    ("virtualMachines", "server"): "memory_bytes",
+    ("virtualDisks", "repository"): "size_bytes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One relation as an object stores it."""
+
+    target: str
+    """The object that it points to."""
+    position: int
+    """The place among the others that point there by the same field."""
+    amount: int
+    """What it takes of its target, in bytes."""
+
+
+def row_of(columns: tuple[str, str, int, int, int, bytes]) -> Row:
+    """Return the row of these columns: name, uid, generation, writer, deleted, body."""
+    name, uid, generation, writer, deleted, body = columns
+    return Row(name=name, uid=uid, generation=generation, writer=writer, deleted=bool(deleted), body=body)
+
+
+def read_row(reader: Reader, name: str) -> Row | None:
+    """Return the row of this name, a tombstone too; None if there never was one."""
+    columns = reader.execute(_READ, (name,)).fetchone()
+    return row_of(columns) if columns is not None else None
+
+
+def read_rows(reader: Reader, names: Iterable[str]) -> dict[str, Row]:
+    """Return the rows of these names in their order, tombstones too."""
+    return {columns[0]: row_of(columns) for columns in reader.execute(_READ_MANY, (json.dumps(list(names)),))}
+
+
+def write_row(reader: Reader, message: TypedObject, operation: int) -> None:
+    """Store an object under its name; its uid, generation and times are those that it carries."""
+    created: Timestamp = message.create_time
+    reader.execute(
+        _WRITE,
+        (
+            message.name,
+            collection_of(message.name),
+            message.uid,
+            message.generation,
+            operation,
+            message.display_name,
+            created.ToNanoseconds(),
+            message.SerializeToString(),
+        ),
+    )
+
+
+def remove_row(reader: Reader, name: str, operation: int) -> None:
+    """Turn an object's row into a tombstone with the next generation."""
+    reader.execute(_REMOVE, (operation, name))
+
+
+def links_of(message: TypedObject | None) -> dict[str, Link]:
+    """Return the relations of an object by field; none of no object."""
+    if message is None:
+        return {}
+    collection = collection_of(message.name)
+    found = {}
+    for field, target in references(message):
+        position, amount = _POSITIONS.get((collection, field)), _AMOUNTS.get((collection, field))
+        found[field] = Link(
+            target, getattr(message, position) if position else 0, getattr(message, amount) if amount else 0
+        )
+    return found
+
+
+def write_links(
+    reader: Reader, name: str, before: Mapping[str, Link], after: Mapping[str, Link]
+) -> list[tuple[str, Link | None, Link | None]]:
+    """Bring the relation rows of an object up to date; return (field, before, after) of those that changed."""
+    changed = []
+    for field in {**before, **after}:
+        old, new = before.get(field), after.get(field)
+        if old == new:
+            continue
+        changed.append((field, old, new))
+        if old is not None:
+            reader.execute(_UNLINK, (name, field))
+        if new is not None:
+            reader.execute(_LINK, (name, field, new.target, collection_of(name), new.position, new.amount))
+    return changed

@@ -1,0 +1,135 @@
+"""What agents report of their servers, stored apart from the configuration that jobs write (P27)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from virtyard.api.inventory.v1 import event_pb2, server_pb2
+from virtyard.inventory.events import raise_event
+from virtyard.inventory.model import FeedWriter, NewEvent, Reader
+from virtyard.inventory.objects import read_row
+from virtyard.inventory.projections import present
+from virtyard.kernel.names import wrap
+
+__all__ = [
+    "Observation",
+    "forget_observation",
+    "observe",
+    "read_observation",
+    "read_observations",
+    "same_facts",
+    "write_observation",
+]
+
+_READ_ALL = "SELECT server, state, revision, body FROM observation ORDER BY server"
+_READ = "SELECT state, revision, body FROM observation WHERE server = ?"
+_WRITE = """
+    INSERT INTO observation (server, state, revision, ledger_sequence, body) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (server) DO UPDATE SET state = excluded.state, revision = excluded.revision,
+        ledger_sequence = excluded.ledger_sequence, body = excluded.body
+"""
+_FORGET = "DELETE FROM observation WHERE server = ?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is known of a server by reports."""
+
+    state: int
+    """Whether it reports, a `ServerState`."""
+    revision: int
+    """Count of changes, part of the server's etag."""
+    observed: server_pb2.ServerObservation
+    """What it reported."""
+
+
+def read_observation(reader: Reader, server: str) -> Observation | None:
+    """Return what is known of a server; None if nothing is."""
+    found = reader.execute(_READ, (server,)).fetchone()
+    if found is None:
+        return None
+    state, revision, body = found
+    return Observation(state=state, revision=revision, observed=server_pb2.ServerObservation.FromString(body))
+
+
+def write_observation(reader: Reader, server: str, observation: Observation) -> None:
+    """Store what is known of a server."""
+    observed = observation.observed
+    reader.execute(
+        _WRITE,
+        (server, observation.state, observation.revision, observed.ledger_sequence, observed.SerializeToString()),
+    )
+
+
+def forget_observation(reader: Reader, server: str) -> None:
+    """Forget what was reported of a server that is removed."""
+    reader.execute(_FORGET, (server,))
+
+
+def read_observations(reader: Reader) -> Iterator[tuple[str, Observation]]:
+    """Yield what is known of every server that was ever reported on."""
+    for server, state, revision, body in reader.execute(_READ_ALL):
+        observed = server_pb2.ServerObservation.FromString(body)
+        yield server, Observation(state=state, revision=revision, observed=observed)
+
+
+def same_facts(one: server_pb2.ServerObservation, other: server_pb2.ServerObservation) -> bool:
+    """Return whether two reports say the same of the host, whenever they were made."""
+    stripped = []
+    for observed in (one, other):
+        copy = server_pb2.ServerObservation()
+        copy.CopyFrom(observed)
+        copy.ClearField("report_time")
+        copy.ClearField("ledger_sequence")
+        stripped.append(copy)
+    return stripped[0] == stripped[1]
+
+
+def observe(
+    transaction: FeedWriter, server: str, *, state: int, observed: server_pb2.ServerObservation | None, now: datetime
+) -> Observation | None:
+    """Store what was observed of a server, and publish it if more than its time changed.
+
+    Args:
+        transaction: the transaction.
+        server: resource name of the server.
+        state: whether it reports, a `ServerState`.
+        observed: what it reported; None if it did not. An older report than the stored one is left out (P27).
+        now: the time of the event that a change of the state raises.
+
+    Returns:
+        What is known now; None if there is no such server.
+    """
+    row = read_row(transaction, server)
+    if row is None or row.deleted:
+        return None
+    known = read_observation(transaction, server)
+    before = known or Observation(state=0, revision=0, observed=server_pb2.ServerObservation())
+    latest = before.observed
+    if observed is not None and observed.ledger_sequence >= latest.ledger_sequence:
+        latest = observed
+    if state == before.state and latest is before.observed:
+        return before
+    changed = state != before.state or not same_facts(before.observed, latest)
+    after = Observation(state=state, revision=before.revision + changed, observed=latest)
+    write_observation(transaction, server, after)
+    if changed:
+        (message,) = present(transaction, [row])
+        transaction.append("object", server, wrap(message).SerializeToString())
+    if state != before.state and before.state:
+        raise_event(transaction, _transition(server, row.uid, after, now))
+    return after
+
+
+def _transition(server: str, uid: str, observation: Observation, now: datetime) -> NewEvent:
+    online = observation.state == server_pb2.SERVER_STATE_ONLINE
+    return NewEvent(
+        key=f"{uid}/{observation.revision}",
+        type="SERVER_ONLINE" if online else "SERVER_OFFLINE",
+        severity=event_pb2.SEVERITY_INFORMATIONAL if online else event_pb2.SEVERITY_WARNING,
+        object=server,
+        message=f"{server} reports again" if online else f"{server} has stopped reporting",
+        time=now,
+    )

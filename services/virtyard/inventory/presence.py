@@ -1,0 +1,125 @@
+"""Presence: which servers report, judged on this service's own monotonic clock (P33), kept in memory.
+
+A report that says nothing new costs no commit; a server that falls silent, or reports again, is a commit and an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from virtyard.api.inventory.v1 import server_pb2
+from virtyard.inventory.model import TypedObject
+from virtyard.inventory.observations import same_facts
+from virtyard.inventory.store import InventoryStore
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.names import collection_of
+
+__all__ = ["Presence"]
+
+_ONLINE = server_pb2.SERVER_STATE_ONLINE
+_OFFLINE = server_pb2.SERVER_STATE_OFFLINE
+_UNKNOWN = -1
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """One server as this process knows it."""
+
+    heard: float
+    """When it was last heard, monotonic."""
+    state: int
+    """The state that was last stored, or is being stored; -1 if that failed."""
+    observed: server_pb2.ServerObservation
+    """The report that was last stored."""
+    stored: float
+    """When that was, monotonic."""
+
+
+class Presence:
+    """Takes reports and notices silence."""
+
+    def __init__(self, store: InventoryStore, clock: Clock, *, interval: float, silence: float, refresh: float) -> None:
+        """Begin with no server; `open` reads those that are stored.
+
+        Args:
+            store: where what is observed is kept.
+            clock: the service's clock.
+            interval: seconds between the reports of an agent.
+            silence: seconds without a report after which a server is offline.
+            refresh: seconds after which a report is stored though it says nothing new.
+        """
+        self.interval = interval
+        self._store = store
+        self._clock = clock
+        self._silence = silence
+        self._refresh = refresh
+        self._servers: dict[str, _Seen] = {}
+
+    async def open(self) -> None:
+        """Read the servers that are stored; each has the whole time of silence before it from now on."""
+        for server, observation in (await self._store.observations()).items():
+            self._remember(server, observation.state, observation.observed)
+
+    def notice(self, objects: Mapping[str, TypedObject | None]) -> None:
+        """Take note of servers that effects made or removed."""
+        for name, message in objects.items():
+            if collection_of(name) != "servers":
+                continue
+            if message is None:
+                self._servers.pop(name, None)
+            elif name not in self._servers:
+                self._remember(name, message.state, message.observed)
+
+    async def report(self, server: str, observed: server_pb2.ServerObservation) -> bool:
+        """Take a report and return whether the server is in the inventory.
+
+        Raises:
+            Unavailable: it could not be stored.
+        """
+        now = self._clock.monotonic()
+        seen = self._servers.get(server)
+        if seen is not None:
+            seen.heard = now
+            outdated = observed.ledger_sequence < seen.observed.ledger_sequence
+            nothing_new = now - seen.stored < self._refresh and same_facts(observed, seen.observed)
+            if seen.state == _ONLINE and (outdated or nothing_new):
+                return True
+        return await self._store_state(server, _ONLINE, observed)
+
+    async def sweep(self) -> list[str]:
+        """Declare the servers offline that have been silent too long, and return their names."""
+        limit = self._clock.monotonic() - self._silence
+        silent = [name for name, seen in self._servers.items() if seen.heard <= limit and seen.state != _OFFLINE]
+        fallen = []
+        for name in silent:
+            seen = self._servers.get(name)
+            # A report, or the removal of the server, may have come while another one was being stored.
+            if seen is not None and seen.heard <= limit and seen.state not in (_OFFLINE, 0):
+                await self._store_state(name, _OFFLINE, None)
+                fallen.append(name)
+        return fallen
+
+    async def _store_state(self, server: str, state: int, observed: server_pb2.ServerObservation | None) -> bool:
+        seen = self._servers.get(server)
+        if seen is not None:
+            # Set before the commit, so that what comes meanwhile is stored after it and not left out.
+            seen.state = state
+        try:
+            observation = await self._store.observe(server, state=state, observed=observed)
+        except BaseException:
+            if seen is not None:
+                seen.state = _UNKNOWN
+            raise
+        if observation is None:
+            self._servers.pop(server, None)
+            return False
+        if seen is None:
+            self._remember(server, state, observation.observed)
+        else:
+            seen.observed, seen.stored = observation.observed, self._clock.monotonic()
+        return True
+
+    def _remember(self, server: str, state: int, observed: server_pb2.ServerObservation) -> None:
+        now = self._clock.monotonic()
+        self._servers[server] = _Seen(heard=now, state=state, observed=observed, stored=now)

@@ -1,0 +1,137 @@
+"""The store of the inventory in SQLite: each use case is one function in the database's thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from virtyard.api.inventory.v1 import event_pb2, server_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.events import check_events, raise_events
+from virtyard.inventory.listing import EVENTS, parse_place, read_events, read_objects
+from virtyard.inventory.model import Page, Query, Reading, RoundOutcome, TypedObject
+from virtyard.inventory.objects import read_row, read_rows, row_of
+from virtyard.inventory.observations import Observation, observe, read_observations
+from virtyard.inventory.projections import present
+from virtyard.inventory.round import Round, settle
+from virtyard.inventory.selections import resolve
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import NotFound
+from virtyard.kernel.names import collection_of, id_of, wrap
+from virtyard.runtime.database import Database, Transaction
+
+__all__ = ["SqliteStore", "snapshot"]
+
+_SITE = "SELECT id FROM site"
+_SEQUENCE = "SELECT sequence FROM feed"
+_EVENT = "SELECT body FROM event WHERE number = ?"
+_OBJECTS_AFTER = """
+    SELECT name, uid, generation, writer, deleted, body FROM object
+    WHERE deleted = 0 AND name > ? ORDER BY name LIMIT ?
+"""
+_SNAPSHOT_PAGE = 512
+
+
+class SqliteStore:
+    """Keeps the inventory in one database file."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Use an open database.
+
+        Args:
+            database: has the inventory's migrations.
+            clock: gives the times that objects show.
+        """
+        self._database = database
+        self._clock = clock
+        self.notice: Callable[[Mapping[str, TypedObject | None]], None] | None = None
+        """Is told after each commit which objects effects changed."""
+
+    async def execute(self, effects: Sequence[participant.Effect]) -> RoundOutcome:
+        """See `InventoryStore.execute`."""
+        now = self._clock.now()
+
+        def run(transaction: Transaction) -> RoundOutcome:
+            transaction.transition("inventory.I")
+            return Round(transaction, now).run(effects)
+
+        return await self._database.write(run, after=self._after_round)
+
+    def _after_round(self, outcome: RoundOutcome) -> None:
+        if self.notice is not None:
+            self.notice(outcome.objects)
+
+    async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
+        """See `InventoryStore.settle`."""
+        return await self._database.write(lambda transaction: settle(transaction, request))
+
+    async def view(self, selections: Sequence[participant.Selection]) -> Reading:
+        """See `InventoryStore.view`."""
+
+        def run(connection: sqlite3.Connection) -> Reading:
+            rows = read_rows(connection, resolve(connection, selections))
+            objects = present(connection, (row for row in rows.values() if not row.deleted))
+            (sequence,) = connection.execute(_SEQUENCE).fetchone()
+            (owner_id,) = connection.execute(_SITE).fetchone()
+            return Reading(objects=[wrap(message) for message in objects], sequence=sequence, owner_id=owner_id)
+
+        return await self._database.read(run)
+
+    async def get(self, name: str) -> TypedObject:
+        """See `InventoryStore.get`."""
+
+        def run(connection: sqlite3.Connection) -> TypedObject:
+            row = read_row(connection, name)
+            if row is None or row.deleted:
+                raise NotFound(f"{name} does not exist", resource=name)
+            return present(connection, [row])[0]
+
+        return await self._database.read(_event_reader(name) if collection_of(name) == EVENTS else run)
+
+    async def list(self, query: Query) -> Page:
+        """See `InventoryStore.list`."""
+        place = parse_place(query)
+        read = read_events if query.collection == EVENTS else read_objects
+        return await self._database.read(lambda connection: read(connection, query, place))
+
+    async def raise_events(self, events: Sequence[control_service_pb2.KeyedEvent]) -> None:
+        """See `InventoryStore.raise_events`."""
+        check_events(events)
+        now = self._clock.now()
+        await self._database.write(lambda transaction: raise_events(transaction, events, now))
+
+    async def observe(
+        self, server: str, *, state: int, observed: server_pb2.ServerObservation | None
+    ) -> Observation | None:
+        """See `InventoryStore.observe`."""
+        now = self._clock.now()
+        return await self._database.write(
+            lambda transaction: observe(transaction, server, state=state, observed=observed, now=now)
+        )
+
+    async def observations(self) -> Mapping[str, Observation]:
+        """See `InventoryStore.observations`."""
+        return await self._database.read(lambda connection: dict(read_observations(connection)))
+
+
+def snapshot(connection: sqlite3.Connection, topic: str, after_key: str, sequence: int) -> Iterator[tuple[str, bytes]]:  # noqa: ARG001  # the feed's signature
+    """Yield (name, serialised `Object`) of every object after a name, in order, as `Feed.watch` wants it."""
+    while True:
+        rows = connection.execute(_OBJECTS_AFTER, (after_key, _SNAPSHOT_PAGE)).fetchall()
+        for message in present(connection, map(row_of, rows)):
+            yield message.name, wrap(message).SerializeToString()
+        if len(rows) < _SNAPSHOT_PAGE:
+            return
+        after_key = rows[-1][0]
+
+
+def _event_reader(name: str) -> Callable[[sqlite3.Connection], TypedObject]:
+    def run(connection: sqlite3.Connection) -> TypedObject:
+        number = id_of(name)
+        found = connection.execute(_EVENT, (int(number),)).fetchone() if number.isdecimal() else None
+        if found is None:
+            raise NotFound(f"{name} does not exist", resource=name)
+        return event_pb2.Event.FromString(found[0])
+
+    return run

@@ -1,0 +1,77 @@
+"""The store of the inventory: its use cases, each one transaction, whatever database is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.model import Page, Query, Reading, RoundOutcome, TypedObject
+from virtyard.inventory.observations import Observation
+
+__all__ = ["InventoryStore"]
+
+
+class InventoryStore(Protocol):
+    """What the services of the inventory ask of their database; every answer is durable (P28)."""
+
+    async def execute(self, effects: Sequence[participant.Effect]) -> RoundOutcome:
+        """Carry out a round of effects in one commit.
+
+        Raises:
+            Unavailable: the outcome is unknown; the same effects may be sent again.
+        """
+        ...
+
+    async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
+        """Return what came of an effect, or refuse its key for ever.
+
+        Raises:
+            StaleEpoch: another scheduler has adopted the operation.
+            InvalidRequest: the key is malformed.
+        """
+        ...
+
+    async def view(self, selections: Sequence[participant.Selection]) -> Reading:
+        """Return what the selections lead to, projections included, all of one moment.
+
+        Raises:
+            InvalidRequest: a selection is malformed.
+        """
+        ...
+
+    async def get(self, name: str) -> TypedObject:
+        """Return one object or event.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        ...
+
+    async def list(self, query: Query) -> Page:
+        """Return one page.
+
+        Raises:
+            InvalidRequest: the filter, the order or the page token is wrong.
+        """
+        ...
+
+    async def raise_events(self, events: Sequence[control_service_pb2.KeyedEvent]) -> None:
+        """Store the events that are not there yet.
+
+        Raises:
+            InvalidRequest: an event lacks its key, type or severity.
+        """
+        ...
+
+    async def observe(
+        self, server: str, *, state: int, observed: server_pb2.ServerObservation | None
+    ) -> Observation | None:
+        """Store what was observed of a server; return what is known now, None if there is no such server."""
+        ...
+
+    async def observations(self) -> Mapping[str, Observation]:
+        """Return what is known of every server."""
+        ...
