@@ -1,0 +1,178 @@
+"""The client: typed stubs for every public service over mutual TLS, waiting for operations, and watches that go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.message import Message
+
+from virtyard.api.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from virtyard.api.jobs.v1 import job_service_pb2, job_service_pb2_grpc
+from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
+from virtyard.api.operations.v1 import operation_service_pb2_grpc
+from virtyard.api.type.v1 import watch_pb2
+from virtyard_client.channel import load_credentials, open_channel
+from virtyard_client.context import SERVICES, Context
+from virtyard_client.errors import ClientError
+from virtyard_client.story import Change, Story
+from virtyard_client.watch import Patience, resume
+
+__all__ = ["Client"]
+
+
+class Client:
+    """One site. Every rpc of every stub raises `ClientError`; make it with `connect` inside a running event loop."""
+
+    def __init__(self, context: Context, patience: Patience | None = None) -> None:
+        credentials = load_credentials(context.credentials)
+        self._channels = {
+            service: open_channel(context.addresses[service], service, credentials) for service in SERVICES
+        }
+        self._patience = patience or Patience()
+        self.inventory = inventory_service_pb2_grpc.InventoryServiceStub(self._channels["inventory"])
+        """Reads and watches objects and events."""
+        self.jobs = job_service_pb2_grpc.JobServiceStub(self._channels["jobs"])
+        """Reads, watches and steers jobs."""
+        self.operations = operation_service_pb2_grpc.OperationServiceStub(self._channels["jobs"])
+        """Asks for every change."""
+        self.locks = lock_service_pb2_grpc.LockServiceStub(self._channels["locks"])
+        """Shows locks."""
+        self.longrunning: Any = operations_pb2_grpc.OperationsStub(  # type: ignore[no-untyped-call] # google ships no types
+            self._channels["jobs"]
+        )
+        """google.longrunning.Operations: get, list, wait and cancel."""
+
+    @classmethod
+    def connect(cls, context: Context | Path | str | None = None, *, patience: Patience | None = None) -> Self:
+        """A client of the site that a context (or a context file) describes; nothing is dialled before the first call.
+
+        Raises:
+            ContextError: the context or its credentials cannot be read.
+        """
+        return cls(context if isinstance(context, Context) else Context.load(context), patience)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channels; calls that are under way are cancelled."""
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """The channel to the process that serves a service, given its full name: what nobody else serves, jobs does."""
+        for name in ("inventory", "locks"):
+            if service.startswith(f"virtyard.api.{name}."):
+                return self._channels[name]
+        return self._channels["jobs"]
+
+    async def call(
+        self, service: str, method: str, request: Message, response: type[Message], timeout: float | None = None
+    ) -> Any:
+        """Call an rpc by name, as the command line does for services it has never seen."""
+        stub = self.channel(service).unary_unary(
+            f"/{service}/{method}",
+            request_serializer=_serialise,
+            response_deserializer=response.FromString,
+        )
+        return await stub(request, timeout=timeout)
+
+    def stream(self, service: str, method: str, request: Message, response: type[Message]) -> AsyncIterator[Any]:
+        """Call a streaming rpc by name."""
+        stub = self.channel(service).unary_stream(
+            f"/{service}/{method}",
+            request_serializer=_serialise,
+            response_deserializer=response.FromString,
+        )
+        return aiter(stub(request))
+
+    async def watch_operation(self, operation: Any, resume_token: str = "") -> AsyncIterator[tuple[Change, Story]]:
+        """Yield each change of an operation with its whole story, until it has ended; goes on after cuts and restarts.
+
+        `operation` is its name, or the Operation that a mutating rpc answered with.
+
+        Raises:
+            ClientError: there is no such operation, or the service stayed away.
+        """
+        if isinstance(operation, str):
+            operation = operations_pb2.Operation(name=operation)
+        story = Story(operation)
+        options = watch_pb2.WatchOptions(resume_token=resume_token)
+
+        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
+            return aiter(
+                self.jobs.WatchOperation(job_service_pb2.WatchOperationRequest(name=story.name, options=asked))
+            )
+
+        async for frame in resume(start, options, self._patience):
+            change = story.apply(frame)
+            if change is not None:
+                yield change, story
+
+    async def wait(self, operation: Any, timeout: float | None = None) -> Story:
+        """Wait until an operation has ended, whatever its end; `story.error` says why it failed.
+
+        Raises:
+            TimeoutError: it has not ended after `timeout` seconds; it goes on.
+            ClientError: there is no such operation, or the service stayed away.
+        """
+        name = operation if isinstance(operation, str) else operation.name
+        async with asyncio.timeout(timeout):
+            story = Story(operations_pb2.Operation(name=name) if isinstance(operation, str) else operation)
+            while not story.done:
+                async for _, told in self.watch_operation(name):
+                    story = told
+            return story
+
+    def watch_jobs(
+        self, matching: str = "", resume_token: str = ""
+    ) -> AsyncIterator[job_service_pb2.WatchJobsResponse]:
+        """Yield the frames of WatchJobs for ever, across cuts and restarts."""
+
+        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
+            return aiter(self.jobs.WatchJobs(job_service_pb2.WatchJobsRequest(filter=matching, options=asked)))
+
+        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+
+    def watch_objects(
+        self,
+        matching: str = "",
+        resume_token: str = "",
+    ) -> AsyncIterator[inventory_service_pb2.WatchObjectsResponse]:
+        """Yield the frames of WatchObjects for ever, across cuts and restarts."""
+
+        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
+            request = inventory_service_pb2.WatchObjectsRequest(filter=matching, options=asked)
+            return aiter(self.inventory.WatchObjects(request))
+
+        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+
+    def watch_locks(
+        self, matching: str = "", resume_token: str = ""
+    ) -> AsyncIterator[lock_service_pb2.WatchLocksResponse]:
+        """Yield the frames of WatchLocks for ever, across cuts and restarts."""
+
+        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
+            return aiter(self.locks.WatchLocks(lock_service_pb2.WatchLocksRequest(filter=matching, options=asked)))
+
+        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+
+
+def _serialise(message: Any) -> bytes:
+    return bytes(message.SerializeToString())
+
+
+def unreachable(error: ClientError, context: Context) -> str:
+    """One line on what could not be reached, with the addresses that were tried."""
+    places = ", ".join(f"{service} at {address}" for service, address in context.addresses.items())
+    return f"{error.message} ({places})"

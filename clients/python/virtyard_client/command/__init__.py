@@ -1,0 +1,1 @@
+"""The command line: nouns, verbs, flags and help, all made from the schema."""

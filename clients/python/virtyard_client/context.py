@@ -1,0 +1,72 @@
+"""The context: where the services of one site are, and who the caller is to them.
+
+`virtyard up` and `virtyard serve` write it as a JSON file; its `credentials` is a folder with ca.pem, cert.pem and
+key.pem.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVICES = ("inventory", "jobs", "locks")
+
+
+class ContextError(Exception):
+    """There is no usable context; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Addresses and credentials of one site."""
+
+    addresses: Mapping[str, str]
+    """host:port by service: inventory, jobs, locks."""
+    credentials: Path
+    """The folder with ca.pem, cert.pem and key.pem of the caller."""
+    source: str = ""
+    """The file that it was read from; empty if it was made in a program."""
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> Context:
+        """Read a context file: the one given, else VIRTYARD_CONTEXT, else virtyard/context.json in the config folder.
+
+        Raises:
+            ContextError: the file is not there or not a context.
+        """
+        file = Path(path) if path else default_path()
+        try:
+            content = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            raise ContextError(
+                f"there is no context file {file}; `virtyard up` writes one, "
+                "--context or VIRTYARD_CONTEXT names another"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ContextError(f"the context file {file} cannot be read: {error}") from error
+        missing = [key for key in (*SERVICES, "credentials") if not _text(content, key)]
+        if missing:
+            raise ContextError(f"the context file {file} does not say {', '.join(missing)}")
+        return cls(
+            addresses={service: content[service] for service in SERVICES},
+            credentials=file.parent / content["credentials"],
+            source=str(file),
+        )
+
+
+def _text(content: object, key: str) -> str:
+    value = content.get(key) if isinstance(content, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def default_path() -> Path:
+    """Where the context file is looked for when nobody names one."""
+    named = os.environ.get("VIRTYARD_CONTEXT")
+    if named:
+        return Path(named)
+    config = os.environ.get("XDG_CONFIG_HOME")
+    folder = Path(config) if config else Path("~/.config").expanduser()
+    return folder / "virtyard" / "context.json"

@@ -1,0 +1,29 @@
+"""An error as people read it: the sentence, the reason, the flags that are wrong, and who is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from virtyard_client.command.flags import Flag
+from virtyard_client.command.request import flag_of_field
+from virtyard_client.errors import ClientError
+from virtyard_client.render.line import Line, Span, wrap
+
+
+def refusal(error: ClientError, flags: Sequence[Flag], width: int, subject: str = "") -> Iterator[Line]:
+    """The error as lines; `subject` is what failed, if that is not the command itself."""
+    sentence = f"{subject}: {error.message}" if subject else error.message
+    yield from wrap(f"virtyard: {sentence} ({error.reason})", width, style="red")
+    for violation in error.violations:
+        name = flag_of_field(flags, violation.field) or violation.field
+        if violation.description not in error.message or name not in error.message:
+            yield from wrap(f"{name}: {violation.description}", width, indent="  ")
+    if error.resource and error.resource not in error.message:
+        yield (Span(f"  resource: {error.resource}"),)
+    for lock in error.locks:
+        verb = "is waited for by" if lock.waiting else "is held by"
+        percent = f", {lock.percent:.0f} %" if lock.percent else ""
+        purpose = f" {lock.purpose}" if lock.purpose else ""
+        yield from wrap(f"{lock.object} {verb} {lock.holder}{purpose}{percent}", width, indent="  ")
+    if error.retry_after:
+        yield (Span(f"  try again in {error.retry_after:g} s"),)

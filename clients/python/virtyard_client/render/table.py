@@ -1,0 +1,74 @@
+"""Tables: one line an object, columns by the proto's hints; cut to the terminal, whole when piped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from virtyard_client.render.line import Line, Span, shorten
+from virtyard_client.render.words import STYLES, show_value
+from virtyard_client.schema.model import Field, Message
+from virtyard_client.schema.schema import Schema
+
+GAP = "  "
+NARROW = 6
+"""No column is made narrower than this."""
+
+
+def columns_of(message: Message) -> list[Field]:
+    """The fields that a table of such messages shows."""
+    chosen = [field for field in message.fields if field.column]
+    return chosen or [field for field in message.fields if field.identifier or field.name == "name"]
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, ellipsis: str = "…") -> list[Line]:
+    """Rows under headers; with a width, the widest columns are cut until all fit."""
+    widths = [max(len(header), *(len(row[place]) for row in rows)) for place, header in enumerate(headers)]
+    if width is not None:
+        while sum(widths) + len(GAP) * (len(widths) - 1) > width and max(widths) > NARROW:
+            widths[widths.index(max(widths))] -= 1
+    lines: list[Line] = [_line(headers, widths, ellipsis, header=True)]
+    lines.extend(_line(row, widths, ellipsis, header=False) for row in rows)
+    return lines
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], ellipsis: str, *, header: bool) -> Line:
+    spans: list[Span] = []
+    for place, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        gap = GAP if place < len(cells) - 1 else ""
+        spans.append(
+            Span(shorten(cell, width, ellipsis).ljust(width) + gap, "bold" if header else STYLES.get(cell, ""))
+        )
+    return tuple(spans)
+
+
+def objects(
+    schema: Schema, message: Message, items: Sequence[Any], width: int | None, ellipsis: str = "…"
+) -> list[Line]:
+    """A table of messages of one type, with LOCKED BY where the type has an activity."""
+    columns = columns_of(message)
+    has_activity = message.field("activity") is not None
+    headers = [header(field) for field in columns] + (["LOCKED BY"] if has_activity else [])
+    rows = []
+    for item in items:
+        row = [show_value(schema, field, getattr(item, field.name), short=True) for field in columns]
+        rows.append([*row, locked_by(item.activity)] if has_activity else row)
+    return table(headers, rows, width, ellipsis)
+
+
+def header(field: Field) -> str:
+    """A column's heading: the field's name in capitals, without the unit that its values carry."""
+    return field.name.removesuffix("_bytes").replace("_", " ").upper()
+
+
+def locked_by(activity: Any) -> str:
+    """Who holds an object and what for, and how many wait for it."""
+    holders = [lock for lock in activity.locked_by if not lock.waiting]
+    waiters = len({lock.holder for lock in activity.locked_by if lock.waiting})
+    seen: dict[str, str] = {}
+    for lock in holders:
+        seen.setdefault(lock.holder, f"{lock.holder} {lock.purpose}".strip())
+    text = ", ".join(seen.values())
+    if waiters:
+        text = f"{text} (+{waiters} waiting)".strip()
+    return text

@@ -1,0 +1,151 @@
+"""Verbs that read: get one object, list many over all pages, show a job."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2
+from virtyard_client.client import Client
+from virtyard_client.command.options import ExitCode
+from virtyard_client.command.quantities import show_time
+from virtyard_client.command.request import message_class
+from virtyard_client.command.usage import UsageError
+from virtyard_client.render import json_line
+from virtyard_client.render.line import Line, Span
+from virtyard_client.render.record import record
+from virtyard_client.render.table import objects, table
+from virtyard_client.render.words import STEP_WORDS, operation_look
+from virtyard_client.run.session import Session
+from virtyard_client.schema.model import Field, Kind, Message
+from virtyard_client.schema.own import OPERATION
+from virtyard_client.story import Story
+
+
+async def get(session: Session) -> ExitCode:
+    """Call a method that answers with one message, and show all of it."""
+    method, schema = session.method, session.schema
+    async with session.connect() as client:
+        response = message_class(schema, method.response)
+        item = await client.call(method.service, method.name, session.request, response, session.timeout)
+    if session.json:
+        session.screen.text(json_line.message_line(schema, item))
+    elif isinstance(item, job_pb2.Job):
+        session.screen.write(_job(session, item))
+    elif isinstance(item, job_service_pb2.AbortJobResponse):
+        session.screen.text(_aborted(item))
+    else:
+        session.screen.write(record(schema, schema.message(method.response), item))
+    return ExitCode.SUCCEEDED
+
+
+def _aborted(response: job_service_pb2.AbortJobResponse) -> str:
+    name = response.job.operation or response.job.name
+    if response.too_late:
+        return f"{name}: too late, the point of no return has passed; it goes on to its end"
+    return f"{name}: abort requested; `virtyard operation watch {name.rpartition('/')[2]}` shows how it is undone"
+
+
+def _job(session: Session, job: job_pb2.Job) -> list[Line]:
+    message = session.schema.message("virtyard.api.jobs.v1.Job")
+    rest = tuple(field for field in message.fields if field.name != "steps")
+    without = Message(full_name=message.full_name, file=message.file, comment="", fields=rest)
+    lines = list(record(session.schema, without, job))
+    if job.steps:
+        rows = [
+            (
+                step.id,
+                step.title,
+                step.participant,
+                STEP_WORDS[step.state] if step.state < len(STEP_WORDS) else str(step.state),
+                f"{step.progress.percent:.0f} %",
+                str(step.attempt),
+            )
+            for step in job.steps
+        ]
+        headers = ("STEP", "TITLE", "PARTICIPANT", "STATE", "DONE", "ATTEMPT")
+        lines += [(), *table(headers, rows, session.screen.table_width, session.screen.signs.ellipsis)]
+    return lines
+
+
+async def list_all(session: Session) -> ExitCode:
+    """Call a method that answers with pages, follow them all (or to --limit), and show a table."""
+    limit = _limit(session)
+    items: list[Any] = []
+    async with session.connect() as client:
+        async for item in _items(session, client):
+            if limit is not None and len(items) >= limit:
+                break
+            items.append(item)
+            if session.json:
+                session.screen.text(json_line.message_line(session.schema, item))
+    if not session.json:
+        _show_table(session, items)
+    return ExitCode.SUCCEEDED
+
+
+def _limit(session: Session) -> int | None:
+    text = session.arguments.text("limit")
+    if not text:
+        return None
+    if not text.isdigit() or not int(text):
+        raise UsageError(f"--limit takes a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _items_field(session: Session) -> Field | None:
+    if session.method.response.startswith("google.longrunning."):
+        return None
+    fields = session.schema.message(session.method.response).fields
+    return next(field for field in fields if field.repeated and field.kind is Kind.MESSAGE)
+
+
+async def _items(session: Session, client: Client) -> AsyncIterator[Any]:
+    method, request = session.method, session.request
+    response = message_class(session.schema, method.response)
+    field = _items_field(session)
+    while True:
+        page = await client.call(method.service, method.name, request, response, session.timeout)
+        for item in getattr(page, field.name if field else "operations"):
+            yield item
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
+def _show_table(session: Session, items: list[Any]) -> None:
+    screen, field = session.screen, _items_field(session)
+    if not items:
+        screen.complain([(Span("There are none."),)])
+    elif field is None:
+        screen.write(_operations(items, screen.table_width, screen.signs.ellipsis))
+    else:
+        message = session.schema.message(field.type_name)
+        screen.write(objects(session.schema, message, items, screen.table_width, screen.signs.ellipsis))
+
+
+def _operations(items: list[Any], width: int | None, ellipsis: str) -> list[Line]:
+    rows = []
+    for item in items:
+        story = Story(item)
+        metadata = story.metadata
+        rows.append(
+            (
+                story.name,
+                story.title,
+                operation_look(story.state).word,
+                f"{metadata.progress.percent:.0f} %",
+                metadata.principal,
+                show_time(metadata.create_time.ToDatetime()) if metadata.HasField("create_time") else "",
+            )
+        )
+    return table(("NAME", "TITLE", "STATE", "DONE", "PRINCIPAL", "CREATED"), rows, width, ellipsis)
+
+
+def is_list(session: Session) -> bool:
+    """True for a method that answers with pages."""
+    if session.method.response.startswith("google.longrunning.List"):
+        return True
+    if session.method.response == OPERATION or not session.schema.has_message(session.method.response):
+        return False
+    return session.schema.message(session.method.response).field("next_page_token") is not None

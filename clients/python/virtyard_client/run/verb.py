@@ -1,0 +1,80 @@
+"""Running a verb: which coroutine serves which method, and what every error becomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from virtyard_client.command.options import ExitCode
+from virtyard_client.command.usage import complain
+from virtyard_client.context import ContextError
+from virtyard_client.errors import ClientError
+from virtyard_client.render.json_line import error_line
+from virtyard_client.render.line import line
+from virtyard_client.render.refusal import refusal
+from virtyard_client.run import longrunning, operation, reading
+from virtyard_client.run.session import Session
+from virtyard_client.schema.own import OPERATION, OPERATIONS
+
+Handler = Callable[[Session], Awaitable[ExitCode]]
+
+_LONGRUNNING: dict[str, Handler] = {
+    "GetOperation": longrunning.show,
+    "WaitOperation": longrunning.wait,
+    "CancelOperation": longrunning.abort,
+}
+
+
+def handler_of(session: Session) -> Handler:
+    """The coroutine that serves the session's method, by the shape of the method."""
+    method = session.method
+    if method.service == OPERATIONS and method.name in _LONGRUNNING:
+        return _LONGRUNNING[method.name]
+    if method.streaming:
+        return longrunning.watch
+    if method.response == OPERATION:
+        return operation.submit
+    return reading.list_all if reading.is_list(session) else reading.get
+
+
+def run(session: Session) -> ExitCode:
+    """Run the session's verb to its end; errors are said on standard error."""
+    try:
+        return asyncio.run(_run(session))
+    except ContextError as error:
+        complain(str(error), json=session.json)
+        return ExitCode.UNREACHABLE
+    except ClientError as error:
+        return refuse(session, error)
+    except TimeoutError:
+        complain("the time of --timeout is over", json=session.json)
+        return ExitCode.UNREACHABLE
+    except KeyboardInterrupt:
+        if session.following:
+            complain(detached(session.following), json=False)
+        return ExitCode.DETACHED
+
+
+async def _run(session: Session) -> ExitCode:
+    return await handler_of(session)(session)
+
+
+def detached(name: str) -> str:
+    """What Ctrl-C says about the operation that was being followed."""
+    short = name.rpartition("/")[2]
+    return (
+        f"detached; {name} goes on: `virtyard operation watch {short}` shows it, "
+        f"`virtyard operation abort {short}` stops it"
+    )
+
+
+def refuse(session: Session, error: ClientError) -> ExitCode:
+    """Say what a service refused, and tell by the exit code whether the request or the connection is to be mended."""
+    screen = session.screen
+    if session.json:
+        screen.complain([line(error_line(error))])
+    else:
+        screen.complain(refusal(error, session.flags, screen.width))
+    if error.unreachable:
+        return ExitCode.UNREACHABLE
+    return ExitCode.FAILED if error.broken else ExitCode.REFUSED
