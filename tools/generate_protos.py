@@ -136,10 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Generate, or with `--check` compare; exits 1 when the protos do not compile or a file is not current."""
     parser = argparse.ArgumentParser(description="Generate services/virtyard/api from protos/.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is not current")
+    parser.add_argument("--google", action="store_true", help="only lay out google's protos under build/, for buf")
     parser.add_argument("--protos", type=Path, default=PROTOS, help="the folder that holds the protos")
     parser.add_argument("--out", type=Path, default=SERVICES, help="the folder that stands for services/")
     options = parser.parse_args(arguments)
     google = lay_out_google_protos(GOOGLE_PROTOS)
+    if options.google:
+        return 0
     with tempfile.TemporaryDirectory(prefix="virtyard-protos-") as folder:
         fresh = Path(folder)
         try:

@@ -149,7 +149,10 @@ def list_kernel_packages(package: str) -> Iterator[str]:
         if name in seen:
             continue
         seen.add(name)
-        about = run("apt-cache", "show", "--no-all-versions", name).decode()
+        try:
+            about = run("apt-cache", "show", "--no-all-versions", name).decode()
+        except GuestUnavailableError as error:
+            raise GuestUnavailableError(f"{error} (where apt's lists are empty, `apt-get update` helps)") from error
         depends = re.search(r"^Depends: (.*)$", about, re.MULTILINE)
         alternatives = re.split(r"[,|]\s*", depends[1] if depends else "")
         wanted += [name.split()[0] for name in alternatives if KERNEL_PART.match(name)]

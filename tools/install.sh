@@ -109,6 +109,7 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
     mkdir -p build
+    [ -w "${HOME:-/nonexistent}" ] || export PIP_NO_CACHE_DIR=1
     # uv.lock is the one list of versions; pip takes it as constraints.
     .venv/bin/python - >build/constraints.txt <<'END'
 import tomllib

@@ -1,0 +1,67 @@
+# The project's commands; `make help` lists them. Each installs what it needs first, and is quick when nothing is missing.
+
+PYTHON ?= python3
+VENV := .venv/bin
+DRIVER ?=
+KEEP ?=
+# Arguments for pytest, as in: make test ARGS="tests/unit -k locks"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench clean install-demo install-test
+export PYTHON DRIVER KEEP
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: install-demo ## Run the main job end to end on this machine (DRIVER=qemu or sim, KEEP=1 leaves it running)
+	@$(VENV)/python -m tools.demo
+
+demo-stop: ## Stop what `make demo KEEP=1` left running, and remove it
+	@$(VENV)/python -m tools.demo --stop
+
+test: install-test ## Run all tests, in parallel
+	@$(VENV)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+check: install-test lint lint-protos ## Style, types, layering, and that generated files are current
+
+lint: install-test
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy
+	$(VENV)/lint-imports --no-logo
+	$(VENV)/python -m tools.generate_protos --check
+
+lint-protos: install-test ## Lint the protos and compare them with the released ones
+	@if command -v npm >/dev/null; then \
+		$(MAKE) -s --no-print-directory node_modules/.package-lock.json && tools/lint_protos.sh; \
+	else \
+		echo "lint-protos: skipped, npm is not installed"; \
+	fi
+
+protos: install-test ## Generate the Python code and the descriptor set from protos/
+	$(VENV)/python -m tools.generate_protos
+
+release-protos: install-test node_modules/.package-lock.json ## Make the protos the released ones; needs a changelog line
+	$(VENV)/python -m tools.release_protos
+
+format: install-test ## Format the code
+	$(VENV)/ruff check --fix
+	$(VENV)/ruff format
+
+bench: install-test ## Measure, print, and write build/bench.json
+	$(VENV)/python -m tools.bench
+
+clean: ## Remove what can be made again, except .venv
+	rm -rf build dist node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+install-demo:
+	@tools/install.sh demo
+
+install-test:
+	@tools/install.sh test
+
+# buf brings its program in a package of its own, so no install script has to run.
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --ignore-scripts --no-progress --loglevel=error
+	@touch $@
