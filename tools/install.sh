@@ -11,8 +11,8 @@ set -eu
 
 need=${1:?usage: tools/install.sh demo|test}
 case $need in
-demo) extras=server,agent python_size="30 MB" ;;
-test) extras=server,agent,dev python_size="90 MB" ;;
+demo) extras=server,agent python_size="20 MB" ;;
+test) extras=server,agent,dev python_size="60 MB" ;;
 *) echo "usage: tools/install.sh demo|test" >&2; exit 2 ;;
 esac
 cd "$(dirname "$0")/.."
@@ -105,7 +105,7 @@ state=$(cat pyproject.toml uv.lock | cksum)
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || [ -x .venv/bin/python ] ||
         fail "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"
-    say "installing Virtyard and its Python packages into .venv (about $python_size)"
+    say "installing Virtyard and its Python packages into .venv (about $python_size to download)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
     mkdir -p build
