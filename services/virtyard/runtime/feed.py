@@ -16,13 +16,14 @@ from typing import Protocol, TypeVar
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.kernel.errors import InternalError, Unavailable
 from virtyard.runtime.entry import Entry, Frame
-from virtyard.runtime.journal_reader import Snapshot
+from virtyard.runtime.journal_reader import Snapshot, read_journal
 from virtyard.runtime.resume_point import ResumePoint
-from virtyard.runtime.subscription import Matches, News, Subscription
+from virtyard.runtime.subscription import CHANGED, REMOVED, Matches, News, Subscription
 
 __all__ = ["Entry", "Feed", "Frame", "Journal", "Snapshot"]
 
 T = TypeVar("T")
+_STORY_PAGE = 512
 
 
 class Journal(Protocol):
@@ -44,7 +45,15 @@ class Journal(Protocol):
 class Feed:
     """The news of one service; hand it to `Database.open`."""
 
-    def __init__(self, service: str, *, keepalive: float = 15.0, ring: int = 1024, log_limit: int = 1024) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        keepalive: float = 15.0,
+        ring: int = 1024,
+        log_limit: int = 1024,
+        scope_of: Callable[[str, str], str] | None = None,
+    ) -> None:
         """Make a feed that is not bound to a database yet.
 
         Args:
@@ -52,6 +61,8 @@ class Feed:
             keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
             ring: how many of the last entries are kept in memory for watchers who come back at once.
             log_limit: how many entries may be pending for a watcher who does not fold.
+            scope_of: from (topic, key) to the scope that a watcher may ask for, so that news finds the few watchers of
+                one operation without asking the filters of all others.
         """
         self.service = service
         self.keepalive = keepalive
@@ -62,6 +73,8 @@ class Feed:
         self._ring: deque[News] = deque(maxlen=ring)
         self._log_limit = log_limit
         self._live: dict[str, set[Subscription]] = {}
+        self._scoped: dict[str, set[Subscription]] = {}
+        self._scope_of = scope_of
         self._watchers: set[Subscription] = set()
 
     @property
@@ -125,6 +138,7 @@ class Feed:
         matches: Matches | None = None,
         *,
         fold: bool = True,
+        scope: str = "",
     ) -> AsyncGenerator[Frame, None]:
         """Return the frames for one watcher, until it leaves or the feed closes.
 
@@ -134,6 +148,7 @@ class Feed:
             snapshot: reads the present items, see `Snapshot`.
             matches: the filter over (topic, key, body); an item that stops matching is REMOVED.
             fold: show a slow reader the last state of each item only; False for logs, whose every entry counts.
+            scope: be told live news of this scope only; `matches` must let nothing else through.
 
         Raises:
             InvalidRequest: `options.resume_token` is not a token of this service.
@@ -144,6 +159,7 @@ class Feed:
         if self.closing:
             raise Unavailable(f"{self.service} is closing", retry_after=1.0)
         subscription = Subscription(topics, matches, fold=fold, limit=self._log_limit)
+        subscription.scope = scope
         return Watch(self, subscription, snapshot).frames(options)
 
     def join(self, subscription: Subscription) -> None:
@@ -159,8 +175,9 @@ class Feed:
         missing = self.head - subscription.position
         if missing > len(self._ring):
             return False
-        for topic in subscription.topics:
-            self._live.setdefault(topic, set()).add(subscription)
+        index, places = self._places(subscription)
+        for place in places:
+            index.setdefault(place, set()).add(subscription)
         if missing > 0:
             for news in islice(self._ring, len(self._ring) - missing, None):
                 if news.entry.topic in subscription.topics:
@@ -169,18 +186,56 @@ class Feed:
 
     def leave_live(self, subscription: Subscription) -> None:
         """Stop telling the watcher live news."""
-        for topic in subscription.topics:
-            watchers = self._live.get(topic)
+        index, places = self._places(subscription)
+        for place in places:
+            watchers = index.get(place)
             if watchers is not None:
                 watchers.discard(subscription)
                 if not watchers:
-                    del self._live[topic]
+                    del index[place]
 
     def leave(self, subscription: Subscription) -> None:
         """Forget the watcher."""
         self._watchers.discard(subscription)
         self.leave_live(subscription)
 
+    def _places(self, subscription: Subscription) -> tuple[dict[str, set[Subscription]], Collection[str]]:
+        """Return the index in which a live subscription stands, and its places there."""
+        if subscription.scope:
+            return self._scoped, (subscription.scope,)
+        return self._live, subscription.topics
+
     def _offer(self, news: News) -> None:
-        for subscription in tuple(self._live.get(news.entry.topic, ())):
+        entry = news.entry
+        for subscription in tuple(self._live.get(entry.topic, ())):
             subscription.offer(news)
+        if self._scoped and self._scope_of is not None:
+            for subscription in tuple(self._scoped.get(self._scope_of(entry.topic, entry.key), ())):
+                if entry.topic in subscription.topics:
+                    subscription.offer(news)
+
+    async def story(
+        self, resume_token: str, topics: Collection[str], wanted: Callable[[str], bool]
+    ) -> list[Frame] | None:
+        """Return the CHANGED and REMOVED frames after a token, up to now, of the items whose keys are wanted.
+
+        Returns None if there is no token, or the journal does not reach back to it.
+
+        Raises:
+            InvalidRequest: it is not a token of this service.
+        """
+        if not resume_token:
+            return None
+        point = ResumePoint.parse(resume_token)
+        if point.service != self.service or not self.is_ours(point) or point.snapshot is not None:
+            return None
+        frames, after, head = [], point.sequence, self.journal.sequence
+        while after < head:
+            reached = after
+            page = await self.journal.read(lambda connection: read_journal(connection, topics, reached, _STORY_PAGE))
+            if page.lost:
+                return None
+            news = [News(entry, self.point(entry.sequence).token()) for entry in page.entries if wanted(entry.key)]
+            frames += [one.frame(REMOVED if one.entry.removed else CHANGED) for one in news]
+            after = page.reached
+        return frames

@@ -75,6 +75,7 @@ class Subscription:
         "fold",
         "overflowed",
         "position",
+        "scope",
         "told_at",
         "topics",
     )
@@ -90,6 +91,7 @@ class Subscription:
         """
         self.topics = frozenset(topics)
         self.fold = fold
+        self.scope = ""
         self.position = 0
         self.complete = False
         self.overflowed = False

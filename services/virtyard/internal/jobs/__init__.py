@@ -1,0 +1,1 @@
+"""Generated from protos/virtyard/internal/jobs: change the protos and run `make protos`."""

@@ -1,0 +1,1 @@
+"""The job scheduler: plans, runs, undoes and remembers every change."""

@@ -1,0 +1,161 @@
+"""The keeper of one operation's record: the one place where it is committed, ended and shown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from google.rpc import status_pb2
+
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
+from virtyard.api.locks.v1 import lock_service_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.api.type.v1 import lock_pb2
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import outcome, render
+from virtyard.jobs.model import Operation, Shape, owner_name
+from virtyard.jobs.store import EVENTS, RELEASE, Due
+from virtyard.jobs.world import World
+from virtyard.kernel.errors import StaleEpoch, Unavailable
+
+Record = record_pb2.OperationRecord
+T = TypeVar("T")
+_PAUSE = 0.1
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Commits changes of one operation, one at a time."""
+
+    def __init__(self, operation: Operation, world: World) -> None:
+        """Keep this operation."""
+        self.operation = operation
+        self.granted: Sequence[lock_pb2.LockToken] | None = None
+        self._world = world
+        self._one_at_a_time = asyncio.Lock()
+
+    async def commit(
+        self,
+        transition: str,
+        change: Callable[[Record], T],
+        *,
+        everything: bool = False,
+        shape: Shape | None = None,
+    ) -> T:
+        """Make a change of the record durable and take it over; return what the change returned.
+
+        Args:
+            transition: name of the durable transition.
+            change: changes the copy of the record that it is given; may be called again.
+            everything: write all jobs, not just those that the change touched.
+            shape: a new plan that goes with the change.
+
+        Raises:
+            StaleEpoch: another scheduler has the operation.
+        """
+        async with self._one_at_a_time:
+            while True:
+                draft = Record()
+                draft.CopyFrom(self.operation.record)
+                result = change(draft)
+                candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
+                jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
+                try:
+                    await self._world.store.save(
+                        candidate, jobs, transition, due=_due(candidate), new_plan=shape is not None
+                    )
+                except Unavailable as error:
+                    if not await self._was_committed(draft, error):
+                        continue
+                self._take_over(candidate)
+                return result
+
+    def mark_ended(self, record: Record, status: status_pb2.Status, *, cancelled: bool) -> None:
+        """Put an end with an error into a record that has nothing left to undo; it is committed with that (Ct)."""
+        record.state = operation_pb2.OPERATION_STATE_CANCELLED if cancelled else operation_pb2.OPERATION_STATE_FAILED
+        record.outcome = job_pb2.OUTCOME_NONE
+        if status is not record.error:
+            record.error.CopyFrom(status)
+        record.end_time.GetCurrentTime()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the operation has ended."""
+        return self.operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
+
+    def mark_succeeded(self, record: Record) -> None:
+        """Put a good end into a record whose jobs are all completed; it is committed with them (Ct)."""
+        record.state = operation_pb2.OPERATION_STATE_SUCCEEDED
+        record.outcome = job_pb2.OUTCOME_COMPLETE
+        record.end_time.GetCurrentTime()
+        record.response.CopyFrom(outcome.response_of(replace(self.operation, record=record)))
+
+    def show_progress(self, reference: str, progress: participant.Progress) -> None:
+        """Show how far a step is; it never falls."""
+        known = self.operation.progress.get(reference)
+        if known is not None and progress.percent < known.percent:
+            return
+        self.operation.progress[reference] = progress
+        ref = self.operation.shape.steps.get(reference)
+        if ref is not None:
+            self.show([ref.job.id, ref.job.parent] if ref.job.parent else [ref.job.id])
+
+    def show(self, jobs: Iterable[str]) -> None:
+        """Show the operation and some of its jobs as they are now, without a commit."""
+        operation = self.operation
+        for job in jobs:
+            rendered = render.render_job(operation, operation.shape.jobs[job])
+            self._world.show("job", rendered.name, rendered.SerializeToString())
+        self._world.show("operation", operation.name, render.render_operation(operation).SerializeToString())
+
+    def _take_over(self, candidate: Operation) -> None:
+        self.operation.record = candidate.record
+        self.operation.shape = candidate.shape
+        if candidate.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+            self._world.on_due()
+
+    async def _was_committed(self, draft: Record, error: Unavailable) -> bool:
+        """Find out what became of a commit whose outcome is unknown (P28)."""
+        while True:
+            await asyncio.sleep(_PAUSE)
+            try:
+                stored = await self._world.store.get(draft.number)
+            except Unavailable as again:
+                _log.warning("%s: %s; %s", self.operation.name, error, again)
+                continue
+            if stored.record.epoch != draft.epoch:
+                raise StaleEpoch(f"{self.operation.name} was adopted", resource=self.operation.name)
+            return stored.record == draft
+
+
+def _changed(before: Operation, after: Operation) -> set[str]:
+    """Return the ids of the jobs that look different: changed ones, those with changed steps, and their parents."""
+    changed = {job for job in after.shape.jobs if before.record.jobs[job] != after.record.jobs[job]}
+    for reference, ref in after.shape.steps.items():
+        now_there = reference in after.record.steps
+        if now_there and (
+            reference not in before.record.steps or before.record.steps[reference] != after.record.steps[reference]
+        ):
+            changed.add(ref.job.id)
+    for job in list(changed):
+        parent = after.shape.jobs[job].parent
+        while parent:
+            changed.add(parent)
+            parent = after.shape.jobs[parent].parent
+    return changed
+
+
+def _due(operation: Operation) -> list[Due]:
+    """Return what must follow the end of an operation in other services (P5)."""
+    record = operation.record
+    if record.state == operation_pb2.OPERATION_STATE_ACTIVE:
+        return []
+    release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
+    due = [Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString())]
+    if record.state == operation_pb2.OPERATION_STATE_FAILED:
+        events = outcome.failure_events(operation)
+        due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
+    return due

@@ -1,0 +1,156 @@
+"""The composition root of the job scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+from google.longrunning import operations_pb2
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+
+from virtyard.api.jobs.v1 import job_service_pb2
+from virtyard.api.operations.v1 import operation_service_pb2
+from virtyard.api.type.v1 import annotations_pb2
+from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.participants import Participants
+from virtyard.jobs.rpc import JobService, Operations, OperationServices
+from virtyard.jobs.scheduler import Scheduler
+from virtyard.jobs.store import JobStore
+from virtyard.jobs.submission import Submission
+from virtyard.jobs.world import World
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import Unavailable
+from virtyard.kernel.names import INVENTORY, id_of
+from virtyard.locks.proxy import LocksProxy
+from virtyard.operations import catalogue
+from virtyard.operations.contract import OperationType
+from virtyard.runtime.channel import open_channel
+from virtyard.runtime.database import Database
+from virtyard.runtime.feed import Feed
+from virtyard.runtime.pki import Credentials
+from virtyard.runtime.rpc import Service
+from virtyard.runtime.scope import TaskScope
+
+_MIGRATIONS = "virtyard.jobs.migrations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """A job scheduler that is open."""
+
+    services: list[Service]
+    """What it serves."""
+    scheduler: Scheduler
+    """Runs operations, once it is started."""
+    feed: Feed
+    """The news of jobs and operations."""
+    database: Database
+    """jobs.db."""
+
+
+def scope_of(topic: str, key: str) -> str:
+    """Return the operation that an entry of the feed belongs to."""
+    return key if topic == "operation" else f"operations/{key[5 : key.index('-')]}"
+
+
+@asynccontextmanager
+async def open_jobs(
+    state_dir: Path | str,
+    clock: Clock,
+    *,
+    inventory: grpc.aio.Channel,
+    locks: grpc.aio.Channel,
+    credentials: Credentials | None,
+    transition_hook: Callable[[str], None] | None = None,
+    keepalive: float = 15.0,
+) -> AsyncIterator[Jobs]:
+    """Open jobs.db in this folder, adopt what is open, and run operations until the block is left.
+
+    Args:
+        state_dir: the folder of the database; made if it is missing.
+        clock: the process's clock.
+        inventory: a channel to the inventory, near or far.
+        locks: a channel to the lock service, near or far.
+        credentials: what agents are called with.
+        transition_hook: is told every durable transition; see `Database.open`.
+        keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
+
+    Raises:
+        WrongState: another process has the folder open.
+    """
+    feed = Feed("jobs", keepalive=keepalive, scope_of=scope_of)
+    database = await Database.open(Path(state_dir) / "jobs.db", _MIGRATIONS, feed, clock, transition_hook=transition_hook)
+    port = InventoryPort(inventory)
+    operations = catalogue.load()
+
+    async def connect(name: str, planned: str) -> grpc.aio.Channel:
+        if name == INVENTORY:
+            return inventory
+        address = await port.address_of(name) or planned
+        if not address:
+            raise Unavailable(f"the address of {name} is not known", resource=name)
+        return open_channel(address, credentials, f"agent/{id_of(name)}")
+
+    try:
+        async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
+            store = JobStore(database)
+            participants = Participants(connect, lambda name, there: scheduler.notice_contact(participants.silent()), tasks)
+            world = World(
+                store=store,
+                locks=proxy,
+                view=port.view,
+                participants=participants,
+                operations=operations,
+                show=feed.publish_progress,
+                clock=clock,
+                on_due=lambda: scheduler.due(),
+            )
+            scheduler = Scheduler(world, port, proxy, tasks)
+            yield Jobs(
+                services=_services(store, scheduler, feed, port, operations),
+                scheduler=scheduler,
+                feed=feed,
+                database=database,
+            )
+            await participants.close()
+    finally:
+        await database.close()
+
+
+def _services(
+    store: JobStore,
+    scheduler: Scheduler,
+    feed: Feed,
+    port: InventoryPort,
+    operations: Mapping[str, OperationType],
+) -> list[Service]:
+    descriptors = _operation_services(operations)
+    methods = {method.full_name: method for descriptor in descriptors for method in descriptor.methods}
+    titles = {
+        name: method.GetOptions().Extensions[annotations_pb2.method_hint].title for name, method in methods.items()
+    }
+    submission = Submission(operations, titles, store, port, feed.token, scheduler.run)
+    typed = OperationServices(submission)
+    jobs = JobService(store, scheduler, feed, typed)
+    for method in methods.values():
+        jobs.know(method)
+    return [
+        Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], jobs),
+        Service(operations_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(store, scheduler, feed)),
+        *(Service(descriptor, typed) for descriptor in descriptors),
+    ]
+
+
+def _operation_services(operations: Mapping[str, OperationType]) -> list[ServiceDescriptor]:
+    """Return the services of all operation types, Virtyard's own first."""
+    pool = descriptor_pool.Default()
+    own = operation_service_pb2.DESCRIPTOR.services_by_name["OperationService"]
+    found = {own.full_name: own}
+    for method in operations:
+        name = method.rpartition(".")[0]
+        found.setdefault(name, pool.FindServiceByName(name))
+    return list(found.values())

@@ -1,0 +1,98 @@
+"""What the scheduler keeps of one operation in memory: its plan, its request and its record.
+
+The record is the durable state; a change is made on a copy, which takes the record's place once it is committed (P28).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from google.protobuf.any_pb2 import Any
+
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.internal.jobs.v1 import record_pb2
+
+
+def operation_name(number: int) -> str:
+    """Return the resource name of an operation."""
+    return f"operations/{number}"
+
+
+def job_name(number: int, job: str) -> str:
+    """Return the resource name of a job of an operation."""
+    return f"jobs/{number}-{job}"
+
+
+def owner_name(number: int) -> str:
+    """Return the name under which an operation owns its locks."""
+    return operation_name(number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRef:
+    """A step of a plan with the job that it belongs to."""
+
+    job: plan_pb2.PlannedJob
+    """The job."""
+    step: plan_pb2.PlannedStep
+    """The step."""
+
+    @property
+    def reference(self) -> str:
+        """The step inside the plan, as `3/1`."""
+        return f"{self.job.id}/{self.step.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A plan with its steps and families indexed; made once for each plan."""
+
+    plan: plan_pb2.Plan
+    """The plan."""
+    jobs: dict[str, plan_pb2.PlannedJob]
+    """Its jobs by id."""
+    children: dict[str, list[plan_pb2.PlannedJob]]
+    """The children of each job that has any."""
+    steps: dict[str, StepRef]
+    """Its steps by reference, in the order of the plan."""
+
+    @classmethod
+    def of(cls, plan: plan_pb2.Plan) -> Shape:
+        """Index a plan."""
+        children: dict[str, list[plan_pb2.PlannedJob]] = {}
+        for job in plan.jobs:
+            if job.parent:
+                children.setdefault(job.parent, []).append(job)
+        refs = [StepRef(job=job, step=step) for job in plan.jobs for step in job.steps]
+        return cls(
+            plan=plan, jobs={job.id: job for job in plan.jobs}, children=children, steps={ref.reference: ref for ref in refs}
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """One operation; only its runner changes it, and only after a commit."""
+
+    shape: Shape
+    """The present plan."""
+    request: Any
+    """The request, as it was accepted."""
+    record: record_pb2.OperationRecord
+    """The durable state."""
+    progress: dict[str, participant.Progress] = field(default_factory=dict)
+    """How far the steps are that are under way, by reference; never stored."""
+    waiting_for: str = ""
+    """Who is in the way of its locks, as a person reads it; never stored."""
+    contact_lost: frozenset[str] = frozenset()
+    """Participants that are silent while a step of theirs is open; never stored."""
+
+    @property
+    def number(self) -> int:
+        """The operation's number."""
+        return self.record.number
+
+    @property
+    def name(self) -> str:
+        """The operation's resource name."""
+        return operation_name(self.record.number)

@@ -1,0 +1,163 @@
+"""The way back of one operation: settle everything that was started, then undo what was done, the last first (P1, P10)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import outcome, schedule
+from virtyard.jobs.effects import reference_of, step_key
+from virtyard.jobs.keeper import Keeper
+from virtyard.jobs.model import StepRef
+from virtyard.jobs.world import World
+from virtyard.kernel.errors import StaleEpoch
+from virtyard.kernel.job_states import StepState
+
+Record = record_pb2.OperationRecord
+Send = Callable[[Sequence[StepRef], participant.Phase.ValueType], None]
+_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_log = logging.getLogger(__name__)
+
+
+class Rollback:
+    """Undoes one operation."""
+
+    def __init__(
+        self, keeper: Keeper, world: World, send: Send, inbox: asyncio.Queue[participant.EffectReport | None]
+    ) -> None:
+        """Work for the operation that the keeper keeps, with the runner's way to send and to hear."""
+        self._keeper = keeper
+        self._world = world
+        self._send = send
+        self._inbox = inbox
+
+    async def run(self) -> None:
+        """Undo everything and end the operation; stays, with the locks held, while an undo is refused."""
+        rounds = await self._settle_all() or self._undoing()
+        while not self._keeper.ended:
+            rounds = await self._undo(rounds) if rounds else await self._keeper.commit("jobs.Cu", self.advance)
+
+    def advance(self, record: Record) -> list[list[StepRef]]:
+        """Write the intents of the next undo rounds, or the end if there is nothing left to undo; return the rounds."""
+        shape = self._keeper.operation.shape
+        if schedule.in_flight(shape, record):
+            return []
+        rounds = schedule.next_undos(shape, record)
+        if not rounds and not any(state == StepState.UNDOING for state in schedule.states(shape, record)):
+            schedule.end_rollback(shape, record)
+            self._keeper.mark_ended(record, record.error, cancelled=not record.failed_job)
+        return rounds
+
+    def _undoing(self) -> list[list[StepRef]]:
+        """Return the steps whose undo was under way when another scheduler left them."""
+        operation = self._keeper.operation
+        open_refs = [
+            [ref]
+            for reference, ref in operation.shape.steps.items()
+            if schedule.step_state(operation.record, reference) == StepState.UNDOING
+        ]
+        return open_refs[::-1]
+
+    async def _settle_all(self) -> list[list[StepRef]]:
+        """Stop and settle every step that was started, however long its participant is silent; return the next rounds."""
+        operation = self._keeper.operation
+        started = schedule.in_flight(operation.shape, operation.record)
+        if not started:
+            return []
+        async with asyncio.TaskGroup() as tasks:
+            asked = {ref.reference: tasks.create_task(self._settle(ref)) for ref in started}
+        settled = {reference: task.result() for reference, task in asked.items()}
+
+        def change(record: Record) -> list[list[StepRef]]:
+            for reference, result in settled.items():
+                outcome.record_settled(record, reference, result)
+            return self.advance(record)
+
+        return await self._keeper.commit("jobs.settled", change)
+
+    async def _settle(self, ref: StepRef) -> participant.EffectRecord:
+        record = self._keeper.operation.record
+        link = self._world.participants.link(ref.step.participant, ref.step.participant_address)
+        request = participant.SettleRequest(
+            step_key=step_key(record.number, ref.reference),
+            phase=participant.PHASE_DO,
+            attempt=record.steps[ref.reference].attempt,
+            epoch=record.epoch,
+            stop=True,
+        )
+        while True:
+            result = await link.settle(request)
+            if outcome.is_overtaken(result):
+                raise StaleEpoch(result.error.message, resource=self._keeper.operation.name)
+            if result.state != participant.EFFECT_STATE_RUNNING:
+                link.forget({request.step_key})
+                return result
+
+    async def _undo(self, rounds: list[list[StepRef]]) -> list[list[StepRef]]:
+        """Send undo rounds, commit what became of each step, and return the rounds that come next."""
+        pending = {ref.reference: ref for refs in rounds for ref in refs}
+        for refs in rounds:
+            self._send(refs, participant.PHASE_UNDO)
+        results: dict[str, participant.EffectRecord] = {}
+        while len(results) < len(pending):
+            report = await self._inbox.get()
+            if report is not None and report.phase == participant.PHASE_UNDO:
+                reference = reference_of(report.step_key)
+                if reference in pending:
+                    results[reference] = report.result
+        refused: list[str] = []
+
+        def change(record: Record) -> list[list[StepRef]]:
+            refused[:] = _keep(record, results, self._keeper.operation.name)
+            return [] if refused else self.advance(record)
+
+        following = await self._keeper.commit("jobs.Cu", change)
+        if not refused:
+            return following
+        record = self._keeper.operation.record
+        attempt = max(record.steps[reference].undo_attempt for reference in refused)
+        if attempt > outcome.MOST_ATTEMPTS:
+            await self._give_up(refused)
+        await asyncio.sleep(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+        return [[pending[reference]] for reference in refused]
+
+    async def _give_up(self, refused: list[str]) -> None:
+        """Say which undos are refused, keep the locks, and wait until a person asks to try again by aborting."""
+
+        def stuck(record: Record) -> None:
+            left = []
+            for reference in refused:
+                schedule.change_step(record, reference, StepState.UNDO_FAILED)
+                left.append(f"step {reference}: {record.steps[reference].error.message}")
+            schedule.mark_stuck(self._keeper.operation.shape, record, left)
+
+        def retry(record: Record) -> None:
+            schedule.mark_unstuck(self._keeper.operation.shape, record)
+            for reference in refused:
+                step = schedule.change_step(record, reference, StepState.UNDOING)
+                step.undo_attempt += 1
+
+        await self._keeper.commit("jobs.stuck", stuck, everything=True)
+        _log.error("%s cannot be undone; its locks stay held: %s", self._keeper.operation.name, refused)
+        while await self._inbox.get() is not None:
+            pass
+        await self._keeper.commit("jobs.unstuck", retry, everything=True)
+
+
+def _keep(record: Record, results: dict[str, participant.EffectRecord], name: str) -> list[str]:
+    """Take over what undos came to; return the steps whose undo was refused, with their next attempt intended."""
+    refused = []
+    for reference, result in results.items():
+        if outcome.is_overtaken(result):
+            raise StaleEpoch(result.error.message, resource=name)
+        if result.state == participant.EFFECT_STATE_DONE:
+            schedule.change_step(record, reference, StepState.UNDONE)
+            continue
+        step = schedule.change_step(record, reference, StepState.UNDOING)
+        step.error.CopyFrom(result.error)
+        step.undo_attempt += 1
+        refused.append(reference)
+    return refused

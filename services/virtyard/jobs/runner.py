@@ -1,0 +1,310 @@
+"""The runner of one operation: locks, rounds, results, and the way back; the canonical sequence of the protocol.
+
+Intent first, durable; then send. Every change of the record is made on a copy, committed under the operation's epoch, and
+only then taken over. A runner that is overtaken forgets the operation at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+
+from google.rpc import code_pb2, status_pb2
+
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import outcome, schedule
+from virtyard.jobs.admission import Admission
+from virtyard.jobs.effects import make_round, reference_of
+from virtyard.jobs.keeper import Keeper
+from virtyard.jobs.model import Operation, StepRef
+from virtyard.jobs.rollback import Rollback
+from virtyard.jobs.world import World
+from virtyard.kernel.errors import Contended, OwnerClosed, RequestError, StaleEpoch
+from virtyard.kernel.job_states import JobEvent, StepState
+from virtyard.runtime.status import to_status
+
+Record = record_pb2.OperationRecord
+_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Runs one operation to its end."""
+
+    def __init__(self, operation: Operation, world: World) -> None:
+        """Take over an operation that is durable and not ended."""
+        self.operation = operation
+        self._world = world
+        self._inbox: asyncio.Queue[participant.EffectReport | None] = asyncio.Queue()
+        self._keeper = Keeper(operation, world)
+        self._admission = Admission(self._keeper, world)
+        self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
+        self._aborted = asyncio.Event()
+        self._rounds: list[list[str]] = []
+        self._results: dict[str, participant.EffectRecord] = {}
+
+    async def run(self) -> None:
+        """Run to the end; returns when the operation has ended, or belongs to another scheduler."""
+        try:
+            await self._run()
+        except (StaleEpoch, OwnerClosed) as error:
+            _log.warning("%s is given up: %s", self.operation.name, error)
+
+    async def abort(self, reason: str) -> bool:
+        """Ask for an abort; durable when this returns. Returns False if the point of no return was passed."""
+        shape = self.operation.shape
+
+        def change(record: Record) -> bool:
+            if not record.abort_requested:
+                record.abort_requested, record.abort_reason = True, reason
+                record.too_late = schedule.pivot_started(shape, record)
+            return not record.too_late
+
+        in_time = await self._keeper.commit("jobs.abort", change, everything=True)
+        self._aborted.set()
+        self._inbox.put_nowait(None)
+        return in_time
+
+    def notice_contact(self, silent: frozenset[str]) -> None:
+        """Show which of the operation's participants are silent."""
+        concerned = silent & {ref.step.participant for ref in self.operation.shape.steps.values()}
+        if concerned != self.operation.contact_lost:
+            self.operation.contact_lost = frozenset(concerned)
+            self._keeper.show(self.operation.shape.jobs)
+
+    async def _run(self) -> None:
+        record = self.operation.record
+        if not record.rolling_back:
+            if not record.tokens and self.operation.shape.plan.locks and not await self._admit():
+                return
+            if not await self._go_forward():
+                return
+        await self._rollback.run()
+
+    async def _admit(self) -> bool:
+        """Get the locks, with a plan that is still true under them; end the operation if that cannot be."""
+        try:
+            tokens = await self._admission.admit(self._aborted)
+        except (RequestError, Contended) as error:
+            await self._end_before_start(to_status(error), cancelled=False)
+            return False
+        if tokens is None:
+            await self._end_before_start(cancelled_status(self.operation.record), cancelled=True)
+            return False
+        self._keeper.granted = tokens
+        return True
+
+    async def _end_before_start(self, status: status_pb2.Status, *, cancelled: bool) -> None:
+        """End an operation that has done nothing."""
+
+        def change(record: Record) -> None:
+            for job in self.operation.shape.plan.jobs:
+                waiting = record.jobs[job.id].state == job_pb2.JOB_STATE_WAITING_FOR_LOCKS
+                refused = waiting and not cancelled
+                schedule.change_job(record, job.id, JobEvent.REFUSE if refused else JobEvent.ABORT)
+                record.jobs[job.id].error.CopyFrom(status)
+                if refused and not record.failed_job:
+                    record.failed_job = job.id
+            for reference in self.operation.shape.steps:
+                schedule.change_step(record, reference, StepState.SKIPPED)
+            self._keeper.mark_ended(record, status, cancelled=cancelled)
+
+        await self._keeper.commit("jobs.Ct", change, everything=True)
+
+    async def _go_forward(self) -> bool:
+        """Do rounds until all is done (returns False: ended) or the way back begins (returns True)."""
+        resumed = schedule.in_flight(self.operation.shape, self.operation.record)
+        if resumed:
+            for refs in _rounds_of(resumed):
+                self._send(refs, participant.PHASE_DO)
+        else:
+            self._launch(await self._keeper.commit("jobs.C2", self._advance))
+        while True:
+            if self._must_abort():
+                await self._turn_round(None)
+                return True
+            await self._next_results()
+            results = self._complete_rounds()
+            if not results:
+                continue
+            failed = next((ref for ref, result in results.items() if _is_failure(result)), None)
+            if failed is None:
+                if await self._keep_results(results):
+                    return False
+            elif await self._handle_failure(failed, results):
+                return True
+
+    def _must_abort(self) -> bool:
+        record = self.operation.record
+        return record.abort_requested and not record.too_late
+
+    async def _keep_results(self, results: dict[str, participant.EffectRecord]) -> bool:
+        """Commit results with the next intents; tell whether the operation has ended by it."""
+
+        def change(record: Record) -> list[list[StepRef]]:
+            for reference, result in results.items():
+                outcome.record_done(record, reference, result)
+            rounds = self._advance(record)
+            if not rounds and schedule.all_completed(self.operation.shape, record):
+                self._keeper.mark_succeeded(record)
+            return rounds
+
+        rounds = await self._keeper.commit("jobs.Ck", change)
+        if self.operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+            return True
+        self._launch(rounds)
+        return False
+
+    async def _handle_failure(self, failed: str, results: dict[str, participant.EffectRecord]) -> bool:
+        """Try again, plan again, or turn round; tell whether the way back has begun."""
+        shape, result = self.operation.shape, results[failed]
+        if outcome.is_overtaken(result):
+            raise StaleEpoch(result.error.message, resource=self.operation.name)
+        step = self.operation.record.steps[failed]
+        forward = shape.steps[failed].step.kind != plan_pb2.STEP_KIND_UNDOABLE
+        if self._is_first(results) and outcome.has_changed_read_set(result):
+            return await self._plan_again()
+        if forward or (outcome.is_transient(result) and step.attempt < outcome.MOST_ATTEMPTS):
+            await self._try_again(results)
+            return False
+        await self._turn_round(failed, results)
+        return True
+
+    def _is_first(self, results: dict[str, participant.EffectRecord]) -> bool:
+        """Tell whether nothing has been done, so that the plan is still provisional (P4)."""
+        return self.operation.record.done_count == 0 and not any(
+            result.state == participant.EFFECT_STATE_DONE for result in results.values()
+        )
+
+    async def _plan_again(self) -> bool:
+        """Replace the plan under the locks that are held, or ask for others; tell whether the operation has ended."""
+        try:
+            tokens = await self._admission.admit_again(self._aborted)
+        except (RequestError, Contended) as error:
+            await self._turn_round(next(iter(self.operation.record.steps)), {}, to_status(error))
+            return True
+        if tokens is None:
+            await self._turn_round(None)
+            return True
+        self._keeper.granted = tokens
+        self._rounds = []
+        self._launch(await self._keeper.commit("jobs.C2", self._advance))
+        return False
+
+    async def _try_again(self, results: dict[str, participant.EffectRecord]) -> None:
+        """Commit the clean failure with the intent of the next attempt, wait, and send it (P8)."""
+        again: list[StepRef] = []
+
+        def change(record: Record) -> None:
+            again.clear()
+            for reference, result in results.items():
+                if result.state == participant.EFFECT_STATE_DONE:
+                    outcome.record_done(record, reference, result)
+                    continue
+                step = schedule.change_step(record, reference, StepState.STARTED)
+                step.attempt += 1
+                if result.HasField("error"):
+                    step.error.CopyFrom(result.error)
+                again.append(self.operation.shape.steps[reference])
+
+        await self._keeper.commit("jobs.retry", change)
+        attempt = min(self.operation.record.steps[ref.reference].attempt for ref in again)
+        try:
+            async with asyncio.timeout(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE)):
+                await self._aborted.wait()
+        except TimeoutError:
+            pass
+        self._launch([again])
+
+    async def _turn_round(
+        self,
+        failed: str | None,
+        results: dict[str, participant.EffectRecord] | None = None,
+        status: status_pb2.Status | None = None,
+    ) -> None:
+        """Commit that the operation goes back (Cf); the rollback does the rest."""
+        shape = self.operation.shape
+
+        def change(record: Record) -> list[list[StepRef]]:
+            for reference, result in (results or {}).items():
+                outcome.record_settled(record, reference, result)
+            if failed is not None:
+                job = shape.steps[failed].job.id
+                record.failed_job = job
+                error = status or (results or {})[failed].error
+                record.error.CopyFrom(error)
+                record.jobs[job].error.CopyFrom(error)
+            else:
+                record.error.CopyFrom(cancelled_status(record))
+            schedule.begin_rollback(shape, record, record.number)
+            return self._rollback.advance(record)
+
+        await self._keeper.commit("jobs.Cf", change, everything=True)
+
+    def _advance(self, record: Record) -> list[list[StepRef]]:
+        if self._keeper.granted is not None and not record.tokens:
+            record.tokens.extend(self._keeper.granted)
+        return schedule.advance(self.operation.shape, record)
+
+    def _launch(self, rounds: Iterable[Sequence[StepRef]]) -> None:
+        for refs in rounds:
+            self._send(refs, participant.PHASE_DO)
+
+    def _send(self, refs: Sequence[StepRef], phase: participant.Phase.ValueType) -> None:
+        """Send a round whose intents are durable."""
+        first = refs[0].step
+        link = self._world.participants.link(first.participant, first.participant_address)
+        if phase == participant.PHASE_DO:
+            self._rounds.append([ref.reference for ref in refs])
+        link.send(make_round(self.operation, refs, phase), self._hear)
+
+    def _hear(self, report: participant.EffectReport) -> None:
+        """Take a report from a link: progress is shown at once, results go to the inbox."""
+        if report.HasField("progress"):
+            self._keeper.show_progress(reference_of(report.step_key), report.progress)
+        elif report.HasField("result"):
+            self._inbox.put_nowait(report)
+
+    async def _next_results(self) -> None:
+        """Wait for news, and take all that is there."""
+        report = await self._inbox.get()
+        while True:
+            if report is not None and report.phase == participant.PHASE_DO:
+                self._results[reference_of(report.step_key)] = report.result
+            if self._inbox.empty():
+                return
+            report = self._inbox.get_nowait()
+
+    def _complete_rounds(self) -> dict[str, participant.EffectRecord]:
+        """Return the results of the rounds that are through; keep the others waiting."""
+        through: dict[str, participant.EffectRecord] = {}
+        for refs in list(self._rounds):
+            if all(reference in self._results for reference in refs):
+                through |= {reference: self._results.pop(reference) for reference in refs}
+                self._rounds.remove(refs)
+        return through
+
+
+def _is_failure(result: participant.EffectRecord) -> bool:
+    return result.state not in (participant.EFFECT_STATE_DONE, participant.EFFECT_STATE_NOT_BEGUN)
+
+
+def _rounds_of(refs: Sequence[StepRef]) -> list[list[StepRef]]:
+    """Return steps that were under way, in runs of one participant and one family."""
+    rounds: list[list[StepRef]] = []
+    for ref in refs:
+        last = rounds[-1][-1] if rounds else None
+        if last is not None and last.step.participant == ref.step.participant:
+            rounds[-1].append(ref)
+        else:
+            rounds.append([ref])
+    return rounds
+
+
+def cancelled_status(record: Record) -> status_pb2.Status:
+    """Return the error of an operation that somebody aborted."""
+    reason = f": {record.abort_reason}" if record.abort_reason else ""
+    return status_pb2.Status(code=code_pb2.CANCELLED, message=f"aborted on request{reason}")

@@ -1,0 +1,163 @@
+"""The scheduler: accepts operations, runs each in a task, adopts what an earlier process left, and sees to what is due.
+
+States of the control plane: STARTING until every open operation is adopted (reads answer, mutations are stored), RUNNING, then
+DRAINING and STOPPING, in which running operations are left as they are, to be resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC
+from enum import Enum
+
+import grpc.aio
+
+from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.api.locks.v1 import lock_service_pb2
+from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.model import Operation
+from virtyard.jobs.runner import Runner
+from virtyard.jobs.store import EVENTS, RELEASE, Due
+from virtyard.jobs.world import World
+from virtyard.kernel.errors import Unavailable, VirtyardError
+from virtyard.locks.proxy import LocksProxy
+from virtyard.runtime.scope import TaskScope
+
+_PAUSE = 0.5
+_log = logging.getLogger(__name__)
+
+
+class SchedulerState(Enum):
+    """What the scheduler does with operations now."""
+
+    STARTING = "starting"
+    """Open operations are being adopted; new ones are stored and wait."""
+    RUNNING = "running"
+    """Operations run."""
+    STOPPING = "stopping"
+    """Nothing is begun any more; what runs is left to be resumed."""
+
+
+class Scheduler:
+    """Runs operations."""
+
+    def __init__(self, world: World, inventory: InventoryPort, locks: LocksProxy, tasks: TaskScope) -> None:
+        """Run operations as tasks of this group."""
+        self.world = world
+        self.state = SchedulerState.STARTING
+        self._inventory = inventory
+        self._locks = locks
+        self._tasks = tasks
+        self._runners: dict[int, Runner] = {}
+        self._waiting: list[Operation] = []
+        self._due = asyncio.Event()
+
+    async def start(self) -> None:
+        """Adopt every open operation with a higher epoch, run it on, and begin to see to what is due."""
+        for operation in await self.world.store.adopt():
+            self._begin(operation)
+        self.state = SchedulerState.RUNNING
+        for operation in self._waiting:
+            self._begin(operation)
+        self._waiting.clear()
+        self._due.set()
+        self._tasks.start(self._see_to_due(), name="due")
+
+    def run(self, operation: Operation) -> None:
+        """Run an operation that has just become durable; one that is run already is left alone."""
+        if operation.number in self._runners or operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+            return
+        if self.state is SchedulerState.STARTING:
+            self._waiting.append(operation)
+        else:
+            self._begin(operation)
+
+    def find(self, number: int) -> Operation | None:
+        """Return an operation that is being run, with its live progress; None if it is not."""
+        runner = self._runners.get(number)
+        return runner.operation if runner is not None else None
+
+    async def abort(self, number: int, reason: str) -> bool:
+        """Abort an operation; durable when this returns. Returns False if it was too late.
+
+        Raises:
+            NotFound: there is no such operation.
+            Unavailable: the scheduler is starting.
+        """
+        runner = self._runners.get(number)
+        if runner is not None:
+            return await runner.abort(reason)
+        operation = await self.world.store.get(number)
+        if operation.record.state == operation_pb2.OPERATION_STATE_ACTIVE:
+            raise Unavailable(f"{operation.name} is not being run yet; try again", retry_after=1.0)
+        return operation.record.state == operation_pb2.OPERATION_STATE_CANCELLED
+
+    def notice_contact(self, silent: frozenset[str]) -> None:
+        """Tell every runner which participants are silent."""
+        for runner in self._runners.values():
+            runner.notice_contact(silent)
+
+    def due(self) -> None:
+        """Say that something is due in another service."""
+        self._due.set()
+
+    def _begin(self, operation: Operation) -> None:
+        runner = Runner(operation, self.world)
+        self._runners[operation.number] = runner
+        self._tasks.start(self._run(runner), name=operation.name)
+
+    async def _run(self, runner: Runner) -> None:
+        options = runner.operation.record.options
+        timer = None
+        if options.HasField("deadline"):
+            left = (options.deadline.ToDatetime(UTC) - self.world.clock.now()).total_seconds()
+            timer = asyncio.get_running_loop().call_later(max(left, 0), self._lapse, runner)
+        try:
+            await runner.run()
+        except VirtyardError as error:
+            _log.exception("%s cannot go on: %s", runner.operation.name, error)
+        except Exception:
+            # One operation's defect must not stop the others; it stays open, with its locks, for the next start.
+            _log.exception("%s stopped by a defect", runner.operation.name)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._runners.pop(runner.operation.number, None)
+
+    def _lapse(self, runner: Runner) -> None:
+        self._tasks.start(runner.abort("its deadline came"), name=f"deadline {runner.operation.name}")
+
+    async def _see_to_due(self) -> None:
+        """Do what is due, at least once, for ever; what cannot be done now is tried again."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            items = await self.world.store.due()
+            done: list[str] = []
+            for kind in (RELEASE, EVENTS):
+                chosen = [item for item in items if item.kind == kind]
+                if chosen and await self._do(kind, chosen):
+                    done += [item.key for item in chosen]
+            if done:
+                await self.world.store.forget_due(done)
+            if len(done) < len(items):
+                await asyncio.sleep(_PAUSE)
+                self._due.set()
+
+    async def _do(self, kind: str, items: Sequence[Due]) -> bool:
+        try:
+            if kind == RELEASE:
+                await self._locks.release([lock_service_pb2.OwnerRelease.FromString(item.body) for item in items])
+            else:
+                request = control_service_pb2.RaiseEventsRequest()
+                for item in items:
+                    request.MergeFrom(control_service_pb2.RaiseEventsRequest.FromString(item.body))
+                await self._inventory.raise_events(request)
+        except (VirtyardError, grpc.aio.AioRpcError) as error:
+            _log.info("%s is due and cannot be done now: %s", kind, error)
+            return False
+        return True
+

@@ -1,0 +1,305 @@
+"""The scheduler's store: operations, jobs and what is due, in `jobs.db`.
+
+Every write of an operation is conditional on its epoch: a scheduler that was overtaken changes nothing (P14).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from google.protobuf.any_pb2 import Any
+
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.model import Operation, Shape, operation_name
+from virtyard.jobs.render import render_job, render_operation
+from virtyard.kernel.any import unpack
+from virtyard.kernel.errors import AlreadyExists, NotFound, StaleEpoch
+from virtyard.kernel.job_states import JobState
+from virtyard.runtime.database import Database, Transaction
+
+RELEASE = "release"
+EVENTS = "events"
+OPERATION_COLUMNS = "number, request, plan, record"
+"""The columns that `load` takes."""
+_OPERATION = f"SELECT {OPERATION_COLUMNS} FROM operation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What must happen in another service because of a commit here; done at least once, then forgotten (P5)."""
+
+    key: str
+    """Makes it happen once, however often it is asked for."""
+    kind: str
+    """`release` or `events`."""
+    body: bytes
+    """The request to that service."""
+
+
+def load(row: Sequence[object]) -> Operation:
+    """Return the operation of a row of `operation`."""
+    _, request, plan, record = row
+    return Operation(
+        shape=Shape.of(plan_pb2.Plan.FromString(plan)),  # type: ignore[arg-type]  # a BLOB
+        request=Any.FromString(request),  # type: ignore[arg-type]  # a BLOB
+        record=record_pb2.OperationRecord.FromString(record),  # type: ignore[arg-type]  # a BLOB
+    )
+
+
+class JobStore:
+    """The scheduler's database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use an open database."""
+        self.database = database
+
+    async def insert(self, operation: Operation, request_id: str) -> Operation:
+        """Make a new operation durable (C1), with its number, and return it; or the one that has the request id.
+
+        Raises:
+            AlreadyExists: the request id belongs to another request (P26).
+        """
+
+        def write(transaction: Transaction) -> Operation:
+            record = operation.record
+            if request_id and (known := _by_request(transaction.connection, record.principal, request_id)):
+                return _same_request(known, operation.request, request_id)
+            (last,) = transaction.execute("SELECT coalesce(max(number), 0) FROM operation").fetchone()
+            record.number = last + 1
+            transaction.execute(
+                "INSERT INTO operation (number, name, principal, request_id, method, open, epoch, request, plan, record)"
+                " VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)",
+                (
+                    record.number,
+                    operation.name,
+                    record.principal,
+                    request_id or None,
+                    record.method,
+                    record.epoch,
+                    operation.request.SerializeToString(),
+                    operation.shape.plan.SerializeToString(),
+                    record.SerializeToString(),
+                ),
+            )
+            _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True)
+            transaction.append("operation", operation.name, render_operation(operation).SerializeToString())
+            transaction.transition("jobs.C1")
+            return operation
+
+        return await self.database.write(write)
+
+    async def save(
+        self,
+        operation: Operation,
+        jobs: Iterable[str],
+        transition: str,
+        *,
+        due: Sequence[Due] = (),
+        new_plan: bool = False,
+    ) -> None:
+        """Make the operation's record, and the jobs that changed, durable in one commit.
+
+        Args:
+            operation: with the record to keep.
+            jobs: ids of the jobs that look different now.
+            transition: name of the durable transition, for fault injection.
+            due: what must follow in other services.
+            new_plan: the plan was made again, so it and all jobs are written.
+
+        Raises:
+            StaleEpoch: another scheduler has adopted the operation; nothing was written.
+        """
+        changed = sorted(set(jobs), key=int)
+
+        def write(transaction: Transaction) -> None:
+            record = operation.record
+            is_open = record.state == operation_pb2.OPERATION_STATE_ACTIVE
+            written = transaction.execute(
+                "UPDATE operation SET record = ?, open = ? WHERE number = ? AND epoch = ? AND open = 1",
+                (record.SerializeToString(), int(is_open), record.number, record.epoch),
+            )
+            if written.rowcount != 1:
+                raise StaleEpoch(f"{operation.name} was adopted or has ended", resource=operation.name)
+            if new_plan:
+                _replace_plan(transaction, operation)
+            else:
+                _write_jobs(transaction, operation, changed)
+            transaction.append("operation", operation.name, render_operation(operation).SerializeToString())
+            transaction.executemany(
+                "INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)",
+                [(item.key, item.kind, item.body) for item in due],
+            )
+            transaction.transition(transition)
+
+        await self.database.write(write)
+
+    async def request_abort(self, number: int, reason: str, too_late: bool) -> Operation:
+        """Record that somebody wants the operation aborted, and return it as it is stored now.
+
+        Raises:
+            NotFound: there is no such operation.
+        """
+
+        def write(transaction: Transaction) -> Operation:
+            operation = _find(transaction.connection, number)
+            record = operation.record
+            if record.state != operation_pb2.OPERATION_STATE_ACTIVE or record.abort_requested:
+                return operation
+            record.abort_requested, record.abort_reason, record.too_late = True, reason, too_late
+            transaction.execute("UPDATE operation SET record = ? WHERE number = ?", (record.SerializeToString(), number))
+            _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs])
+            transaction.append("operation", operation.name, render_operation(operation).SerializeToString())
+            transaction.transition("jobs.abort")
+            return operation
+
+        return await self.database.write(write)
+
+    async def adopt(self) -> list[Operation]:
+        """Raise the epoch of every open operation in one commit and return them, the oldest first (P14)."""
+
+        def write(transaction: Transaction) -> list[Operation]:
+            rows = transaction.execute(f"{_OPERATION} WHERE open = 1 ORDER BY number").fetchall()
+            adopted = [load(row) for row in rows]
+            for operation in adopted:
+                operation.record.epoch += 1
+            transaction.executemany(
+                "UPDATE operation SET epoch = ?, record = ? WHERE number = ?",
+                [(one.record.epoch, one.record.SerializeToString(), one.number) for one in adopted],
+            )
+            transaction.transition("jobs.adopt")
+            return adopted
+
+        return await self.database.write(write)
+
+    async def find_request(self, principal: str, request_id: str, request: Any) -> Operation | None:
+        """Return the operation that was submitted under this request id; None if there is none.
+
+        Raises:
+            AlreadyExists: it was another request (P26).
+        """
+        known = await self.database.read(lambda connection: _by_request(connection, principal, request_id))
+        return _same_request(known, request, request_id) if known is not None else None
+
+    async def get(self, number: int) -> Operation:
+        """Return an operation.
+
+        Raises:
+            NotFound: there is no such operation.
+        """
+        return await self.database.read(lambda connection: _find(connection, number))
+
+    async def get_job(self, number: int, job: int) -> job_pb2.Job:
+        """Return a job as it is stored.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+
+        def read(connection: sqlite3.Connection) -> job_pb2.Job:
+            row = connection.execute("SELECT body FROM job WHERE operation = ? AND number = ?", (number, job)).fetchone()
+            if row is None:
+                raise NotFound(f"jobs/{number}-{job} does not exist", resource=f"jobs/{number}-{job}")
+            return job_pb2.Job.FromString(row[0])
+
+        return await self.database.read(read)
+
+    async def jobs_before(self, number: int, job: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """Return up to `limit` jobs after a place in the list: operations newest first, their jobs in order."""
+        return await self.database.read(
+            lambda connection: connection.execute(
+                "SELECT operation, number, body FROM job WHERE operation < ? OR (operation = ? AND number > ?)"
+                " ORDER BY operation DESC, number LIMIT ?",
+                (number, number, job, limit),
+            ).fetchall()
+        )
+
+    async def operations_before(self, number: int, limit: int) -> list[Operation]:
+        """Return up to `limit` operations with a lower number, the newest first."""
+        rows = await self.database.read(
+            lambda connection: connection.execute(
+                f"{_OPERATION} WHERE number < ? ORDER BY number DESC LIMIT ?", (number, limit)
+            ).fetchall()
+        )
+        return [load(row) for row in rows]
+
+    async def count_jobs(self) -> dict[int, int]:
+        """Return how many jobs there are in each state."""
+        rows = await self.database.read(
+            lambda connection: connection.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall()
+        )
+        return dict(rows)
+
+    async def due(self) -> list[Due]:
+        """Return everything that is due in other services."""
+        rows = await self.database.read(
+            lambda connection: connection.execute("SELECT key, kind, body FROM due ORDER BY key").fetchall()
+        )
+        return [Due(key=key, kind=kind, body=body) for key, kind, body in rows]
+
+    async def forget_due(self, keys: Sequence[str]) -> None:
+        """Forget what has been done in other services."""
+        await self.database.write(
+            lambda transaction: transaction.executemany("DELETE FROM due WHERE key = ?", [(key,) for key in keys]).rowcount
+        )
+
+
+def _find(connection: sqlite3.Connection, number: int) -> Operation:
+    row = connection.execute(f"{_OPERATION} WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        raise NotFound(f"{operation_name(number)} does not exist", resource=operation_name(number))
+    return load(row)
+
+
+def _by_request(connection: sqlite3.Connection, principal: str, request_id: str) -> Operation | None:
+    row = connection.execute(
+        f"{_OPERATION} WHERE principal = ? AND request_id = ?", (principal, request_id)
+    ).fetchone()
+    return load(row) if row is not None else None
+
+
+def _same_request(known: Operation, request: Any, request_id: str) -> Operation:
+    if known.request.type_url != request.type_url or unpack(known.request) != unpack(request):
+        raise AlreadyExists(
+            f"request_id: {request_id} belongs to another request, {known.name}",
+            resource=known.name,
+            metadata={"field": "request_id"},
+        )
+    return known
+
+
+def _write_jobs(transaction: Transaction, operation: Operation, jobs: Sequence[str], *, new: bool = False) -> None:
+    number = operation.number
+    for planned_id in jobs:
+        job = render_job(operation, operation.shape.jobs[planned_id])
+        body = job.SerializeToString()
+        if new:
+            transaction.execute(
+                "INSERT INTO job (operation, number, name, state, body) VALUES (?, ?, ?, ?, ?)",
+                (number, int(planned_id), job.name, job.state, body),
+            )
+        else:
+            transaction.execute(
+                "UPDATE job SET state = ?, body = ? WHERE operation = ? AND number = ?", (job.state, body, number, int(planned_id))
+            )
+        transaction.append("job", job.name, body)
+
+
+def _replace_plan(transaction: Transaction, operation: Operation) -> None:
+    number = operation.number
+    transaction.execute(
+        "UPDATE operation SET plan = ? WHERE number = ?", (operation.shape.plan.SerializeToString(), number)
+    )
+    gone = transaction.execute("SELECT number, body FROM job WHERE operation = ?", (number,)).fetchall()
+    kept = {int(job.id) for job in operation.shape.plan.jobs}
+    for job_number, body in gone:
+        if job_number not in kept:
+            transaction.append("job", f"jobs/{number}-{job_number}", body, removed=True)
+    transaction.execute("DELETE FROM job WHERE operation = ?", (number,))
+    _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True)
+
+
+PENDING_STATES = frozenset({int(JobState.PENDING), int(JobState.WAITING_FOR_LOCKS)})
+"""States that the summary counts as pending."""

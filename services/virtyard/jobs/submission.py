@@ -1,0 +1,153 @@
+"""Submission: from a request to a durable plan, and to the operation that the caller is answered with.
+
+It answers as soon as the plan is durable; what fails later is the operation's error, not the call's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from google.longrunning import operations_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.admission import new_record
+from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.model import Operation, Shape
+from virtyard.jobs.render import render_metadata, render_operation
+from virtyard.jobs.store import JobStore
+from virtyard.kernel.errors import InvalidRequest, Unsupported, VirtyardError
+from virtyard.kernel.plan import Ids, pack
+from virtyard.kernel.validation import validate
+from virtyard.operations.contract import OperationType
+
+_LOWEST_PRIORITY, _HIGHEST_PRIORITY = -20, 20
+
+
+class Submission:
+    """Accepts operations."""
+
+    def __init__(
+        self,
+        operations: Mapping[str, OperationType],
+        titles: Mapping[str, str],
+        store: JobStore,
+        inventory: InventoryPort,
+        token: Callable[[], str],
+        run: Callable[[Operation], None],
+    ) -> None:
+        """Work with these.
+
+        Args:
+            operations: the operation types by method.
+            titles: the title of each method.
+            store: where operations become durable.
+            inventory: what plans are made from.
+            token: gives the resume token of the jobs' feed as it is now.
+            run: begins to run an operation that is durable.
+        """
+        self._operations = operations
+        self._titles = titles
+        self._store = store
+        self._inventory = inventory
+        self._token = token
+        self._run = run
+
+    async def submit(
+        self, method: str, request: Message, principal: str, trace: Mapping[str, str]
+    ) -> operations_pb2.Operation:
+        """Plan the request, make the operation durable, and answer.
+
+        Args:
+            method: full name of the rpc.
+            request: its request message.
+            principal: who asks, as `user/admin`.
+            trace: the trace context of the call.
+
+        Raises:
+            RequestError: the request is wrong, or the inventory does not allow it; nothing was changed.
+            AlreadyExists: the request id belongs to another request.
+        """
+        kind = self._operations.get(method)
+        if kind is None:
+            raise Unsupported(f"there is no operation type for {method}")
+        kept, request_id = _without_call_fields(request)
+        try:
+            return await self._plan_and_keep(kind, request, kept, request_id, principal, dict(trace))
+        except VirtyardError:
+            # A repeated request must be answered with its operation, also where the first one made it impossible (P26).
+            # Looked up only here and by the unique key at the insert: most submissions are new.
+            known = await self._store.find_request(principal, request_id, kept) if request_id else None
+            if known is None:
+                raise
+            return render_operation(known)
+
+    async def _plan_and_keep(
+        self,
+        kind: OperationType,
+        request: Message,
+        kept: AnyMessage,
+        request_id: str,
+        principal: str,
+        trace: dict[str, str],
+    ) -> operations_pb2.Operation:
+        validate(request)
+        options = cast(Any, request).options
+        _check_options(options)
+        before = self._token()
+        view, inventory_token = await self._inventory.view_with_token(list(kind.selections(request)))
+        seed = uuid.uuid4()
+        shape = Shape.of(kind.plan(request, view, Ids(seed)))
+        record = record_pb2.OperationRecord(
+            method=kind.method,
+            title=self._titles.get(kind.method, ""),
+            options=options,
+            principal=principal,
+            seed=seed.hex,
+            state=operation_pb2.OPERATION_STATE_ACTIVE,
+            epoch=1,
+            origin=job_pb2.ORIGIN_PERSON,
+            resume_tokens={"jobs": before, "inventory": inventory_token},
+            trace_context=trace,
+        )
+        record.create_time.GetCurrentTime()
+        new_record(record, shape)
+        operation = Operation(shape=shape, request=kept, record=record)
+        if cast(Any, request).validate_only:
+            return _preview(operation)
+        known = await self._store.insert(operation, request_id)
+        if known is operation:
+            self._run(operation)
+        return render_operation(known)
+
+
+def _without_call_fields(request: Message) -> tuple[AnyMessage, str]:
+    """Return the request without what belongs to the call and not to the change, and its request id."""
+    kept = type(request)()
+    kept.CopyFrom(request)
+    request_id = str(cast(Any, request).request_id)
+    for field in ("request_id", "validate_only"):
+        kept.ClearField(field)
+    return pack(kept), request_id
+
+
+def _check_options(options: Any) -> None:
+    if not _LOWEST_PRIORITY <= options.priority <= _HIGHEST_PRIORITY:
+        raise InvalidRequest.of("options.priority", f"{options.priority} is not allowed; it must be -20 to 20")
+    if options.on_failure not in (0, 1):
+        raise InvalidRequest.of("options.on_failure", "only roll_back is supported by this release")
+
+
+def _preview(operation: Operation) -> operations_pb2.Operation:
+    """Return a plan as a finished operation without a name."""
+    metadata = render_metadata(operation, with_plan=True)
+    metadata.validate_only = True
+    metadata.ClearField("jobs")
+    answer = operations_pb2.Operation(done=True, response=pack(Empty()))
+    answer.metadata.Pack(metadata)
+    return answer

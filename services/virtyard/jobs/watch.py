@@ -1,0 +1,132 @@
+"""What watchers of jobs and operations are shown: frames around states that were serialised once."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+
+from google.longrunning import operations_pb2
+
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.type.v1 import watch_pb2
+from virtyard.jobs.listing import summarise
+from virtyard.jobs.model import Operation, job_name
+from virtyard.jobs.render import render_job, render_operation
+from virtyard.jobs.store import OPERATION_COLUMNS, JobStore, load
+from virtyard.kernel.filters import compile_filter
+from virtyard.runtime.feed import Feed, Frame
+from virtyard.runtime.frame_bytes import with_body
+
+_PAGE = 500
+_SUMMARY_PAUSE = 0.1
+_JOB_FIELD = job_service_pb2.WatchJobsResponse.JOB_FIELD_NUMBER
+_ITEM_FIELDS = {
+    "operation": job_service_pb2.WatchOperationResponse.OPERATION_FIELD_NUMBER,
+    "job": job_service_pb2.WatchOperationResponse.JOB_FIELD_NUMBER,
+}
+
+
+def read_snapshot(connection: sqlite3.Connection, topic: str, after: str, sequence: int) -> list[tuple[str, bytes]]:
+    """Return a page of jobs or operations by name, as the feed asks for it."""
+    if topic == "job":
+        sql = "SELECT name, body FROM job WHERE name > ? ORDER BY name LIMIT ?"
+        return connection.execute(sql, (after, _PAGE)).fetchall()
+    sql = f"SELECT {OPERATION_COLUMNS} FROM operation WHERE name > ? ORDER BY name LIMIT ?"
+    found = [load(row) for row in connection.execute(sql, (after, _PAGE))]
+    return [(operation.name, render_operation(operation).SerializeToString()) for operation in found]
+
+
+def job_frame(frame: Frame) -> bytes:
+    """Return a frame of WatchJobs."""
+    head = job_service_pb2.WatchJobsResponse(kind=frame.kind, resume_token=frame.token, name=frame.key)  # type: ignore[arg-type]
+    return with_body(head, _JOB_FIELD, frame.body)
+
+
+def operation_frame(frame: Frame) -> bytes:
+    """Return a frame of WatchOperation."""
+    head = job_service_pb2.WatchOperationResponse(
+        kind=frame.kind,  # type: ignore[arg-type]
+        resume_token=frame.token,
+        name=frame.key,
+    )
+    return with_body(head, _ITEM_FIELDS.get(frame.topic, 0), frame.body)
+
+
+async def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> AsyncIterator[bytes]:
+    """Yield the frames of WatchJobs."""
+    matches = None
+    if request.filter:
+        wanted = compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
+
+        def matches(topic: str, key: str, body: bytes) -> bool:
+            return wanted(job_pb2.Job.FromString(body))
+
+    async for frame in feed.watch(["job"], request.options, read_snapshot, matches):
+        yield frame.encoded(job_frame)
+
+
+async def watch_operation(
+    feed: Feed, store: JobStore, number: int, options: watch_pb2.WatchOptions
+) -> AsyncIterator[bytes]:
+    """Yield the frames of WatchOperation, up to the one that shows the end."""
+    # The token comes before the read: a change between the two is shown twice rather than never.
+    token = feed.token()
+    operation = await store.get(number)
+    own, jobs = operation.name, job_name(number, "")
+
+    def matches(topic: str, key: str, body: bytes) -> bool:
+        return key == own if topic == "operation" else key.startswith(jobs)
+
+    if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+        async for ready in _watch_ended(feed, operation, options):
+            yield ready
+        return
+    if not options.resume_token:
+        for ready in _snapshot(operation, token):
+            yield ready
+        options = watch_pb2.WatchOptions(resume_token=token)
+    async for frame in feed.watch(["job", "operation"], options, read_snapshot, matches, scope=own):
+        yield frame.encoded(operation_frame)
+        if frame.topic == "operation" and frame.body and operations_pb2.Operation.FromString(frame.body).done:
+            return
+
+
+def _snapshot(operation: Operation, token: str) -> list[bytes]:
+    items = [("operation", operation.name, render_operation(operation).SerializeToString())]
+    for planned in operation.shape.plan.jobs:
+        job = render_job(operation, planned)
+        items.append(("job", job.name, job.SerializeToString()))
+    kind = watch_pb2.FRAME_KIND_SNAPSHOT
+    frames = [Frame(kind=kind, token=token, topic=topic, key=key, body=body) for topic, key, body in items]
+    frames.append(Frame(kind=watch_pb2.FRAME_KIND_BOOKMARK, token=token))
+    return [operation_frame(frame) for frame in frames]
+
+
+async def _watch_ended(feed: Feed, operation: Operation, options: watch_pb2.WatchOptions) -> AsyncIterator[bytes]:
+    """Yield the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
+    entries = await feed.story(
+        options.resume_token, {"operation", "job"}, lambda key: key == operation.name or key.startswith(f"jobs/{operation.number}-")
+    )
+    if entries is None:
+        for ready in _snapshot(operation, feed.token()):
+            yield ready
+        return
+    for frame in entries:
+        yield operation_frame(frame)
+
+
+async def watch_summary(feed: Feed, store: JobStore) -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
+    """Yield the six counters whenever they have changed, at most ten times a second."""
+    shown = None
+    options = watch_pb2.WatchOptions(skip_snapshot=True)
+    async for frame in feed.watch(["job"], options, read_snapshot):
+        summary = summarise(await store.count_jobs())
+        if frame.kind in (watch_pb2.FRAME_KIND_KEEPALIVE, watch_pb2.FRAME_KIND_GOODBYE) or summary != shown:
+            first = shown is None
+            kind = watch_pb2.FRAME_KIND_SNAPSHOT if first else watch_pb2.FRAME_KIND_CHANGED
+            if frame.kind in (watch_pb2.FRAME_KIND_KEEPALIVE, watch_pb2.FRAME_KIND_GOODBYE):
+                kind = frame.kind  # type: ignore[assignment]  # the enum's numbers
+            shown = summary
+            yield job_service_pb2.WatchJobSummaryResponse(kind=kind, resume_token=frame.token, summary=summary)
+            await asyncio.sleep(_SUMMARY_PAUSE)

@@ -1,0 +1,50 @@
+"""What a runner needs of the world: the store, the locks, the inventory's view, the participants, and a way to show progress."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs.participants import Participants
+from virtyard.jobs.store import JobStore
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.view import View
+from virtyard.locks.model import Grant, LockSet, QueuePlace
+from virtyard.operations.contract import OperationType
+
+
+class Locks(Protocol):
+    """The lock service, near or far."""
+
+    async def acquire(self, lock_set: LockSet, on_place: Callable[[QueuePlace], None]) -> Grant:
+        """Wait until the whole set is held.
+
+        Raises:
+            OwnerClosed: the owner's locks were released for ever.
+            StaleEpoch: another scheduler speaks for the owner.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The ports of every runner."""
+
+    store: JobStore
+    """The scheduler's database."""
+    locks: Locks
+    """The lock service."""
+    view: Callable[[Sequence[participant.Selection]], Awaitable[View]]
+    """Reads the inventory, at one position of its feed."""
+    participants: Participants
+    """The links to those who carry out effects."""
+    operations: Mapping[str, OperationType]
+    """The operation types by method."""
+    show: Callable[[str, str, bytes], None]
+    """Shows a state that is not durable: topic, key, body."""
+    clock: Clock
+    """The process's clock."""
+    on_due: Callable[[], None]
+    """Says that something is due in another service."""
