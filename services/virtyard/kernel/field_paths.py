@@ -6,6 +6,7 @@ A path is names joined by dots; a repeated field is always followed by the index
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -31,6 +32,7 @@ def parse_path(path: str) -> list[tuple[str, int | None]]:
     return found
 
 
+@cache
 def field_at(descriptor: Descriptor, path: str) -> FieldDescriptor:
     """Return the field that a path leads to in messages of this type.
 

@@ -138,6 +138,7 @@ class PlanBuilder:
         self._view = view
         self._plan = plan_pb2.Plan()
         self._locks: dict[str, tuple[LockMode, str]] = {}
+        self._last_top: list[str] = []
 
     def job(
         self, title: str, target: str, *, after: Sequence[JobBuilder] | None = None, parent: JobBuilder | None = None
@@ -151,10 +152,8 @@ class PlanBuilder:
                 which they are added, and the children of a job run together.
             parent: the job that it is a child of.
         """
-        if after is not None:
-            before = [job.id for job in after]
-        else:
-            before = [] if parent else [job.id for job in self._plan.jobs if not job.parent][-1:]
+        following = [] if parent else self._last_top
+        before = following if after is None else [job.id for job in after]
         planned = self._plan.jobs.add(
             id=str(len(self._plan.jobs) + 1),
             title=title,
@@ -162,6 +161,8 @@ class PlanBuilder:
             after=before,
             parent=parent.id if parent else "",
         )
+        if not parent:
+            self._last_top = [planned.id]
         self.lock(target, LockMode.X, planned.id)
         return JobBuilder(planned)
 

@@ -43,8 +43,8 @@ def check_plan(plan: plan_pb2.Plan) -> None:
     for reference, step in steps.items():
         if not step.target or not covers_write(step.target, locks):
             raise InternalError(f"step {reference} writes {step.target!r}, which no exclusive lock covers")
-        for binding in step.bindings:
-            _check_binding(reference, binding, steps, order)
+        if step.bindings:
+            _check_bindings(reference, steps, order)
 
 
 def _check_kinds(steps: Steps, order: Order) -> None:
@@ -64,20 +64,20 @@ def _check_kinds(steps: Steps, order: Order) -> None:
             raise InternalError(f"step {reference} has no kind")
 
 
-def _check_binding(reference: str, binding: plan_pb2.Binding, steps: Steps, order: Order) -> None:
-    if binding.step not in steps or not order.is_before(binding.step, reference):
-        raise InternalError(f"step {reference} is bound to {binding.step!r}, which does not come before it")
+def _check_bindings(reference: str, steps: Steps, order: Order) -> None:
     do = unpack(steps[reference].do)
-    target = field_at(descriptor_of(do), binding.field_path)
-    try:
-        get_path(do, binding.field_path)
-    except IndexError:
-        raise InternalError(f"step {reference} binds {binding.field_path}, where there is no such item") from None
-    source = field_at(result_type(steps[binding.step].do), binding.result_path)
-    if not assignable(source, target):
-        raise InternalError(
-            f"step {reference} binds {source.full_name} to {target.full_name}, which is of another type"
-        )
+    for binding in steps[reference].bindings:
+        if binding.step not in steps or not order.is_before(binding.step, reference):
+            raise InternalError(f"step {reference} is bound to {binding.step!r}, which does not come before it")
+        target = field_at(descriptor_of(do), binding.field_path)
+        try:
+            get_path(do, binding.field_path)
+        except IndexError:
+            raise InternalError(f"step {reference} binds {binding.field_path}, where there is no such item") from None
+        source = field_at(result_type(steps[binding.step].do), binding.result_path)
+        if not assignable(source, target):
+            text = f"step {reference} binds {source.full_name} to {target.full_name}, which is of another type"
+            raise InternalError(text)
 
 
 def result_type(packed: Any) -> Descriptor:

@@ -28,7 +28,7 @@ from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import storage_server
-from virtyard.operations.machines import check_machine, mac_address
+from virtyard.operations.machines import MOST_CARDS, MOST_DISKS, check_machine, check_number, mac_address
 from virtyard.operations.naming import check_free, display_name, named
 from virtyard.operations.refusals import state_word, wrong_state
 
@@ -76,6 +76,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     name = _name(request)
     check_free(view, name, "virtual_machine_id")
     check_machine(request.virtual_machine)
+    check_number(len(request.disks), MOST_DISKS, "disks")
+    check_number(len(request.vnics), MOST_CARDS, "vnics")
     pool = view.get(_pool(request), server_pool_pb2.ServerPool, field="virtual_machine.server_pool").name
     machine = configured(request.virtual_machine)
     machine.name, machine.uid = name, ids.uid(name)

@@ -6,10 +6,14 @@ import re
 
 from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.kernel.errors import InvalidRequest
+from virtyard.operations.storage_paths import absolute_path
 
 MIB = 1 << 20
 LEAST_MEMORY = 16 * MIB
 MOST_CPUS = 64
+MOST_DISKS = 20
+MOST_CARDS = 8
+"""Together with what a guest needs besides, what fits on the 32 slots of one PCI bus."""
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -25,12 +29,19 @@ def check_machine(machine: virtual_machine_pb2.VirtualMachine) -> None:
         )
     if not 1 <= machine.cpus <= MOST_CPUS:
         raise InvalidRequest.of("virtual_machine.cpus", f"{machine.cpus} is not allowed; it must be 1 to {MOST_CPUS}")
-    for field in ("kernel_path", "initrd_path"):
-        path = getattr(machine.boot, field)
-        if path and (not path.startswith("/") or ".." in path.split("/")):
-            raise InvalidRequest.of(f"virtual_machine.boot.{field}", f"{path!r} is not an absolute path without '..'")
-    if not machine.boot.kernel_path:
-        raise InvalidRequest.of("virtual_machine.boot.kernel_path", "is required: an absolute path on the servers")
+    absolute_path(machine.boot.kernel_path, "virtual_machine.boot.kernel_path")
+    if machine.boot.initrd_path:
+        absolute_path(machine.boot.initrd_path, "virtual_machine.boot.initrd_path")
+
+
+def check_number(number: int, most: int, field: str) -> None:
+    """Refuse more disks or cards than a guest can have.
+
+    Raises:
+        InvalidRequest: naming `field` and how many are allowed.
+    """
+    if number > most:
+        raise InvalidRequest.of(field, f"{number} are too many; at most {most} are allowed")
 
 
 def mac_address(wanted: str, uid: str, field: str) -> str:

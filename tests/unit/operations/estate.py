@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+import pytest
 from google.protobuf.message import Message
 
 from virtyard.api.inventory.v1 import (
@@ -32,11 +33,15 @@ from virtyard.api.operations.v1 import (
     start_virtual_machine_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.errors import VirtyardError
+from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.names import wrap
-from virtyard.kernel.plan import Ids
+from virtyard.kernel.plan import Ids, steps_of
 from virtyard.kernel.view import View
 from virtyard.operations.catalogue import load
 from virtyard.operations.contract import OperationType
+
+M = TypeVar("M", bound=Message)
 
 GIB = 1 << 30
 OWNER = "site-1"
@@ -98,6 +103,51 @@ class Estate:
 _TYPES: Mapping[str, OperationType] = load()
 
 
+def refusal(estate: Estate, request: Message) -> VirtyardError:
+    """Return the error with which a request is refused."""
+    with pytest.raises(VirtyardError) as caught:
+        estate.plan(request)
+    return caught.value
+
+
+def field_of(error: VirtyardError) -> str:
+    """Return the field of the request that a refusal names."""
+    return error.metadata.get("field") or error.violations[0].field
+
+
+def titles(plan: plan_pb2.Plan) -> list[str]:
+    """Return the jobs' titles, those of children indented."""
+    return [("  " if job.parent else "") + job.title for job in plan.jobs]
+
+
+def locks(plan: plan_pb2.Plan) -> dict[str, str]:
+    """Return the modes that a plan asks for, by object."""
+    return {lock.object: LockMode(lock.mode).name for lock in plan.locks}
+
+
+def actions(plan: plan_pb2.Plan) -> list[tuple[str, str, str]]:
+    """Return of every step what it does, how it is undone and of what kind it is, by the names of the messages."""
+    kinds = {plan_pb2.STEP_KIND_UNDOABLE: "undoable", plan_pb2.STEP_KIND_PIVOT: "pivot"}
+    return [
+        (
+            step.do.TypeName().rpartition(".")[2],
+            step.undo.TypeName().rpartition(".")[2] if step.HasField("undo") else "",
+            kinds.get(step.kind, "forward"),
+        )
+        for _, step in steps_of(plan)
+    ]
+
+
+def done_by(plan: plan_pb2.Plan, message: type[M]) -> list[M]:
+    """Return the effects of one type that a plan does, in its order."""
+    found = []
+    for _, step in steps_of(plan):
+        effect = message()
+        if step.do.Unpack(effect):
+            found.append(effect)
+    return found
+
+
 def operation_of(request: Message) -> OperationType:
     """Return the operation type that a request asks for."""
     return _TYPES[SERVICE + request.DESCRIPTOR.name.removesuffix("Request")]
@@ -113,7 +163,9 @@ def server(name: str, *, pool: str = "", free: int = 8 * GIB, state: int = serve
     )
 
 
-def machine(name: str, *, state: int = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED, on: str = "") -> Message:
+def machine(
+    name: str, *, state: int = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED, on: str = ""
+) -> virtual_machine_pb2.VirtualMachine:
     """Return a machine of the pool Finance."""
     return virtual_machine_pb2.VirtualMachine(
         name=f"virtualMachines/{name}",
@@ -158,7 +210,7 @@ def repository(name: str, *, path: str, pool: str = "serverPools/Finance") -> Me
 
 
 def finance() -> Estate:
-    """Return a site with a plain pool Finance of two servers, a repository R, and a machine with two disks and a card."""
+    """Return a site with a plain pool of two servers, a repository, and a machine with two disks and a card."""
     pool = "serverPools/Finance"
     return Estate(
         server_pool_pb2.ServerPool(name=pool, state=server_pool_pb2.SERVER_POOL_STATE_ACTIVE),
