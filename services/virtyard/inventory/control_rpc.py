@@ -1,0 +1,42 @@
+"""ControlService: what the scheduler reads and raises beside effects."""
+
+from __future__ import annotations
+
+from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.store import InventoryStore
+from virtyard.runtime.call import Call
+from virtyard.runtime.feed import Feed
+
+__all__ = ["ControlRpc"]
+
+
+class ControlRpc:
+    """Serves the scheduler."""
+
+    def __init__(self, store: InventoryStore, feed: Feed) -> None:
+        """Use the store, and the feed whose tokens a view carries."""
+        self._store = store
+        self._feed = feed
+
+    async def View(  # noqa: N802 - named as the rpc
+        self,
+        request: control_service_pb2.ViewRequest,
+        call: Call,  # noqa: ARG002 - the rpc's signature
+    ) -> control_service_pb2.ViewResponse:
+        """Read what the selections lead to, in one snapshot."""
+        reading = await self._store.view(request.selections)
+        return control_service_pb2.ViewResponse(
+            objects=reading.objects,
+            sequence=reading.sequence,
+            resume_token=self._feed.point(reading.sequence).token(),
+            owner_id=reading.owner_id,
+        )
+
+    async def RaiseEvents(  # noqa: N802 - named as the rpc
+        self,
+        request: control_service_pb2.RaiseEventsRequest,
+        call: Call,  # noqa: ARG002 - the rpc's signature
+    ) -> control_service_pb2.RaiseEventsResponse:
+        """Raise events, each once for its key."""
+        await self._store.raise_events(request.events)
+        return control_service_pb2.RaiseEventsResponse()

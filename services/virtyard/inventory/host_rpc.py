@@ -1,0 +1,58 @@
+"""HostService: an agent reports on its own host, and on no other."""
+
+from __future__ import annotations
+
+from virtyard.api.agent.v1 import agent_service_pb2
+from virtyard.api.inventory.v1 import server_pb2
+from virtyard.internal.inventory.v1 import host_service_pb2
+from virtyard.inventory.presence import Presence
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import PermissionDenied
+from virtyard.runtime.call import Call
+
+__all__ = ["HostRpc", "observation_of"]
+
+
+class HostRpc:
+    """Takes the reports of agents."""
+
+    def __init__(self, presence: Presence, clock: Clock) -> None:
+        """Use the presence of servers, and the clock whose time a report gets."""
+        self._presence = presence
+        self._clock = clock
+
+    async def ReportHost(  # noqa: N802 - named as the rpc
+        self, request: host_service_pb2.ReportHostRequest, call: Call
+    ) -> host_service_pb2.ReportHostResponse:
+        """Take a report on the caller's own server.
+
+        Raises:
+            PermissionDenied: it is on another one.
+        """
+        own = f"servers/{call.principal.name}"
+        if request.host.server != own:
+            raise PermissionDenied(
+                f"host.server: {call.principal.identity} speaks for {own}, not for {request.host.server or 'nobody'}",
+                resource=request.host.server,
+            )
+        observed = observation_of(request.host)
+        observed.report_time.FromDatetime(self._clock.now())
+        known = await self._presence.report(own, observed)
+        return host_service_pb2.ReportHostResponse(
+            known=known, report_interval_seconds=max(round(self._presence.interval), 1)
+        )
+
+
+def observation_of(host: agent_service_pb2.Host) -> server_pb2.ServerObservation:
+    """Return what the inventory keeps of a host's facts; its report time is not set."""
+    return server_pb2.ServerObservation(
+        agent_address=host.agent_address,
+        memory_bytes=host.memory_bytes,
+        cpus=host.cpus,
+        hypervisor=host.hypervisor,
+        hypervisor_reason=host.hypervisor_reason,
+        accelerator=host.accelerator,
+        agent_version=host.agent_version,
+        running_guests=sum(guest.running for guest in host.guests),
+        ledger_sequence=host.ledger_sequence,
+    )

@@ -1,0 +1,132 @@
+"""The composition root of the inventory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
+
+from virtyard.api.inventory.v1 import inventory_service_pb2
+from virtyard.api.participant.v1 import participant_service_pb2
+from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
+from virtyard.inventory.activity import LockActivity
+from virtyard.inventory.control_rpc import ControlRpc
+from virtyard.inventory.host_rpc import HostRpc
+from virtyard.inventory.inventory_rpc import InventoryRpc
+from virtyard.inventory.participant_rpc import ParticipantRpc
+from virtyard.inventory.presence import Presence
+from virtyard.inventory.sqlite_store import SqliteStore
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import VirtyardError
+from virtyard.runtime.database import Database
+from virtyard.runtime.feed import Feed
+from virtyard.runtime.rpc import Service
+from virtyard.runtime.scope import TaskScope
+
+__all__ = ["Inventory", "open_inventory"]
+
+_log = logging.getLogger(__name__)
+_MIGRATIONS = "virtyard.inventory.migrations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """A running inventory."""
+
+    services: tuple[Service, ...]
+    """What is served, over the wire or within the process: InventoryService, ControlService, HostService and
+    ParticipantService."""
+    feed: Feed
+    """The news of objects (`object`) and events (`event`)."""
+    database: Database
+    """inventory.db."""
+    presence: Presence
+    """Which servers report."""
+    activity: LockActivity | None
+    """Who locks what; None without a lock service."""
+
+
+@asynccontextmanager
+async def open_inventory(
+    state_dir: Path | str,
+    clock: Clock,
+    locks_channel: grpc.aio.Channel | None = None,
+    *,
+    report_interval: float = 10.0,
+    silence: float = 35.0,
+    keepalive: float = 15.0,
+    transition_hook: Callable[[str], None] | None = None,
+    commit_hook: Callable[[sqlite3.Connection], None] | None = None,
+) -> AsyncGenerator[Inventory, None]:
+    """Open inventory.db in this folder and run the inventory on it; watchers are told GOODBYE at the end.
+
+    Args:
+        state_dir: the folder of the database; made if it is missing.
+        clock: the process's clock.
+        locks_channel: a channel to the lock service, for `activity`; None if locks are not to be shown.
+        report_interval: seconds between the reports of an agent.
+        silence: seconds without a report after which a server is offline.
+        keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
+        transition_hook: is told every durable transition; see `Database.open`.
+        commit_hook: makes commits fail; see `Database.open`.
+
+    Raises:
+        WrongState: another process has the folder open.
+    """
+    feed = Feed("inventory", keepalive=keepalive)
+    database = await Database.open(
+        Path(state_dir) / "inventory.db",
+        _MIGRATIONS,
+        feed,
+        clock,
+        transition_hook=transition_hook,
+        commit_hook=commit_hook,
+    )
+    async with database, TaskScope("inventory") as scope:
+        store = SqliteStore(database, clock)
+        presence = Presence(store, clock, interval=report_interval, silence=silence, refresh=6 * report_interval)
+        store.notice = presence.notice
+        await presence.open()
+        activity = LockActivity(locks_channel) if locks_channel is not None else None
+        if activity is not None:
+            _ = scope.start(activity.follow(), name="activity")
+        _ = scope.start(_sweep(presence, report_interval), name="presence")
+        try:
+            yield Inventory(
+                services=(
+                    Service(_service(inventory_service_pb2), InventoryRpc(store, feed, activity)),
+                    Service(_service(control_service_pb2), ControlRpc(store, feed)),
+                    Service(_service(host_service_pb2), HostRpc(presence, clock)),
+                    Service(_service(participant_service_pb2), ParticipantRpc(store, scope)),
+                ),
+                feed=feed,
+                database=database,
+                presence=presence,
+                activity=activity,
+            )
+        finally:
+            feed.close()
+
+
+def _service(module: Any) -> ServiceDescriptor:
+    """Return the one service of a generated module."""
+    (descriptor,) = module.DESCRIPTOR.services_by_name.values()
+    return cast("ServiceDescriptor", descriptor)
+
+
+async def _sweep(presence: Presence, interval: float) -> None:
+    """Look for silent servers until cancelled."""
+    while True:
+        await asyncio.sleep(interval / 2)
+        try:
+            await presence.sweep()
+        except VirtyardError as error:
+            _log.warning("silent servers could not be noted: %s", error)

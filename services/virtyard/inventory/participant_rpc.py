@@ -1,0 +1,109 @@
+"""ParticipantService of the inventory: everything that waits on a stream is carried out as one round."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+
+from virtyard.api.inventory.v1 import write_objects_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.inventory.store import InventoryStore
+from virtyard.runtime.call import Call
+from virtyard.runtime.scope import TaskScope
+
+__all__ = ["ParticipantRpc"]
+
+_LARGEST_ROUND = 256
+_MOST_WAITING = 1024
+
+
+class _Mailbox:
+    """The effects that came on one stream and wait for their round; the stream is not read on while it is full."""
+
+    def __init__(self) -> None:
+        self._effects: deque[participant.Effect] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ended = False
+        self._error: Exception | None = None
+
+    async def fill(self, requests: AsyncIterator[participant.ExecuteRequest]) -> None:
+        """Take what comes until the stream ends."""
+        try:
+            async for request in requests:
+                self._effects.extend(request.effects)
+                self._changed.set()
+                while len(self._effects) >= _MOST_WAITING:
+                    self._room.clear()
+                    await self._room.wait()
+        except Exception as error:  # noqa: BLE001 - it ends this stream only, once what came before is answered
+            self._error = error
+        finally:
+            self._ended = True
+            self._changed.set()
+
+    async def take(self) -> list[participant.Effect]:
+        """Return what waits, at most one round; nothing once the stream has ended."""
+        while not self._effects:
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return []
+            self._changed.clear()
+            await self._changed.wait()
+        taken = [self._effects.popleft() for _ in range(min(len(self._effects), _LARGEST_ROUND))]
+        self._room.set()
+        return taken
+
+
+class ParticipantRpc:
+    """Carries out effects on objects."""
+
+    def __init__(self, store: InventoryStore, scope: TaskScope) -> None:
+        """Use the store, and the scope that owns the tasks which read streams."""
+        self._store = store
+        self._scope = scope
+
+    async def Execute(  # noqa: N802 - named as the rpc
+        self,
+        requests: AsyncIterator[participant.ExecuteRequest],
+        call: Call,  # noqa: ARG002 - the rpc's signature
+    ) -> AsyncGenerator[participant.ExecuteResponse, None]:
+        """Carry out the effects that come, round by round; a broken stream aborts none."""
+        mailbox = _Mailbox()
+        reader = self._scope.start(mailbox.fill(requests), name="execute")
+        try:
+            while effects := await mailbox.take():
+                outcome = await self._store.execute(effects)
+                yield participant.ExecuteResponse(reports=_reports(effects, outcome.records))
+        finally:
+            reader.cancel()
+
+    async def Settle(  # noqa: N802 - named as the rpc
+        self,
+        request: participant.SettleRequest,
+        call: Call,  # noqa: ARG002 - the rpc's signature
+    ) -> participant.SettleResponse:
+        """Settle one effect."""
+        return participant.SettleResponse(record=await self._store.settle(request))
+
+    async def ListActions(  # noqa: N802 - named as the rpc
+        self,
+        request: participant.ListActionsRequest,  # noqa: ARG002 - the rpc's signature
+        call: Call,  # noqa: ARG002 - the rpc's signature
+    ) -> participant.ListActionsResponse:
+        """List the effects that the inventory can carry out: always the same two."""
+        types = (write_objects_pb2.RevertWrites.DESCRIPTOR, write_objects_pb2.WriteObjects.DESCRIPTOR)
+        return participant.ListActionsResponse(
+            actions=[participant.Action(message_type=kind.full_name, supported=True) for kind in types]
+        )
+
+
+def _reports(
+    effects: Iterable[participant.Effect], records: Iterable[participant.EffectRecord]
+) -> list[participant.EffectReport]:
+    return [
+        participant.EffectReport(step_key=effect.step_key, phase=effect.phase, attempt=effect.attempt, result=record)
+        for effect, record in zip(effects, records, strict=True)
+    ]
