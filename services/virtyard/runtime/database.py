@@ -215,7 +215,6 @@ class Database:
         self._reader = await SqliteThread.open(self.path, writer=False)
         if self._feed is not None:
             self._feed.bind(self)
-        await self._scope.open()
         self._writing = self._scope.start(self._write_all(), name="writer")
 
     def _recall(self, connection: sqlite3.Connection) -> None:

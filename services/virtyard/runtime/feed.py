@@ -7,6 +7,7 @@ ring, and a frame is serialised once for all who are told the same.
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
@@ -16,7 +17,7 @@ from typing import Protocol, TypeVar
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.kernel.errors import InternalError, Unavailable
 from virtyard.runtime.entry import Entry, Frame
-from virtyard.runtime.journal_reader import Snapshot, read_journal
+from virtyard.runtime.journal_reader import JournalPage, Snapshot, read_journal
 from virtyard.runtime.resume_point import ResumePoint
 from virtyard.runtime.subscription import CHANGED, REMOVED, Matches, News, Subscription
 
@@ -231,11 +232,14 @@ class Feed:
             return None
         frames, after, head = [], point.sequence, self.journal.sequence
         while after < head:
-            reached = after
-            page = await self.journal.read(lambda connection: read_journal(connection, topics, reached, _STORY_PAGE))
+            page = await self.journal.read(functools.partial(_read_page, topics, after))
             if page.lost:
                 return None
             news = [News(entry, self.point(entry.sequence).token()) for entry in page.entries if wanted(entry.key)]
             frames += [one.frame(REMOVED if one.entry.removed else CHANGED) for one in news]
             after = page.reached
         return frames
+
+
+def _read_page(topics: Collection[str], after: int, connection: sqlite3.Connection) -> JournalPage:
+    return read_journal(connection, topics, after, _STORY_PAGE)

@@ -1,4 +1,4 @@
-"""Messages that carry a state which was serialised before: the state's bytes are put in, not parsed and written again."""
+"""Messages that carry a state which was serialised before: its bytes are put in, not parsed and written again."""
 
 from __future__ import annotations
 

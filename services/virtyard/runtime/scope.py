@@ -1,11 +1,13 @@
-"""The task scope: a task group that a lifecycle object opens in one task and closes in another.
+"""The task scope: the tasks of one lifecycle object, none of which outlives it and none of which fails silently.
 
-Every task of the runtime is started in one of these, so that none outlives its owner and a failure is never silent.
+An `asyncio.TaskGroup` must be left by the task that entered it and cannot be entered by plain code; the owners here
+(a database, a server, a channel) are made in one task and closed in another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Coroutine
 from types import TracebackType
@@ -22,15 +24,13 @@ class TaskScope:
 
     def __init__(self, name: str) -> None:
         """Name the scope after its owner, as its tasks and logs will show it."""
-        self._name = name
-        self._closing = asyncio.Event()
-        self._group: asyncio.TaskGroup | None = None
-        self._host: asyncio.Task[None] | None = None
-        self._children: set[asyncio.Task[Any]] = set()
+        self.name = name
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._failures: list[BaseException] = []
+        self._closed = False
 
     async def __aenter__(self) -> Self:
-        """Open the scope."""
-        await self.open()
+        """Return the scope."""
         return self
 
     async def __aexit__(
@@ -39,46 +39,49 @@ class TaskScope:
         """Close the scope."""
         await self.close()
 
-    async def open(self) -> None:
-        """Make the scope ready to start tasks."""
-        ready: asyncio.Future[asyncio.TaskGroup] = asyncio.get_running_loop().create_future()
-        # The one bare task: the group must be left by the task that entered it, and owners are closed by others.
-        self._host = asyncio.create_task(self._hold(ready), name=self._name)
-        self._group = await ready
-
     @property
     def running(self) -> int:
         """Return how many tasks are running."""
-        return len(self._children)
+        return len(self._tasks)
 
-    def start(self, coroutine: Coroutine[Any, Any, T], *, name: str = "") -> asyncio.Task[T]:
+    def start(
+        self, coroutine: Coroutine[Any, Any, T], *, name: str = "", context: contextvars.Context | None = None
+    ) -> asyncio.Task[T]:
         """Start a task of this scope.
 
-        An exception that leaves it ends the whole scope and is raised again by `close`.
+        An exception that leaves it is logged at once and raised again by `close`.
+
+        Args:
+            coroutine: what to run.
+            name: is added to the scope's name.
+            context: the context variables that it sees; a copy of the caller's if not given.
         """
-        if self._group is None or self._closing.is_set():
+        if self._closed:
             coroutine.close()
-            raise RuntimeError(f"the task scope {self._name} is not open")
-        task = self._group.create_task(coroutine, name=f"{self._name}.{name}" if name else self._name)
-        self._children.add(task)
-        task.add_done_callback(self._children.discard)
+            raise RuntimeError(f"the task scope {self.name} is closed")
+        task = asyncio.get_running_loop().create_task(coroutine, name=name or self.name, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
         return task
 
-    async def close(self) -> None:
-        """Cancel what still runs, wait for it, and raise what failed."""
-        if self._host is None:
-            return
-        self._closing.set()
-        for task in tuple(self._children):
-            task.cancel()
-        host, self._host = self._host, None
-        await host
+    async def close(self, *, patience: float = 0.0) -> None:
+        """Cancel what still runs after `patience` seconds, wait for it, and raise what failed."""
+        self._closed = True
+        if self._tasks and patience > 0:
+            await asyncio.wait(tuple(self._tasks), timeout=patience)
+        while self._tasks:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.wait(tuple(self._tasks))
+        failures, self._failures = self._failures, []
+        if failures:
+            raise BaseExceptionGroup(f"tasks of {self.name} failed", failures)
 
-    async def _hold(self, ready: asyncio.Future[asyncio.TaskGroup]) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                ready.set_result(group)
-                await self._closing.wait()
-        except BaseExceptionGroup:
-            _log.critical("task scope %s failed", self._name, exc_info=True)
-            raise
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._failures.append(error)
+            _log.critical("a task of %s failed", self.name, exc_info=error)

@@ -1,0 +1,41 @@
+"""Options of every channel and server: sizes, silence, and what must not come from the environment."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from virtyard.runtime.call import MAX_MESSAGE_BYTES
+
+__all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS"]
+
+_BOTH: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Details of an error travel as metadata; a refusal that lists every server needs room.
+    ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.absolute_max_metadata_size", 128 * 1024),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+SERVER_OPTIONS: Final = (
+    *_BOTH,
+    # A second process on our port must fail, not share it.
+    ("grpc.so_reuseport", 0),
+    # Our own clients ping every 20 s; the default would send them away for it.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 5),
+)
+
+CHANNEL_OPTIONS: Final = (
+    *_BOTH,
+    ("grpc.enable_http_proxy", 0),
+    # Without it a stalled reader lets the server buffer 20,000 messages; with it 459 (measured).
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_retries", 0),
+)
