@@ -1,7 +1,8 @@
 """Admission: an operation gets its locks, with a plan that is still true under them (P4).
 
-A plan is provisional until its first effect is done. What it was made from is read again under the locks; if that changed, the
-plan is made again, within the held locks if they suffice, else all are given up and asked for at the original rank.
+A plan is provisional until its first effect is done. What it was made from is read again under the locks; if that
+changed, the plan is made again, within the held locks if they suffice, else all are given up and asked for at the
+original rank.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class Admission:
         ]
         operation.waiting_for = "; ".join(texts)
         waiting = [
-            job.id for job in self._plan.jobs if operation.record.jobs[job.id].state == job_pb2.JOB_STATE_WAITING_FOR_LOCKS
+            job.id
+            for job in self._plan.jobs
+            if operation.record.jobs[job.id].state == job_pb2.JOB_STATE_WAITING_FOR_LOCKS
         ]
         self._keeper.show(waiting)
 
@@ -156,5 +159,6 @@ def tokens_of(grant: Grant) -> Tokens:
 def _suffice(held: Tokens, wanted: Sequence[plan_pb2.PlannedLock]) -> bool:
     modes = {token.object: LockMode(token.mode) for token in held}
     return all(
-        lock.object in modes and supremum(modes[lock.object], LockMode(lock.mode)) == modes[lock.object] for lock in wanted
+        lock.object in modes and supremum(modes[lock.object], LockMode(lock.mode)) == modes[lock.object]
+        for lock in wanted
     )

@@ -29,7 +29,9 @@ def reference_of(key: str) -> str:
     return key.partition("/")[2]
 
 
-def make_round(operation: Operation, refs: Iterable[StepRef], phase: participant.Phase.ValueType) -> list[participant.Effect]:
+def make_round(
+    operation: Operation, refs: Iterable[StepRef], phase: participant.Phase.ValueType
+) -> list[participant.Effect]:
     """Return the effects of a round, each after the one before it."""
     made: list[participant.Effect] = []
     for ref in refs:

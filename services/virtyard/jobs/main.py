@@ -64,7 +64,7 @@ async def open_jobs(
     *,
     inventory: grpc.aio.Channel,
     locks: grpc.aio.Channel,
-    credentials: Credentials | None,
+    credentials: Credentials,
     transition_hook: Callable[[str], None] | None = None,
     keepalive: float = 15.0,
 ) -> AsyncIterator[Jobs]:
@@ -83,7 +83,9 @@ async def open_jobs(
         WrongState: another process has the folder open.
     """
     feed = Feed("jobs", keepalive=keepalive, scope_of=scope_of)
-    database = await Database.open(Path(state_dir) / "jobs.db", _MIGRATIONS, feed, clock, transition_hook=transition_hook)
+    database = await Database.open(
+        Path(state_dir) / "jobs.db", _MIGRATIONS, feed, clock, transition_hook=transition_hook
+    )
     port = InventoryPort(inventory)
     operations = catalogue.load()
 
@@ -98,7 +100,7 @@ async def open_jobs(
     try:
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
-            participants = Participants(connect, lambda name, there: scheduler.notice_contact(participants.silent()), tasks)
+            participants = Participants(connect, _later(lambda: scheduler.notice_contact), tasks)
             world = World(
                 store=store,
                 locks=proxy,
@@ -107,7 +109,7 @@ async def open_jobs(
                 operations=operations,
                 show=feed.publish_progress,
                 clock=clock,
-                on_due=lambda: scheduler.due(),
+                on_due=_later(lambda: scheduler.due),
             )
             scheduler = Scheduler(world, port, proxy, tasks)
             yield Jobs(
@@ -119,6 +121,11 @@ async def open_jobs(
             await participants.close()
     finally:
         await database.close()
+
+
+def _later(find: Callable[[], Callable[..., None]]) -> Callable[..., None]:
+    """Return a function that calls what is found when it is called: two parts need each other."""
+    return lambda *arguments: find()(*arguments)
 
 
 def _services(

@@ -66,7 +66,10 @@ class Shape:
                 children.setdefault(job.parent, []).append(job)
         refs = [StepRef(job=job, step=step) for job in plan.jobs for step in job.steps]
         return cls(
-            plan=plan, jobs={job.id: job for job in plan.jobs}, children=children, steps={ref.reference: ref for ref in refs}
+            plan=plan,
+            jobs={job.id: job for job in plan.jobs},
+            children=children,
+            steps={ref.reference: ref for ref in refs},
         )
 
 

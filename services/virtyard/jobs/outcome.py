@@ -12,6 +12,7 @@ from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation, job_name, operation_name
 from virtyard.jobs.schedule import change_step
+from virtyard.kernel.any import type_of
 from virtyard.kernel.job_states import StepState
 from virtyard.kernel.names import unwrap
 from virtyard.kernel.plan import pack
@@ -24,7 +25,7 @@ MOST_ATTEMPTS = 5
 def reason_of(status: status_pb2.Status) -> str:
     """Return the reason of an error, as STALE_EPOCH; empty if it has none."""
     for detail in status.details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+        if type_of(detail) == "google.rpc.ErrorInfo":
             return error_details_pb2.ErrorInfo.FromString(detail.value).reason
     return ""
 

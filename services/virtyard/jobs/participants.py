@@ -1,7 +1,7 @@
 """The links to participants: one long-lived Execute stream each, for the effects of every operation.
 
-What is waiting goes in one message. A broken stream is no outcome: the link connects again and sends what is open under the
-same keys and attempts, and the participant's ledger answers (P8).
+What is waiting goes in one message. A broken stream is no outcome: the link connects again and sends what is open
+under the same keys and attempts, and the participant's ledger answers (P8).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Connect = Callable[[str, str], Awaitable[grpc.aio.Channel]]
 """From a participant's name and its planned address to an open channel."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _SETTLE_TIMEOUT = 30.0
+_NO_OUTCOME = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 _log = logging.getLogger(__name__)
 
 
@@ -37,13 +38,13 @@ def key_of(effect: participant.Effect) -> Key:
 class Link:
     """The link to one participant."""
 
-    def __init__(self, name: str, connect: Connect, on_contact: Callable[[str, bool], None]) -> None:
+    def __init__(self, name: str, connect: Connect, on_contact: Callable[[], None]) -> None:
         """Make a link that is not connected.
 
         Args:
             name: `inventory` or the name of a server.
             connect: opens a channel to it.
-            on_contact: is told when contact is lost (False) and regained (True).
+            on_contact: is called when contact is lost or regained.
         """
         self.name = name
         self.address = ""
@@ -81,7 +82,7 @@ class Link:
                 self._contact(True)
                 return cast(participant.EffectRecord, answer.record)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+                if error.code() not in _NO_OUTCOME:
                     raise named(error) from error
             except VirtyardError as error:
                 _log.debug("%s cannot be connected: %s", self.name, error)
@@ -151,13 +152,13 @@ class Link:
     def _contact(self, there: bool) -> None:
         if there is not self.in_contact:
             self.in_contact = there
-            self._on_contact(self.name, there)
+            self._on_contact()
 
 
 class Participants:
     """Every participant that operations have met; links are made when they are needed."""
 
-    def __init__(self, connect: Connect, on_contact: Callable[[str, bool], None], tasks: TaskScope) -> None:
+    def __init__(self, connect: Connect, on_contact: Callable[[frozenset[str]], None], tasks: TaskScope) -> None:
         """Run links in this task group."""
         self._connect = connect
         self._on_contact = on_contact
@@ -173,8 +174,8 @@ class Participants:
         """
         link = self._links.get(name)
         if link is None:
-            link = self._links[name] = Link(name, self._connect, self._on_contact)
-            self._tasks.start(link.run(), name=f"link {name}")
+            link = self._links[name] = Link(name, self._connect, lambda: self._on_contact(self.silent()))
+            _ = self._tasks.start(link.run(), name=f"link {name}")
         link.address = address or link.address
         return link
 

@@ -49,7 +49,8 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         principal=record.principal,
         trace_id=_trace_id(record),
         contact_lost=any(
-            step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}") for step in planned.steps
+            step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}")
+            for step in planned.steps
         ),
     )
     for name in ("start_time", "end_time", "error"):

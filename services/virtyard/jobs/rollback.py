@@ -1,4 +1,4 @@
-"""The way back of one operation: settle everything that was started, then undo what was done, the last first (P1, P10)."""
+"""The way back of one operation: settle what was started, then undo what was done, the last first (P1, P10)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Rollback:
         return open_refs[::-1]
 
     async def _settle_all(self) -> list[list[StepRef]]:
-        """Stop and settle every step that was started, however long its participant is silent; return the next rounds."""
+        """Stop and settle every started step, however long its participant is silent; return the next rounds."""
         operation = self._keeper.operation
         started = schedule.in_flight(operation.shape, operation.record)
         if not started:

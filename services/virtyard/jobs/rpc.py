@@ -1,4 +1,4 @@
-"""The services of the scheduler as they are called: JobService, the operation services, and google.longrunning.Operations."""
+"""The services of the scheduler as they are called: jobs, operation types, and google.longrunning.Operations."""
 
 from __future__ import annotations
 
@@ -156,9 +156,7 @@ class Operations:
         self._scheduler = scheduler
         self._feed = feed
 
-    async def GetOperation(
-        self, request: operations_pb2.GetOperationRequest, call: Call
-    ) -> operations_pb2.Operation:
+    async def GetOperation(self, request: operations_pb2.GetOperationRequest, call: Call) -> operations_pb2.Operation:
         """Return an operation with its plan."""
         return render_operation(await self._operation(operation_number(request.name)), with_plan=True)
 
@@ -170,9 +168,7 @@ class Operations:
             raise NotFound(f"{request.name!r} is no collection of operations", resource=request.name)
         return await listing.list_operations(self._store, request)
 
-    async def WaitOperation(
-        self, request: operations_pb2.WaitOperationRequest, call: Call
-    ) -> operations_pb2.Operation:
+    async def WaitOperation(self, request: operations_pb2.WaitOperationRequest, call: Call) -> operations_pb2.Operation:
         """Return the operation when it has ended, or as it is when the time is up."""
         number = operation_number(request.name)
         limit = request.timeout.ToTimedelta().total_seconds() if request.HasField("timeout") else _LONGEST_WAIT
@@ -199,5 +195,3 @@ class Operations:
 
     async def _operation(self, number: int) -> Operation:
         return self._scheduler.find(number) or await self._store.get(number)
-
-

@@ -1,7 +1,7 @@
 """The runner of one operation: locks, rounds, results, and the way back; the canonical sequence of the protocol.
 
-Intent first, durable; then send. Every change of the record is made on a copy, committed under the operation's epoch, and
-only then taken over. A runner that is overtaken forgets the operation at once.
+Intent first, durable; then send. Every change of the record is made on a copy, committed under the operation's epoch,
+and only then taken over. A runner that is overtaken forgets the operation at once.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def in_flight(shape: Shape, record: Record) -> list[StepRef]:
 
 
 def advance(shape: Shape, record: Record) -> list[Round]:
-    """Start and complete jobs as far as the record allows, write the intents of every round that is ready, return them."""
+    """Start and complete jobs as far as the record allows, write the intents of the rounds that are ready, return them."""
     rounds: list[Round] = []
     intended: set[str] = set()
     while _advance_jobs(shape, record):
@@ -88,12 +88,16 @@ def advance(shape: Shape, record: Record) -> list[Round]:
 
 
 def _advance_jobs(shape: Shape, record: Record) -> bool:
-    """Start jobs without steps of their own before their children, complete jobs that are through; tell if any changed."""
+    """Start jobs whose children come first, complete jobs that are through; tell if any changed."""
     changed = False
     for job in shape.plan.jobs:
         state = job_state(record, job.id)
         children = shape.children.get(job.id, [])
-        if state in (JobState.PENDING, JobState.WAITING_FOR_LOCKS) and children and _may_start(shape, record, job, set()):
+        if (
+            state in (JobState.PENDING, JobState.WAITING_FOR_LOCKS)
+            and children
+            and _may_start(shape, record, job, set())
+        ):
             if all(step.after_children for step in job.steps):
                 change_job(record, job.id, JobEvent.START)
                 changed = True
@@ -136,16 +140,18 @@ def _is_ready(shape: Shape, record: Record, ref: StepRef, virtual: set[str]) -> 
             break
         if not _done(record, f"{job.id}/{step.id}", virtual):
             return False
-    if ref.step.after_children and not all(_through(shape, record, child, virtual) for child in shape.children.get(job.id, [])):
+    if ref.step.after_children and not all(
+        _through(shape, record, child, virtual) for child in shape.children.get(job.id, [])
+    ):
         return False
     return _may_start(shape, record, job, virtual)
 
 
 def _ready_step(shape: Shape, record: Record, intended: set[str]) -> StepRef | None:
     for reference, ref in shape.steps.items():
-        if reference not in intended and step_state(record, reference) == StepState.PENDING:
-            if _is_ready(shape, record, ref, set()):
-                return ref
+        pending = reference not in intended and step_state(record, reference) == StepState.PENDING
+        if pending and _is_ready(shape, record, ref, set()):
+            return ref
     return None
 
 

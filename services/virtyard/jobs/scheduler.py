@@ -1,7 +1,7 @@
 """The scheduler: accepts operations, runs each in a task, adopts what an earlier process left, and sees to what is due.
 
-States of the control plane: STARTING until every open operation is adopted (reads answer, mutations are stored), RUNNING, then
-DRAINING and STOPPING, in which running operations are left as they are, to be resumed.
+States of the control plane: STARTING until every open operation is adopted (reads answer, mutations are stored),
+RUNNING, then STOPPING, in which running operations are left as they are, to be resumed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Scheduler:
             self._begin(operation)
         self._waiting.clear()
         self._due.set()
-        self._tasks.start(self._see_to_due(), name="due")
+        _ = self._tasks.start(self._see_to_due(), name="due")
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""
@@ -107,7 +107,7 @@ class Scheduler:
     def _begin(self, operation: Operation) -> None:
         runner = Runner(operation, self.world)
         self._runners[operation.number] = runner
-        self._tasks.start(self._run(runner), name=operation.name)
+        _ = self._tasks.start(self._run(runner), name=operation.name)
 
     async def _run(self, runner: Runner) -> None:
         options = runner.operation.record.options
@@ -119,7 +119,7 @@ class Scheduler:
             await runner.run()
         except VirtyardError as error:
             _log.exception("%s cannot go on: %s", runner.operation.name, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its trace; see the next line
             # One operation's defect must not stop the others; it stays open, with its locks, for the next start.
             _log.exception("%s stopped by a defect", runner.operation.name)
         finally:
@@ -128,7 +128,7 @@ class Scheduler:
             self._runners.pop(runner.operation.number, None)
 
     def _lapse(self, runner: Runner) -> None:
-        self._tasks.start(runner.abort("its deadline came"), name=f"deadline {runner.operation.name}")
+        _ = self._tasks.start(runner.abort("its deadline came"), name=f"deadline {runner.operation.name}")
 
     async def _see_to_due(self) -> None:
         """Do what is due, at least once, for ever; what cannot be done now is tried again."""
@@ -160,4 +160,3 @@ class Scheduler:
             _log.info("%s is due and cannot be done now: %s", kind, error)
             return False
         return True
-

@@ -24,7 +24,7 @@ RELEASE = "release"
 EVENTS = "events"
 OPERATION_COLUMNS = "number, request, plan, record"
 """The columns that `load` takes."""
-_OPERATION = f"SELECT {OPERATION_COLUMNS} FROM operation"
+_OPERATION = f"SELECT {OPERATION_COLUMNS} FROM operation"  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class JobStore:
         self.database = database
 
     async def insert(self, operation: Operation, request_id: str) -> Operation:
-        """Make a new operation durable (C1), with its number, and return it; or the one that has the request id.
+        """Make a new operation durable (C1), with its number; return it, or the one that has the request id.
 
         Raises:
             AlreadyExists: the request id belongs to another request (P26).
@@ -149,7 +149,9 @@ class JobStore:
             if record.state != operation_pb2.OPERATION_STATE_ACTIVE or record.abort_requested:
                 return operation
             record.abort_requested, record.abort_reason, record.too_late = True, reason, too_late
-            transaction.execute("UPDATE operation SET record = ? WHERE number = ?", (record.SerializeToString(), number))
+            transaction.execute(
+                "UPDATE operation SET record = ? WHERE number = ?", (record.SerializeToString(), number)
+            )
             _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs])
             transaction.append("operation", operation.name, render_operation(operation).SerializeToString())
             transaction.transition("jobs.abort")
@@ -199,7 +201,9 @@ class JobStore:
         """
 
         def read(connection: sqlite3.Connection) -> job_pb2.Job:
-            row = connection.execute("SELECT body FROM job WHERE operation = ? AND number = ?", (number, job)).fetchone()
+            row = connection.execute(
+                "SELECT body FROM job WHERE operation = ? AND number = ?", (number, job)
+            ).fetchone()
             if row is None:
                 raise NotFound(f"jobs/{number}-{job} does not exist", resource=f"jobs/{number}-{job}")
             return job_pb2.Job.FromString(row[0])
@@ -242,7 +246,9 @@ class JobStore:
     async def forget_due(self, keys: Sequence[str]) -> None:
         """Forget what has been done in other services."""
         await self.database.write(
-            lambda transaction: transaction.executemany("DELETE FROM due WHERE key = ?", [(key,) for key in keys]).rowcount
+            lambda transaction: (
+                transaction.executemany("DELETE FROM due WHERE key = ?", [(key,) for key in keys]).rowcount
+            )
         )
 
 
@@ -254,9 +260,7 @@ def _find(connection: sqlite3.Connection, number: int) -> Operation:
 
 
 def _by_request(connection: sqlite3.Connection, principal: str, request_id: str) -> Operation | None:
-    row = connection.execute(
-        f"{_OPERATION} WHERE principal = ? AND request_id = ?", (principal, request_id)
-    ).fetchone()
+    row = connection.execute(f"{_OPERATION} WHERE principal = ? AND request_id = ?", (principal, request_id)).fetchone()
     return load(row) if row is not None else None
 
 
@@ -282,7 +286,8 @@ def _write_jobs(transaction: Transaction, operation: Operation, jobs: Sequence[s
             )
         else:
             transaction.execute(
-                "UPDATE job SET state = ?, body = ? WHERE operation = ? AND number = ?", (job.state, body, number, int(planned_id))
+                "UPDATE job SET state = ?, body = ? WHERE operation = ? AND number = ?",
+                (job.state, body, number, int(planned_id)),
             )
         transaction.append("job", job.name, body)
 

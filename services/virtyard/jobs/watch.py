@@ -27,26 +27,26 @@ _ITEM_FIELDS = {
 }
 
 
-def read_snapshot(connection: sqlite3.Connection, topic: str, after: str, sequence: int) -> list[tuple[str, bytes]]:
+def read_snapshot(connection: sqlite3.Connection, topic: str, after: str, _sequence: int) -> list[tuple[str, bytes]]:
     """Return a page of jobs or operations by name, as the feed asks for it."""
     if topic == "job":
         sql = "SELECT name, body FROM job WHERE name > ? ORDER BY name LIMIT ?"
         return connection.execute(sql, (after, _PAGE)).fetchall()
-    sql = f"SELECT {OPERATION_COLUMNS} FROM operation WHERE name > ? ORDER BY name LIMIT ?"
+    sql = f"SELECT {OPERATION_COLUMNS} FROM operation WHERE name > ? ORDER BY name LIMIT ?"  # noqa: S608 - constants
     found = [load(row) for row in connection.execute(sql, (after, _PAGE))]
     return [(operation.name, render_operation(operation).SerializeToString()) for operation in found]
 
 
 def job_frame(frame: Frame) -> bytes:
     """Return a frame of WatchJobs."""
-    head = job_service_pb2.WatchJobsResponse(kind=frame.kind, resume_token=frame.token, name=frame.key)  # type: ignore[arg-type]
+    head = job_service_pb2.WatchJobsResponse(kind=frame.kind, resume_token=frame.token, name=frame.key)
     return with_body(head, _JOB_FIELD, frame.body)
 
 
 def operation_frame(frame: Frame) -> bytes:
     """Return a frame of WatchOperation."""
     head = job_service_pb2.WatchOperationResponse(
-        kind=frame.kind,  # type: ignore[arg-type]
+        kind=frame.kind,
         resume_token=frame.token,
         name=frame.key,
     )
@@ -59,7 +59,7 @@ async def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> A
     if request.filter:
         wanted = compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
 
-        def matches(topic: str, key: str, body: bytes) -> bool:
+        def matches(_topic: str, _key: str, body: bytes) -> bool:
             return wanted(job_pb2.Job.FromString(body))
 
     async for frame in feed.watch(["job"], request.options, read_snapshot, matches):
@@ -75,7 +75,7 @@ async def watch_operation(
     operation = await store.get(number)
     own, jobs = operation.name, job_name(number, "")
 
-    def matches(topic: str, key: str, body: bytes) -> bool:
+    def matches(topic: str, key: str, _body: bytes) -> bool:
         return key == own if topic == "operation" else key.startswith(jobs)
 
     if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
@@ -106,7 +106,9 @@ def _snapshot(operation: Operation, token: str) -> list[bytes]:
 async def _watch_ended(feed: Feed, operation: Operation, options: watch_pb2.WatchOptions) -> AsyncIterator[bytes]:
     """Yield the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
     entries = await feed.story(
-        options.resume_token, {"operation", "job"}, lambda key: key == operation.name or key.startswith(f"jobs/{operation.number}-")
+        options.resume_token,
+        {"operation", "job"},
+        lambda key: key == operation.name or key.startswith(f"jobs/{operation.number}-"),
     )
     if entries is None:
         for ready in _snapshot(operation, feed.token()):
@@ -126,7 +128,7 @@ async def watch_summary(feed: Feed, store: JobStore) -> AsyncIterator[job_servic
             first = shown is None
             kind = watch_pb2.FRAME_KIND_SNAPSHOT if first else watch_pb2.FRAME_KIND_CHANGED
             if frame.kind in (watch_pb2.FRAME_KIND_KEEPALIVE, watch_pb2.FRAME_KIND_GOODBYE):
-                kind = frame.kind  # type: ignore[assignment]  # the enum's numbers
+                kind = frame.kind
             shown = summary
             yield job_service_pb2.WatchJobSummaryResponse(kind=kind, resume_token=frame.token, summary=summary)
             await asyncio.sleep(_SUMMARY_PAUSE)

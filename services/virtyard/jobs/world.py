@@ -1,4 +1,4 @@
-"""What a runner needs of the world: the store, the locks, the inventory's view, the participants, and a way to show progress."""
+"""What a runner needs of the world: store, locks, the inventory's view, participants, a way to show progress."""
 
 from __future__ import annotations
 
