@@ -67,7 +67,6 @@ class DiskHeartbeat:
 
     async def open(self) -> None:
         """Go on with the memberships of an earlier agent."""
-        await self._scope.open()
         self._state.mkdir(parents=True, exist_ok=True)
         for path in sorted(self._state.glob("*.json")):
             stored = await self._threads.run(read_record, path)

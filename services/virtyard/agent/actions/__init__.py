@@ -1,0 +1,1 @@
+"""Actions: what a host can do, one file per message of `virtyard.api.actions.v1`."""

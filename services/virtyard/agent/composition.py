@@ -1,0 +1,124 @@
+"""The composition root of an agent: drivers, ledger, runner and rpcs of one host, opened and closed in order.
+
+Closing stops the agent, never the guests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtyard.agent.actions.catalogue import AnyAction
+from virtyard.agent.actions.contract import Host
+from virtyard.agent.claim import HostClaim
+from virtyard.agent.drivers.heartbeat.disk import DiskHeartbeat
+from virtyard.agent.drivers.hypervisor.choice import choose
+from virtyard.agent.drivers.storage.directory import DirectoryStorage
+from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.facts import Facts, Resources, resources_of_host
+from virtyard.agent.ledger import Ledger
+from virtyard.agent.rpc import AgentRpc, ParticipantRpc, services
+from virtyard.agent.runner import Runner
+from virtyard.kernel.clock import Clock
+from virtyard.runtime.rpc import Service
+from virtyard.runtime.status import to_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an agent is told when it starts."""
+
+    server: str
+    """The resource name of its server, as `servers/s1`."""
+    state: Path
+    """The folder of its ledger and of its drivers' records."""
+    sockets: Path
+    """A folder with a short path, for the guests' monitors."""
+    storage_roots: tuple[Path, ...]
+    """The only folders that it touches for disks, kernels and heartbeat devices."""
+    driver: str = "auto"
+    """The hypervisor driver: `auto`, `qemu` or `sim`."""
+    resources: Resources | None = None
+    """What machines may use; all that the host has if None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent that is open."""
+
+    host: Host
+    """What its actions use."""
+    facts: Facts
+    """Looks at the host."""
+    ledger: Ledger
+    """What it did."""
+    runner: Runner
+    """What it does."""
+    services: list[Service]
+    """What it serves."""
+
+
+@asynccontextmanager
+async def open_agent(
+    settings: Settings,
+    clock: Clock,
+    catalogue: Mapping[str, AnyAction],
+    *,
+    transition_hook: Callable[[str], None] | None = None,
+    patience: float = 0.0,
+) -> AsyncIterator[Agent]:
+    """Open an agent and take up what an earlier one left.
+
+    Args:
+        settings: what it is told.
+        clock: the process's clock.
+        catalogue: the actions that it knows.
+        transition_hook: is told every durable transition; see `Database.open`.
+        patience: for how many seconds running effects may go on when it closes.
+
+    Raises:
+        WrongState: another agent has this state open.
+        Unsupported: the driver that was asked for does not work here.
+    """
+    async with AsyncExitStack() as stack:
+        ledger = await Ledger.open(settings.state / "ledger.db", clock, to_status, transition_hook=transition_hook)
+        stack.push_async_callback(ledger.close)
+        choice = await choose(settings.driver, state=settings.state, sockets=settings.sockets, clock=clock)
+        await choice.hypervisor.open()
+        stack.push_async_callback(choice.hypervisor.close)
+        roots = StorageRoots(settings.storage_roots)
+        storage = DirectoryStorage(roots=roots, program="" if choice.hypervisor.name == "sim" else "qemu-img")
+        stack.callback(storage.close)
+        heartbeat = DiskHeartbeat(state=settings.state / "heartbeat", roots=roots, clock=clock)
+        await heartbeat.open()
+        stack.push_async_callback(heartbeat.close)
+        claim = HostClaim(settings.state / "claim.json")
+        facts = Facts(
+            server=settings.server,
+            resources=settings.resources or resources_of_host(),
+            hypervisor=choice.hypervisor,
+            hypervisor_reason=choice.reason,
+            storage=storage,
+            heartbeat=heartbeat,
+            claim=claim,
+            clock=clock,
+            position=lambda: ledger.position,
+        )
+        host = Host(
+            server=settings.server,
+            hypervisor=choice.hypervisor,
+            storage=storage,
+            heartbeat=heartbeat,
+            roots=roots,
+            claim=claim,
+            facts=facts.look,
+        )
+        runner = Runner(ledger=ledger, catalogue=catalogue, host=host, clock=clock, describe=to_status)
+        await runner.open()
+        stack.push_async_callback(runner.close, patience=patience)
+        participant_rpc = ParticipantRpc(runner)
+        stack.push_async_callback(participant_rpc.close)
+        served = services(participant_rpc, AgentRpc(facts.look))
+        yield Agent(host=host, facts=facts, ledger=ledger, runner=runner, services=served)

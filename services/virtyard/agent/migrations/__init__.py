@@ -1,0 +1,1 @@
+"""Migrations of ledger.db, in the order of their numbers."""

@@ -1,0 +1,96 @@
+"""The rpcs of an agent: effects and settlements for schedulers, facts for everybody."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from virtyard.agent.model import key_of
+from virtyard.agent.runner import Runner
+from virtyard.agent.session import Session
+from virtyard.api.agent.v1 import agent_service_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.errors import InternalError, VirtyardError
+from virtyard.runtime.rpc import Call, Service
+from virtyard.runtime.scope import TaskScope
+
+_log = logging.getLogger(__name__)
+
+
+class ParticipantRpc:
+    """Serves `ParticipantService` for one host."""
+
+    def __init__(self, runner: Runner) -> None:
+        """Hand effects to `runner`."""
+        self._runner = runner
+        self._scope = TaskScope("agent.streams")
+
+    async def close(self) -> None:
+        """Stop reading every stream."""
+        await self._scope.close()
+
+    async def Execute(  # noqa: N802 - the rpc's name
+        self, requests: AsyncIterator[participant.ExecuteRequest], call: Call
+    ) -> AsyncIterator[participant.ExecuteResponse]:
+        """Carry effects out, and send what became of them; a broken stream leaves them running."""
+        del call
+        session = Session()
+        listener = session.tell
+        reader = self._scope.start(self._read(requests, session))
+        try:
+            async for reports in session.batches():
+                yield participant.ExecuteResponse(reports=reports)
+        finally:
+            reader.cancel()
+            self._runner.forget(listener)
+
+    async def Settle(  # noqa: N802 - the rpc's name
+        self, request: participant.SettleRequest, call: Call
+    ) -> participant.SettleResponse:
+        """Bring an effect to an end, or refuse its key for ever."""
+        del call
+        return participant.SettleResponse(record=await self._runner.settle(request))
+
+    async def ListActions(  # noqa: N802 - the rpc's name
+        self, request: participant.ListActionsRequest, call: Call
+    ) -> participant.ListActionsResponse:
+        """List what this host can do, and why not the rest."""
+        del request, call
+        return participant.ListActionsResponse(actions=self._runner.actions())
+
+    async def _read(self, requests: AsyncIterator[participant.ExecuteRequest], session: Session) -> None:
+        """Accept what comes, one message after another, so that rounds keep their order."""
+        try:
+            async for request in requests:
+                await session.expect([key_of(effect) for effect in request.effects])
+                await self._runner.execute(list(request.effects), session.tell)
+        except VirtyardError as error:
+            session.fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the stream ends with it
+            _log.exception("an Execute stream could not be read")
+            session.fail(InternalError(f"the stream could not be read: {type(error).__name__}: {error}"))
+        else:
+            session.end()
+
+
+class AgentRpc:
+    """Serves `AgentService` for one host."""
+
+    def __init__(self, facts: Callable[[], Awaitable[agent_service_pb2.Host]]) -> None:
+        """Answer with what `facts` finds."""
+        self._facts = facts
+
+    async def GetHost(  # noqa: N802 - the rpc's name
+        self, request: agent_service_pb2.GetHostRequest, call: Call
+    ) -> agent_service_pb2.Host:
+        """Return the facts of the host as it is now."""
+        del request, call
+        return await self._facts()
+
+
+def services(participant_rpc: ParticipantRpc, agent_rpc: AgentRpc) -> list[Service]:
+    """Return what an agent serves."""
+    return [
+        Service(participant.DESCRIPTOR.services_by_name["ParticipantService"], participant_rpc),
+        Service(agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"], agent_rpc),
+    ]

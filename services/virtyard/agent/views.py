@@ -1,0 +1,27 @@
+"""The agent's own values as the API shows them."""
+
+from __future__ import annotations
+
+from virtyard.agent.drivers.heartbeat.contract import MemberView
+from virtyard.agent.drivers.hypervisor.contract import GuestInfo
+from virtyard.api.agent.v1 import agent_service_pb2
+
+
+def member_view(view: MemberView) -> agent_service_pb2.ClusterMemberView:
+    """Return a member as the API shows it."""
+    return agent_service_pb2.ClusterMemberView(
+        server=view.server, cluster_uid=view.cluster_uid, slot=view.slot, state=view.state.value
+    )
+
+
+def guest_view(guest: GuestInfo) -> agent_service_pb2.Guest:
+    """Return a guest as the API shows it."""
+    return agent_service_pb2.Guest(
+        uid=guest.uid,
+        virtual_machine=guest.name,
+        running=guest.running,
+        process_id=guest.pid,
+        accelerator=guest.accelerator,
+        serial_log_path=str(guest.serial_log or ""),
+        mark=guest.mark,
+    )
