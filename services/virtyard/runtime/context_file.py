@@ -1,11 +1,15 @@
 """The context file: where the services of one Virtyard are, and with which credentials to dial them.
 
-`up` and `serve` write it, agents and the command line read it. It names addresses and folders, never secrets.
+`up` and `serve` write it, agents and the command line read it. It names addresses and folders, never secrets::
+
+    {"inventory": "127.0.0.1:7001", "jobs": ..., "locks": ..., "agents": {"s1": ...},
+     "credentials": "admin", "authority": "ca", "domain": "virtyard.local"}
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,21 +17,25 @@ from typing import Any
 
 from virtyard.kernel.errors import InvalidRequest, NotFound
 
-__all__ = ["CONTEXT_FILE", "Context"]
+__all__ = ["CONTEXT_FILE", "SERVICES", "Context", "context_path"]
 
 CONTEXT_FILE = "context.json"
+SERVICES = ("inventory", "jobs", "locks", "gateway")
+"""The services whose addresses stand in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What one needs to know in order to dial."""
 
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    """From identity (`service/jobs`, `agent/s1`) to address (`127.0.0.1:7001`)."""
+    services: Mapping[str, str] = field(default_factory=dict)
+    """host:port of each service, by its name."""
+    agents: Mapping[str, str] = field(default_factory=dict)
+    """host:port of each agent that runs on this machine, by its server's id."""
     credentials: str = ""
     """The folder with the credentials of people on this machine; relative to the file."""
     authority: str = ""
-    """The folder of the authority; empty where it is not on this machine."""
+    """The folder of the authority, relative to the file; empty where it is not on this machine."""
     domain: str = ""
     """The trust domain."""
 
@@ -45,40 +53,55 @@ class Context:
             raise NotFound(f"{path} does not exist: is Virtyard running?", resource=str(path)) from error
         except ValueError as error:
             raise InvalidRequest(f"{path} is no context file: {error}", resource=str(path)) from error
-        return cls(**_checked(path, content))
+        if not isinstance(content, dict) or not isinstance(content.get("agents", {}), dict):
+            raise InvalidRequest(f"{path} is no context file", resource=str(path))
+        return cls(
+            services={name: str(content[name]) for name in SERVICES if name in content},
+            agents={str(name): str(address) for name, address in content.get("agents", {}).items()},
+            credentials=str(content.get("credentials", "")),
+            authority=str(content.get("authority", "")),
+            domain=str(content.get("domain", "")),
+        )
 
     def write(self, path: Path) -> None:
         """Write the context whole, so that a reader never sees a part."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        content = {
-            "addresses": dict(sorted(self.addresses.items())),
+        content: dict[str, Any] = {
+            **self.services,
+            "agents": dict(sorted(self.agents.items())),
             "credentials": self.credentials,
             "authority": self.authority,
             "domain": self.domain,
         }
-        fresh = path.with_name(f"{path.name}.new")
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
         fresh.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         fresh.replace(path)
 
-    def with_address(self, identity: str, address: str) -> Context:
-        """Return the context with one more address."""
-        return replace(self, addresses={**self.addresses, identity: address})
+    def with_service(self, name: str, address: str) -> Context:
+        """Return the context with the address of one more service."""
+        return replace(self, services={**self.services, name: address})
 
-    def address(self, identity: str) -> str:
-        """Return the address of an identity.
+    def with_agent(self, name: str, address: str) -> Context:
+        """Return the context with the address of one more agent."""
+        return replace(self, agents={**self.agents, name: address})
+
+    def service(self, name: str) -> str:
+        """Return the address of a service.
 
         Raises:
             NotFound: the context has none.
         """
         try:
-            return self.addresses[identity]
+            return self.services[name]
         except KeyError:
-            known = ", ".join(sorted(self.addresses)) or "none"
-            raise NotFound(f"the address of {identity} is not known; known are: {known}", resource=identity) from None
+            known = ", ".join(sorted(self.services)) or "none"
+            raise NotFound(f"the address of {name} is not known; known are: {known}", resource=name) from None
 
 
-def _checked(path: Path, content: Any) -> dict[str, Any]:
-    texts = ("credentials", "authority", "domain")
-    if not isinstance(content, dict) or not isinstance(content.get("addresses", {}), dict):
-        raise InvalidRequest(f"{path} is no context file", resource=str(path))
-    return {"addresses": content.get("addresses", {}), **{name: str(content.get(name, "")) for name in texts}}
+def context_path(environ: Mapping[str, str]) -> Path:
+    """Return where the context file is when nobody names one: VIRTYARD_CONTEXT, else in the configuration folder."""
+    if environ.get("VIRTYARD_CONTEXT"):
+        return Path(environ["VIRTYARD_CONTEXT"])
+    config = environ.get("XDG_CONFIG_HOME")
+    folder = Path(config) if config else Path(environ.get("HOME") or "~").expanduser() / ".config"
+    return folder / "virtyard" / CONTEXT_FILE

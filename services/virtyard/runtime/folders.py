@@ -1,7 +1,7 @@
 """The folders of an installation: state, configuration, and short ones for sockets.
 
-Root keeps state in /var/lib/virtyard; everybody else under the XDG folders, or under /tmp where there is no HOME. A Unix
-socket's path has 107 bytes at most, so sockets live in a folder of their own whose name is short.
+Root keeps state in /var/lib/virtyard; everybody else under the XDG folders, or under /tmp where there is no HOME. The
+path of a Unix socket has 107 bytes at most, so sockets live in a folder of their own whose name is short.
 """
 
 from __future__ import annotations
