@@ -12,7 +12,8 @@ from virtyard.kernel.errors import InvalidRequest
 
 __all__ = ["check_events", "raise_event", "raise_events"]
 
-_INSERT = "INSERT INTO event (key, body) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
+_KNOWN = "SELECT 1 FROM event WHERE key = ?"
+_INSERT = "INSERT INTO event (key, body) VALUES (?, ?)"
 _NAME = "UPDATE event SET body = ? WHERE number = ?"
 
 
@@ -52,9 +53,9 @@ def raise_event(transaction: FeedWriter, new: NewEvent) -> None:
 
 
 def _store(transaction: FeedWriter, key: str, event: event_pb2.Event) -> None:
-    inserted = transaction.execute(_INSERT, (key, b""))
-    if not inserted.rowcount:
+    if transaction.execute(_KNOWN, (key,)).fetchone() is not None:
         return
+    inserted = transaction.execute(_INSERT, (key, b""))
     event.name = f"events/{inserted.lastrowid}"
     body = event.SerializeToString()
     transaction.execute(_NAME, (body, inserted.lastrowid))

@@ -46,8 +46,6 @@ def resolve(reader: Reader, selections: Iterable[participant.Selection]) -> Name
 
 def _follow(reader: Reader, hop: str, names: Names, field: str) -> Names:
     kind, backward, via = hop.rpartition("@")
-    if not names:
-        return set()
     if backward:
         if kind not in kinds() or via not in reference_fields(kind):
             raise InvalidRequest.of(field, f"{hop!r} does not exist; allowed is a kind, @ and a reference field of it")

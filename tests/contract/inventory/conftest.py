@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import grpc.aio
 import pytest
 
+from tests.contract.inventory.served import Served
 from tests.fakes.clock import FakeClock
+from virtyard.api.type.v1.annotations_pb2 import Role
+from virtyard.inventory.main import open_inventory
 from virtyard.inventory.sqlite_store import SqliteStore
+from virtyard.kernel.permissions import Principal
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
+from virtyard.runtime.local import LocalChannel
 
 Dump: TypeAlias = Callable[[], Awaitable[list[Any]]]
 
@@ -55,3 +62,16 @@ def dump(database: Database) -> Dump:
         return await database.read(rows)
 
     return read
+
+
+@pytest.fixture(params=["local"])
+async def served(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Served]:
+    """Run an inventory; within this process."""
+    async with AsyncExitStack() as stack:
+        inventory = await stack.enter_async_context(open_inventory(tmp_path / "state", clock))
+        channels: dict[str, grpc.aio.Channel] = {}
+        for identity in ("user/viewer", "service/jobs", "agent/s", "agent/t"):
+            roles = frozenset({Role.ROLE_VIEWER}) if identity.startswith("user/") else frozenset()
+            principal = Principal.of(identity, roles)
+            channels[identity] = await stack.enter_async_context(LocalChannel(inventory.services, principal))
+        yield Served(inventory=inventory, dial=channels.__getitem__)
