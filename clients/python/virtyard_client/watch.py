@@ -32,7 +32,7 @@ class Patience:
     """Seconds that the pause grows to."""
 
 
-class Lost(Exception):  # noqa: N818 - it never leaves this module
+class Lost(Exception):
     """The stream broke in a way that a new one mends."""
 
     def __init__(self, cause: ClientError) -> None:
