@@ -1,7 +1,8 @@
 """Filters over lists and watches: the part of AIP-160 that people use.
 
 ``state = RUNNING AND server_pool = "serverPools/Finance" AND NOT labels.env:test`` - comparisons ``= != < <= > >= :``,
-``AND OR NOT``, parentheses; a bare word means that the name or display name contains it.
+``AND OR NOT -``, parentheses, ``field:*`` for what is set; a bare word means that the name or display name contains it.
+As the standard has it, OR binds more closely than AND: ``a AND b OR c`` is ``a AND (b OR c)``.
 Source: https://google.aip.dev/160.
 """
 
@@ -19,7 +20,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.options import is_map, is_repeated
 
-_TOKEN = re.compile(r'\s*(?:(?P<punct>[()]|<=|>=|!=|[=<>:])|"(?P<text>(?:[^"\\]|\\.)*)"|(?P<word>[^\s()=<>!:"]+))')
+_TIME = r"\d{4}-\d\d-\d\dT[0-9:.Z+-]+"
+_TOKEN = re.compile(
+    r'\s*(?:(?P<punct>[()]|<=|>=|!=|[=<>:])|"(?P<text>(?:[^"\\]|\\.)*)"|(?P<word>' + _TIME + r'|[^\s()=<>!:"]+))'
+)
 _OPERATORS = frozenset({"=", "!=", "<", "<=", ">", ">=", ":"})
 _LONGEST = 2000
 _DEEPEST = 50
@@ -62,7 +66,7 @@ class _Parser:
         self._depth = 0
 
     def parse(self) -> Callable[[Message], bool]:
-        predicate = self._either()
+        predicate = self._all()
         if self._position < len(self._tokens):
             raise InvalidRequest.of("filter", f"unexpected {self._tokens[self._position][1]!r}")
         return predicate
@@ -77,27 +81,33 @@ class _Parser:
         self._position += 1
         return token
 
-    def _either(self) -> Callable[[Message], bool]:
-        parts = [self._all()]
-        while self._peek() == ("word", "OR"):
-            self._take()
-            parts.append(self._all())
-        return parts[0] if len(parts) == 1 else lambda message: any(part(message) for part in parts)
-
     def _all(self) -> Callable[[Message], bool]:
-        parts = [self._unary()]
-        while self._peek()[0] and self._peek() not in (("word", "OR"), ("punct", ")")):
+        parts = [self._either()]
+        while self._peek()[0] and self._peek() != ("punct", ")"):
             if self._peek() == ("word", "AND"):
                 self._take()
-            parts.append(self._unary())
+            parts.append(self._either())
         return parts[0] if len(parts) == 1 else lambda message: all(part(message) for part in parts)
+
+    def _either(self) -> Callable[[Message], bool]:
+        parts = [self._unary()]
+        while self._peek() == ("word", "OR"):
+            self._take()
+            parts.append(self._unary())
+        return parts[0] if len(parts) == 1 else lambda message: any(part(message) for part in parts)
 
     def _unary(self) -> Callable[[Message], bool]:
         kind, value = self._take()
         if (kind, value) in (("word", "NOT"), ("punct", "(")):
             return self._nested(value)
-        if kind == "punct":
+        if kind == "punct" or (kind, value) in (("word", "AND"), ("word", "OR")):
             raise InvalidRequest.of("filter", f"unexpected {value!r}")
+        if kind == "word" and value.startswith("-") and len(value) > 1:
+            denied = self._restriction(value[1:])
+            return lambda message: not denied(message)
+        return self._restriction(value)
+
+    def _restriction(self, value: str) -> Callable[[Message], bool]:
         if self._peek()[0] == "punct" and self._peek()[1] in _OPERATORS:
             operator = self._take()[1]
             operand_kind, operand = self._take()
@@ -116,7 +126,7 @@ class _Parser:
             denied = self._unary()
             self._depth -= 1
             return lambda message: not denied(message)
-        inner = self._either()
+        inner = self._all()
         if self._peek() != ("punct", ")"):
             raise InvalidRequest.of("filter", "a closing parenthesis is missing")
         self._take()
@@ -137,6 +147,8 @@ def _comparison(descriptor: Descriptor, path: str, operator: str, operand: str) 
         if is_map(field):
             return _map_comparison(fields, ".".join(names[index + 1 :]), operator, operand)
         inside = field.message_type if not _is_time(field) else None
+    if operator == ":" and operand == "*":
+        return lambda message: any(bool(value) for value in _values(message, fields))
     wanted = _operand(fields[-1], path, operand)
 
     def matches(message: Message) -> bool:
@@ -171,6 +183,8 @@ def _map_comparison(
         maps = [getattr(owner, last.name) for owner in _values(message, above)]
         if not key:
             return any(operand in pairs for pairs in maps) != (operator == "!=")
+        if operator == ":" and operand == "*":
+            return any(key in pairs for pairs in maps)
         return any(_compare(pairs.get(key, ""), operator, operand) for pairs in maps)
 
     return matches
@@ -195,6 +209,9 @@ def _operand(field: FieldDescriptor, path: str, operand: str) -> Any:
         if _is_time(field):
             time = datetime.fromisoformat(operand)
             return time if time.tzinfo else time.replace(tzinfo=UTC)
+        if field.message_type is not None:
+            allowed = ", ".join(f"{path}.{name}" for name in sorted(field.message_type.fields_by_name))
+            raise InvalidRequest.of("filter", f"{path} has fields of its own; allowed are {allowed}")
         return float(operand) if "." in operand else int(operand)
     except (KeyError, ValueError):
         raise InvalidRequest.of("filter", f"{operand!r} is not a value of {path}") from None

@@ -1,6 +1,6 @@
 """The states of a job and of a step: one table each, consulted by every write.
 
-The diagram in `docs/architecture.md` is rendered from `render`; a test compares the two.
+The diagrams in `docs/job-states.md` are what `render` and `render_steps` give; a test compares them.
 """
 
 from __future__ import annotations
@@ -130,4 +130,14 @@ def render() -> str:
     """Return the job table as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", "    [*] --> PENDING", "    [*] --> WAITING_FOR_LOCKS"]
     lines += [f"    {before.name} --> {after.name}: {event.value}" for (before, event), after in JOB_TABLE.items()]
+    lines += [f"    {state.name} --> [*]" for state in JobState if state in ENDED]
+    return "\n".join(lines)
+
+
+def render_steps() -> str:
+    """Return the step table as a Mermaid state diagram; a new attempt is left out."""
+    lines = ["stateDiagram-v2", "    [*] --> PENDING"]
+    for before, following in STEP_TABLE.items():
+        lines += [f"    {before.name} --> {after.name}" for after in sorted(following) if after is not before]
+    lines += [f"    {state.name} --> [*]" for state in (StepState.DONE, StepState.UNDONE, StepState.SKIPPED)]
     return "\n".join(lines)
