@@ -10,7 +10,7 @@ from virtyard.agent.runner import Runner
 from virtyard.agent.session import Session
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.kernel.errors import InternalError, VirtyardError
+from virtyard.kernel.errors import InternalError, Unavailable, VirtyardError
 from virtyard.runtime.rpc import Call, Service
 from virtyard.runtime.scope import TaskScope
 
@@ -24,36 +24,40 @@ class ParticipantRpc:
         """Hand effects to `runner`."""
         self._runner = runner
         self._scope = TaskScope("agent.streams")
+        self._sessions: set[Session] = set()
+
+    def end_streams(self) -> None:
+        """Break every stream off, as the first thing of a stop: schedulers come again, effects run on."""
+        for session in tuple(self._sessions):
+            session.fail(Unavailable("this agent stops", retry_after=1.0))
 
     async def close(self) -> None:
         """Stop reading every stream."""
         await self._scope.close()
 
-    async def Execute(  # noqa: N802 - the rpc's name
+    async def Execute(
         self, requests: AsyncIterator[participant.ExecuteRequest], call: Call
     ) -> AsyncIterator[participant.ExecuteResponse]:
         """Carry effects out, and send what became of them; a broken stream leaves them running."""
         del call
         session = Session()
         listener = session.tell
+        self._sessions.add(session)
         reader = self._scope.start(self._read(requests, session))
         try:
             async for reports in session.batches():
                 yield participant.ExecuteResponse(reports=reports)
         finally:
             reader.cancel()
+            self._sessions.discard(session)
             self._runner.forget(listener)
 
-    async def Settle(  # noqa: N802 - the rpc's name
-        self, request: participant.SettleRequest, call: Call
-    ) -> participant.SettleResponse:
+    async def Settle(self, request: participant.SettleRequest, call: Call) -> participant.SettleResponse:
         """Bring an effect to an end, or refuse its key for ever."""
         del call
         return participant.SettleResponse(record=await self._runner.settle(request))
 
-    async def ListActions(  # noqa: N802 - the rpc's name
-        self, request: participant.ListActionsRequest, call: Call
-    ) -> participant.ListActionsResponse:
+    async def ListActions(self, request: participant.ListActionsRequest, call: Call) -> participant.ListActionsResponse:
         """List what this host can do, and why not the rest."""
         del request, call
         return participant.ListActionsResponse(actions=self._runner.actions())
@@ -80,9 +84,7 @@ class AgentRpc:
         """Answer with what `facts` finds."""
         self._facts = facts
 
-    async def GetHost(  # noqa: N802 - the rpc's name
-        self, request: agent_service_pb2.GetHostRequest, call: Call
-    ) -> agent_service_pb2.Host:
+    async def GetHost(self, request: agent_service_pb2.GetHostRequest, call: Call) -> agent_service_pb2.Host:
         """Return the facts of the host as it is now."""
         del request, call
         return await self._facts()

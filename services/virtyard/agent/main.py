@@ -58,6 +58,8 @@ class Agent:
     """What it does."""
     services: list[Service]
     """What it serves."""
+    end_streams: Callable[[], None]
+    """Breaks off what is no watch, as the first thing of a stop."""
 
 
 @asynccontextmanager
@@ -121,4 +123,11 @@ async def open_agent(
         participant_rpc = ParticipantRpc(runner)
         stack.push_async_callback(participant_rpc.close)
         served = services(participant_rpc, AgentRpc(facts.look))
-        yield Agent(host=host, facts=facts, ledger=ledger, runner=runner, services=served)
+        yield Agent(
+            host=host,
+            facts=facts,
+            ledger=ledger,
+            runner=runner,
+            services=served,
+            end_streams=participant_rpc.end_streams,
+        )

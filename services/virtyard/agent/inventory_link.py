@@ -1,0 +1,52 @@
+"""The link to the inventory: a channel to wherever it is now, opened again when it has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import grpc.aio
+
+from virtyard.internal.inventory.v1 import host_service_pb2, host_service_pb2_grpc
+from virtyard.kernel.errors import Unavailable
+from virtyard.runtime.status import errors_named
+
+_TIMEOUT = 5.0
+
+
+class InventoryLink:
+    """Sends reports to the inventory."""
+
+    def __init__(self, find: Callable[[], str], connect: Callable[[str], grpc.aio.Channel]) -> None:
+        """Dial what `find` gives as host:port, "" while nobody knows, by `connect`."""
+        self._find = find
+        self._connect = connect
+        self._address = ""
+        self._channel: grpc.aio.Channel | None = None
+
+    async def send(self, request: host_service_pb2.ReportHostRequest) -> host_service_pb2.ReportHostResponse:
+        """Send one report.
+
+        Raises:
+            Unavailable: nobody knows where the inventory is, or it does not answer.
+            VirtyardError: it refused.
+        """
+        stub = host_service_pb2_grpc.HostServiceStub(await self._present_channel())
+        with errors_named():
+            answer = await cast(Any, stub.ReportHost)(request, timeout=_TIMEOUT)
+        return cast(host_service_pb2.ReportHostResponse, answer)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def _present_channel(self) -> grpc.aio.Channel:
+        address = self._find()
+        if not address:
+            raise Unavailable("nobody knows where the inventory is yet")
+        if self._channel is None or address != self._address:
+            await self.close()
+            self._address, self._channel = address, self._connect(address)
+        return self._channel
