@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -83,7 +83,7 @@ class Method:
         except Exception as error:
             raise self._defect(error) from error
 
-    async def collect(self, raws: AsyncIterator[bytes], call: Call) -> bytes:
+    async def collect(self, raws: AsyncIterable[bytes], call: Call) -> bytes:
         """Answer a stream of requests with one message; see `unary`."""
         try:
             permit(call.principal, self.role, self.path)
@@ -93,7 +93,7 @@ class Method:
         except Exception as error:
             raise self._defect(error) from error
 
-    async def stream(self, raw: bytes | AsyncIterator[bytes], call: Call) -> AsyncGenerator[bytes, None]:
+    async def stream(self, raw: bytes | AsyncIterable[bytes], call: Call) -> AsyncGenerator[bytes, None]:
         """Answer one request, or a stream of them, with a stream; see `unary`."""
         try:
             request: Any
@@ -128,7 +128,7 @@ class Method:
         refuse_unknown_fields(message, raw)
         return message
 
-    async def _parsed(self, raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    async def _parsed(self, raws: AsyncIterable[bytes]) -> AsyncIterator[Message]:
         async for raw in raws:
             yield self._parse(raw)
 

@@ -113,7 +113,7 @@ class Wire:
     def _talking(self, method: Method) -> Callable[[AsyncIterable[bytes], Context], Any]:
         async def talk(raws: AsyncIterable[bytes], context: Context) -> AsyncIterator[bytes]:
             try:
-                async with aclosing(method.stream(aiter(raws), self._call(context))) as answers:
+                async with aclosing(method.stream(raws, self._call(context))) as answers:
                     async for one in answers:
                         yield one
             except VirtyardError as error:
@@ -124,7 +124,7 @@ class Wire:
     def _collecting(self, method: Method) -> Callable[[AsyncIterable[bytes], Context], Any]:
         async def collect(raws: AsyncIterable[bytes], context: Context) -> bytes:
             try:
-                return await method.collect(aiter(raws), self._call(context))
+                return await method.collect(raws, self._call(context))
             except VirtyardError as error:
                 await _abort(context, error)
 
