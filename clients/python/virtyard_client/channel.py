@@ -47,6 +47,10 @@ def open_channel(address: str, service: str, credentials: grpc.ChannelCredential
             ("grpc.enable_http_proxy", 0),
             # A reader that stops must not make the server buffer megabytes on the way to it.
             ("grpc.http2.bdp_probe", 0),
+            # A list of a thousand objects, or a refusal that names every server, must fit.
+            ("grpc.max_receive_message_length", 16 << 20),
+            ("grpc.max_metadata_size", 64 << 10),
+            ("grpc.absolute_max_metadata_size", 128 << 10),
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
             ("grpc.initial_reconnect_backoff_ms", 100),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,8 +19,7 @@ from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.operations.v1 import operation_service_pb2_grpc
 from virtyard.api.type.v1 import watch_pb2
 from virtyard_client.channel import load_credentials, open_channel
-from virtyard_client.context import SERVICES, Context
-from virtyard_client.errors import ClientError
+from virtyard_client.context import Context
 from virtyard_client.story import Change, Story
 from virtyard_client.watch import Patience, resume
 
@@ -30,23 +30,44 @@ class Client:
     """One site. Every rpc of every stub raises `ClientError`; make it with `connect` inside a running event loop."""
 
     def __init__(self, context: Context, patience: Patience | None = None) -> None:
-        credentials = load_credentials(context.credentials)
-        self._channels = {
-            service: open_channel(context.addresses[service], service, credentials) for service in SERVICES
-        }
+        self._context = context
+        self._credentials = load_credentials(context.credentials)
+        self._channels: dict[str, grpc.aio.Channel] = {}
         self._patience = patience or Patience()
-        self.inventory = inventory_service_pb2_grpc.InventoryServiceStub(self._channels["inventory"])
+
+    @cached_property
+    def inventory(self) -> inventory_service_pb2_grpc.InventoryServiceStub:
         """Reads and watches objects and events."""
-        self.jobs = job_service_pb2_grpc.JobServiceStub(self._channels["jobs"])
+        return inventory_service_pb2_grpc.InventoryServiceStub(self._open("inventory"))
+
+    @cached_property
+    def jobs(self) -> job_service_pb2_grpc.JobServiceStub:
         """Reads, watches and steers jobs."""
-        self.operations = operation_service_pb2_grpc.OperationServiceStub(self._channels["jobs"])
+        return job_service_pb2_grpc.JobServiceStub(self._open("jobs"))
+
+    @cached_property
+    def operations(self) -> operation_service_pb2_grpc.OperationServiceStub:
         """Asks for every change."""
-        self.locks = lock_service_pb2_grpc.LockServiceStub(self._channels["locks"])
+        return operation_service_pb2_grpc.OperationServiceStub(self._open("jobs"))
+
+    @cached_property
+    def locks(self) -> lock_service_pb2_grpc.LockServiceStub:
         """Shows locks."""
-        self.longrunning: Any = operations_pb2_grpc.OperationsStub(  # type: ignore[no-untyped-call] # google ships no types
-            self._channels["jobs"]
-        )
+        return lock_service_pb2_grpc.LockServiceStub(self._open("locks"))
+
+    @cached_property
+    def longrunning(self) -> Any:
         """google.longrunning.Operations: get, list, wait and cancel."""
+        stub: Any = operations_pb2_grpc.OperationsStub
+        return stub(self._open("jobs"))
+
+    def _open(self, service: str) -> grpc.aio.Channel:
+        """The channel to a process; a context that does not know it is refused here, not earlier."""
+        channel = self._channels.get(service)
+        if channel is None:
+            address = self._context.address(service)
+            channel = self._channels[service] = open_channel(address, service, self._credentials)
+        return channel
 
     @classmethod
     def connect(cls, context: Context | Path | str | None = None, *, patience: Patience | None = None) -> Self:
@@ -73,8 +94,8 @@ class Client:
         """The channel to the process that serves a service, given its full name: what nobody else serves, jobs does."""
         for name in ("inventory", "locks"):
             if service.startswith(f"virtyard.api.{name}."):
-                return self._channels[name]
-        return self._channels["jobs"]
+                return self._open(name)
+        return self._open("jobs")
 
     async def call(
         self, service: str, method: str, request: Message, response: type[Message], timeout: float | None = None
@@ -132,6 +153,9 @@ class Client:
             while not story.done:
                 async for _, told in self.watch_operation(name):
                     story = told
+                if not story.done:
+                    # The stream ended in good order before the operation did: the server is going down.
+                    await asyncio.sleep(self._patience.first_pause)
             return story
 
     def watch_jobs(
@@ -170,9 +194,3 @@ class Client:
 
 def _serialise(message: Any) -> bytes:
     return bytes(message.SerializeToString())
-
-
-def unreachable(error: ClientError, context: Context) -> str:
-    """One line on what could not be reached, with the addresses that were tried."""
-    places = ", ".join(f"{service} at {address}" for service, address in context.addresses.items())
-    return f"{error.message} ({places})"

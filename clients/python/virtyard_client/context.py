@@ -47,14 +47,26 @@ class Context:
             ) from None
         except (OSError, ValueError) as error:
             raise ContextError(f"the context file {file} cannot be read: {error}") from error
-        missing = [key for key in (*SERVICES, "credentials") if not _text(content, key)]
-        if missing:
-            raise ContextError(f"the context file {file} does not say {', '.join(missing)}")
+        credentials = _text(content, "credentials")
+        if not credentials:
+            raise ContextError(f"the context file {file} does not say where the credentials are")
         return cls(
-            addresses={service: content[service] for service in SERVICES},
-            credentials=file.parent / content["credentials"],
+            addresses={service: _text(content, service) for service in SERVICES if _text(content, service)},
+            credentials=file.parent / credentials,
             source=str(file),
         )
+
+    def address(self, service: str) -> str:
+        """Where a service listens, as host:port.
+
+        Raises:
+            ContextError: the context does not say; in a split site the service may not have been started yet.
+        """
+        address = self.addresses.get(service)
+        if address is None:
+            place = f"the context file {self.source}" if self.source else "the context"
+            raise ContextError(f"{place} does not say where {service} listens; has it been started?")
+        return address
 
 
 def _text(content: object, key: str) -> str:

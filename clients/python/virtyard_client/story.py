@@ -50,7 +50,7 @@ class Story:
     def apply(self, frame: Any) -> Change | None:
         """Take in one frame of WatchOperation; None if nothing changed by it."""
         item = frame.WhichOneof("item")
-        state, waiting = self.state, self.metadata.waiting_for
+        state, waiting = self.state, self.waiting
         if item == "operation":
             self._take(frame.operation)
             return Change(None, None, state, waiting)
@@ -59,6 +59,13 @@ class Story:
             self.jobs[frame.job.name] = frame.job
             return Change(frame.job, before, state, waiting)
         return None
+
+    @property
+    def waiting(self) -> str:
+        """Whom the operation waits for while its locks are queued, as it or a job of it says; empty if for nobody."""
+        if self.metadata.waiting_for:
+            return self.metadata.waiting_for
+        return next((job.waiting_for for job in self.jobs.values() if job.waiting_for), "")
 
     @property
     def name(self) -> str:

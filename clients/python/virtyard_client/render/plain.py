@@ -19,8 +19,9 @@ def accepted(story: Story) -> str:
 
 def lines_of(change: Change, story: Story) -> Iterator[str]:
     """The lines on what one frame changed; none if only a percentage did."""
+    if story.waiting and story.waiting != change.waiting_before:
+        yield f"{story.name}: {waiting(story.waiting)}"
     if change.job is None:
-        yield from _operation_lines(change, story)
         return
     job, before = change.job, change.before
     head = f"{job.name}: {job.title}: "
@@ -35,12 +36,6 @@ def lines_of(change: Change, story: Story) -> Iterator[str]:
     for residue in job.residue:
         if residue not in known:
             yield f"{head}left behind: {residue}"
-
-
-def _operation_lines(change: Change, story: Story) -> Iterator[str]:
-    waits = story.metadata.waiting_for
-    if waits and waits != change.waiting_before:
-        yield f"{story.name}: {waiting(waits)}"
 
 
 def ended(story: Story) -> str:

@@ -56,8 +56,8 @@ def tree(story: Story, width: int, signs: Signs = UNICODE) -> list[Line]:
     rows = list(_rows(story, story.roots(), "", signs))
     left = min(max((len(row.guide) + 2 + len(row.title) for row in rows), default=0), max(width - 38, 20))
     lines = [_head(story, width, signs)]
-    if story.metadata.waiting_for:
-        lines.append(fit([Span(f"   {waiting(story.metadata.waiting_for)}", "yellow")], width, signs.ellipsis))
+    if story.waiting:
+        lines.append(fit([Span(f"   {waiting(story.waiting)}", "yellow")], width, signs.ellipsis))
     for row in rows:
         lines.append(_job_line(row, left, width, signs))
         lines.extend(_notes(row, story, width, signs))
@@ -147,7 +147,7 @@ def _units(job: job_pb2.Job, after_stage: bool) -> str:
 def _notes(row: _Row, story: Story, width: int, signs: Signs) -> Iterator[Line]:
     """What a job line has no room for: whom it waits for, why it failed, what it left behind."""
     notes: list[tuple[str, str]] = []
-    if row.job.waiting_for and row.job.waiting_for != story.metadata.waiting_for:
+    if row.job.waiting_for and row.job.waiting_for != story.waiting:
         notes.append((waiting(row.job.waiting_for), "yellow"))
     if row.job.HasField("error") and row.job.error.message and not row.job.cause:
         notes.append((row.job.error.message, "red"))
