@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.kernel.clock import Clock
+from virtyard.locks.rpc import LocksRpc
 from virtyard.locks.service import LocksService
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
+from virtyard.runtime.rpc import Service
 
-__all__ = ["open_locks"]
+__all__ = ["Locks", "open_locks"]
 
+_LOCK_SERVICE = lock_service_pb2.DESCRIPTOR.services_by_name["LockService"]
 _MIGRATIONS = "virtyard.locks.migrations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locks:
+    """A running lock service."""
+
+    services: tuple[Service, ...]
+    """What is served, over the wire or within the process: LockService."""
+    service: LocksService
+    """The use cases, for whoever is in the same process and needs no wire."""
+    feed: Feed
+    """The news of locks (`lock`)."""
+    database: Database
+    """locks.db."""
 
 
 @asynccontextmanager
@@ -26,7 +45,7 @@ async def open_locks(
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     place_interval: float = 0.05,
     keepalive: float = 15.0,
-) -> AsyncIterator[LocksService]:
+) -> AsyncGenerator[Locks, None]:
     """Open locks.db in this folder and run the lock service on it.
 
     Args:
@@ -50,4 +69,6 @@ async def open_locks(
         commit_hook=commit_hook,
     )
     async with LocksService(database, feed, clock, place_interval=place_interval) as service:
-        yield service
+        yield Locks(
+            services=(Service(_LOCK_SERVICE, LocksRpc(service)),), service=service, feed=feed, database=database
+        )

@@ -113,6 +113,8 @@ class Grant:
     """Who holds it."""
     locks: tuple[ClaimedLock, ...]
     """Every lock of the owner, by the name of its object."""
+    round: int = 0
+    """The round of asking that this answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,8 @@ class QueuePlace:
     """How many waiters that exclude it go first in the longest of its queues, and itself; 1 is next."""
     blockers: tuple[Blocker, ...]
     """Who is in the way: holders first, then the waiters that go first."""
+    round: int = 0
+    """The round of asking that this answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,8 @@ class Refusal:
     """The reason of the error, as OWNER_CLOSED."""
     message: str
     """The reason in words."""
+    round: int = 0
+    """The round of asking that this answers."""
 
 
 Report = Grant | QueuePlace | Refusal
@@ -195,7 +201,7 @@ class Claim:
 
     def grant(self) -> Grant:
         """Return what this owner holds; only for one that does not wait."""
-        return Grant(owner=self.owner, locks=self.locks)
+        return Grant(owner=self.owner, locks=self.locks, round=self.round)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

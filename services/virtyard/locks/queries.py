@@ -10,7 +10,7 @@ OWNERS = "SELECT owner, epoch, arrival, priority, purpose, round, requested, gra
 
 LOCKS = "SELECT owner, object, mode, token, job FROM lock ORDER BY owner, object"
 
-TOMBSTONE = "SELECT epoch FROM tombstone WHERE owner = ?"
+TOMBSTONES = "SELECT owner, epoch FROM tombstone WHERE owner IN (SELECT value FROM json_each(?))"
 
 ADD_TOMBSTONE = "INSERT INTO tombstone (owner, epoch, closed) VALUES (?, ?, ?)"
 

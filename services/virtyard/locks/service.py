@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 from virtyard.api.type.v1 import watch_pb2
@@ -25,12 +26,13 @@ from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.scope import TaskScope
 
-__all__ = ["LocksService"]
+__all__ = ["LockPage", "LocksService", "refused"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _LARGEST_BATCH = 512
+_RANK_OFFSET = 10**12
 _PLACE_SHARE = 20
 """Telling places takes at most one part in so many of the time, however long the queues are."""
 
@@ -53,6 +55,18 @@ class _Work:
         """Refuse, unless the caller has left."""
         if self.answer is not None and not self.answer.done():
             self.answer.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockPage:
+    """A part of all locks."""
+
+    locks: list[LockView]
+    """The locks."""
+    next: str
+    """Where the next page begins; empty at the end."""
+    token: str
+    """The resume token of the moment that the page shows."""
 
 
 class LocksService:
@@ -82,7 +96,6 @@ class LocksService:
 
     async def __aenter__(self) -> Self:
         """Start to decide."""
-        await self._scope.open()
         self._worker = self._scope.start(self._decide_all(), name="worker")
         return self
 
@@ -148,17 +161,29 @@ class LocksService:
 
         return await self._look(look)
 
-    async def locks(self) -> tuple[list[LockView], str]:
-        """Return every lock by object, holders before waiters, waiters by rank, and the resume token of that moment."""
+    async def page(self, after: str, size: int, matches: Callable[[LockView], bool]) -> LockPage:
+        """Return locks by object, holders before waiters, waiters by rank.
 
-        def look(table: LockTable) -> tuple[list[LockView], str]:
-            shown = [
-                ((view.object, view.granted is None, claim.rank), view)
-                for claim in table.claims()
-                for view in views(claim, table.place(claim.owner, limit=SHOWN_BLOCKERS) if claim.waiting else None)
-            ]
-            shown.sort(key=lambda each: each[0])
-            return [view for _, view in shown], self.feed.token()
+        Args:
+            after: the `next` of the page before; empty for the first one.
+            size: at most so many locks.
+            matches: the filter.
+        """
+
+        def look(table: LockTable) -> LockPage:
+            found: list[LockView] = []
+            reached = ""
+            for key, claim, number in _in_order(table):
+                if key <= after:
+                    continue
+                if len(found) == size:
+                    return LockPage(locks=found, next=reached, token=self.feed.token())
+                reached = key
+                place = table.place(claim.owner, limit=SHOWN_BLOCKERS) if claim.waiting else None
+                view = next(islice(views(claim, place), number, None))
+                if matches(view):
+                    found.append(view)
+            return LockPage(locks=found, next="", token=self.feed.token())
 
         return await self._look(look)
 
@@ -240,9 +265,9 @@ class LocksService:
             return
         claim = table.claim(command.owner)
         if refusal is not None:
-            work.session.tell(_refused(command.owner, refusal))
+            work.session.tell(refused(command.owner, command.round, refusal))
         elif claim is None or claim.round > command.round:
-            work.session.tell(_overtaken(command.owner, claim))
+            work.session.tell(_overtaken(command.owner, command.round, claim))
         elif claim.waiting:
             self._listeners.setdefault(command.owner, {})[work.session] = command.round
             place = self._places[command.owner] = table.place(command.owner, limit=SHOWN_BLOCKERS)
@@ -260,7 +285,7 @@ class LocksService:
         sessions = self._listeners.get(change.owner, {})
         for session, turn in tuple(sessions.items()):
             if claim is None or claim.round > turn:
-                session.tell(_overtaken(change.owner, claim))
+                session.tell(_overtaken(change.owner, turn, claim))
             elif not claim.waiting:
                 session.tell(claim.grant())
             else:
@@ -282,12 +307,21 @@ class LocksService:
             self._places[owner] = place
             for session in self._listeners.get(owner, ()):
                 session.tell(place)
-            for view in views(claim, place):
-                body = wire.lock(view).SerializeToString()
-                self.feed.publish_progress(TOPIC, f"{view.object}|{owner}", body)
+            for lock, body in zip(claim.locks, wire.bodies(claim, place), strict=True):
+                self.feed.publish_progress(TOPIC, f"{lock.object}|{owner}", body)
         self._stale.clear()
         ended = _loop_time()
         self._places_due = ended + max(self._place_interval, _PLACE_SHARE * (ended - began))
+
+
+def _in_order(table: LockTable) -> list[tuple[str, Claim, int]]:
+    """Return (key, claim, which of its locks) by object, holders first; the key is text that sorts in that order."""
+    keys = [
+        (f"{lock.object}|{claim.waiting:d}|{claim.rank.value + _RANK_OFFSET:020d}|{claim.owner}", claim, number)
+        for claim in table.claims()
+        for number, lock in enumerate(claim.locks)
+    ]
+    return sorted(keys, key=lambda each: each[0])
 
 
 def _look_for(work: _Work, look: Callable[[LockTable], Any], table: LockTable) -> None:
@@ -309,11 +343,12 @@ def _stopping() -> Unavailable:
     return Unavailable("the lock service is stopping", retry_after=1.0)
 
 
-def _refused(owner: str, error: VirtyardError) -> Refusal:
-    return Refusal(owner=owner, reason=error.reason, message=error.message)
+def refused(owner: str, turn: int, error: VirtyardError) -> Refusal:
+    """Return what somebody is told whose set is refused."""
+    return Refusal(owner=owner, reason=error.reason, message=error.message, round=turn)
 
 
-def _overtaken(owner: str, claim: Claim | None) -> Refusal:
+def _overtaken(owner: str, turn: int, claim: Claim | None) -> Refusal:
     if claim is None:
-        return _refused(owner, OwnerClosed(f"the locks of {owner} were released for ever"))
-    return _refused(owner, Superseded(f"{owner} has asked for another set since"))
+        return refused(owner, turn, OwnerClosed(f"the locks of {owner} were released for ever"))
+    return refused(owner, turn, Superseded(f"{owner} has asked for another set since"))

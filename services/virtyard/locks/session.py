@@ -6,7 +6,8 @@ What it must be told is bounded by what it asked for: news of one owner replaces
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 from virtyard.kernel.errors import VirtyardError
 from virtyard.locks.model import QueuePlace, Report
@@ -49,17 +50,26 @@ class Session:
         self._look()
         self._news.set()
 
-    def end(self) -> None:
-        """Note that nothing more is asked for: the reports end when all is answered."""
-        self._ended = True
-        self._news.set()
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """Take what is asked for; at the end the reports end too, once all is answered.
+
+        An error breaks the session off instead, as the stream's own.
+        """
+        try:
+            yield
+        except VirtyardError as error:
+            self.fail(error)
+        else:
+            self._ended = True
+            self._news.set()
 
     def fail(self, error: VirtyardError) -> None:
         """Break the stream off; whoever asked asks again, and loses nothing by it."""
         self._error = error
         self._news.set()
 
-    async def reports(self) -> AsyncIterator[list[Report]]:
+    async def reports(self) -> AsyncGenerator[list[Report], None]:
         """Yield whatever has come up since the last time, until all that was asked for is answered.
 
         Raises:

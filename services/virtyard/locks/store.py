@@ -18,7 +18,7 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks import queries, wire
-from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, LockView, Rank, Release, views
+from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, QueuePlace, Rank, Release
 from virtyard.locks.table import ClosedOwnersInMemory, LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.transaction import Transaction
@@ -77,9 +77,9 @@ class LockStore:
         connection = transaction.connection
         revision, arrivals, tokens = connection.execute(queries.COUNTER).fetchone()
         if self._table is None or revision != self._revision:
-            self._table = LockTable(_Tombstones(connection), _read_claims(connection), arrivals=arrivals, tokens=tokens)
+            claims = _read_claims(connection)
+            self._table = LockTable(ClosedOwnersInMemory(), claims, arrivals=arrivals, tokens=tokens)
             self._revision = revision
-        self._table.closed = _Tombstones(connection)
         return self._table
 
     def _decide(self, transaction: Transaction, commands: Sequence[LockSet | Release]) -> Decisions:
@@ -87,7 +87,8 @@ class LockStore:
         self._table = None
         now = self._clock.now()
         counters = (table.arrivals, table.tokens)
-        tombstones = _Tombstones(transaction.connection)
+        strangers = (command.owner for command in commands if table.claim(command.owner) is None)
+        tombstones = _Tombstones(transaction.connection, strangers)
         table.closed = tombstones
         refusals = tuple(_refusal(table, command, now) for command in commands)
         changes = tuple(table.take_changes())
@@ -103,18 +104,15 @@ class LockStore:
 
 
 class _Tombstones:
-    """The tombstones of the database, and those that this batch adds."""
+    """The tombstones of the owners of one batch, and those that it adds."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, owners: Iterable[str]) -> None:
+        self._known: dict[str, int] = dict(connection.execute(queries.TOMBSTONES, (json.dumps(list(owners)),)))
         self.added: dict[str, int] = {}
 
     def epoch_of(self, owner: str) -> int | None:
         """Return the epoch at which the owner was closed, None if it never was."""
-        if owner in self.added:
-            return self.added[owner]
-        row = self._connection.execute(queries.TOMBSTONE, (owner,)).fetchone()
-        return None if row is None else int(row[0])
+        return self.added.get(owner, self._known.get(owner))
 
     def close(self, owner: str, epoch: int) -> None:
         """Remember that the owner is closed."""
@@ -125,21 +123,22 @@ def snapshot(connection: sqlite3.Connection, topic: str, after_key: str, sequenc
     """Yield (key, body) of the locks behind a key, in the order of the keys; a `runtime.feed.Snapshot`."""
     del topic, sequence
     table = LockTable(ClosedOwnersInMemory(), _read_claims(connection))
-    owners = sorted(
-        (_key(lock.object, claim.owner), lock.object, claim) for claim in table.claims() for lock in claim.locks
-    )
-    for key, name, claim in owners:
+    keys = [
+        (_key(lock.object, claim.owner), claim, number)
+        for claim in table.claims()
+        for number, lock in enumerate(claim.locks)
+    ]
+    for key, claim, number in sorted(keys, key=lambda each: each[0]):
         if key > after_key:
-            view = next(view for view in _views(table, claim) if view.object == name)
-            yield key, wire.lock(view).SerializeToString()
+            yield key, list(wire.bodies(claim, _place(table, claim)))[number]
 
 
 def _key(name: str, owner: str) -> str:
     return f"{name}|{owner}"
 
 
-def _views(table: LockTable, claim: Claim) -> Iterator[LockView]:
-    return views(claim, table.place(claim.owner, limit=SHOWN_BLOCKERS) if claim.waiting else None)
+def _place(table: LockTable, claim: Claim) -> QueuePlace | None:
+    return table.place(claim.owner, limit=SHOWN_BLOCKERS) if claim.waiting else None
 
 
 def _refusal(table: LockTable, command: LockSet | Release, now: datetime) -> VirtyardError | None:
@@ -175,9 +174,9 @@ def _show(transaction: Transaction, table: LockTable, change: Change) -> Iterato
         transaction.transition("locks.L2")
         return
     transaction.transition("locks.L0" if claim.waiting else "locks.L1")
-    for view in _views(table, claim):
-        transaction.append(TOPIC, _key(view.object, view.owner), wire.lock(view).SerializeToString())
-        yield view.owner, view.object, view.mode, view.token, view.job
+    for lock, body in zip(claim.locks, wire.bodies(claim, _place(table, claim)), strict=True):
+        transaction.append(TOPIC, _key(lock.object, claim.owner), body)
+        yield claim.owner, lock.object, lock.mode, lock.token, lock.job
 
 
 def _same_locks(before: Claim | None, after: Claim | None) -> bool:

@@ -106,12 +106,11 @@ class LockTable:
             raise InvalidRequest.of("locks", "at least one object, each with a mode")
         if claim is None:
             self.arrivals += 1
-            return self._queue(_claim(wanted, asked, self.arrivals, wanted.epoch, now), now)
+            return self._come(wanted, asked, now)
         if wanted.round < claim.round:
             raise Superseded(f"{wanted.owner} has asked for another set since", resource=wanted.owner)
         if wanted.round > claim.round:
-            epoch = max(wanted.epoch, claim.epoch)
-            return self._queue(_claim(wanted, asked, claim.rank.arrival, epoch, now), now)
+            return self._come_again(claim, wanted, asked, now)
         if asked != claim.asked and asked != {lock.object: lock.mode for lock in claim.locks}:
             raise PayloadMismatch(f"{wanted.owner} asked for another set before", resource=wanted.owner)
         return self._raise_epoch(claim, wanted.epoch)
@@ -185,7 +184,8 @@ class LockTable:
                 holders.append(self._blocker(lock.object, other, mode))
             for other, mode in queue.blocking_waiters(lock.mode, claim.rank, limit):
                 waiters.append(self._blocker(lock.object, other, mode))
-        return QueuePlace(owner=owner, position=ahead + 1, blockers=tuple((holders + waiters)[:limit]))
+        blockers = tuple((holders + waiters)[:limit])
+        return QueuePlace(owner=owner, position=ahead + 1, blockers=blockers, round=claim.round)
 
     def waiting_on(self, objects: Iterable[str]) -> set[str]:
         """Return every owner that waits for one of these objects."""
@@ -223,14 +223,18 @@ class LockTable:
         self._claims[claim.owner] = after
         return after
 
-    def _queue(self, claim: Claim, now: datetime) -> Claim:
-        """Put a claim in the queue at its rank, in place of what its owner held or waited for; grant what can be."""
-        before = self._claims.get(claim.owner)
-        if before is None:
-            if self._grantable(claim):
-                claim = self._granted(claim, now)
-            self._replace(None, claim)
-            return claim
+    def _come(self, wanted: LockSet, asked: Mapping[str, LockMode], now: datetime) -> Claim:
+        """Grant or queue the set of an owner that was not known."""
+        claim = _claim(wanted, asked, Rank.of(self.arrivals, wanted.priority), now)
+        if not self._excluded(asked, claim.rank):
+            claim = self._granted(claim, now)
+        self._replace(None, claim)
+        return claim
+
+    def _come_again(self, before: Claim, wanted: LockSet, asked: Mapping[str, LockMode], now: datetime) -> Claim:
+        """Queue another set in place of what the owner held or waited for, and grant what can be."""
+        claim = _claim(wanted, asked, Rank.of(before.rank.arrival, wanted.priority), now)
+        claim = replace(claim, epoch=max(wanted.epoch, before.epoch))
         self._replace(before, claim)
         self._grant_freed(before.locks, now, claim)
         return self._claims[claim.owner]
@@ -247,24 +251,25 @@ class LockTable:
                 candidates.update(queue.freed_by(lock.mode))
         for owner in sorted(candidates, key=candidates.__getitem__):
             claim = self._claims[owner]
-            if self._grantable(claim):
+            if not self._excluded(claim.asked, claim.rank):
                 self._replace(claim, self._granted(claim, now))
 
-    def _grantable(self, claim: Claim) -> bool:
-        for lock in claim.locks:
-            queue = self._objects.get(lock.object)
-            if queue is not None and queue.excludes(lock.mode, claim.rank):
-                return False
-        return True
+    def _excluded(self, asked: Mapping[str, LockMode], rank: Rank) -> bool:
+        """Return whether a holder, or a waiter of lower rank, is in the way of this set."""
+        for name, mode in asked.items():
+            queue = self._objects.get(name)
+            if queue is not None and queue.excludes(mode, rank):
+                return True
+        return False
 
     def _granted(self, claim: Claim, now: datetime) -> Claim:
         first = self.tokens + 1
         self.tokens += len(claim.locks)
-        return replace(
-            claim,
-            locks=tuple(replace(lock, token=token) for token, lock in enumerate(claim.locks, first)),
-            granted=now,
+        locks = tuple(
+            ClaimedLock(object=lock.object, mode=lock.mode, token=token, job=lock.job)
+            for token, lock in enumerate(claim.locks, first)
         )
+        return replace(claim, locks=locks, granted=now)
 
     def _replace(self, before: Claim | None, after: Claim | None) -> None:
         claim = before or after
@@ -310,12 +315,12 @@ class LockTable:
         )
 
 
-def _claim(wanted: LockSet, asked: Mapping[str, LockMode], arrival: int, epoch: int, now: datetime) -> Claim:
+def _claim(wanted: LockSet, asked: Mapping[str, LockMode], rank: Rank, now: datetime) -> Claim:
     jobs = {lock.object: lock.job for lock in reversed(wanted.locks)}
     return Claim(
         owner=wanted.owner,
-        epoch=epoch,
-        rank=Rank.of(arrival, wanted.priority),
+        epoch=wanted.epoch,
+        rank=rank,
         priority=wanted.priority,
         purpose=wanted.purpose,
         round=wanted.round,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -12,6 +14,7 @@ from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks.model import (
     Blocker,
+    Claim,
     ClaimedLock,
     Grant,
     LockSet,
@@ -21,9 +24,11 @@ from virtyard.locks.model import (
     Refusal,
     Release,
     Report,
+    views,
 )
 
 __all__ = [
+    "bodies",
     "lock",
     "lock_set",
     "lock_set_message",
@@ -35,6 +40,7 @@ __all__ = [
 ]
 
 _HIGHEST_PRIORITY = 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def lock(view: LockView) -> pb.Lock:
@@ -50,10 +56,23 @@ def lock(view: LockView) -> pb.Lock:
         blockers=[_lock_info(blocker) for blocker in view.blockers],
         queue_place=view.position,
     )
-    message.request_time.FromDatetime(view.requested)
+    _stamp(message.request_time, view.requested)
     if view.granted is not None:
-        message.grant_time.FromDatetime(view.granted)
+        _stamp(message.grant_time, view.granted)
     return message
+
+
+def bodies(claim: Claim, place: QueuePlace | None) -> Iterator[bytes]:
+    """Yield the serialised message of each lock of a claim; made from one message, as every grant takes this path."""
+    message = pb.Lock()
+    for view in islice(views(claim, place), 1):
+        message = lock(view)
+    for each in claim.locks:
+        message.object = each.object
+        message.mode = _mode_number(each.mode)
+        message.fencing_token = each.token
+        message.job = each.job
+        yield message.SerializeToString()
 
 
 def lock_view(message: pb.Lock) -> LockView:
@@ -76,10 +95,8 @@ def lock_set(message: pb.LockSet) -> LockSet:
     """Return the set that a message asks for.
 
     Raises:
-        InvalidRequest: the owner is missing, an object has no name, or the priority or a mode is out of range.
+        InvalidRequest: an object has no name, or the priority or a mode is out of range.
     """
-    if not message.owner:
-        raise InvalidRequest.of("sets.owner", "is required")
     if abs(message.priority) > _HIGHEST_PRIORITY:
         raise InvalidRequest.of("sets.priority", f"{message.priority} is not allowed; -20 to 20 is")
     return LockSet(
@@ -130,14 +147,14 @@ def report_message(news: Report) -> pb.LockSetReport:
                 lock_pb2.LockToken(object=each.object, fencing_token=each.token, mode=_mode_number(each.mode))
                 for each in news.locks
             ]
-            return pb.LockSetReport(owner=news.owner, grant=pb.Grant(tokens=tokens))
+            return pb.LockSetReport(owner=news.owner, round=news.round, grant=pb.Grant(tokens=tokens))
         case QueuePlace():
             blockers = [_lock_info(blocker) for blocker in news.blockers]
             place = pb.QueuePlace(position=news.position, blockers=blockers)
-            return pb.LockSetReport(owner=news.owner, queue_place=place)
+            return pb.LockSetReport(owner=news.owner, round=news.round, queue_place=place)
         case Refusal():
             refusal = pb.Refusal(reason=news.reason, message=news.message)
-            return pb.LockSetReport(owner=news.owner, refusal=refusal)
+            return pb.LockSetReport(owner=news.owner, round=news.round, refusal=refusal)
 
 
 def report(message: pb.LockSetReport) -> Report:
@@ -148,13 +165,14 @@ def report(message: pb.LockSetReport) -> Report:
                 ClaimedLock(object=each.object, mode=LockMode(each.mode), token=each.fencing_token)
                 for each in message.grant.tokens
             )
-            return Grant(owner=message.owner, locks=locks)
+            return Grant(owner=message.owner, locks=locks, round=message.round)
         case "queue_place":
             place = message.queue_place
             blockers = tuple(_blocker(info) for info in place.blockers)
-            return QueuePlace(owner=message.owner, position=place.position, blockers=blockers)
+            return QueuePlace(owner=message.owner, position=place.position, blockers=blockers, round=message.round)
         case _:
-            return Refusal(owner=message.owner, reason=message.refusal.reason, message=message.refusal.message)
+            refusal = message.refusal
+            return Refusal(owner=message.owner, reason=refusal.reason, message=refusal.message, round=message.round)
 
 
 def _lock_info(blocker: Blocker) -> lock_pb2.LockInfo:
@@ -166,7 +184,7 @@ def _lock_info(blocker: Blocker) -> lock_pb2.LockInfo:
         waiting=blocker.waiting,
         job=blocker.job,
     )
-    info.since_time.FromDatetime(blocker.since)
+    _stamp(info.since_time, blocker.since)
     return info
 
 
@@ -193,6 +211,13 @@ def _mode(message: pb.LockRequest) -> LockMode:
 
 def _mode_number(mode: LockMode) -> lock_pb2.LockMode.ValueType:
     return lock_pb2.LockMode.ValueType(mode)
+
+
+def _stamp(field: Timestamp, time: datetime) -> None:
+    """Set a timestamp; several times faster than its own FromDatetime."""
+    since = time - _EPOCH
+    field.seconds = since.days * 86_400 + since.seconds
+    field.nanos = since.microseconds * 1_000
 
 
 def _datetime(time: Timestamp) -> datetime:

@@ -74,8 +74,8 @@ class Asker:
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[LocksService]:
     """Run the service on a folder."""
-    async with open_locks(folder, FakeClock(), place_interval=0.0) as service:
-        yield service
+    async with open_locks(folder, FakeClock(), place_interval=0.0) as locks:
+        yield locks.service
 
 
 @pytest.fixture
@@ -196,14 +196,20 @@ async def test_locks_are_listed_by_object_holders_first(service: LocksService) -
     asker = Asker(service)
     await asker.ask(wanted("a", "vm2"), wanted("b", "vm2", "vm1"), wanted("c", "vm2", priority=2))
     await asker.place("c")
-    shown, token = await service.locks()
-    assert token
+    first = await service.page("", 3, lambda view: view.object != "vm1")
+    assert first.token
+    assert not first.next
+    page = await service.page("", 3, lambda view: True)
+    last = await service.page(page.next, 3, lambda view: True)
+    assert not last.next
+    shown = page.locks + last.locks
     assert [(lock.object, lock.owner, lock.position) for lock in shown] == [
         ("vm1", "b", 2),
         ("vm2", "a", 0),
         ("vm2", "c", 1),
         ("vm2", "b", 2),
     ]
+    assert first.locks == shown[1:]
     assert [blocker.owner for blocker in shown[3].blockers] == ["a", "c"]
 
 
@@ -220,7 +226,8 @@ async def test_after_a_failed_commit_memory_is_what_the_database_has(tmp_path: P
             connection.execute("COMMIT")
         raise sqlite3.OperationalError("disk I/O error")
 
-    async with open_locks(tmp_path, FakeClock(), commit_hook=commit) as service:
+    async with open_locks(tmp_path, FakeClock(), commit_hook=commit) as locks:
+        service = locks.service
         asker = Asker(service)
         await asker.ask(wanted("a", "vm1"))
         await asker.granted("a")

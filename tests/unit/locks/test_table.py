@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -297,15 +297,15 @@ def test_intentions_of_many_do_not_slow_a_release_down(table: LockTable, monkeyp
     for number in range(200):
         ask(table, f"waiter{number}", {"pool": IX, "vm0": X})
     ask(table, "other", {"pool": IX, "vm1": X})
-    looked_at: list[Claim] = []
-    grantable = LockTable._grantable
+    looked_at: list[int] = []
+    excluded = LockTable._excluded
 
-    def counted(table: LockTable, claim: Claim) -> bool:
-        looked_at.append(claim)
-        return grantable(table, claim)
+    def counted(table: LockTable, asked: Mapping[str, LockMode], rank: Rank) -> bool:
+        looked_at.append(rank.arrival)
+        return excluded(table, asked, rank)
 
-    monkeypatch.setattr(LockTable, "_grantable", counted)
+    monkeypatch.setattr(LockTable, "_excluded", counted)
     table.release("other", 1, NOW)
     assert not looked_at
     table.release("disk", 1, NOW)
-    assert [claim.owner for claim in looked_at] == ["waiter0"]
+    assert looked_at == [2]

@@ -221,8 +221,11 @@ class LockSetReport(_message.Message):
     GRANT_FIELD_NUMBER: _builtins.int
     QUEUE_PLACE_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """The owner that asked for it."""
+    round: _builtins.int
+    """The round of asking that this is the news of."""
     @_builtins.property
     def grant(self) -> Global___Grant:
         """Granted as a whole, with the tokens."""
@@ -242,10 +245,11 @@ class LockSetReport(_message.Message):
         grant: Global___Grant | None = ...,
         queue_place: Global___QueuePlace | None = ...,
         refusal: Global___Refusal | None = ...,
+        round: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "queue_place", b"queue_place", "refusal", b"refusal", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "owner", b"owner", "queue_place", b"queue_place", "refusal", b"refusal", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "owner", b"owner", "queue_place", b"queue_place", "refusal", b"refusal", "report", b"report", "round", b"round"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["grant", "queue_place", "refusal"]  # noqa: Y015
     _WhichOneofArgType_report: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015

@@ -1,0 +1,107 @@
+"""The lock service on the wire."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from google.protobuf.message import Message
+
+from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.filters import compile_filter
+from virtyard.locks import wire
+from virtyard.locks.service import LocksService, refused
+from virtyard.locks.session import Session
+from virtyard.runtime.entry import Frame
+from virtyard.runtime.frame_bytes import with_body
+from virtyard.runtime.rpc import Call
+from virtyard.runtime.scope import TaskScope
+
+__all__ = ["LocksRpc"]
+
+_DEFAULT_PAGE = 100
+_LARGEST_PAGE = 1000
+
+
+class LocksRpc:
+    """Serves LockService."""
+
+    def __init__(self, service: LocksService) -> None:
+        """Serve this lock service."""
+        self._service = service
+
+    async def Acquire(
+        self, requests: AsyncIterator[pb.AcquireRequest], call: Call
+    ) -> AsyncIterator[pb.AcquireResponse]:
+        """Take sets from the stream and tell, in commit order, what becomes of them."""
+        del call
+        session = Session()
+        async with TaskScope("locks.acquire") as scope:
+            asking = scope.start(self._ask_all(session, requests))
+            try:
+                async with aclosing(session.reports()) as news:
+                    async for reports in news:
+                        yield pb.AcquireResponse(reports=[wire.report_message(report) for report in reports])
+            finally:
+                asking.cancel()
+                self._service.leave(session)
+
+    async def _ask_all(self, session: Session, requests: AsyncIterator[pb.AcquireRequest]) -> None:
+        async with session.asking():
+            async for request in requests:
+                for message in request.sets:
+                    try:
+                        wanted = wire.lock_set(message)
+                    except InvalidRequest as error:
+                        session.tell(refused(message.owner, message.round, error))
+                    else:
+                        await self._service.ask(session, wanted)
+
+    async def Release(self, request: pb.ReleaseRequest, call: Call) -> pb.ReleaseResponse:
+        """Release owners, or parts of what they hold."""
+        del call
+        await self._service.release([wire.release(message) for message in request.owners])
+        return pb.ReleaseResponse()
+
+    async def ListLocks(self, request: pb.ListLocksRequest, call: Call) -> pb.ListLocksResponse:
+        """List locks."""
+        del call
+        if not 0 <= request.page_size <= _LARGEST_PAGE:
+            raise InvalidRequest.of("page_size", f"{request.page_size} is not allowed; 0 to {_LARGEST_PAGE} is")
+        passes = compile_filter(request.filter, pb.Lock.DESCRIPTOR)
+        page = await self._service.page(
+            _place_of(request.page_token), request.page_size or _DEFAULT_PAGE, lambda view: passes(wire.lock(view))
+        )
+        return pb.ListLocksResponse(
+            locks=[wire.lock(view) for view in page.locks],
+            next_page_token=base64.urlsafe_b64encode(page.next.encode()).decode(),
+            watch_token=page.token,
+        )
+
+    async def WatchLocks(self, request: pb.WatchLocksRequest, call: Call) -> AsyncIterator[bytes]:
+        """Watch locks."""
+        del call
+        passes = compile_filter(request.filter, pb.Lock.DESCRIPTOR)
+
+        def matches(topic: str, key: str, body: bytes) -> bool:
+            del topic, key
+            return passes(pb.Lock.FromString(body))
+
+        frames = self._service.watch(request.options, matches if request.filter.strip() else None)
+        async for frame in frames:
+            yield frame.encoded(_encode)
+
+
+def _encode(frame: Frame) -> bytes:
+    head: Message = pb.WatchLocksResponse(kind=frame.kind, resume_token=frame.token, name=frame.key)
+    return with_body(head, pb.WatchLocksResponse.LOCK_FIELD_NUMBER, frame.body)
+
+
+def _place_of(page_token: str) -> str:
+    try:
+        return base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest.of("page_token", "must be the next_page_token of a page, as it was received") from error
