@@ -290,10 +290,11 @@ async def test_call_object_can_be_cancelled(connect: Connect, locks: Locks) -> N
     await asyncio.wait_for(locks.left.wait(), 2)
     locks.left.clear()
     stream = stub.WatchLocks(WatchLocksRequest())
-    await stream.read()
+    frames = aiter(stream)
+    await anext(frames)
     stream.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await drain(stream)
+        await drain(frames)
     await asyncio.wait_for(locks.left.wait(), 2)
 
 
