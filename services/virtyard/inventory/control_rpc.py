@@ -18,10 +18,10 @@ class ControlRpc:
         self._store = store
         self._feed = feed
 
-    async def View(  # noqa: N802 - named as the rpc
+    async def View(
         self,
         request: control_service_pb2.ViewRequest,
-        call: Call,  # noqa: ARG002 - the rpc's signature
+        call: Call,
     ) -> control_service_pb2.ViewResponse:
         """Read what the selections lead to, in one snapshot."""
         reading = await self._store.view(request.selections)
@@ -32,10 +32,10 @@ class ControlRpc:
             owner_id=reading.owner_id,
         )
 
-    async def RaiseEvents(  # noqa: N802 - named as the rpc
+    async def RaiseEvents(
         self,
         request: control_service_pb2.RaiseEventsRequest,
-        call: Call,  # noqa: ARG002 - the rpc's signature
+        call: Call,
     ) -> control_service_pb2.RaiseEventsResponse:
         """Raise events, each once for its key."""
         await self._store.raise_events(request.events)

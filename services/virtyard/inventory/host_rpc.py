@@ -21,7 +21,7 @@ class HostRpc:
         self._presence = presence
         self._clock = clock
 
-    async def ReportHost(  # noqa: N802 - named as the rpc
+    async def ReportHost(
         self, request: host_service_pb2.ReportHostRequest, call: Call
     ) -> host_service_pb2.ReportHostResponse:
         """Take a report on the caller's own server.

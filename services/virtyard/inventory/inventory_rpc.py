@@ -43,7 +43,7 @@ class InventoryRpc:
             if not method.server_streaming
         }
 
-    async def handle(self, method: MethodDescriptor, request: Any, call: Call) -> Message:  # noqa: ARG002 - the runtime's signature
+    async def handle(self, method: MethodDescriptor, request: Any, call: Call) -> Message:
         """Answer a Get or a List.
 
         Raises:
@@ -52,10 +52,10 @@ class InventoryRpc:
         """
         return await self._handlers[method.full_name](request)
 
-    async def WatchObjects(  # noqa: N802 - named as the rpc
+    async def WatchObjects(
         self,
         request: inventory_service_pb2.WatchObjectsRequest,
-        call: Call,  # noqa: ARG002 - the rpc's signature
+        call: Call,
     ) -> AsyncGenerator[bytes, None]:
         """Watch objects of all kinds."""
         frames = self._feed.watch(["object"], request.options, snapshot, compile_object_filter(request.filter))

@@ -117,13 +117,12 @@ class Ledger:
         """Return the highest token seen per (object, mode), for the objects of these locks."""
         return {(lock.object, mode): token for lock in locks for mode, token in self._seen(lock.object).items()}
 
-    def raise_tokens(self, locks: Iterable[lock_pb2.LockToken]) -> None:
-        """Remember the tokens that are the highest ones seen."""
-        for lock in locks:
-            seen = self._seen(lock.object)
-            if lock.fencing_token > seen.get(lock.mode, 0):
-                self._reader.execute(_RAISE_MARK, (lock.object, lock.mode, lock.fencing_token))
-                seen[lock.mode] = lock.fencing_token
+    def raise_token(self, lock: lock_pb2.LockToken) -> None:
+        """Remember the token if it is the highest one seen."""
+        seen = self._seen(lock.object)
+        if lock.fencing_token > seen.get(lock.mode, 0):
+            self._reader.execute(_RAISE_MARK, (lock.object, lock.mode, lock.fencing_token))
+            seen[lock.mode] = lock.fencing_token
 
     def _seen(self, name: str) -> dict[int, int]:
         known = self._tokens.get(name)

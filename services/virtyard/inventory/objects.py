@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from virtyard.inventory.model import Reader, Row, TypedObject
 from virtyard.kernel.names import collection_of
-from virtyard.kernel.relations import references
+from virtyard.kernel.relations import reference_fields
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,10 +32,7 @@ _REMOVE = "UPDATE object SET generation = generation + 1, writer = ?, deleted = 
 _UNLINK = "DELETE FROM relation WHERE source = ? AND field = ?"
 _LINK = "INSERT INTO relation (source, field, target, kind, position, amount) VALUES (?, ?, ?, ?, ?, ?)"
 
-_POSITIONS: Mapping[tuple[str, str], str] = {
-    ("virtualDisks", "virtual_machine"): "position",
-    ("vnics", "virtual_machine"): "position",
-}
+_POSITIONS = frozenset({("virtualDisks", "virtual_machine"), ("vnics", "virtual_machine")})
 _AMOUNTS: Mapping[tuple[str, str], str] = {
     ("virtualMachines", "server"): "memory_bytes",
     ("virtualDisks", "repository"): "size_bytes",
@@ -70,22 +68,31 @@ def read_rows(reader: Reader, names: Iterable[str]) -> dict[str, Row]:
     return {columns[0]: row_of(columns) for columns in reader.execute(_READ_MANY, (json.dumps(list(names)),))}
 
 
-def write_row(reader: Reader, message: TypedObject, operation: int) -> None:
-    """Store an object under its name; its uid, generation and times are those that it carries."""
+def write_row(reader: Reader, message: TypedObject, operation: int) -> Row:
+    """Store an object under its name and return its row; its uid, generation and times are those that it carries."""
     created: Timestamp = message.create_time
+    row = Row(
+        name=message.name,
+        uid=message.uid,
+        generation=message.generation,
+        writer=operation,
+        deleted=False,
+        body=message.SerializeToString(),
+    )
     reader.execute(
         _WRITE,
         (
-            message.name,
-            collection_of(message.name),
-            message.uid,
-            message.generation,
+            row.name,
+            collection_of(row.name),
+            row.uid,
+            row.generation,
             operation,
             message.display_name,
-            created.ToNanoseconds(),
-            message.SerializeToString(),
+            created.seconds * 1_000_000_000 + created.nanos,
+            row.body,
         ),
     )
+    return row
 
 
 def remove_row(reader: Reader, name: str, operation: int) -> None:
@@ -93,18 +100,24 @@ def remove_row(reader: Reader, name: str, operation: int) -> None:
     reader.execute(_REMOVE, (operation, name))
 
 
+@cache
+def _link_fields(collection: str) -> tuple[tuple[str, str, str], ...]:
+    """Return (reference field, field of the position, field of the amount) of a kind; empty where there is none."""
+    return tuple(
+        (field, "position" if (collection, field) in _POSITIONS else "", _AMOUNTS.get((collection, field), ""))
+        for field in reference_fields(collection)
+    )
+
+
 def links_of(message: TypedObject | None) -> dict[str, Link]:
     """Return the relations of an object by field; none of no object."""
     if message is None:
         return {}
-    collection = collection_of(message.name)
-    found = {}
-    for field, target in references(message):
-        position, amount = _POSITIONS.get((collection, field)), _AMOUNTS.get((collection, field))
-        found[field] = Link(
-            target, getattr(message, position) if position else 0, getattr(message, amount) if amount else 0
-        )
-    return found
+    return {
+        field: Link(target, getattr(message, position) if position else 0, getattr(message, amount) if amount else 0)
+        for field, position, amount in _link_fields(collection_of(message.name))
+        if (target := getattr(message, field))
+    }
 
 
 def write_links(

@@ -65,10 +65,10 @@ class ParticipantRpc:
         self._store = store
         self._scope = scope
 
-    async def Execute(  # noqa: N802 - named as the rpc
+    async def Execute(
         self,
         requests: AsyncIterator[participant.ExecuteRequest],
-        call: Call,  # noqa: ARG002 - the rpc's signature
+        call: Call,
     ) -> AsyncGenerator[participant.ExecuteResponse, None]:
         """Carry out the effects that come, round by round; a broken stream aborts none."""
         mailbox = _Mailbox()
@@ -80,18 +80,18 @@ class ParticipantRpc:
         finally:
             reader.cancel()
 
-    async def Settle(  # noqa: N802 - named as the rpc
+    async def Settle(
         self,
         request: participant.SettleRequest,
-        call: Call,  # noqa: ARG002 - the rpc's signature
+        call: Call,
     ) -> participant.SettleResponse:
         """Settle one effect."""
         return participant.SettleResponse(record=await self._store.settle(request))
 
-    async def ListActions(  # noqa: N802 - named as the rpc
+    async def ListActions(
         self,
-        request: participant.ListActionsRequest,  # noqa: ARG002 - the rpc's signature
-        call: Call,  # noqa: ARG002 - the rpc's signature
+        request: participant.ListActionsRequest,
+        call: Call,
     ) -> participant.ListActionsResponse:
         """List the effects that the inventory can carry out: always the same two."""
         types = (write_objects_pb2.RevertWrites.DESCRIPTOR, write_objects_pb2.WriteObjects.DESCRIPTOR)

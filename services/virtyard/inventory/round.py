@@ -11,11 +11,13 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from virtyard.api.inventory.v1 import write_objects_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.inventory.capacity import check_memory, check_space
 from virtyard.inventory.ledger import Entry, Ledger
-from virtyard.inventory.model import FeedWriter, Reader, RoundOutcome, TypedObject
+from virtyard.inventory.model import FeedWriter, Reader, RoundOutcome, Row, TypedObject
 from virtyard.inventory.objects import read_rows
 from virtyard.inventory.projections import present
 from virtyard.inventory.selections import check_requirement
@@ -58,12 +60,14 @@ class Round:
             now: the time that changed objects will show.
         """
         self._transaction = transaction
-        self._now = now
+        self._now = Timestamp()
+        self._now.FromDatetime(now)
         self._ledger = Ledger(transaction)
         self._refused: dict[tuple[str, int], VirtyardError] = {}
         self._written: list[tuple[participant.EffectRecord, list[str]]] = []
         self._touched: dict[str, None] = {}
-        self._removed: set[str] = set()
+        self._rows: dict[str, Row | None] = {}
+        self._held: dict[str, tuple[int, int]] = {}
 
     def run(self, effects: Sequence[participant.Effect]) -> RoundOutcome:
         """Carry out the effects in their order and record what came of each."""
@@ -82,7 +86,7 @@ class Round:
                 return known
             self._check_attempt(effect)
             broken = self._broken_predecessor(effect)
-            check_tokens(effect.locks, self._ledger.tokens(effect.locks))
+            self._check_tokens(effect)
         except VirtyardError as error:
             self._refused[effect.step_key, effect.phase] = error
             return self._failed(effect, error)
@@ -92,7 +96,7 @@ class Round:
             record.error.CopyFrom(to_status(broken))
             self._ledger.add(_tombstone(operation, effect.step_key, effect.phase, effect.attempt, record))
             return record
-        self._ledger.raise_tokens(effect.locks)
+        self._raise_tokens(effect)
         entry = Entry(
             operation=operation,
             step_key=effect.step_key,
@@ -124,6 +128,19 @@ class Round:
     def _check_attempt(self, effect: participant.Effect) -> None:
         attempts = self._ledger.attempts(effect.step_key, effect.phase)
         check_attempt(effect.attempt, attempts[0].attempt if attempts else 0, False, effect.step_key)
+
+    def _check_tokens(self, effect: participant.Effect) -> None:
+        """Refuse overtaken locks; those that this round saw last on their objects need no second look."""
+        unseen = [lock for lock in effect.locks if self._held.get(lock.object) != (lock.mode, lock.fencing_token)]
+        if unseen:
+            check_tokens(unseen, self._ledger.tokens(unseen))
+
+    def _raise_tokens(self, effect: participant.Effect) -> None:
+        for lock in effect.locks:
+            held = (lock.mode, lock.fencing_token)
+            if self._held.get(lock.object) != held:
+                self._ledger.raise_token(lock)
+                self._held[lock.object] = held
 
     def _broken_predecessor(self, effect: participant.Effect) -> KeyRefused | None:
         """Return why the effect must not begin: the one before it was not done.
@@ -205,7 +222,7 @@ class Round:
         entry.record.state = participant.EFFECT_STATE_DONE
         entry.record.changed = changed
         self._touched.update(writes.touched)
-        self._removed |= writes.removed
+        self._rows.update(writes.rows)
         self._written.append((entry.record, writes.names))
 
     def _prior_of(self, step_key: str) -> bytes:
@@ -220,23 +237,24 @@ class Round:
         wanted = dict(self._touched)
         for _, names in self._written:
             wanted.update(dict.fromkeys(names))
-        rows = read_rows(self._transaction, wanted) if wanted else {}
-        live = {name: row for name, row in rows.items() if not row.deleted}
-        objects: dict[str, TypedObject] = {
-            message.name: message for message in present(self._transaction, live.values())
-        }
+        unread = [name for name in wanted if name not in self._rows]
+        rows = {**self._rows, **(read_rows(self._transaction, unread) if unread else {})}
+        shown = present(
+            self._transaction, [row for row in map(rows.get, wanted) if row is not None and not row.deleted]
+        )
+        objects: dict[str, TypedObject] = {message.name: message for message in shown}
         sequence = 0
         for name in self._touched:
             if name in objects:
                 sequence = self._transaction.append("object", name, wrap(objects[name]).SerializeToString())
-            elif name in self._removed:
+            elif name in self._rows:
                 sequence = self._transaction.append("object", name, b"", removed=True)
         if self._written and not sequence:
             (sequence,) = self._transaction.execute(_SEQUENCE).fetchone()
         for record, names in self._written:
             found = [wrap(objects[name]) for name in names if name in objects]
             record.result.Pack(write_objects_pb2.WriteObjectsResult(objects=found, sequence=sequence))
-        return {name: objects.get(name) for name in self._touched if name in objects or name in self._removed}
+        return {name: objects.get(name) for name in self._touched if name in objects or name in self._rows}
 
     def _failed(self, effect: participant.Effect, error: VirtyardError) -> participant.EffectRecord:
         return participant.EffectRecord(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.inventory.v1 import object_pb2, write_objects_pb2
 from virtyard.inventory.masks import check_paths, take_over
@@ -39,7 +40,7 @@ class _Staged:
 class Writes:
     """Gathers the writes of one effect and stores them."""
 
-    def __init__(self, reader: Reader, *, operation: int, now: datetime, reverting: bool = False) -> None:
+    def __init__(self, reader: Reader, *, operation: int, now: Timestamp, reverting: bool = False) -> None:
         """Begin with nothing staged.
 
         Args:
@@ -56,8 +57,8 @@ class Writes:
         self._inverse: list[write_objects_pb2.ObjectWrite] = []
         self.touched: dict[str, None] = {}
         """The objects that show something else than before, those that were written first."""
-        self.removed: set[str] = set()
-        """The objects that are gone."""
+        self.rows: dict[str, Row | None] = {}
+        """The rows that were stored; None for an object that is gone."""
         self.filled: dict[str, int] = {}
         """How much more is taken of each target than before, in bytes."""
 
@@ -99,7 +100,7 @@ class Writes:
                 changed |= self._store_object(name, staged, staged.now)
             elif staged.before is not None:
                 remove_row(self._reader, name, self._operation)
-                self.removed.add(name)
+                self.rows[name] = None
                 if staged.observation is not None:
                     forget_observation(self._reader, name)
                 self._relate(name, staged)
@@ -146,7 +147,7 @@ class Writes:
         for derived in derived_fields(collection_of(source.name)):
             now.ClearField(derived)
         if not self._reverting or not now.HasField("create_time"):
-            now.create_time.FromDatetime(self._now)
+            now.create_time.CopyFrom(self._now)
         staged.now = now
         self._inverse.append(write_objects_pb2.ObjectWrite(delete=source.name))
 
@@ -179,8 +180,8 @@ class Writes:
             return observed
         row = staged.row
         now.generation = row.generation + 1 if row is not None and row.uid == now.uid else 1
-        now.update_time.FromDatetime(self._now)
-        write_row(self._reader, now, self._operation)
+        now.update_time.CopyFrom(self._now)
+        self.rows[name] = write_row(self._reader, now, self._operation)
         self._relate(name, staged)
         return True
 
