@@ -14,6 +14,7 @@ from virtyard.jobs.model import Operation, StepRef, job_name
 from virtyard.kernel.any import get_path, set_path, unpack
 from virtyard.kernel.names import INVENTORY, collection_of
 from virtyard.kernel.relations import ancestor_collections
+from virtyard.runtime import telemetry
 
 STALL_SECONDS = 120
 """No progress for this long raises "job stuck"."""
@@ -63,7 +64,7 @@ def _make(operation: Operation, ref: StepRef, phase: participant.Phase.ValueType
         stall_limit=Duration(seconds=STALL_SECONDS),
         target=step.target,
         job=job_name(record.number, ref.job.id),
-        trace_context=record.trace_context,
+        trace_context=telemetry.inject() or dict(record.trace_context),
     )
     if step.HasField("undo"):
         effect.undo.CopyFrom(step.undo)

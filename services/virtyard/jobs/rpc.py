@@ -22,6 +22,7 @@ from virtyard.jobs.submission import Submission
 from virtyard.kernel.any import type_of, unpack
 from virtyard.kernel.errors import InvalidRequest, NotFound, Unsupported
 from virtyard.kernel.permissions import permit
+from virtyard.runtime import telemetry
 from virtyard.runtime.call import Call
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.rpc import role_of
@@ -64,7 +65,8 @@ class OperationServices:
 
     async def handle(self, method: MethodDescriptor, request: Message, call: Call) -> operations_pb2.Operation:
         """Submit the request of a typed method."""
-        return await self._submission.submit(method.full_name, request, call.principal.identity, call.trace)
+        trace = telemetry.inject() or call.trace
+        return await self._submission.submit(method.full_name, request, call.principal.identity, trace)
 
 
 class JobService:

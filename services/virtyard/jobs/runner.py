@@ -24,6 +24,8 @@ from virtyard.jobs.rollback import Rollback
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import Contended, OwnerClosed, RequestError, StaleEpoch
 from virtyard.kernel.job_states import JobEvent, StepState
+from virtyard.runtime import telemetry
+from virtyard.runtime.logs import bound
 from virtyard.runtime.status import to_status
 
 Record = record_pb2.OperationRecord
@@ -48,8 +50,13 @@ class Runner:
 
     async def run(self) -> None:
         """Run to the end; returns when the operation has ended, or belongs to another scheduler."""
+        record = self.operation.record
         try:
-            await self._run()
+            with (
+                bound(operation=self.operation.name),
+                telemetry.span(f"operation {record.title}", record.trace_context, operation=self.operation.name),
+            ):
+                await self._run()
         except (StaleEpoch, OwnerClosed) as error:
             _log.warning("%s is given up: %s", self.operation.name, error)
 
@@ -87,7 +94,8 @@ class Runner:
     async def _admit(self) -> bool:
         """Get the locks, with a plan that is still true under them; end the operation if that cannot be."""
         try:
-            tokens = await self._admission.admit(self._aborted)
+            with telemetry.span("wait for locks", operation=self.operation.name):
+                tokens = await self._admission.admit(self._aborted)
         except (RequestError, Contended) as error:
             await self._end_before_start(to_status(error), cancelled=False)
             return False

@@ -12,6 +12,7 @@ from typing import Any
 
 from virtyard.kernel.errors import VirtyardError
 from virtyard.runtime import loop, telemetry
+from virtyard.runtime.logs import configure_logs
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ def run_process(name: str, main: Callable[[asyncio.Event], Coroutine[Any, Any, N
         name: the process, as `jobs`, for logs and traces.
         main: runs until the event that it is given is set.
     """
+    configure_logs(
+        name, form=os.environ.get("VIRTYARD_LOG_FORMAT", "text"), level=os.environ.get("VIRTYARD_LOG_LEVEL", "INFO")
+    )
     close_telemetry = telemetry.configure(name, os.environ)
 
     async def supervise() -> None:
