@@ -33,10 +33,14 @@ def check_plan(plan: plan_pb2.Plan) -> None:
     """Refuse a plan that breaks a rule.
 
     Raises:
-        InternalError: jobs or steps refer to what does not come before them, the order is not that of P6, a binding
-            does not fit, or a step writes what no exclusive lock covers.
+        InternalError: a job is empty, jobs or steps refer to what does not come before them, the order is not that of
+            P6, a binding does not fit, or a step writes what no exclusive lock covers.
     """
     order = Order(plan)
+    parents = {job.parent for job in plan.jobs}
+    for job in plan.jobs:
+        if not job.steps and job.id not in parents:
+            raise InternalError(f"job {job.id} {job.title!r} has neither steps nor children")
     steps = {f"{job.id}/{step.id}": step for job, step in steps_of(plan)}
     _check_kinds(steps, order)
     locks = [(lock.object, LockMode(lock.mode)) for lock in plan.locks]
@@ -126,6 +130,10 @@ class Order:
     def is_before(self, first: str, second: str) -> bool:
         """Tell whether one step, as `3/1`, is certainly done when another starts."""
         return bool(self._before[second] & self._bits[first])
+
+    def sequence(self) -> list[str]:
+        """Return all steps in an order in which they may be done; what may run together as the plan lists it."""
+        return sorted(self._bits, key=lambda reference: (self._before[reference].bit_count(), self._bits[reference]))
 
     def _start(self, name: str, waiting: tuple[str, ...]) -> int:
         """Return the steps that are done when a job starts."""

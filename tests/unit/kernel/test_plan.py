@@ -7,12 +7,12 @@ import uuid
 import pytest
 
 from virtyard.api.actions.v1 import claim_host_pb2, release_host_pb2
-from virtyard.api.inventory.v1 import server_pb2, server_pool_pb2, virtual_machine_pb2, vnic_pb2, write_objects_pb2
+from virtyard.api.inventory.v1 import server_pb2, server_pool_pb2, virtual_machine_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.kernel.errors import InternalError, NotFound
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.names import wrap
-from virtyard.kernel.plan import Ids, PlanBuilder, delete, pack, update
+from virtyard.kernel.plan import Ids, JobBuilder, PlanBuilder, delete, pack, update
 from virtyard.kernel.view import View, select
 
 POOL = server_pool_pb2.ServerPool(name="serverPools/p", uid="1", generation=4)
@@ -23,6 +23,13 @@ MACHINE = virtual_machine_pb2.VirtualMachine(name="virtualMachines/m", uid="3", 
 def view() -> View:
     """Return a view of a pool with a server and a machine."""
     return View(map(wrap, (POOL, SERVER, MACHINE)), [select("virtualMachines/m", "server_pool")], sequence=9)
+
+
+def finish(builder: PlanBuilder) -> plan_pb2.Plan:
+    """Return the plan, every job of which has a step."""
+    for planned in builder._plan.jobs:
+        JobBuilder(planned).write("Do", delete(planned.object))
+    return builder.build()
 
 
 def locks(plan: plan_pb2.Plan) -> dict[str, tuple[str, str]]:
@@ -40,7 +47,7 @@ def test_jobs_follow_each_other_and_children_run_together() -> None:
     builder.job("Three", "serverPools/p")
     beside = builder.job("Beside", "serverPools/p", after=[first])
     builder.job("Alone", "serverPools/p", after=[])
-    plan = builder.build()
+    plan = finish(builder)
     found = {job.title: (list(job.after), job.parent) for job in plan.jobs}
     assert found == {
         "One": ([], ""),
@@ -60,7 +67,7 @@ def test_job_locks_its_object_and_intends_above() -> None:
     builder.job("One", "virtualMachines/m")
     builder.lock("servers/a", LockMode.S)
     builder.job("Two", "serverPools/p")
-    assert locks(builder.build()) == {
+    assert locks(finish(builder)) == {
         "virtualMachines/m": ("X", "1"),
         "serverPools/p": ("X", "1"),
         "servers/a": ("S", "1"),
@@ -72,15 +79,15 @@ def test_shared_and_intended_locks_add_up() -> None:
     builder = PlanBuilder(view())
     builder.job("One", "virtualMachines/m")
     builder.lock("serverPools/p", LockMode.S)
-    assert locks(builder.build())["serverPools/p"] == ("SIX", "1")
+    assert locks(finish(builder))["serverPools/p"] == ("SIX", "1")
 
 
 def test_new_object_is_locked_below_its_parent_to_be() -> None:
     """The whole line above the parent gets the intention."""
     builder = PlanBuilder(view())
-    builder.job("Plug", "vnics/n").write("Plug in", vnic_pb2.Vnic(name="vnics/n"))
+    builder.job("Plug", "vnics/n")
     builder.lock("vnics/n", LockMode.X, parent="virtualMachines/m")
-    assert {name: mode for name, (mode, _) in locks(builder.build()).items()} == {
+    assert {name: mode for name, (mode, _) in locks(finish(builder)).items()} == {
         "vnics/n": "X",
         "virtualMachines/m": "IX",
         "serverPools/p": "IX",
@@ -92,7 +99,7 @@ def test_moved_object_is_locked_below_both_parents() -> None:
     builder = PlanBuilder(view())
     builder.job("Move", "servers/a")
     builder.lock("servers/a", LockMode.X, parent="serverPools/q")
-    assert {name: mode for name, (mode, _) in locks(builder.build()).items()} == {
+    assert {name: mode for name, (mode, _) in locks(finish(builder)).items()} == {
         "servers/a": "X",
         "serverPools/p": "IX",
         "serverPools/q": "IX",

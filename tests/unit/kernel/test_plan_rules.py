@@ -83,6 +83,8 @@ def test_plan_in_the_order_of_p6_is_taken(jobs: list[plan_pb2.PlannedJob]) -> No
         ([job("1", "", after=("2",)), job("2")], "refers to \\['2'\\]"),
         ([job("1", "", after=("1",))], "refers to \\['1'\\]"),
         ([job("1"), job("1")], "is there twice"),
+        ([job("1"), job("2", "u")], "job 1 'Job 1' has neither steps nor children"),
+        ([job("1"), job("2", parent="1")], "job 2 'Job 2' has neither steps nor children"),
         ([job("1"), job("2", parent="1", after=("1",))], "waits for itself"),
         ([job("1"), job("2", after=("1",)), job("3", parent="1", after=("2",))], "waits for itself"),
     ],
@@ -192,6 +194,12 @@ def test_order_counts_grandchildren() -> None:
             assert order.is_before(first, second) is (earlier < later)
 
 
+def test_sequence_is_an_order_in_which_the_steps_may_be_done() -> None:
+    """Children between the early and the late steps of their parent, siblings as the plan lists them."""
+    made = plan(job("1", "u|pf"), job("2", "uu", parent="1"), job("3", "u", parent="1"), job("4", "f", after=("1",)))
+    assert Order(made).sequence() == ["1/1", "2/1", "3/1", "2/2", "1/2", "1/3", "4/1"]
+
+
 @given(st.data())
 def test_order_is_that_of_any_run(data: st.DataObject) -> None:
     """Whatever plan of jobs and children is run in whatever order is allowed, what is before comes first."""
@@ -204,11 +212,20 @@ def test_order_is_that_of_any_run(data: st.DataObject) -> None:
         jobs.append(
             job(str(number), data.draw(st.sampled_from(["u", "u|u", "|u", "", "uu|u"])), parent=parent, after=after)
         )
-    made = plan(*jobs)
+    parents = {item.parent for item in jobs}
+    made = plan(*(item if item.steps or item.id in parents else _with_step(item) for item in jobs))
     order, done = Order(made), list(_run(made, data))
     for position, reference in enumerate(done):
         assert not any(order.is_before(later, reference) for later in done[position:])
     assert len(done) == sum(len(item.steps) for item in made.jobs)
+    listed = order.sequence()
+    assert not any(
+        order.is_before(listed[first], listed[later]) for first in range(len(listed)) for later in range(first)
+    )
+
+
+def _with_step(item: plan_pb2.PlannedJob) -> plan_pb2.PlannedJob:
+    return job(item.id, "u", parent=item.parent, after=tuple(item.after))
 
 
 def _run(made: plan_pb2.Plan, data: st.DataObject) -> list[str]:
