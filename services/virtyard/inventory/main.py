@@ -52,6 +52,8 @@ class Inventory:
     """Which servers report."""
     activity: LockActivity | None
     """Who locks what; None without a lock service."""
+    end_streams: Callable[[], None]
+    """Ends the streams of effects; to be called when the server closes, see `serve(on_closing=...)`."""
 
 
 @asynccontextmanager
@@ -99,20 +101,23 @@ async def open_inventory(
         if activity is not None:
             _ = scope.start(activity.follow(), name="activity")
         _ = scope.start(_sweep(presence, report_interval), name="presence")
+        effects = ParticipantRpc(store, scope)
         try:
             yield Inventory(
                 services=(
                     Service(_service(inventory_service_pb2), InventoryRpc(store, feed, activity)),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
                     Service(_service(host_service_pb2), HostRpc(presence, clock)),
-                    Service(_service(participant_service_pb2), ParticipantRpc(store, scope)),
+                    Service(_service(participant_service_pb2), effects),
                 ),
                 feed=feed,
                 database=database,
                 presence=presence,
                 activity=activity,
+                end_streams=effects.end_streams,
             )
         finally:
+            effects.end_streams()
             feed.close()
 
 

@@ -34,7 +34,7 @@ class _Mailbox:
             async for request in requests:
                 self._effects.extend(request.effects)
                 self._changed.set()
-                while len(self._effects) >= _MOST_WAITING:
+                while len(self._effects) >= _MOST_WAITING and not self._ended:
                     self._room.clear()
                     await self._room.wait()
         except Exception as error:  # noqa: BLE001 - it ends this stream only, once what came before is answered
@@ -42,6 +42,12 @@ class _Mailbox:
         finally:
             self._ended = True
             self._changed.set()
+
+    def end(self) -> None:
+        """Take no more; what has come is still carried out."""
+        self._ended = True
+        self._changed.set()
+        self._room.set()
 
     async def take(self) -> list[participant.Effect]:
         """Return what waits, at most one round; nothing once the stream has ended."""
@@ -64,6 +70,12 @@ class ParticipantRpc:
         """Use the store, and the scope that owns the tasks which read streams."""
         self._store = store
         self._scope = scope
+        self._open: set[_Mailbox] = set()
+
+    def end_streams(self) -> None:
+        """End every stream once what has come on it is answered; the scheduler sends the rest to our successor."""
+        for mailbox in self._open:
+            mailbox.end()
 
     async def Execute(
         self,
@@ -72,6 +84,7 @@ class ParticipantRpc:
     ) -> AsyncGenerator[participant.ExecuteResponse, None]:
         """Carry out the effects that come, round by round; a broken stream aborts none."""
         mailbox = _Mailbox()
+        self._open.add(mailbox)
         reader = self._scope.start(mailbox.fill(requests), name="execute")
         try:
             while effects := await mailbox.take():
@@ -79,6 +92,7 @@ class ParticipantRpc:
                 yield participant.ExecuteResponse(reports=_reports(effects, outcome.records))
         finally:
             reader.cancel()
+            self._open.discard(mailbox)
 
     async def Settle(
         self,

@@ -16,9 +16,15 @@ from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.inventory.main import open_inventory
 from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.kernel.permissions import Principal
+from virtyard.runtime.channel import open_channel
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.local import LocalChannel
+from virtyard.runtime.pki import Authority, Credentials
+from virtyard.runtime.server import serve
+
+CALLERS = ("user/viewer", "service/jobs", "agent/s", "agent/t")
+ROLES = {"user/viewer": ("viewer",)}
 
 Dump: TypeAlias = Callable[[], Awaitable[list[Any]]]
 
@@ -50,8 +56,7 @@ def store(database: Database, clock: FakeClock) -> SqliteStore:
     return SqliteStore(database, clock)
 
 
-@pytest.fixture
-def dump(database: Database) -> Dump:
+def dumper(database: Database) -> Dump:
     """Return what reads every row of every table."""
 
     async def read() -> list[Any]:
@@ -64,14 +69,53 @@ def dump(database: Database) -> Dump:
     return read
 
 
-@pytest.fixture(params=["local"])
-async def served(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Served]:
-    """Run an inventory; within this process."""
+@pytest.fixture
+def dump(database: Database) -> Dump:
+    """Return what reads every row of the store's tables."""
+    return dumper(database)
+
+
+@pytest.fixture(scope="session")
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Credentials]:
+    """Return the credentials of the inventory and of its callers."""
+    folder = tmp_path_factory.mktemp("pki")
+    authority = Authority.create(folder / "ca", "virtyard.test")
+    identities = (*CALLERS, "service/inventory")
+    return {
+        identity: Credentials.load(authority.issue(identity, folder / identity, roles=ROLES.get(identity)))
+        for identity in identities
+    }
+
+
+@pytest.fixture(params=["in process", "over the wire"])
+async def served(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, credentials: dict[str, Credentials]
+) -> AsyncIterator[Served]:
+    """Run an inventory, to be called in the same process and over mutual TLS."""
     async with AsyncExitStack() as stack:
         inventory = await stack.enter_async_context(open_inventory(tmp_path / "state", clock))
+        address = ""
+        if request.param == "over the wire":
+            serving = serve(
+                inventory.services,
+                credentials=credentials["service/inventory"],
+                feeds=[inventory.feed],
+                on_closing=[inventory.end_streams],
+                grace=1.0,
+            )
+            address = (await stack.enter_async_context(serving)).address
         channels: dict[str, grpc.aio.Channel] = {}
-        for identity in ("user/viewer", "service/jobs", "agent/s", "agent/t"):
-            roles = frozenset({Role.ROLE_VIEWER}) if identity.startswith("user/") else frozenset()
-            principal = Principal.of(identity, roles)
-            channels[identity] = await stack.enter_async_context(LocalChannel(inventory.services, principal))
+        for identity in CALLERS:
+            if address:
+                channel = open_channel(address, credentials[identity], "service/inventory")
+            else:
+                roles = frozenset({Role.ROLE_VIEWER}) if identity in ROLES else frozenset()
+                channel = LocalChannel(inventory.services, Principal.of(identity, roles))
+            channels[identity] = await stack.enter_async_context(channel)
         yield Served(inventory=inventory, dial=channels.__getitem__)
+
+
+@pytest.fixture
+def dump_of(served: Served) -> Dump:
+    """Return what reads every row of the tables of the inventory that is served."""
+    return dumper(served.inventory.database)
