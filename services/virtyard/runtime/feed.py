@@ -115,7 +115,7 @@ class Feed:
                 continue
             if entry.sequence != self.head + 1:
                 raise InternalError(f"the feed {self.service} stands at {self.head} and was given {entry.sequence}")
-            news = News(entry, self.point(entry.sequence).token())
+            news = News(entry, self.point(entry.sequence))
             self.head = entry.sequence
             self._ring.append(news)
             self._offer(news)
@@ -123,7 +123,7 @@ class Feed:
     def publish_progress(self, topic: str, key: str, body: bytes) -> None:
         """Show a state that is not durable: its token is that of the last durable sequence, none resumes into it."""
         entry = Entry(sequence=self.head, topic=topic, key=key, body=body)
-        self._offer(News(entry, self.token(), progress=True))
+        self._offer(News(entry, self.point(self.head), progress=True))
 
     def close(self) -> None:
         """Tell every watcher GOODBYE once it has been shown what is pending; no new one is taken."""
@@ -235,7 +235,7 @@ class Feed:
             page = await self.journal.read(functools.partial(_read_page, topics, after))
             if page.lost:
                 return None
-            news = [News(entry, self.point(entry.sequence).token()) for entry in page.entries if wanted(entry.key)]
+            news = [News(entry, self.point(entry.sequence)) for entry in page.entries if wanted(entry.key)]
             frames += [one.frame(REMOVED if one.entry.removed else CHANGED) for one in news]
             after = page.reached
         return frames

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from virtyard.api.type.v1.watch_pb2 import FrameKind
 from virtyard.runtime.entry import Entry, Frame
+from virtyard.runtime.resume_point import ResumePoint
 
 __all__ = ["Matches", "News", "Pending", "Subscription"]
 
@@ -26,12 +27,12 @@ Matches = Callable[[str, str, bytes], bool]
 class News:
     """An entry on its way to the watchers, with the frames that they share."""
 
-    __slots__ = ("_frames", "entry", "progress", "token")
+    __slots__ = ("_frames", "entry", "point", "progress")
 
-    def __init__(self, entry: Entry, token: str, *, progress: bool = False) -> None:
-        """Keep the entry with the token that stands after it; `progress` is news that no journal has."""
+    def __init__(self, entry: Entry, point: ResumePoint, *, progress: bool = False) -> None:
+        """Keep the entry with the point that stands after it; `progress` is news that no journal has."""
         self.entry = entry
-        self.token = token
+        self.point = point
         self.progress = progress
         self._frames: dict[tuple[FrameKind.ValueType, bool], Frame] = {}
 
@@ -43,7 +44,7 @@ class News:
         if known is None:
             known = self._frames[kind, bare] = Frame(
                 kind=kind,
-                token=self.token,
+                token=self.point.token(),
                 topic=entry.topic,
                 key=entry.key,
                 body=b"" if bare else entry.body,

@@ -185,7 +185,7 @@ class Watch:
         return prior is True
 
     def _news(self, entry: Entry) -> News:
-        return News(entry, self._feed.point(entry.sequence).token())
+        return News(entry, self._feed.point(entry.sequence))
 
     def _snapshot_frame(self, topic: str, key: str, body: bytes, sequence: int) -> Frame:
         token = self._feed.point(sequence, (topic, key)).token()
