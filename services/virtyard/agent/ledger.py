@@ -79,6 +79,11 @@ class Ledger:
         (ledger.position,) = await database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
         return ledger
 
+    @property
+    def commits(self) -> int:
+        """Return how many commits the database has made since it was opened."""
+        return self._database.commits
+
     async def close(self) -> None:
         """Close the database."""
         await self._database.close()
