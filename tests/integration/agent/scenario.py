@@ -12,8 +12,8 @@ from typing import Any, cast
 from google.protobuf.message import Message
 
 from virtyard.agent.actions.catalogue import AnyAction, load
-from virtyard.agent.main import Agent, Settings, open_agent
 from virtyard.agent.facts import Resources
+from virtyard.agent.main import Agent, Settings, open_agent
 from virtyard.api.actions.v1 import create_disk_file_pb2, create_repository_folder_pb2, remove_disk_file_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.participant.v1 import participant_service_pb2_grpc as participant_grpc

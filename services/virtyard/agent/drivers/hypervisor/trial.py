@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import re
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _EXIT_PORT = 0x501
 _EXIT_VALUE = 0x2A
 _EXIT_STATUS = (_EXIT_VALUE << 1) | 1
 _LIMIT = 2.0
+_PLACE = re.compile(r"^qemu-system-\S+: (\S+:\d+: )?")  # the program and the line of its source
 _LOAD = 0x100000
 _MULTIBOOT_MAGIC = 0x1BADB002
 _MULTIBOOT_ADDRESSES = 1 << 16
@@ -134,4 +136,4 @@ async def _run(arguments: list[str], limit: float) -> str:
     if process.returncode == _EXIT_STATUS:
         return ""
     lines = errors.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"QEMU ended with status {process.returncode}"
+    return _PLACE.sub("", lines[-1]) if lines else f"QEMU ended with status {process.returncode}"

@@ -1,0 +1,296 @@
+"""What each action does to a host, what its undo leaves alone, and what a probe finds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from google.protobuf.message import Message
+
+from tests.integration.agent.scenario import (
+    DONE,
+    FAILED,
+    MIB,
+    Scheduler,
+    create_disk,
+    create_repository,
+    effect,
+    place,
+    scheduler,
+    undoing,
+)
+from virtyard.agent.actions.catalogue import load
+from virtyard.agent.actions.contract import Context
+from virtyard.api.actions.v1 import (
+    claim_host_pb2,
+    create_disk_file_pb2,
+    create_repository_folder_pb2,
+    erase_disk_files_pb2,
+    join_cluster_pb2,
+    kill_guest_pb2,
+    lay_out_heartbeat_device_pb2,
+    leave_cluster_pb2,
+    release_host_pb2,
+    remove_heartbeat_device_pb2,
+    remove_repository_folder_pb2,
+    restore_disk_file_pb2,
+    start_guest_pb2,
+    trash_disk_file_pb2,
+)
+from virtyard.kernel.errors import VirtyardError
+from virtyard.runtime.status import from_status
+
+UID = "m1"
+M = TypeVar("M", bound=Message)
+
+
+@pytest.fixture
+async def jobs(tmp_path: Path) -> AsyncIterator[Scheduler]:
+    """A scheduler, with a repository and an image made."""
+    async with scheduler(tmp_path) as jobs:
+        await jobs.run(create_repository(tmp_path), create_disk(tmp_path, "1/2/1", after="1/1/1"))
+        yield jobs
+
+
+class Steps:
+    """Sends messages as steps of ever later operations, under one lock."""
+
+    def __init__(self, jobs: Scheduler) -> None:
+        """Send to this agent."""
+        self._jobs = jobs
+        self._operation = 10
+
+    async def do(self, message: Message, undo: Message | None = None) -> Step:
+        """Carry a message out."""
+        self._operation += 1
+        sent = effect(f"{self._operation}/1/1", message, undo=undo)
+        (record,) = await self._jobs.run(sent)
+        return Step(self._jobs, sent, record)
+
+
+class Step:
+    """One step that was sent."""
+
+    def __init__(self, jobs: Scheduler, sent: Any, record: Any) -> None:
+        """Keep what came of it."""
+        self._jobs = jobs
+        self.sent = sent
+        self.record = record
+
+    @property
+    def error(self) -> VirtyardError:
+        """Why it failed."""
+        assert self.record.state == FAILED
+        return from_status(self.record.error)
+
+    def result(self, message: M) -> M:
+        """What it gave."""
+        assert self.record.state == DONE, self.record
+        assert self.record.result.Unpack(message)
+        return message
+
+    async def undo(self) -> bool:
+        """Undo it; tells whether that changed anything."""
+        (record,) = await self._jobs.run(undoing(self.sent))
+        assert record.state == DONE, record
+        return bool(record.changed)
+
+
+@pytest.fixture
+def steps(jobs: Scheduler) -> Steps:
+    """The steps of the test."""
+    return Steps(jobs)
+
+
+def start(folder: Path, **fields: Any) -> start_guest_pb2.StartGuest:
+    """A guest with the one disk."""
+    disk = start_guest_pb2.GuestDisk(**place(folder), disk_uid="d1", serial="abc")
+    values = {"cpus": 1, "memory_bytes": 64 * MIB, "disks": [disk], **fields}
+    return start_guest_pb2.StartGuest(virtual_machine="virtualMachines/db", uid=UID, **values)
+
+
+KILL = kill_guest_pb2.KillGuest(virtual_machine="virtualMachines/db", uid=UID)
+
+
+async def test_a_guest_is_started_and_its_undo_ends_it(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:
+    """The result names driver and accelerator; the undo ends exactly this guest."""
+    step = await steps.do(start(tmp_path), KILL)
+    result = step.result(start_guest_pb2.StartGuestResult())
+    assert (result.hypervisor, result.accelerator) == ("sim", "none")
+    assert await step.undo()
+    assert await jobs.agent.host.hypervisor.guests() == []
+
+
+async def test_an_undo_does_not_end_anothers_guest(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:
+    """A start that was refused because the guest ran already is undone by doing nothing."""
+    await steps.do(start(tmp_path), KILL)
+    refused = await steps.do(start(tmp_path), KILL)
+    assert refused.error.reason == "ALREADY_EXISTS"
+    assert not await refused.undo()
+    assert len(await jobs.agent.host.hypervisor.guests()) == 1
+
+
+async def test_a_kill_says_whether_the_guest_ran(steps: Steps, tmp_path: Path) -> None:
+    """The first kill found it running, the second did not, and both are done."""
+    await steps.do(start(tmp_path))
+    assert (await steps.do(KILL)).result(kill_guest_pb2.KillGuestResult()).was_running
+    assert not (await steps.do(KILL)).result(kill_guest_pb2.KillGuestResult()).was_running
+
+
+async def test_a_guest_without_its_image_is_not_started(steps: Steps, tmp_path: Path) -> None:
+    """An image that is not there is a wrong state that names the repository."""
+    missing = start_guest_pb2.GuestDisk(**place(tmp_path), disk_uid="none", serial="abc")
+    assert (await steps.do(start(tmp_path, disks=[missing]))).error.reason == "WRONG_STATE"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"kernel_path": "/etc/passwd"}, "kernel_path"),
+        ({"initrd_path": "/etc/passwd"}, "initrd_path"),
+        ({"cpus": 0}, "cpus"),
+        ({"memory_bytes": 1}, "memory_bytes"),
+        ({"nics": [start_guest_pb2.GuestNic(mac_address="no")]}, "nics[0].mac"),
+    ],
+)
+async def test_a_wrong_guest_is_refused_by_its_field(
+    steps: Steps, tmp_path: Path, fields: dict[str, Any], field: str
+) -> None:
+    """What cannot be is named, a kernel outside the storage roots too."""
+    error = (await steps.do(start(tmp_path, **fields))).error
+    assert [violation.field for violation in error.violations] == [field]
+
+
+async def test_a_host_has_one_owner(steps: Steps) -> None:
+    """A claim gives the facts; a second owner is refused by name; only the claim's own undo gives the host up."""
+    claim = claim_host_pb2.ClaimHost(owner_id="yard-a", server="servers/s1")
+    step = await steps.do(claim, release_host_pb2.ReleaseHost(owner_id="yard-a"))
+    host = step.result(claim_host_pb2.ClaimHostResult()).host
+    assert (host.server, host.owner_id, host.hypervisor) == ("servers/s1", "yard-a", "sim")
+    other = await steps.do(claim_host_pb2.ClaimHost(owner_id="yard-b", server="servers/s1"))
+    assert "yard-a" in other.error.message
+    again = await steps.do(claim, release_host_pb2.ReleaseHost(owner_id="yard-a"))
+    assert not again.record.changed
+    assert not await again.undo()
+    assert await step.undo()
+    await steps.do(claim_host_pb2.ClaimHost(owner_id="yard-b", server="servers/s1"))
+
+
+async def test_an_agent_speaks_for_its_own_server(steps: Steps, tmp_path: Path) -> None:
+    """A claim or a membership for another server is refused by the field."""
+    claim = await steps.do(claim_host_pb2.ClaimHost(owner_id="yard-a", server="servers/s2"))
+    join = await steps.do(join_cluster_pb2.JoinCluster(cluster_uid="c1", server="servers/s2"))
+    assert [claim.error.violations[0].field, join.error.violations[0].field] == ["server", "server"]
+
+
+async def test_a_repository_goes_with_its_undo_and_by_its_removal(steps: Steps, tmp_path: Path) -> None:
+    """Made and undone, nothing is left; removed, it is not found; with images in it, it stays."""
+    where = {"repository_path": str(tmp_path / "share" / "other"), "repository_uid": "r2"}
+    create = create_repository_folder_pb2.CreateRepositoryFolder(**where, capacity_bytes=MIB)
+    remove = remove_repository_folder_pb2.RemoveRepositoryFolder(**where)
+    step = await steps.do(create, remove)
+    assert step.result(create_repository_folder_pb2.CreateRepositoryFolderResult()).free_bytes > 0
+    assert await step.undo()
+    assert not Path(where["repository_path"]).exists()
+    await steps.do(create)
+    assert (await steps.do(remove)).record.changed
+    full = await steps.do(remove_repository_folder_pb2.RemoveRepositoryFolder(**place(tmp_path)))
+    assert full.error.reason == "WRONG_STATE"
+
+
+async def test_an_image_goes_through_the_trash(steps: Steps, tmp_path: Path) -> None:
+    """Trashed and undone it is back; trashed and erased it is gone, and the space is told."""
+    trash = trash_disk_file_pb2.TrashDiskFile(**place(tmp_path), disk_uid="d1")
+    restore = restore_disk_file_pb2.RestoreDiskFile(**place(tmp_path), disk_uid="d1")
+    step = await steps.do(trash, restore)
+    assert step.result(trash_disk_file_pb2.TrashDiskFileResult()).trash_path == ".trash/d1/d1.raw"
+    assert await step.undo()
+    image = tmp_path / "share" / "repo" / "disks" / "d1.raw"
+    assert image.exists()
+    image.write_bytes(b"x" * MIB)
+    await steps.do(trash, restore)
+    erased = await steps.do(erase_disk_files_pb2.EraseDiskFiles(**place(tmp_path), disk_uids=["d1", "d2"]))
+    assert erased.result(erase_disk_files_pb2.EraseDiskFilesResult()).freed_bytes >= MIB
+    assert not image.exists()
+
+
+async def test_a_cluster_is_joined_and_left(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:
+    """Join and leave undo each other by their marks, and a device in use is not removed."""
+    path = str(tmp_path / "share" / "heartbeat")
+    lay_out = lay_out_heartbeat_device_pb2.LayOutHeartbeatDevice(path=path, uid="h1", slots=4, io_timeout_seconds=1)
+    remove = remove_heartbeat_device_pb2.RemoveHeartbeatDevice(path=path, uid="h1")
+    device = await steps.do(lay_out, remove)
+    result = device.result(lay_out_heartbeat_device_pb2.LayOutHeartbeatDeviceResult())
+    assert result.size_bytes == 5 * 4096
+    join = join_cluster_pb2.JoinCluster(cluster_uid="c1", path=path, device_uid="h1", slot=1, server="servers/s1")
+    leave = leave_cluster_pb2.LeaveCluster(cluster_uid="c1")
+    joined = await steps.do(join, leave)
+    again = await steps.do(join, leave)
+    assert not again.record.changed
+    assert not await again.undo()
+    assert (await steps.do(remove)).error.reason == "WRONG_STATE"
+    left = await steps.do(leave, join)
+    assert left.result(leave_cluster_pb2.LeaveClusterResult()).was_member
+    assert await left.undo()
+    assert jobs.agent.host.heartbeat.joined("c1") is not None
+    assert not await joined.undo(), "the membership is no longer the one that this step took"
+    await steps.do(leave)
+    assert await device.undo()
+    assert not Path(path).exists()
+
+
+async def test_a_leave_that_left_nothing_is_not_undone_by_joining(
+    jobs: Scheduler, steps: Steps, tmp_path: Path
+) -> None:
+    """The step changed nothing, so its undo does not either."""
+    join = join_cluster_pb2.JoinCluster(cluster_uid="c1", path="/x", device_uid="h1", slot=1, server="servers/s1")
+    step = await steps.do(leave_cluster_pb2.LeaveCluster(cluster_uid="c1"), join)
+    assert not step.record.changed
+    assert not await step.undo()
+
+
+def test_every_message_of_the_package_has_an_action() -> None:
+    """Each action message that is not a result, or a part of one, is served by a file of its own name."""
+    catalogue = load()
+    packages = [
+        claim_host_pb2,
+        create_disk_file_pb2,
+        create_repository_folder_pb2,
+        erase_disk_files_pb2,
+        join_cluster_pb2,
+        kill_guest_pb2,
+        lay_out_heartbeat_device_pb2,
+        leave_cluster_pb2,
+        release_host_pb2,
+        remove_heartbeat_device_pb2,
+        remove_repository_folder_pb2,
+        restore_disk_file_pb2,
+        start_guest_pb2,
+        trash_disk_file_pb2,
+    ]
+    for package in packages:
+        names = list(package.DESCRIPTOR.message_types_by_name)
+        asked = [name for name in names if f"{name}Result" in names]
+        assert len(asked) == 1
+        assert f"virtyard.api.actions.v1.{asked[0]}" in catalogue
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_probe_finds_a_guest_by_its_mark(jobs: Scheduler, tmp_path: Path, running: bool) -> None:
+    """A running guest of the mark is the outcome; one that ended is cleared away; another mark's is left alone."""
+    action = load()["virtyard.api.actions.v1.StartGuest"]
+
+    def context(mark: str) -> Context:
+        return Context(host=jobs.agent.host, mark=mark, undoing=False, progress=lambda done, total, stage: None)
+
+    message = start(tmp_path)
+    await action.do(message, context("50/1/1"))
+    if not running:
+        jobs.agent.host.hypervisor.end(UID)  # type: ignore[attr-defined]  # the simulation's way to crash a guest
+    assert await action.probe(message, context("51/1/1")) is None
+    assert len(await jobs.agent.host.hypervisor.guests()) == 1
+    found = await action.probe(message, context("50/1/1"))
+    assert (found is not None) == running
+    assert len(await jobs.agent.host.hypervisor.guests()) == running
