@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ async def open_jobs(
     try:
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
-            participants = Participants(connect, _later(lambda: scheduler.notice_contact), tasks)
+            participants, due = Participants(connect, tasks), asyncio.Event()
             world = World(
                 store=store,
                 locks=proxy,
@@ -109,9 +110,9 @@ async def open_jobs(
                 operations=operations,
                 show=feed.publish_progress,
                 clock=clock,
-                on_due=_later(lambda: scheduler.due),
+                on_due=due.set,
             )
-            scheduler = Scheduler(world, port, proxy, tasks)
+            scheduler = Scheduler(world, port, proxy, tasks, due)
             yield Jobs(
                 services=_services(store, scheduler, feed, port, operations),
                 scheduler=scheduler,
@@ -121,11 +122,6 @@ async def open_jobs(
             await participants.close()
     finally:
         await database.close()
-
-
-def _later(find: Callable[[], Callable[..., None]]) -> Callable[..., None]:
-    """Return a function that calls what is found when it is called: two parts need each other."""
-    return lambda *arguments: find()(*arguments)
 
 
 def _services(

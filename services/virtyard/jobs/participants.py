@@ -158,10 +158,10 @@ class Link:
 class Participants:
     """Every participant that operations have met; links are made when they are needed."""
 
-    def __init__(self, connect: Connect, on_contact: Callable[[frozenset[str]], None], tasks: TaskScope) -> None:
+    def __init__(self, connect: Connect, tasks: TaskScope) -> None:
         """Run links in this task group."""
         self._connect = connect
-        self._on_contact = on_contact
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
         self._tasks = tasks
         self._links: dict[str, Link] = {}
 
@@ -174,10 +174,18 @@ class Participants:
         """
         link = self._links.get(name)
         if link is None:
-            link = self._links[name] = Link(name, self._connect, lambda: self._on_contact(self.silent()))
+            link = self._links[name] = Link(name, self._connect, self._tell)
             _ = self._tasks.start(link.run(), name=f"link {name}")
         link.address = address or link.address
         return link
+
+    def listen(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Have `listener` called with the names of all silent participants whenever that changes."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener(self.silent())
 
     def silent(self) -> frozenset[str]:
         """Return the names of the participants that contact was lost with."""

@@ -115,7 +115,7 @@ def operation_progress(operation: Operation) -> participant.Progress:
         done += weight * _percent(operation, reference) / 100
         if _is_open(operation.record, reference):
             stage = ref.step.title
-    progress = participant.Progress(percent=100 * done / total if total else 100.0, stage=stage)
+    progress = participant.Progress(percent=round(100 * done / total, 1) if total else 100.0, stage=stage)
     progress.abortable = not operation.record.too_late
     if operation.record.rolling_back:
         progress.stage = "rolling back"
@@ -171,7 +171,7 @@ def _job_progress(operation: Operation, planned: plan_pb2.PlannedJob) -> partici
                 progress.CopyFrom(live)
                 progress.stage = live.stage or step.title
     parts += [_job_progress(operation, child).percent for child in operation.shape.children.get(planned.id, [])]
-    progress.percent = sum(parts) / len(parts) if parts else 100.0
+    progress.percent = round(sum(parts) / len(parts), 1) if parts else 100.0
     if int(operation.record.jobs[planned.id].state) == JobState.ROLLING_BACK:
         progress.stage = "rolling back"
     return progress

@@ -7,6 +7,7 @@ and only then taken over. A runner that is overtaken forgets the operation at on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -220,12 +221,18 @@ class Runner:
 
         await self._keeper.commit("jobs.retry", change)
         attempt = min(self.operation.record.steps[ref.reference].attempt for ref in again)
-        try:
-            async with asyncio.timeout(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE)):
+        await self._pause(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+        if not self._must_abort():
+            self._launch([again])
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before another attempt; an abort that comes in time ends the wait."""
+        if self.operation.record.too_late:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._aborted.wait()
-        except TimeoutError:
-            pass
-        self._launch([again])
 
     async def _turn_round(
         self,

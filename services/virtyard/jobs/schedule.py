@@ -69,7 +69,7 @@ def in_flight(shape: Shape, record: Record) -> list[StepRef]:
 
 
 def advance(shape: Shape, record: Record) -> list[Round]:
-    """Start and complete jobs as far as the record allows, write the intents of the rounds that are ready, return them."""
+    """Start and complete jobs as far as the record allows, write the intents of ready rounds, and return those."""
     rounds: list[Round] = []
     intended: set[str] = set()
     while _advance_jobs(shape, record):

@@ -44,8 +44,18 @@ class SchedulerState(Enum):
 class Scheduler:
     """Runs operations."""
 
-    def __init__(self, world: World, inventory: InventoryPort, locks: LocksProxy, tasks: TaskScope) -> None:
-        """Run operations as tasks of this group."""
+    def __init__(
+        self, world: World, inventory: InventoryPort, locks: LocksProxy, tasks: TaskScope, due: asyncio.Event
+    ) -> None:
+        """Make a scheduler that is not started.
+
+        Args:
+            world: the ports of its runners.
+            inventory: where events that are due are raised.
+            locks: where locks that are due are released.
+            tasks: the scope of its tasks.
+            due: is set whenever something is due in another service.
+        """
         self.world = world
         self.state = SchedulerState.STARTING
         self._inventory = inventory
@@ -53,7 +63,8 @@ class Scheduler:
         self._tasks = tasks
         self._runners: dict[int, Runner] = {}
         self._waiting: list[Operation] = []
-        self._due = asyncio.Event()
+        self._due = due
+        world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
         """Adopt every open operation with a higher epoch, run it on, and begin to see to what is due."""
@@ -99,10 +110,6 @@ class Scheduler:
         """Tell every runner which participants are silent."""
         for runner in self._runners.values():
             runner.notice_contact(silent)
-
-    def due(self) -> None:
-        """Say that something is due in another service."""
-        self._due.set()
 
     def _begin(self, operation: Operation) -> None:
         runner = Runner(operation, self.world)

@@ -70,7 +70,8 @@ class JobStore:
             (last,) = transaction.execute("SELECT coalesce(max(number), 0) FROM operation").fetchone()
             record.number = last + 1
             transaction.execute(
-                "INSERT INTO operation (number, name, principal, request_id, method, open, epoch, request, plan, record)"
+                "INSERT INTO operation"
+                " (number, name, principal, request_id, method, open, epoch, request, plan, record)"
                 " VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)",
                 (
                     record.number,
@@ -135,29 +136,6 @@ class JobStore:
             transaction.transition(transition)
 
         await self.database.write(write)
-
-    async def request_abort(self, number: int, reason: str, too_late: bool) -> Operation:
-        """Record that somebody wants the operation aborted, and return it as it is stored now.
-
-        Raises:
-            NotFound: there is no such operation.
-        """
-
-        def write(transaction: Transaction) -> Operation:
-            operation = _find(transaction.connection, number)
-            record = operation.record
-            if record.state != operation_pb2.OPERATION_STATE_ACTIVE or record.abort_requested:
-                return operation
-            record.abort_requested, record.abort_reason, record.too_late = True, reason, too_late
-            transaction.execute(
-                "UPDATE operation SET record = ? WHERE number = ?", (record.SerializeToString(), number)
-            )
-            _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs])
-            transaction.append("operation", operation.name, render_operation(operation).SerializeToString())
-            transaction.transition("jobs.abort")
-            return operation
-
-        return await self.database.write(write)
 
     async def adopt(self) -> list[Operation]:
         """Raise the epoch of every open operation in one commit and return them, the oldest first (P14)."""
