@@ -1,0 +1,79 @@
+"""What can be seen of a site from outside: files, processes, objects and locks; two snapshots are compared as text.
+
+What the clock or an agent's report changes by itself is left out; everything else must be the same to the letter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools import processes
+from tools.demo_site import Site
+
+NOUNS = (
+    "server-pool",
+    "server",
+    "cluster",
+    "heartbeat-device",
+    "repository",
+    "virtual-machine",
+    "virtual-disk",
+    "vnic",
+)
+VOLATILE = frozenset({"observed", "activity"})
+"""Fields that reports and projections change, never an operation's undo."""
+
+List = Callable[[str], list[dict[str, Any]]]
+"""Lists the objects of a noun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The site at one moment, each part as sorted lines."""
+
+    find: tuple[str, ...]
+    """Every path on the shared storage, with its kind, and its size where no heartbeat is written."""
+    ps: tuple[str, ...]
+    """Every process of the site by its command line."""
+    objects: tuple[str, ...]
+    """Every object as JSON."""
+    locks: tuple[str, ...]
+    """Every lock and every waiter as JSON."""
+
+
+def take(site: Site, list_objects: List) -> Snapshot:
+    """Look at the whole site."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        *lists, locks = pool.map(list_objects, (*NOUNS, "lock"))
+    objects = [_text(item) for items in lists for item in items]
+    return Snapshot(
+        find=tuple(sorted(_paths(site.shared))),
+        ps=tuple(sorted(f"{record.pid} {command}" for record, command in processes.working_in(site.folder))),
+        objects=tuple(sorted(objects)),
+        locks=tuple(sorted(_text(item) for item in locks)),
+    )
+
+
+def differences(before: Snapshot, after: Snapshot) -> list[str]:
+    """Return each line that only one of the two has, with the part that it belongs to."""
+    found = []
+    for part in ("find", "ps", "objects", "locks"):
+        old, new = set(getattr(before, part)), set(getattr(after, part))
+        found += [f"{part}: gone: {line}" for line in sorted(old - new)]
+        found += [f"{part}: new: {line}" for line in sorted(new - old)]
+    return found
+
+
+def _paths(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        size = f" {path.stat().st_size}" if path.is_file() else "/"
+        yield f"{path.relative_to(folder)}{size}"
+
+
+def _text(item: dict[str, Any]) -> str:
+    return json.dumps({key: value for key, value in item.items() if key not in VOLATILE}, sort_keys=True)
