@@ -95,8 +95,10 @@ def lock_set(message: pb.LockSet) -> LockSet:
     """Return the set that a message asks for.
 
     Raises:
-        InvalidRequest: an object has no name, or the priority or a mode is out of range.
+        InvalidRequest: the owner or an object has no name, or the priority or a mode is out of range.
     """
+    if not message.owner:
+        raise InvalidRequest.of("sets.owner", "is required")
     if abs(message.priority) > _HIGHEST_PRIORITY:
         raise InvalidRequest.of("sets.priority", f"{message.priority} is not allowed; -20 to 20 is")
     return LockSet(
