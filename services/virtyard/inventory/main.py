@@ -18,6 +18,7 @@ from virtyard.api.inventory.v1 import inventory_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
 from virtyard.inventory.activity import LockActivity
+from virtyard.inventory.activity_news import ActivityNews
 from virtyard.inventory.control_rpc import ControlRpc
 from virtyard.inventory.host_rpc import HostRpc
 from virtyard.inventory.inventory_rpc import InventoryRpc
@@ -95,11 +96,15 @@ async def open_inventory(
     async with database, TaskScope("inventory") as scope:
         store = SqliteStore(database, clock)
         presence = Presence(store, clock, interval=report_interval, silence=silence, refresh=6 * report_interval)
-        store.notice = presence.notice
+        store.on_effects(presence.notice)
         await presence.open()
-        activity = LockActivity(locks_channel) if locks_channel is not None else None
-        if activity is not None:
+        activity = None
+        if locks_channel is not None:
+            news = ActivityNews(store, feed)
+            store.on_commit(news.committed)
+            activity = LockActivity(locks_channel, news.changed)
             _ = scope.start(activity.follow(), name="activity")
+            _ = scope.start(news.publish(), name="activity-news")
         _ = scope.start(_sweep(presence, report_interval), name="presence")
         effects = ParticipantRpc(store, scope)
         try:

@@ -20,7 +20,7 @@ from virtyard.inventory.ledger import Entry, Ledger
 from virtyard.inventory.model import FeedWriter, Reader, RoundOutcome, Row, TypedObject
 from virtyard.inventory.objects import read_rows
 from virtyard.inventory.projections import present
-from virtyard.inventory.selections import check_requirement
+from virtyard.inventory.selections import check_expected, check_requirement
 from virtyard.inventory.writes import Writes
 from virtyard.kernel.effects import (
     check_attempt,
@@ -33,7 +33,6 @@ from virtyard.kernel.effects import (
     payload_hash,
 )
 from virtyard.kernel.errors import (
-    GenerationMismatch,
     InternalError,
     InvalidRequest,
     KeyRefused,
@@ -166,7 +165,11 @@ class Round:
         execute = self._transaction.execute
         execute("SAVEPOINT effect")
         try:
-            self._check_versions(effect, entry.operation)
+            check_coverage(effect.target, effect.locks)
+            if effect.HasField("require"):
+                check_requirement(self._transaction, effect.require, entry.operation)
+            if effect.expected:
+                check_expected(self._transaction, effect.expected, entry.operation)
             self._apply(effect, entry)
         except VirtyardError as error:
             failure = error
@@ -184,22 +187,6 @@ class Round:
         entry.record.CopyFrom(self._failed(effect, failure))
         entry.prior = b""
         return entry
-
-    def _check_versions(self, effect: participant.Effect, operation: int) -> None:
-        check_coverage(effect.target, effect.locks)
-        if effect.HasField("require"):
-            check_requirement(self._transaction, effect.require, operation)
-        rows = read_rows(self._transaction, [version.object for version in effect.expected]) if effect.expected else {}
-        for version in effect.expected:
-            row = rows.get(version.object)
-            live = row is not None and not row.deleted
-            uid = row.uid if row is not None and live else ""
-            generation = row.generation if row is not None and live else 0
-            own = row is not None and row.writer == operation
-            if uid != version.uid and not (own and not (uid and version.uid)):
-                raise _another(version, uid, generation)
-            if uid and generation != version.generation and not own:
-                raise _another(version, uid, generation)
 
     def _apply(self, effect: participant.Effect, entry: Entry) -> None:
         carried = payload(effect)
@@ -292,13 +279,3 @@ def _not_begun(step_key: str) -> participant.EffectRecord:
 
 def _tombstone(operation: int, step_key: str, phase: int, attempt: int, record: participant.EffectRecord) -> Entry:
     return Entry(operation=operation, step_key=step_key, phase=phase, attempt=attempt, payload_hash=b"", record=record)
-
-
-def _another(version: participant.ObjectVersion, uid: str, generation: int) -> GenerationMismatch:
-    wanted = f"uid {version.uid} and generation {version.generation}" if version.uid else "no object"
-    found = f"uid {uid} and generation {generation}" if uid else "no object"
-    return GenerationMismatch(
-        f"{version.object} was to have {wanted}, and there is {found}",
-        resource=version.object,
-        metadata={"changed": version.object, "generation": str(generation)},
-    )

@@ -7,7 +7,7 @@ joined by a slash, and every object on the way is part of the answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -17,7 +17,7 @@ from virtyard.kernel.errors import GenerationMismatch, InvalidRequest
 from virtyard.kernel.names import kinds
 from virtyard.kernel.relations import reference_fields
 
-__all__ = ["check_requirement", "resolve"]
+__all__ = ["check_expected", "check_requirement", "resolve"]
 
 _FORWARD = "SELECT target FROM relation WHERE field = ? AND source IN (SELECT value FROM json_each(?))"
 _BACKWARD = "SELECT source FROM relation WHERE kind = ? AND field = ? AND target IN (SELECT value FROM json_each(?))"
@@ -82,3 +82,27 @@ def check_requirement(reader: Reader, requirement: participant.Requirement, oper
             resource=changed[0],
             metadata={"changed": ",".join(changed)},
         )
+
+
+def check_expected(reader: Reader, versions: Sequence[participant.ObjectVersion], operation: int) -> None:
+    """Check that objects are those that were pinned under the lock; the operation's own writes do not count.
+
+    Raises:
+        GenerationMismatch: one is another object, another generation of it, or is there though it should not be.
+    """
+    rows = read_rows(reader, [version.object for version in versions])
+    for version in versions:
+        row = rows.get(version.object)
+        uid, generation = (row.uid, row.generation) if row is not None and not row.deleted else ("", 0)
+        if (uid, generation) == (version.uid, version.generation) or not (uid or version.uid):
+            continue
+        own = row is not None and row.writer == operation
+        # The operation may have raised the generation, made the object or removed it, but not put another in its place.
+        if not own or (uid and version.uid and uid != version.uid):
+            wanted = f"uid {version.uid} and generation {version.generation}" if version.uid else "no object"
+            found = f"uid {uid} and generation {generation}" if uid else "no object"
+            raise GenerationMismatch(
+                f"{version.object} was to have {wanted}, and there is {found}",
+                resource=version.object,
+                metadata={"changed": version.object, "generation": str(generation)},
+            )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from virtyard.api.inventory.v1 import event_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -32,6 +33,9 @@ _OBJECTS_AFTER = """
 """
 _SNAPSHOT_PAGE = 512
 
+OnEffects: TypeAlias = Callable[[Mapping[str, TypedObject | None]], None]
+OnCommit: TypeAlias = Callable[[Collection[str]], None]
+
 
 class SqliteStore:
     """Keeps the inventory in one database file."""
@@ -45,8 +49,16 @@ class SqliteStore:
         """
         self._database = database
         self._clock = clock
-        self.notice: Callable[[Mapping[str, TypedObject | None]], None] | None = None
-        """Is told after each commit which objects effects changed."""
+        self._on_effects: list[OnEffects] = []
+        self._on_commit: list[OnCommit] = []
+
+    def on_effects(self, callback: OnEffects) -> None:
+        """Have `callback` told after each round, before its news, which objects it changed; None where one is gone."""
+        self._on_effects.append(callback)
+
+    def on_commit(self, callback: OnCommit) -> None:
+        """Have `callback` told after each commit, before its news, the names of the objects that it changed."""
+        self._on_commit.append(callback)
 
     async def execute(self, effects: Sequence[participant.Effect]) -> RoundOutcome:
         """See `InventoryStore.execute`."""
@@ -59,8 +71,14 @@ class SqliteStore:
         return await self._database.write(run, after=self._after_round)
 
     def _after_round(self, outcome: RoundOutcome) -> None:
-        if self.notice is not None:
-            self.notice(outcome.objects)
+        for on_effects in self._on_effects:
+            on_effects(outcome.objects)
+        for on_commit in self._on_commit:
+            on_commit(outcome.objects)
+
+    def _after_report(self, server: str) -> None:
+        for on_commit in self._on_commit:
+            on_commit([server])
 
     async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
         """See `InventoryStore.settle`."""
@@ -89,6 +107,15 @@ class SqliteStore:
 
         return await self._database.read(_event_reader(name) if collection_of(name) == EVENTS else run)
 
+    async def find(self, names: Collection[str]) -> Mapping[str, TypedObject]:
+        """See `InventoryStore.find`."""
+
+        def run(connection: sqlite3.Connection) -> Mapping[str, TypedObject]:
+            rows = read_rows(connection, names).values()
+            return {one.name: one for one in present(connection, (row for row in rows if not row.deleted))}
+
+        return await self._database.read(run)
+
     async def list(self, query: Query) -> Page:
         """See `InventoryStore.list`."""
         place = parse_place(query)
@@ -107,7 +134,8 @@ class SqliteStore:
         """See `InventoryStore.observe`."""
         now = self._clock.now()
         return await self._database.write(
-            lambda transaction: observe(transaction, server, state=state, observed=observed, now=now)
+            lambda transaction: observe(transaction, server, state=state, observed=observed, now=now),
+            after=lambda _: self._after_report(server),
         )
 
     async def observations(self) -> Mapping[str, Observation]:

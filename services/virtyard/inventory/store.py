@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from virtyard.api.inventory.v1 import server_pb2
@@ -48,6 +48,10 @@ class InventoryStore(Protocol):
         Raises:
             NotFound: there is none of this name.
         """
+        ...
+
+    async def find(self, names: Collection[str]) -> Mapping[str, TypedObject]:
+        """Return the objects of these names that exist, all of one moment."""
         ...
 
     async def list(self, query: Query) -> Page:
