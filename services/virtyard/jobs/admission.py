@@ -24,6 +24,7 @@ from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.plan import Ids
 from virtyard.kernel.view import changed_objects
 from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace
+from virtyard.runtime import telemetry
 
 Tokens = Sequence[lock_pb2.LockToken]
 MOST_REPLANS = 5
@@ -107,6 +108,7 @@ class Admission:
             priority=record.options.priority,
             purpose=record.title,
             round=record.lock_round,
+            trace_context=telemetry.inject() or dict(record.trace_context),
         )
 
     def _show_place(self, place: QueuePlace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -77,6 +77,8 @@ class LockSet:
     """What the locks are wanted for, as a person reads it."""
     round: int = 0
     """How often the owner has asked for another set (P4), from 0; a late message of an earlier round is refused."""
+    trace_context: Mapping[str, str] = field(default_factory=dict)
+    """The trace that the asking belongs to, as `telemetry.inject` gave it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

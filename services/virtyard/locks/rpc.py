@@ -15,6 +15,7 @@ from virtyard.kernel.filters import compile_filter
 from virtyard.locks import wire
 from virtyard.locks.service import LocksService, refused
 from virtyard.locks.session import Session
+from virtyard.runtime import telemetry
 from virtyard.runtime.entry import Frame
 from virtyard.runtime.frame_bytes import with_body
 from virtyard.runtime.rpc import Call
@@ -58,7 +59,8 @@ class LocksRpc:
                     except InvalidRequest as error:
                         session.tell(refused(message.owner, message.round, error))
                     else:
-                        await self._service.ask(session, wanted)
+                        with telemetry.span("ask for locks", wanted.trace_context, owner=wanted.owner):
+                            await self._service.ask(session, wanted)
 
     async def Release(self, request: pb.ReleaseRequest, call: Call) -> pb.ReleaseResponse:
         """Release owners, or parts of what they hold."""

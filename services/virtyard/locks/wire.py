@@ -108,6 +108,7 @@ def lock_set(message: pb.LockSet) -> LockSet:
         priority=message.priority,
         purpose=message.purpose,
         round=message.round,
+        trace_context=dict(message.trace_context),
     )
 
 
@@ -120,6 +121,7 @@ def lock_set_message(wanted: LockSet) -> pb.LockSet:
         purpose=wanted.purpose,
         epoch=wanted.epoch,
         round=wanted.round,
+        trace_context=wanted.trace_context,
     )
 
 
