@@ -67,14 +67,27 @@ class Ledger:
 
     @classmethod
     async def open(
-        cls, path: Path, clock: Clock, describe: Describe, *, transition_hook: Callable[[str], None] | None = None
+        cls,
+        path: Path,
+        clock: Clock,
+        describe: Describe,
+        *,
+        transition_hook: Callable[[str], None] | None = None,
+        commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     ) -> Ledger:
         """Open ledger.db; the arguments are those of `Database.open`.
 
         Raises:
             WrongState: another agent has it open.
         """
-        database = await Database.open(path, "virtyard.agent.migrations", None, clock, transition_hook=transition_hook)
+        database = await Database.open(
+            path,
+            "virtyard.agent.migrations",
+            None,
+            clock,
+            transition_hook=transition_hook,
+            commit_hook=commit_hook,
+        )
         ledger = cls(database, clock, describe)
         (ledger.position,) = await database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
         return ledger
@@ -83,6 +96,10 @@ class Ledger:
     def commits(self) -> int:
         """Return how many commits the database has made since it was opened."""
         return self._database.commits
+
+    def on_doubt(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called after a commit whose outcome is unknown: effects may be accepted that nobody began."""
+        self._database.on_reopen(callback)
 
     async def close(self) -> None:
         """Close the database."""

@@ -5,6 +5,7 @@ Closing stops the agent, never the guests.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ async def open_agent(
     catalogue: Mapping[str, AnyAction],
     *,
     transition_hook: Callable[[str], None] | None = None,
+    commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     patience: float = 0.0,
 ) -> AsyncIterator[Agent]:
     """Open an agent and take up what an earlier one left.
@@ -78,6 +80,7 @@ async def open_agent(
         clock: the process's clock.
         catalogue: the actions that it knows.
         transition_hook: is told every durable transition; see `Database.open`.
+        commit_hook: makes commits fail; see `Database.open`.
         patience: for how many seconds running effects may go on when it closes.
 
     Raises:
@@ -85,7 +88,13 @@ async def open_agent(
         Unsupported: the driver that was asked for does not work here.
     """
     async with AsyncExitStack() as stack:
-        ledger = await Ledger.open(settings.state / "ledger.db", clock, to_status, transition_hook=transition_hook)
+        ledger = await Ledger.open(
+            settings.state / "ledger.db",
+            clock,
+            to_status,
+            transition_hook=transition_hook,
+            commit_hook=commit_hook,
+        )
         stack.push_async_callback(ledger.close)
         choice = await choose(settings.driver, state=settings.state, sockets=settings.sockets, clock=clock)
         await choice.hypervisor.open()

@@ -85,11 +85,13 @@ class Runner:
         self._running: dict[Key, _Running] = {}
         self._lanes = {lane: asyncio.Semaphore(width) for lane, width in _LANE_WIDTHS.items()}
         self._scope = TaskScope("runner")
+        self._doubt: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Take up what an earlier agent left: each effect without a result is resolved by its mark."""
         for effect in await self._ledger.under_way():
             self._start(effect, _probe)
+        self._ledger.on_doubt(self._take_up_soon)
 
     async def close(self, *, patience: float = 0.0) -> None:
         """Stop; what does not end within `patience` seconds is cancelled and resolved by the next agent."""
@@ -115,18 +117,20 @@ class Runner:
         Raises:
             StaleEpoch: another scheduler has adopted the operation.
             InvalidRequest: the key is malformed.
+            Unavailable: the ledger is in doubt; ask again.
         """
         key = Key(request.step_key, int(request.phase), request.attempt)
         waits: list[_Running] = []
 
         def look(record: participant.EffectRecord | None) -> None:
-            if record is None:
-                running = self._running[key]
-                waits.append(running)
+            if record is None and key in self._running:
+                waits.append(self._running[key])
                 if request.stop:
-                    running.stop()
+                    self._running[key].stop()
 
         record = await self._ledger.settle(request, look)
+        if record is None and not waits:
+            raise Unavailable(f"{request.step_key} is just being taken up", retry_after=_RECORD_AGAIN)
         return record if record is not None else await asyncio.shield(waits[0].done)
 
     def forget(self, listener: Listener) -> None:
@@ -146,14 +150,29 @@ class Runner:
         key = key_of(decision.effect)
         if decision.verdict is Verdict.ANSWER:
             listener(report_of(key, decision.record or participant.EffectRecord()))
-        elif decision.verdict is Verdict.BEGIN:
-            self._start(decision.effect, _do).listeners.add(listener)
         else:
-            self._running[key].listeners.add(listener)
+            # Under way and not running means accepted by a commit in doubt, and not begun.
+            running = self._running.get(key) or self._start(decision.effect, _do)
+            running.listeners.add(listener)
+
+    def _take_up_soon(self) -> None:
+        self._doubt = self._scope.start(self._take_up(), name="take up")
+
+    async def _take_up(self) -> None:
+        """Begin what was accepted by a commit whose outcome was unknown."""
+        try:
+            effects = await self._ledger.under_way()
+        except VirtyardError as error:
+            _log.error("the ledger cannot be read: %s", error)
+            return
+        for effect in effects:
+            if key_of(effect) not in self._running:
+                self._start(effect, _do)
 
     def _start(self, effect: participant.Effect, work: Work) -> _Running:
         # What must come before is looked up now: it can be running, or recorded as done, and nothing between.
-        before = [other for key, other in self._running.items() if key[:2] == (effect.after, effect.phase)]
+        after = (effect.after, effect.phase)
+        before = [other for key, other in self._running.items() if key[:2] == after] if effect.after else []
         running = _Running(effect, before)
         self._running[running.key] = running
         running.task = self._scope.start(self._run(running, work), name=f"effect {effect.step_key}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.integration.agent.scenario import (
@@ -434,6 +436,42 @@ async def test_what_an_agent_left_running_is_resolved(tmp_path: Path, gate: Gate
         (record,) = await jobs.run(sent)
         assert (record.state, error_of(record).reason) == (FAILED, "UNAVAILABLE")
         assert (await jobs.run(create_disk(tmp_path, attempt=2)))[0].state == DONE
+
+
+class Doubt:
+    """A commit hook that fails when armed: before the commit, or after it was made durable."""
+
+    def __init__(self, *, durable: bool) -> None:
+        """Fail after the commit if `durable`."""
+        self.armed = 0
+        self._durable = durable
+
+    def __call__(self, sql: sqlite3.Connection) -> None:
+        """Commit, or not."""
+        failing, self.armed = self.armed == 1, max(0, self.armed - 1)
+        if self._durable or not failing:
+            sql.execute("COMMIT")
+        if failing:
+            raise sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("commit", [1, 2])
+async def test_a_commit_in_doubt_does_nothing_twice(tmp_path: Path, gate: Gate, durable: bool, commit: int) -> None:
+    """Acceptance or result may be durable or not when the disk fails: asked again, the effect was done once."""
+    doubt = Doubt(durable=durable)
+    gate.open.set()
+    async with scheduler(tmp_path, gate.catalogue, commit_hook=doubt) as jobs:
+        await jobs.run(create_repository(tmp_path))
+        doubt.armed = commit
+        with contextlib.suppress(grpc.aio.AioRpcError):  # a failed acceptance breaks the stream off
+            await jobs.run(create_disk(tmp_path))
+        (record,) = await jobs.run(create_disk(tmp_path))
+        assert record.state == DONE
+        assert await jobs.settle(settlement(create_disk(tmp_path))) == record
+    assert gate.calls == 1
+    with sqlite3.connect(tmp_path / "state" / "ledger.db") as sql:
+        assert sql.execute("SELECT count(*) FROM ledger WHERE step_key = '2/1/1'").fetchone() == (1,)
 
 
 async def test_every_action_is_listed(jobs: Scheduler) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -37,6 +38,9 @@ class SimSettings:
     """If not empty, every kill is refused with these words."""
 
 
+_UNTOUCHED = SimSettings()
+
+
 class SimHypervisor:
     """Keeps guests as files."""
 
@@ -48,6 +52,8 @@ class SimHypervisor:
         self._state = state
         self._clock = clock
         self._settings = settings
+        self._settings_path = str(state / _SETTINGS)
+        self._read = 0, _UNTOUCHED
         self._guests: dict[str, GuestRecord] = {}
         self._ended: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -145,9 +151,15 @@ class SimHypervisor:
     def _present_settings(self) -> SimSettings:
         if self._settings is not None:
             return self._settings
-        stored = read_record(self._state / _SETTINGS) or {}
-        known = {field.name for field in fields(SimSettings)}
-        return SimSettings(**{name: value for name, value in stored.items() if name in known})
+        try:
+            stamp = os.stat(self._settings_path).st_mtime_ns  # noqa: PTH116 - asked before each action
+        except FileNotFoundError:
+            return _UNTOUCHED
+        if stamp != self._read[0]:
+            stored = read_record(Path(self._settings_path)) or {}
+            known = {field.name for field in fields(SimSettings)}
+            self._read = stamp, SimSettings(**{name: value for name, value in stored.items() if name in known})
+        return self._read[1]
 
     def _info(self, record: GuestRecord) -> GuestInfo:
         return GuestInfo(
