@@ -192,7 +192,7 @@ class LockSet(_message.Message):
 
     @_builtins.property
     def trace_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The trace context of the operation, as W3C header names and values."""
+        """The trace that the asking belongs to, as W3C header names and values."""
 
     def __init__(
         self,
@@ -251,7 +251,7 @@ class LockSetReport(_message.Message):
     owner: _builtins.str
     """The owner that asked for it."""
     round: _builtins.int
-    """The round of asking that this is the news of."""
+    """The number of the round of asking that this is the news of."""
     @_builtins.property
     def grant(self) -> Global___Grant:
         """Granted as a whole, with the tokens."""
