@@ -226,7 +226,7 @@ class LocksProxy:
     async def _release(self, due: Sequence[_Return]) -> VirtyardError | None:
         request = pb.ReleaseRequest(owners=[message for one in due for message in one.messages])
         try:
-            await self._stub.Release(request, timeout=self._release_timeout)
+            await self._stub.Release(request, timeout=self._release_timeout, wait_for_ready=True)
         except grpc.RpcError as error:
             return named(error)
         return None

@@ -1,0 +1,112 @@
+"""The lock store over random histories: the database, the table and the feed tell the same at every point."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.clock import FakeClock
+from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.kernel.errors import Unavailable
+from virtyard.kernel.lock_modes import MODES
+from virtyard.locks import wire
+from virtyard.locks.model import ClaimedLock, LockSet, LockWish, Release
+from virtyard.locks.store import LockStore, snapshot
+from virtyard.locks.table import LockTable
+from virtyard.runtime.database import Database
+
+owners = st.sampled_from([f"operations/{number}" for number in range(6)])
+objects = st.sampled_from(["pool", "vm1", "vm2", "disk"])
+wishes = st.builds(LockWish, object=objects, mode=st.sampled_from(MODES), job=st.sampled_from(["", "jobs/1"]))
+lock_sets = st.builds(
+    LockSet,
+    owner=owners,
+    epoch=st.integers(1, 2),
+    locks=st.lists(wishes, min_size=1, max_size=3).map(tuple),
+    priority=st.integers(-1, 1),
+    purpose=st.sampled_from(["", "work"]),
+    round=st.sampled_from([0, 0, 1]),
+)
+keeps = st.none() | st.dictionaries(objects, st.sampled_from(MODES), max_size=2)
+releases = st.builds(Release, owner=owners, epoch=st.integers(1, 2), keep=keeps)
+batches = st.lists(st.lists(lock_sets | releases, min_size=1, max_size=4), min_size=1, max_size=8)
+outcomes = st.sampled_from(["durable", "durable", "lost", "durable but unknown"])
+
+
+def shown(connection: sqlite3.Connection) -> dict[str, tuple[int, int, str]]:
+    """Return what the last entries of the journal say of each lock."""
+    last: dict[str, tuple[int, bytes]] = {}
+    for key, removed, body in connection.execute("SELECT key, removed, body FROM journal ORDER BY sequence"):
+        last[key] = (removed, body)
+    locks = {key: pb.Lock.FromString(body) for key, (removed, body) in last.items() if not removed}
+    return {key: (lock.mode, lock.fencing_token, lock.job) for key, lock in locks.items()}
+
+
+def known(table: LockTable) -> dict[str, ClaimedLock]:
+    """Return what the table says of each lock."""
+    return {f"{lock.object}|{claim.owner}": lock for claim in table.claims() for lock in claim.locks}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=st.lists(st.tuples(st.lists(lock_sets | releases, min_size=1, max_size=4), outcomes), max_size=8))
+def test_memory_database_and_feed_agree_whatever_becomes_of_a_commit(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[list[LockSet | Release], str]]
+) -> None:
+    """After every batch, also one whose commit failed, all three tell the same, and no token is given twice."""
+    asyncio.run(play(tmp_path_factory.mktemp("locks"), history))
+
+
+async def play(folder: Path, history: list[tuple[list[LockSet | Release], str]]) -> None:
+    """Play a history and compare after each batch."""
+    fate = "durable"
+
+    def commit(connection: sqlite3.Connection) -> None:
+        if fate != "lost":
+            connection.execute("COMMIT")
+        if fate != "durable":
+            raise sqlite3.OperationalError("disk I/O error")
+
+    given_out: dict[int, str] = {}
+    path = folder / "locks.db"
+    async with await Database.open(
+        path, "virtyard.locks.migrations", None, FakeClock(), commit_hook=commit
+    ) as database:
+        store = LockStore(database, FakeClock())
+        for commands, outcome in history:
+            fate = outcome
+            try:
+                await store.carry_out(commands)
+                assert outcome == "durable"
+            except Unavailable:
+                assert outcome != "durable"
+            fate = "durable"
+            table = await store.table()
+            fresh = await LockStore(database, FakeClock()).table()
+            assert sorted(map(repr, table.claims())) == sorted(map(repr, fresh.claims()))
+            assert (table.arrivals, table.tokens) == (fresh.arrivals, fresh.tokens)
+            locks = known(table)
+            assert await database.read(shown) == {
+                key: (int(lock.mode), lock.token, lock.job) for key, lock in locks.items()
+            }
+            listed = await database.read(lambda connection: list(snapshot(connection, "lock", "", 0)))
+            assert [key for key, _ in listed] == sorted(locks)
+            views = [wire.lock_view(pb.Lock.FromString(body)) for _, body in listed]
+            assert all((view.position > 0) == (view.granted is None) for view in views)
+            for key, lock in locks.items():
+                if lock.token:
+                    assert given_out.setdefault(lock.token, key) == key
+
+
+async def test_the_database_itself_refuses_a_second_exclusive_holder(tmp_path: Path) -> None:
+    """The second line behind the table: a defect there cannot become durable."""
+    async with await Database.open(tmp_path / "locks.db", "virtyard.locks.migrations") as database:
+        store = LockStore(database, FakeClock())
+        for owner in ("a", "b"):
+            await store.carry_out([LockSet(owner=owner, epoch=1, locks=(LockWish(object=owner, mode=MODES[-1]),))])
+        with pytest.raises(sqlite3.IntegrityError):
+            await database.write(lambda transaction: transaction.execute("UPDATE lock SET object = 'a'"))
