@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_ENDED = ("", "Z", "X")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +38,13 @@ def boot_id() -> str:
 
 def identify(pid: int) -> ProcessIdentity | None:
     """Return the identity of the process that has `pid` now; None if it is gone or a zombie."""
-    ticks = _start_ticks(pid)
-    return None if ticks is None else ProcessIdentity(pid=pid, start_ticks=ticks, boot=boot_id())
+    state, ticks = _state(pid)
+    return None if state in _ENDED else ProcessIdentity(pid=pid, start_ticks=ticks, boot=boot_id())
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
     """Tell whether exactly this process still runs."""
-    return identity.boot == boot_id() and _start_ticks(identity.pid) == identity.start_ticks
+    return _is_there(identity) and _state(identity.pid)[0] not in _ENDED
 
 
 def find_by_argument(argument: str) -> Iterator[ProcessIdentity]:
@@ -64,7 +65,7 @@ def kill(identity: ProcessIdentity) -> None:
 
 
 async def wait_ended(identity: ProcessIdentity) -> None:
-    """Return once the process has ended; if it is a child of this process it is reaped."""
+    """Return once the process and every thread of it has ended; if it is a child of this process it is reaped."""
     with _open(identity) as descriptor:
         if descriptor is not None:
             await _wait_readable(descriptor)
@@ -85,7 +86,7 @@ class Watch:
         except ProcessLookupError:
             self._loop.call_soon(self._tell)
             return
-        if is_alive(identity):
+        if _is_there(identity):
             self._loop.add_reader(self._descriptor, self._tell)
         else:
             self._loop.call_soon(self._tell)
@@ -124,7 +125,7 @@ def _open(identity: ProcessIdentity) -> Iterator[int | None]:
         yield None
         return
     try:
-        yield descriptor if is_alive(identity) else None
+        yield descriptor if _is_there(identity) else None
     finally:
         os.close(descriptor)
 
@@ -139,13 +140,19 @@ async def _wait_readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-def _start_ticks(pid: int) -> int | None:
+def _is_there(identity: ProcessIdentity) -> bool:
+    """Tell whether exactly this process exists, be it as a zombie whose last threads are still ending."""
+    return identity.boot == boot_id() and _state(identity.pid)[1] == identity.start_ticks
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """Return the letter of a process's state and its start time in clock ticks; ("", 0) if there is none."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return "", 0
     fields = stat.rpartition(")")[2].split()  # the command's name may hold blanks and brackets
-    return None if fields[0] in "ZX" else int(fields[19])
+    return fields[0], int(fields[19])
 
 
 def _arguments(process: Path) -> list[bytes]:

@@ -188,9 +188,10 @@ class QemuHypervisor:
             return False
         if guest.watch is not None:
             guest.watch.close()
-        if guest.record.process is None or not process.is_alive(guest.record.process):
+        if guest.record.process is None:
             return False
-        if gently:
+        ran = process.is_alive(guest.record.process)
+        if gently and ran:
             with contextlib.suppress(MonitorError, TimeoutError):
                 async with asyncio.timeout(_QUIT_SECONDS):
                     async with open_monitor(self._files(uid).monitor, _QUIT_SECONDS) as monitor:
@@ -198,7 +199,7 @@ class QemuHypervisor:
                     await process.wait_ended(guest.record.process)
         process.kill(guest.record.process)
         await process.wait_ended(guest.record.process)
-        return True
+        return ran
 
     async def _forget(self, uid: str) -> None:
         """Remove every file of a guest that does not run."""
