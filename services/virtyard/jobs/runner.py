@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from google.rpc import code_pb2, status_pb2
 
@@ -17,13 +17,13 @@ from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import outcome, schedule
-from virtyard.jobs.admission import Admission
+from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.effects import make_round, reference_of
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Operation, StepRef
 from virtyard.jobs.rollback import Rollback
 from virtyard.jobs.world import World
-from virtyard.kernel.errors import Contended, OwnerClosed, RequestError, StaleEpoch
+from virtyard.kernel.errors import Contended, DeadlineExceeded, OwnerClosed, RequestError, StaleEpoch, Unavailable
 from virtyard.kernel.job_states import JobEvent, StepState
 from virtyard.runtime import telemetry
 from virtyard.runtime.logs import bound
@@ -46,6 +46,8 @@ class Runner:
         self._admission = Admission(self._keeper, world)
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
         self._aborted = asyncio.Event()
+        if operation.record.abort_requested:
+            self._aborted.set()
         self._rounds: list[list[str]] = []
         self._results: dict[str, participant.EffectRecord] = {}
 
@@ -96,7 +98,7 @@ class Runner:
         """Get the locks, with a plan that is still true under them; end the operation if that cannot be."""
         try:
             with telemetry.span("wait for locks", operation=self.operation.name):
-                tokens = await self._admission.admit(self._aborted)
+                tokens = await self._patiently(self._admission.admit)
         except (RequestError, Contended) as error:
             await self._end_before_start(to_status(error), cancelled=False)
             return False
@@ -105,6 +107,17 @@ class Runner:
             return False
         self._keeper.granted = tokens
         return True
+
+    async def _patiently(self, admit: Callable[[asyncio.Event], Awaitable[Tokens | None]]) -> Tokens | None:
+        """Admit, however long the inventory cannot be reached."""
+        pause = _PAUSE
+        while True:
+            try:
+                return await admit(self._aborted)
+            except (Unavailable, DeadlineExceeded) as error:
+                _log.info("%s waits: %s", self.operation.name, error)
+            await self._pause(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _end_before_start(self, status: status_pb2.Status, *, cancelled: bool) -> None:
         """End an operation that has done nothing."""
@@ -191,7 +204,7 @@ class Runner:
     async def _plan_again(self) -> bool:
         """Replace the plan under the locks that are held, or ask for others; tell whether the operation has ended."""
         try:
-            tokens = await self._admission.admit_again(self._aborted)
+            tokens = await self._patiently(self._admission.admit_again)
         except (RequestError, Contended) as error:
             await self._turn_round(next(iter(self.operation.record.steps)), {}, to_status(error))
             return True

@@ -7,6 +7,7 @@ RUNNING, then STOPPING, in which running operations are left as they are, to be 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC
@@ -26,7 +27,7 @@ from virtyard.kernel.errors import Unavailable, VirtyardError
 from virtyard.locks.proxy import LocksProxy
 from virtyard.runtime.scope import TaskScope
 
-_PAUSE = 0.5
+_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -112,27 +113,40 @@ class Scheduler:
             runner.notice_contact(silent)
 
     def _begin(self, operation: Operation) -> None:
-        runner = Runner(operation, self.world)
-        self._runners[operation.number] = runner
+        runner = self._runners[operation.number] = Runner(operation, self.world)
         _ = self._tasks.start(self._run(runner), name=operation.name)
 
     async def _run(self, runner: Runner) -> None:
+        """Run an operation to its end; after a defect take it up again from what is durable."""
+        number, pause = runner.operation.number, _PAUSE
+        over = False
+        while not over:
+            timer = self._set_deadline(runner)
+            try:
+                await runner.run()
+                over = True
+            except Exception:  # noqa: BLE001 - see the next line; it is logged with its trace
+                # One operation's trouble must not stop the others; it keeps its locks meanwhile.
+                _log.exception("%s was interrupted and is taken up again", runner.operation.name)
+            finally:
+                if timer is not None:
+                    timer.cancel()
+                self._runners.pop(number, None)
+            if not over:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                with contextlib.suppress(Unavailable):
+                    runner = Runner(await self.world.store.get(number), self.world)
+                over = runner.operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
+                if not over:
+                    self._runners[number] = runner
+
+    def _set_deadline(self, runner: Runner) -> asyncio.TimerHandle | None:
         options = runner.operation.record.options
-        timer = None
-        if options.HasField("deadline"):
-            left = (options.deadline.ToDatetime(UTC) - self.world.clock.now()).total_seconds()
-            timer = asyncio.get_running_loop().call_later(max(left, 0), self._lapse, runner)
-        try:
-            await runner.run()
-        except VirtyardError as error:
-            _log.exception("%s cannot go on: %s", runner.operation.name, error)
-        except Exception:  # noqa: BLE001 - logged with its trace; see the next line
-            # One operation's defect must not stop the others; it stays open, with its locks, for the next start.
-            _log.exception("%s stopped by a defect", runner.operation.name)
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self._runners.pop(runner.operation.number, None)
+        if not options.HasField("deadline"):
+            return None
+        left = (options.deadline.ToDatetime(UTC) - self.world.clock.now()).total_seconds()
+        return asyncio.get_running_loop().call_later(max(left, 0), self._lapse, runner)
 
     def _lapse(self, runner: Runner) -> None:
         _ = self._tasks.start(runner.abort("its deadline came"), name=f"deadline {runner.operation.name}")
