@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from virtyard.api.inventory.v1 import write_objects_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.inventory.store import InventoryStore
+from virtyard.runtime import telemetry
 from virtyard.runtime.call import Call
+from virtyard.runtime.logs import bound
 from virtyard.runtime.scope import TaskScope
 
 __all__ = ["ParticipantRpc"]
 
+_log = logging.getLogger(__name__)
 _LARGEST_ROUND = 256
 _MOST_WAITING = 1024
 
@@ -88,7 +93,9 @@ class ParticipantRpc:
         reader = self._scope.start(mailbox.fill(requests), name="execute")
         try:
             while effects := await mailbox.take():
-                outcome = await self._store.execute(effects)
+                with _traced(effects):
+                    outcome = await self._store.execute(effects)
+                _log_failures(effects, outcome.records)
                 yield participant.ExecuteResponse(reports=_reports(effects, outcome.records))
         finally:
             reader.cancel()
@@ -112,6 +119,26 @@ class ParticipantRpc:
         return participant.ListActionsResponse(
             actions=[participant.Action(message_type=kind.full_name, supported=True) for kind in types]
         )
+
+
+@contextmanager
+def _traced(effects: Iterable[participant.Effect]) -> Iterator[None]:
+    """Record the block as a span of every job whose effects it carries out."""
+    with ExitStack() as spans:
+        if telemetry.is_on():
+            for effect in effects:
+                name = f"effect {effect.do.TypeName().rpartition('.')[2]}"
+                spans.enter_context(
+                    telemetry.span(name, effect.trace_context, job=effect.job, step_key=effect.step_key)
+                )
+        yield
+
+
+def _log_failures(effects: Iterable[participant.Effect], records: Iterable[participant.EffectRecord]) -> None:
+    for effect, record in zip(effects, records, strict=True):
+        if record.HasField("error"):
+            with bound(job=effect.job):
+                _log.info("effect %s was refused: %s", effect.step_key, record.error.message)
 
 
 def _reports(

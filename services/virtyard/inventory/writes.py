@@ -179,7 +179,9 @@ class Writes:
                 self.touched[name] = None
             return observed
         row = staged.row
-        now.generation = row.generation + 1 if row is not None and row.uid == now.uid else 1
+        # An undo may find another object's tombstone under the name; the generation never falls all the same.
+        last = now.generation if self._reverting else 0
+        now.generation = max(last, row.generation if row is not None and row.uid == now.uid else 0) + 1
         now.update_time.CopyFrom(self._now)
         self.rows[name] = write_row(self._reader, now, self._operation)
         self._relate(name, staged)

@@ -352,6 +352,20 @@ async def test_undo_of_delete_restores_the_same_uid_with_a_higher_generation(sto
     assert list((await store.get("serverPools/a")).servers) == ["servers/s"]
 
 
+async def test_undo_of_a_replacement_restores_the_first_object(store: SqliteStore) -> None:
+    """An object that was removed and made anew under its name comes back with its uid and a higher generation."""
+    await done(store, effect("1/1/1", create(pool("a"))))
+    described = pool("a")
+    for turn in range(4):
+        described.description = str(turn)
+        await done(store, effect(f"1/2/{turn}", update(described, "description")))
+    removes, makes = effect("2/1/1", delete("serverPools/a")), effect("2/1/2", create(pool("a", uid="other")))
+    await done(store, removes, makes, undo(makes), undo(removes))
+    after = await store.get("serverPools/a")
+    assert (after.uid, after.description) == ("uid-a", "3")
+    assert after.generation > 5
+
+
 async def test_undo_of_nothing_is_success(store: SqliteStore) -> None:
     """A step that never was done, or failed, has nothing to revert (P10)."""
     never = effect("1/1/1", create(pool("a")))
