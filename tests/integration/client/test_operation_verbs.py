@@ -141,20 +141,22 @@ async def test_preview_prints_jobs_locks_and_servers(site: Site) -> None:
         locks=[
             plan_pb2.PlannedLock(object="serverPools/Finance", mode=lock_pb2.LOCK_MODE_IX),
             plan_pb2.PlannedLock(object="virtualMachines/web1", mode=lock_pb2.LOCK_MODE_X),
+            plan_pb2.PlannedLock(object="virtualDisks/web1-0", mode=lock_pb2.LOCK_MODE_X),
         ],
         servers=["servers/s1"],
     )
     preview = operation(state=SUCCEEDED, plan=planned, validate_only=True)
     preview.name = ""
     site.answers[CREATE] = preview
-    ended = await run(site, *WORDS, "--preview")
+    ended = await run(site, *WORDS, "--preview", COLUMNS="58")
     assert ended.out.splitlines() == [
         "Create Virtual Machine: would run 2 jobs on 1 server; nothing was changed",
         "  1. Create Virtual Machine  virtualMachines/web1",
         "       - write the machine  inventory",
         "  2. Create Virtual Disk  virtualDisks/web1-disk0  after 1",
         "       - write the image  servers/s1",
-        "Locks: IX serverPools/Finance, X virtualMachines/web1",
+        "Locks: IX serverPools/Finance, X virtualMachines/web1,",
+        "X virtualDisks/web1-0",
         "Servers: servers/s1",
     ]
     assert ended.code == 0
@@ -186,6 +188,16 @@ async def test_refusal_names_the_flag_and_the_holder(site: Site) -> None:
         "  serverPools/Finance is held by operations/7 Create Server Pool, 43 %",
     ]
     assert (ended.code, ended.out) == (2, "")
+
+
+async def test_sentence_about_a_field_is_said_once_and_by_its_flag(site: Site) -> None:
+    """Where the message is the violation itself, it is not repeated, and it begins with the flag."""
+    status = _invalid()
+    status.message = "virtual_machine.memory_bytes: at least 16 MiB"
+    del status.details[2]
+    site.answers[CREATE] = status
+    ended = await run(site, *WORDS)
+    assert ended.err == "virtyard: --memory: at least 16 MiB (INVALID_REQUEST)\n"
 
 
 async def test_refusal_as_json_is_one_line_on_standard_error(site: Site) -> None:

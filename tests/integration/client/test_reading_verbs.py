@@ -94,7 +94,7 @@ async def test_empty_list_prints_no_table(site: Site) -> None:
     """Nothing to list is said on standard error, so that a script reads nothing."""
     site.answers[f"{INVENTORY}/ListServers"] = inventory_service_pb2.ListServersResponse()
     ended = await run(site, "server", "list")
-    assert (ended.out, ended.err, ended.code) == ("", "There are none.\n", 0)
+    assert (ended.out, ended.err, ended.code) == ("", "There are no servers.\n", 0)
 
 
 async def test_get_shows_every_field_that_is_set(site: Site) -> None:

@@ -53,5 +53,5 @@ def shorten(text: str, width: int, ellipsis: str = "…") -> str:
 
 def wrap(text: str, width: int, *, indent: str = "", style: str = "") -> list[Line]:
     """A paragraph as lines of at most `width` columns, all indented alike."""
-    wrapped = textwrap.wrap(" ".join(text.split()), width, initial_indent=indent, subsequent_indent=indent)
+    wrapped = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent)
     return [line(part, style) for part in wrapped]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.type.v1 import lock_pb2
-from virtyard_client.render.line import Line, Span, fit, line, wrap
+from virtyard_client.render.line import Line, Span, fit, line, plain, wrap
 from virtyard_client.story import Story
 
 
@@ -21,9 +21,10 @@ def plan(story: Story, width: int) -> Iterator[Line]:
     )
     for job in planned.jobs:
         yield from _job(job, width)
-    locks = ", ".join(f"{_mode(lock.mode)} {lock.object}" for lock in planned.locks)
-    if locks:
-        yield from wrap(f"Locks: {locks}", width)
+    # A mode and its object stay on one line: the blank between them is no place to break.
+    locks = ", ".join(f"{_mode(lock.mode)}\N{NO-BREAK SPACE}{lock.object}" for lock in planned.locks)
+    for text in wrap(f"Locks: {locks}", width) if locks else ():
+        yield line(plain(text).replace("\N{NO-BREAK SPACE}", " "))
     if planned.servers:
         yield from wrap(f"Servers: {', '.join(planned.servers)}", width)
 

@@ -12,12 +12,19 @@ from virtyard_client.render.line import Line, Span, wrap
 
 def refusal(error: ClientError, flags: Sequence[Flag], width: int, subject: str = "") -> Iterator[Line]:
     """The error as lines; `subject` is what failed, if that is not the command itself."""
-    sentence = f"{subject}: {error.message}" if subject else error.message
-    yield from wrap(f"virtyard: {sentence} ({error.reason})", width, style="red")
+    message = error.message
+    rest = []
     for violation in error.violations:
         name = flag_of_field(flags, violation.field) or violation.field
-        if violation.description not in error.message or name not in error.message:
-            yield from wrap(f"{name}: {violation.description}", width, indent="  ")
+        # Services begin the sentence with the field's path; a person knows it by its flag.
+        said = f"{violation.field}: {violation.description}"
+        if said in message:
+            message = message.replace(said, f"{name}: {violation.description}")
+        else:
+            rest.append(f"{name}: {violation.description}")
+    yield from wrap(f"virtyard: {f'{subject}: ' if subject else ''}{message} ({error.reason})", width, style="red")
+    for text in rest:
+        yield from wrap(text, width, indent="  ")
     if error.resource and error.resource not in error.message:
         yield (Span(f"  resource: {error.resource}"),)
     for lock in error.locks:

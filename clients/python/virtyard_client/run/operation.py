@@ -18,7 +18,7 @@ from virtyard_client.render.plan import plan
 from virtyard_client.render.refusal import refusal
 from virtyard_client.render.table import columns_of
 from virtyard_client.render.tree import tree
-from virtyard_client.render.words import show_value
+from virtyard_client.render.words import short_name, show_value
 from virtyard_client.run.session import Session
 from virtyard_client.schema.own import OPERATION
 from virtyard_client.story import Story
@@ -126,7 +126,7 @@ def _summary(session: Session, story: Story) -> str:
     parts = []
     for field in columns_of(message):
         shown = show_value(session.schema, field, getattr(item, field.name), short=True)
-        if shown and not field.identifier:
+        if shown and not field.identifier and shown != short_name(item.name):
             parts.append(f"{field.name.removesuffix('_bytes').replace('_', ' ')} {shown}")
     return f"{item.name}: {', '.join(parts)}"
 

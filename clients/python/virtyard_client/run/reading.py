@@ -12,7 +12,7 @@ from virtyard_client.command.quantities import show_time
 from virtyard_client.command.request import message_class
 from virtyard_client.command.usage import UsageError
 from virtyard_client.render import json_line
-from virtyard_client.render.line import Line, Span
+from virtyard_client.render.line import Line, line
 from virtyard_client.render.record import record
 from virtyard_client.render.table import objects, table
 from virtyard_client.render.words import STEP_WORDS, operation_look
@@ -116,7 +116,8 @@ async def _items(session: Session, client: Client) -> AsyncIterator[Any]:
 def _show_table(session: Session, items: list[Any]) -> None:
     screen, field = session.screen, _items_field(session)
     if not items:
-        screen.complain([(Span("There are none."),)])
+        kind = field.name.replace("_", " ") if field else "operations"
+        screen.complain([line(f"There are no {kind}.")])
     elif field is None:
         screen.write(_operations(items, screen.table_width, screen.signs.ellipsis))
     else:
