@@ -59,6 +59,8 @@ def start(name: str, command: Sequence[str], folder: Path, environment: Mapping[
             start_new_session=True,
             env=dict(os.environ if environment is None else environment),
         )
+    # It outlives this object, and `is_alive` reaps it by its pid.
+    process.returncode = 0
     record = Record(name=name, pid=process.pid, began=begin_time(process.pid))
     aside = folder / f"{name}.new"
     aside.write_text(json.dumps({"pid": record.pid, "began": record.began}))

@@ -1,0 +1,224 @@
+"""A site of real processes for one test or one module: a control plane, embedded or split, and agents beside it.
+
+The split one is started by the `command:` lines of compose.yaml, with this machine's folders and ports put in. Every
+process is known by its pid and start time, and ended by those alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from tools import processes
+from virtyard.processes.site import prepare_authority
+from virtyard.runtime.pki import Authority
+from virtyard_client.client import Client
+from virtyard_client.watch import Patience
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = str(Path(sys.executable).with_name("virtyard"))
+START_SECONDS = 40.0
+SPLIT = ("locks", "inventory", "jobs")
+"""The processes of the split shape, in the order in which they are started here."""
+
+
+def compose_commands() -> dict[str, list[str]]:
+    """Return the `command:` line of every service of compose.yaml."""
+    found: dict[str, list[str]] = {}
+    service = ""
+    for line in (ROOT / "compose.yaml").read_text().splitlines():
+        if heading := re.fullmatch(r"  ([a-z0-9-]+):", line):
+            service = heading[1]
+        elif line.startswith("    command: "):
+            found[service] = json.loads(line.removeprefix("    command: "))
+    return found
+
+
+class Site:
+    """Processes, folders and addresses of one site; sim hosts unless told otherwise."""
+
+    def __init__(self, folder: Path, shape: str = "embedded", driver: str = "sim") -> None:
+        """Use a folder with a short path; nothing is started yet."""
+        self.folder = folder
+        self.shape = shape
+        self.driver = driver
+        self.context = folder / "context.json"
+        self.shared = folder / "shared"
+        self.pids = folder / "processes"
+        self.addresses: dict[str, str] = {}
+        self._commands = compose_commands()
+        self._seen: dict[str, int] = {}
+        self.shared.mkdir(parents=True)
+        self.authority: Authority = prepare_authority(folder / "pki")
+        for name in ("vmlinuz", "initrd.img"):
+            (self.shared / name).write_text("simulated hosts boot nothing\n")
+
+    # --- processes
+
+    @property
+    def control_plane(self) -> Sequence[str]:
+        """The names of the control plane's processes."""
+        return SPLIT if self.shape == "split" else ("up",)
+
+    def process_of(self, service: str) -> str:
+        """Return the process that hosts a service: itself, or `up`."""
+        return service if self.shape == "split" else "up"
+
+    def open(self, servers: Sequence[str] = ("s1",), memory_bytes: int = 64 << 30) -> None:
+        """Start the control plane and agents, and wait until they serve."""
+        for server in servers:
+            self.authority.issue(f"agent/{server}", self.folder / "credentials" / server, hosts=["127.0.0.1"])
+        for name in self.control_plane:
+            self.start(name, wait=self.shape == "split")
+        for server in servers:
+            self.start(server, wait=False, memory_bytes=memory_bytes)
+        for name in (*self.control_plane, *servers):
+            self.wait_serving(name)
+
+    def start(self, name: str, *, kill_at: str = "", wait: bool = True, memory_bytes: int = 64 << 30) -> None:
+        """Start one process, a second time perhaps; with `kill_at` it kills itself at that durable transition."""
+        runtime = self.folder / "run" / name
+        environment = {**os.environ, "VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
+        environment.pop("VIRTYARD_KILL_AT", None)
+        if kill_at:
+            environment["VIRTYARD_KILL_AT"] = kill_at
+        log = self.pids / f"{name}.log"
+        self._seen[name] = log.stat().st_size if log.exists() else 0
+        processes.start(name, [PROGRAM, *self._command(name, memory_bytes)], self.pids, environment)
+        if wait:
+            self.wait_serving(name)
+
+    def _command(self, name: str, memory_bytes: int) -> list[str]:
+        if name == "up":
+            return ["up", "--state", str(self.folder / "state"), "--pki", str(self.folder / "pki"), *self._listen(name)]
+        if name in SPLIT:
+            return self._adapt(name, self._commands[name])
+        words = self._adapt(name, [word.replace("s1", name) for word in self._commands["s1"]])
+        words[words.index("--driver") + 1] = self.driver
+        words[words.index("--inventory") : words.index("--inventory") + 2] = ["--context", str(self.context)]
+        return [*words, "--memory-bytes", str(memory_bytes)]
+
+    def _listen(self, name: str) -> list[str]:
+        # The port of the first start again, so that whoever knew the process finds it after a restart.
+        return ["--listen", self.addresses.get(name, "127.0.0.1:0")]
+
+    def _adapt(self, name: str, command: Sequence[str]) -> list[str]:
+        """Put this machine's folders and addresses into a command line of compose.yaml."""
+        folders = {
+            "/var/lib/virtyard": self.folder / "state",
+            "/etc/virtyard/pki": self.folder / "pki",
+            "/etc/virtyard/agents": self.folder / "credentials",
+            "/storage": self.shared,
+        }
+        adapted = []
+        for word in command:
+            for there, here in folders.items():
+                word = word.replace(there, str(here)) if word.startswith(there) else word
+            if dialled := re.fullmatch(r"(locks|inventory|jobs|s\d+):\d+", word):
+                address = self.addresses.get(dialled[1], "127.0.0.1:0" if dialled[1] == name else "")
+                word = address or word
+            adapted.append(word)
+        return adapted
+
+    def wait_serving(self, name: str) -> str:
+        """Wait until a process says where it serves, and return the address."""
+        log = self.pids / f"{name}.log"
+        said = re.compile(r"(?:serves|is up) on (\S+?)[;\s]")
+
+        def look() -> str:
+            with log.open(errors="replace") as file:
+                file.seek(self._seen.get(name, 0))
+                found = said.findall(file.read())
+            if not found and not self.is_alive(name):
+                raise AssertionError(f"{name} ended:\n{log.read_text()[-3000:]}")
+            return found[-1] if found else ""
+
+        self.addresses[name] = until(look, START_SECONDS, f"{name} serves")
+        return self.addresses[name]
+
+    def record(self, name: str) -> processes.Record:
+        """Return the record of a process by its name."""
+        return next(record for record in processes.records(self.pids) if record.name == name)
+
+    def is_alive(self, name: str) -> bool:
+        """Tell whether a process runs."""
+        return processes.is_alive(self.record(name))
+
+    def wait_killed(self, name: str) -> None:
+        """Wait until a process has killed itself."""
+        until(lambda: not self.is_alive(name), 20.0, f"{name} kills itself; its VIRTYARD_KILL_AT was never reached")
+
+    def kill(self, name: str) -> None:
+        """Kill a process at once, as a power cut of its machine would."""
+        processes.send(self.record(name), signal.SIGKILL)
+        until(lambda: not self.is_alive(name), 10.0, f"{name} is gone")
+
+    def stop(self, name: str) -> None:
+        """Ask a process to end, and see that it does."""
+        assert not processes.end([self.record(name)], 10.0), f"{name} had to be killed"
+
+    def close(self) -> None:
+        """End every process, guests too, and remove the folder."""
+        processes.end(processes.records(self.pids))
+        processes.end([record for record, _ in processes.working_in(self.folder)])
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- what is there
+
+    def client(self) -> Client:
+        """Return a client; made inside the test's event loop."""
+        return Client.connect(self.context, patience=Patience(first_pause=0.02, longest_pause=0.2))
+
+    def guests(self) -> list[str]:
+        """Return the running guests: the processes of QEMU, or the files of simulated ones."""
+        if self.driver == "sim":
+            return sorted(str(path) for path in self.folder.glob("state/*/**/guests/*.json"))
+        return sorted(
+            f"{record.pid} {line}"
+            for record, line in processes.working_in(self.folder)
+            if record.name.startswith("qemu-system")
+        )
+
+    def files(self) -> list[str]:
+        """Return what lies on the shared storage."""
+        return sorted(str(path.relative_to(self.shared)) for path in self.shared.rglob("*"))
+
+    def images(self) -> list[str]:
+        """Return the names of the disk images on the shared storage."""
+        return sorted(path.name for path in self.shared.rglob("*") if path.suffix in (".qcow2", ".raw"))
+
+
+@contextmanager
+def open_site(
+    shape: str = "embedded", servers: Sequence[str] = ("s1",), *, driver: str = "sim", memory_bytes: int = 64 << 30
+) -> Iterator[Site]:
+    """Run a site in a short folder of its own; whatever happens, nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="vya-", dir="/tmp")) / "site"
+    site = Site(folder, shape, driver)
+    try:
+        site.open(servers, memory_bytes)
+        yield site
+    finally:
+        site.close()
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def until(condition: Callable[[], T], seconds: float, what: str) -> T:
+    """Return what the condition gives once that is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := condition():
+            return found
+        assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
+        time.sleep(0.01)
