@@ -267,6 +267,9 @@ async def test_operation_abort_returns_at_once_or_waits(site: Site) -> None:
     at_once = await run(site, "operation", "abort", "12")
     assert at_once.out.startswith("operations/12: abort requested;")
     assert at_once.code == 0
+    site.answers[f"{OPERATIONS}/GetOperation"] = operation(state=operation_pb2.OPERATION_STATE_SUCCEEDED)
+    assert (await run(site, "operation", "abort", "12")).out == "operations/12: has ended already: succeeded\n"
+    site.answers[f"{OPERATIONS}/GetOperation"] = operation()
     waited = await run(site, "operation", "abort", "12", "--wait")
     assert waited.code == 3
     assert site.requests(operations_pb2.CancelOperationRequest)[0].name == "operations/12"

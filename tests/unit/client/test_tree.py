@@ -158,7 +158,6 @@ def test_record_names_what_an_any_holds(schema: Schema) -> None:
     message = schema.message("virtyard.api.inventory.v1.ServerPool")
     assert [" ".join(plain(line).split()) for line in record(schema, message, pool)] == [
         "name: serverPools/Finance",
-        "generation: 0",
         "labels: a=1, b=2",
         "clustered: no",
         "cluster: clusters/c",

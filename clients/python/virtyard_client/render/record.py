@@ -10,6 +10,8 @@ from virtyard_client.render.words import STYLES, show_value
 from virtyard_client.schema.model import Field, Kind, Message
 from virtyard_client.schema.schema import Schema
 
+_COUNTS = (Kind.WHOLE, Kind.TRUTH)
+
 COLUMN = 22
 """Columns of the field names."""
 
@@ -20,15 +22,15 @@ def record(schema: Schema, message: Message, item: Any, indent: str = "") -> Ite
         value = getattr(item, field.name)
         if field.kind in (Kind.MESSAGE, Kind.OPAQUE):
             yield from _inner(schema, field, value, item, indent)
-        elif shown := _shown(schema, field, value):
+        elif shown := _shown(schema, message, field, value):
             yield _line(indent, field.name, shown)
 
 
-def _shown(schema: Schema, field: Field, value: Any) -> str:
-    if field.kind is Kind.TRUTH:
-        return show_value(schema, field, value, short=False)
+def _shown(schema: Schema, message: Message, field: Field, value: Any) -> str:
     empty = not value if not hasattr(value, "ByteSize") else not value.ByteSize()
-    return "" if empty and field.kind is not Kind.WHOLE else show_value(schema, field, value, short=False)
+    # Zero and no are news where people look for the field in a table, or where there is nothing but counters.
+    counts = field.kind in _COUNTS and (field.column or all(other.kind in _COUNTS for other in message.fields))
+    return "" if empty and not counts else show_value(schema, field, value, short=False)
 
 
 def _line(indent: str, name: str, text: str) -> Line:

@@ -22,6 +22,9 @@ def refusal(error: ClientError, flags: Sequence[Flag], width: int, subject: str 
             message = message.replace(said, f"{name}: {violation.description}")
         else:
             rest.append(f"{name}: {violation.description}")
+    path, colon, sentence = message.partition(": ")
+    if colon and (name := flag_of_field(flags, path)):
+        message = f"{name}: {sentence}"
     yield from wrap(f"virtyard: {f'{subject}: ' if subject else ''}{message} ({error.reason})", width, style="red")
     for text in rest:
         yield from wrap(text, width, indent="  ")

@@ -17,6 +17,7 @@ from virtyard_client.render.line import line
 from virtyard_client.render.record import record
 from virtyard_client.render.refusal import refusal
 from virtyard_client.render.tree import tree
+from virtyard_client.render.words import operation_look
 from virtyard_client.run.operation import conclude, exit_code, follow
 from virtyard_client.run.session import Session
 from virtyard_client.schema.model import Message
@@ -115,12 +116,21 @@ async def abort(session: Session) -> ExitCode:
         await client.call(method.service, method.name, session.request, response, session.timeout)
         if session.arguments.given("wait"):
             return await follow(session, client, await _get(client, name))
-        if session.json:
-            session.screen.text(json_line.message_line(session.schema, await _get(client, name)))
-            return ExitCode.SUCCEEDED
-    short = name.rpartition("/")[2]
-    session.screen.text(f"{name}: abort requested; `virtyard operation watch {short}` shows how it is undone")
+        story = Story(await _get(client, name))
+    if session.json:
+        session.screen.text(json_line.message_line(session.schema, story.operation))
+    else:
+        session.screen.text(_aborted(story))
     return ExitCode.SUCCEEDED
+
+
+def _aborted(story: Story) -> str:
+    if story.done:
+        return f"{story.name}: has ended already: {operation_look(story.state).word}"
+    if story.metadata.too_late:
+        return f"{story.name}: too late, the point of no return has passed; it goes on to its end"
+    short = story.name.rpartition("/")[2]
+    return f"{story.name}: abort requested; `virtyard operation watch {short}` shows how it is undone"
 
 
 async def watch(session: Session) -> ExitCode:

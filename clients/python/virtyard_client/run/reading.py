@@ -15,7 +15,7 @@ from virtyard_client.render import json_line
 from virtyard_client.render.line import Line, line
 from virtyard_client.render.record import record
 from virtyard_client.render.table import objects, table
-from virtyard_client.render.words import STEP_WORDS, operation_look
+from virtyard_client.render.words import STEP_WORDS, job_look, operation_look
 from virtyard_client.run.session import Session
 from virtyard_client.schema.model import Field, Kind, Message
 from virtyard_client.schema.own import OPERATION
@@ -41,6 +41,8 @@ async def get(session: Session) -> ExitCode:
 
 def _aborted(response: job_service_pb2.AbortJobResponse) -> str:
     name = response.job.operation or response.job.name
+    if response.job.done:
+        return f"{response.job.name}: has ended already: {job_look(response.job.state).word}"
     if response.too_late:
         return f"{name}: too late, the point of no return has passed; it goes on to its end"
     return f"{name}: abort requested; `virtyard operation watch {name.rpartition('/')[2]}` shows how it is undone"
