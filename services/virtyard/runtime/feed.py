@@ -71,6 +71,7 @@ class Feed:
         self.closing = False
         self._journal: Journal | None = None
         self._incarnation = ""
+        self._token_of, self._token = 0, ""
         self._ring: deque[News] = deque(maxlen=ring)
         self._log_limit = log_limit
         self._live: dict[str, set[Subscription]] = {}
@@ -94,7 +95,7 @@ class Feed:
         """Follow the database; it calls this when it opens."""
         self._journal = journal
         self._incarnation = f"{journal.incarnation}.{journal.identity}"
-        self.head = journal.sequence
+        self.head, self._token = journal.sequence, ""
 
     def point(self, sequence: int, snapshot: tuple[str, str] | None = None) -> ResumePoint:
         """Return the resume point at a sequence of this feed."""
@@ -102,7 +103,9 @@ class Feed:
 
     def token(self) -> str:
         """Return the resume token of now: everything that is committed later comes after it."""
-        return self.point(self.head).token()
+        if self._token_of != self.head or not self._token:
+            self._token_of, self._token = self.head, self.point(self.head).token()
+        return self._token
 
     def is_ours(self, point: ResumePoint) -> bool:
         """Return whether the point lies in the history that this database has."""
@@ -181,7 +184,7 @@ class Feed:
             index.setdefault(place, set()).add(subscription)
         if missing > 0:
             for news in islice(self._ring, len(self._ring) - missing, None):
-                if news.entry.topic in subscription.topics:
+                if news.entry.topic in subscription.topics and self._in_scope(news.entry, subscription):
                     subscription.recall(news)
         return True
 
@@ -199,12 +202,19 @@ class Feed:
         """Forget the watcher."""
         self._watchers.discard(subscription)
         self.leave_live(subscription)
+        subscription.close()
 
     def _places(self, subscription: Subscription) -> tuple[dict[str, set[Subscription]], Collection[str]]:
         """Return the index in which a live subscription stands, and its places there."""
         if subscription.scope:
             return self._scoped, (subscription.scope,)
         return self._live, subscription.topics
+
+    def _in_scope(self, entry: Entry, subscription: Subscription) -> bool:
+        """Return whether the watcher may have asked for the entry, before its filter is asked."""
+        if not subscription.scope or self._scope_of is None:
+            return True
+        return self._scope_of(entry.topic, entry.key) == subscription.scope
 
     def _offer(self, news: News) -> None:
         entry = news.entry
