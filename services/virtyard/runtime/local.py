@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from typing_extensions import override
 
-from virtyard.kernel.errors import CapacityExhausted, Unsupported
+from virtyard.kernel.errors import CapacityExhausted, Unsupported, VirtyardError
 from virtyard.runtime import telemetry
 from virtyard.runtime.call import MAX_MESSAGE_BYTES, Call, Principal
 from virtyard.runtime.local_call import LocalStreamCall, LocalUnaryCall, Requests
@@ -142,6 +143,11 @@ class _Dialled(Generic[Q, R]):
             raise Unsupported(f"{self._path} is not served here")
         return self._method
 
+    def _named(self, error: Exception) -> VirtyardError:
+        if self._method is not None:
+            return self._method.named(error)
+        return error if isinstance(error, VirtyardError) else Unsupported(f"{self._path} is not served here")
+
     def _call(self, deadline: float | None, metadata: Metadata) -> Callable[[], Call]:
         """Return what makes the call, in the callee; the trace is that of the caller."""
         facts: dict[str, str | bytes] = dict(metadata or ())
@@ -196,12 +202,14 @@ class _Watching(_Dialled[Q, R], grpc.aio.UnaryStreamMultiCallable[Q, R]):
         raw, deadline = self._encode(request), _deadline(timeout)
         made = self._call(deadline, metadata)
 
-        def open_stream() -> AsyncGenerator[bytes, None]:
+        def open_stream() -> AsyncGenerator[Message | bytes, None]:
             _refuse_large(raw)
-            return self._served().stream(raw, made())
+            return self._served().open(raw, made())
 
         window = Window(self._channel.window)
-        return LocalStreamCall(self._channel.scope, self._path, deadline, open_stream, self._decode, window)
+        return LocalStreamCall(
+            self._channel.scope, self._path, deadline, open_stream, self._named, self._decode, window
+        )
 
 
 class _Talking(_Dialled[Q, R], grpc.aio.StreamStreamMultiCallable[Q, R]):
@@ -222,11 +230,11 @@ class _Talking(_Dialled[Q, R], grpc.aio.StreamStreamMultiCallable[Q, R]):
         made = self._call(deadline, metadata)
         requests = Window(channel.window)
 
-        def open_stream() -> AsyncGenerator[bytes, None]:
-            return self._served().stream(requests.items(), made())
+        def open_stream() -> AsyncGenerator[Message | bytes, None]:
+            return self._served().open(requests.items(), made())
 
         call = LocalStreamCall[Q, R](
-            channel.scope, self._path, deadline, open_stream, self._decode, Window(channel.window)
+            channel.scope, self._path, deadline, open_stream, self._named, self._decode, Window(channel.window)
         )
         call.feed(channel.scope, request_iterator, requests, self._encode)
         return call

@@ -11,9 +11,11 @@ from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from typing_extensions import override
 
 from virtyard.kernel.errors import Cancelled, DeadlineExceeded, Unavailable, VirtyardError
+from virtyard.runtime.rpc import serialised
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import code_of, to_rpc_error
 from virtyard.runtime.window import Window
@@ -24,6 +26,7 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
+OpenStream = Callable[[], AsyncGenerator[Message | bytes, None]]
 Requests = AsyncIterable[Q] | Iterable[Q] | None
 
 
@@ -43,16 +46,16 @@ async def answer_into(answer: asyncio.Future[bytes], work: Callable[[], Awaitabl
             answer.set_result(result)
 
 
-async def stream_into(window: Window, open_stream: Callable[[], AsyncGenerator[bytes, None]]) -> None:
+async def stream_into(window: Window, open_stream: OpenStream, named: Callable[[Exception], VirtyardError]) -> None:
     """Do the work of a streaming call in a task of the callee."""
     try:
         async with aclosing(open_stream()) as answers:
             async for one in answers:
-                await window.put(one)
+                await window.put(serialised(one))
                 if window.ended:
                     return
-    except VirtyardError as error:
-        window.finish(error)
+    except Exception as error:  # noqa: BLE001 - every end of a stream is told to the caller
+        window.finish(named(error))
     except asyncio.CancelledError:
         window.finish(Unavailable("the service stopped while it streamed", retry_after=1.0))
         raise
@@ -218,7 +221,8 @@ class LocalStreamCall(_LocalCall, grpc.aio.StreamStreamCall[Q, R], grpc.aio.Unar
         scope: TaskScope,
         path: str,
         deadline: float | None,
-        open_stream: Callable[[], AsyncGenerator[bytes, None]],
+        open_stream: OpenStream,
+        named: Callable[[Exception], VirtyardError],
         decode: Callable[[bytes], R],
         window: Window,
     ) -> None:
@@ -229,7 +233,7 @@ class LocalStreamCall(_LocalCall, grpc.aio.StreamStreamCall[Q, R], grpc.aio.Unar
         self._requests: Window | None = None
         self._encode: Callable[[Q], bytes] | None = None
         self._feeder: asyncio.Task[None] | None = None
-        self._task = scope.start(stream_into(window, open_stream), name=path, context=contextvars.Context())
+        self._task = scope.start(stream_into(window, open_stream, named), name=path, context=contextvars.Context())
 
     def __del__(self) -> None:
         """Cancel a call that its caller has dropped, as gRPC does."""

@@ -33,7 +33,7 @@ from virtyard.runtime import telemetry
 from virtyard.runtime.call import Call
 from virtyard.runtime.unknown_fields import refuse_unknown_fields
 
-__all__ = ["Call", "Method", "Principal", "Service"]
+__all__ = ["Call", "Method", "Principal", "Service", "role_of", "serialised"]
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Method:
         except VirtyardError:
             raise
         except Exception as error:
-            raise self._defect(error) from error
+            raise self.named(error) from error
 
     async def collect(self, raws: AsyncIterable[bytes], call: Call) -> bytes:
         """Answer a stream of requests with one message; see `unary`."""
@@ -91,27 +91,29 @@ class Method:
         except VirtyardError:
             raise
         except Exception as error:
-            raise self._defect(error) from error
+            raise self.named(error) from error
 
-    async def stream(self, raw: bytes | AsyncIterable[bytes], call: Call) -> AsyncGenerator[bytes, None]:
-        """Answer one request, or a stream of them, with a stream; see `unary`."""
-        try:
-            request: Any
-            if isinstance(raw, bytes):
-                request = self._admit(raw, call)
-            else:
-                permit(call.principal, self.role, self.path)
-                request = self._parsed(raw)
-            answers = self._function(request, call)
-            try:
-                async for answer in answers:
-                    yield serialised(answer)
-            finally:
-                await answers.aclose()
-        except VirtyardError:
-            raise
-        except Exception as error:
-            raise self._defect(error) from error
+    def open(self, raw: bytes | AsyncIterable[bytes], call: Call) -> AsyncGenerator[Message | bytes, None]:
+        """Return the stream that answers one request, or a stream of them; what it raises is for `named`."""
+        if isinstance(raw, bytes):
+            stream: AsyncGenerator[Message | bytes, None] = self._function(self._admit(raw, call), call)
+        else:
+            permit(call.principal, self.role, self.path)
+            stream = self._function(self._parsed(raw), call)
+        return stream
+
+    def named(self, error: Exception) -> VirtyardError:
+        """Return what the caller is told: the error itself, or that the log knows of one that nobody expected."""
+        if isinstance(error, VirtyardError):
+            return error
+        reference = secrets.token_hex(4)
+        _log.error("%s failed, reference %s", self.path, reference, exc_info=error)
+        internal = InternalError(
+            f"{self.path} failed for a reason that is in the log under the reference {reference}",
+            metadata={"reference": reference},
+        )
+        internal.__cause__ = error
+        return internal
 
     def _admit(self, raw: bytes, call: Call) -> Message:
         """Return the request, if the caller may ask this and it is well formed."""
@@ -131,15 +133,6 @@ class Method:
     async def _parsed(self, raws: AsyncIterable[bytes]) -> AsyncIterator[Message]:
         async for raw in raws:
             yield self._parse(raw)
-
-    def _defect(self, error: Exception) -> InternalError:
-        """Log what nobody expected, and return what the caller is told of it."""
-        reference = secrets.token_hex(4)
-        _log.error("%s failed, reference %s", self.path, reference, exc_info=error)
-        return InternalError(
-            f"{self.path} failed for a reason that is in the log under the reference {reference}",
-            metadata={"reference": reference},
-        )
 
 
 class Service:

@@ -27,13 +27,14 @@ Matches = Callable[[str, str, bytes], bool]
 class News:
     """An entry on its way to the watchers, with the frames that they share."""
 
-    __slots__ = ("_frames", "entry", "point", "progress")
+    __slots__ = ("_frames", "entry", "plain", "point", "progress")
 
     def __init__(self, entry: Entry, point: ResumePoint, *, progress: bool = False) -> None:
         """Keep the entry with the point that stands after it; `progress` is news that no journal has."""
         self.entry = entry
         self.point = point
         self.progress = progress
+        self.plain = Pending(self, REMOVED if entry.removed else CHANGED)
         self._frames: dict[tuple[FrameKind.ValueType, bool], Frame] = {}
 
     def frame(self, kind: FrameKind.ValueType) -> Frame:
@@ -71,6 +72,8 @@ class Subscription:
         "_pending",
         "_recalled",
         "_shown",
+        "_silent",
+        "_timer",
         "_waiter",
         "complete",
         "fold",
@@ -103,6 +106,8 @@ class Subscription:
         self._recalled: list[Pending] = []
         self._shown: dict[tuple[str, str], bool] = {}
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._silent = False
 
     @property
     def pending(self) -> int:
@@ -142,7 +147,7 @@ class Subscription:
         """Return what this watcher is to be told of the news, None if nothing."""
         entry = news.entry
         if self._matches is None:
-            return Pending(news, REMOVED if entry.removed else CHANGED)
+            return news.plain
         wanted = not entry.removed and self._matches(entry.topic, entry.key, entry.body)
         if news.progress:
             return Pending(news, CHANGED) if wanted else None
@@ -168,21 +173,45 @@ class Subscription:
         self._shown.clear()
 
     async def wait(self, interval: float) -> bool:
-        """Wait for news; return False if the stream has been silent for `interval` seconds instead."""
+        """Wait for news; return False if the stream has been silent for `interval` seconds instead.
+
+        One timer serves all waits of an interval: setting one for each frame is a third of the cost of a frame.
+        """
+        if self._pending:
+            return True
         loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = loop.call_at(self.told_at + interval, self.wake)
+        if self._timer is None:
+            self._timer = loop.call_at(self.told_at + interval, self._tick, interval)
+        self._waiter = loop.create_future()
         try:
-            await waiter
+            await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
-        return self.pending > 0 or loop.time() < self.told_at + interval
+        silent, self._silent = self._silent, False
+        return bool(self._pending) or not silent
+
+    def close(self) -> None:
+        """Set no timer any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def wake(self) -> None:
         """Have the watcher look again."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _tick(self, interval: float) -> None:
+        """Notice silence; a reader that is busy with a frame is looked at when it waits again."""
+        self._timer = None
+        if self._waiter is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self.told_at + interval:
+            self._timer = loop.call_at(self.told_at + interval, self._tick, interval)
+        else:
+            self._silent = True
+            self.wake()
 
     def _remember(self, item: tuple[str, str], wanted: bool) -> bool | None:
         """Note whether the item's last entry matched; return whether the one before did, None if that is not known."""
@@ -199,13 +228,12 @@ class Subscription:
         entry = pending.news.entry
         if self.fold:
             item = (entry.topic, entry.key)
-            if pending.news.progress:
-                key: object = (*item, "progress")
-            else:
-                key = item
-                self._pending.pop((*item, "progress"), None)
-            # Popped first, so that the order of what is pending stays the order of the sequence.
-            self._pending.pop(key, None)
+            key: object = (*item, "progress") if pending.news.progress else item
+            if self._pending:
+                # Popped first, so that the order of what is pending stays the order of the sequence.
+                self._pending.pop(key, None)
+                if not pending.news.progress:
+                    self._pending.pop((*item, "progress"), None)
             self._pending[key] = pending
         elif len(self._pending) >= self._limit:
             self.overflow()

@@ -24,7 +24,10 @@ class _GapError(Exception):
 
 
 class Watch:
-    """The stream of one watcher: `_place` while it is inside a snapshot, else the subscription's position."""
+    """The stream of one watcher, made batch by batch: from a snapshot, from the journal, then from the live news.
+
+    Its token is `_place` while it is inside a snapshot, else the subscription's position.
+    """
 
     def __init__(self, feed: Feed, subscription: Subscription, snapshot: Snapshot) -> None:
         """Make a watch that has not begun."""
@@ -33,82 +36,92 @@ class Watch:
         self._snapshot = snapshot
         self._topics = sorted(subscription.topics)
         self._place: tuple[str, str] | None = None
+        self._reading = _START
         self._at: int | None = None
+        self._live = False
+        self._ended = False
 
     async def frames(self, options: WatchOptions) -> AsyncGenerator[Frame, None]:
         """Yield the frames; see `Feed.watch`."""
         self._feed.join(self._subscription)
         try:
-            known = self._start(options)
-            if known and self._place is None and not options.resume_token:
-                yield self._about_stream(FrameKind.FRAME_KIND_BOOKMARK)
+            batch = self._start(options)
             while True:
-                if not known:
-                    self._begin_snapshot(self._feed.journal.sequence)
-                    yield self._about_stream(FrameKind.FRAME_KIND_GAP)
-                try:
-                    async for frame in self._follow():
-                        yield frame
-                except _GapError:
-                    known = False
-                else:
+                for frame in batch:
+                    yield frame
+                if self._ended:
                     return
+                try:
+                    batch = await self._next()
+                except _GapError:
+                    batch = self._gap()
         finally:
             self._feed.leave(self._subscription)
 
-    def _start(self, options: WatchOptions) -> bool:
-        """Take the place that the options name; return False if it is not in this feed's history."""
+    def _start(self, options: WatchOptions) -> Sequence[Frame]:
+        """Take the place that the options name, and return what is to be said of it."""
+        subscription = self._subscription
         if not options.resume_token:
-            if options.skip_snapshot:
-                self._subscription.position = self._feed.head
-            else:
-                self._begin_snapshot(None)
-            return True
+            if not options.skip_snapshot:
+                self._begin_snapshot(_START, None)
+                subscription.begin_snapshot()
+                return ()
+            subscription.position = self._feed.head
+            return (self._about_stream(FrameKind.FRAME_KIND_BOOKMARK),)
         point = ResumePoint.parse(options.resume_token)
         if point.service != self._feed.service:
             raise InvalidRequest.of("options.resume_token", f"must come from {self._feed.service}, not {point.service}")
         if not self._feed.is_ours(point):
-            return False
+            return self._gap()
         if point.snapshot is not None:
-            self._place, self._at = point.snapshot, point.sequence
+            self._begin_snapshot(point.snapshot, point.sequence)
         else:
-            self._subscription.position = point.sequence
-        return True
+            subscription.position = point.sequence
+        return ()
 
-    def _begin_snapshot(self, at: int | None) -> None:
-        self._feed.leave_live(self._subscription)
+    def _begin_snapshot(self, place: tuple[str, str], at: int | None) -> None:
+        """Go on with a snapshot behind a place in it."""
+        self._place, self._at = place, at
+        following = [topic for topic in self._topics if topic >= place[0]]
+        topic = following[0] if following else self._topics[-1]
+        self._reading = place if topic == place[0] else (topic, "")
+
+    def _gap(self) -> Sequence[Frame]:
+        """Begin anew with a snapshot of now."""
+        self._leave_live()
+        self._begin_snapshot(_START, self._feed.journal.sequence)
         self._subscription.begin_snapshot()
-        self._place, self._at = _START, at
+        return (self._about_stream(FrameKind.FRAME_KIND_GAP),)
 
-    async def _follow(self) -> AsyncGenerator[Frame, None]:
-        """Yield everything from the present place on, GOODBYE included."""
+    async def _next(self) -> Sequence[Frame]:
+        """Return the next frames; none if it has to be asked again."""
+        if self._live:
+            return await self._next_live()
+        if self._feed.closing:
+            return self._goodbye()
         if self._place is not None:
-            async for frame in self._send_snapshot(self._place):
-                yield frame
-        while self._place is None and not self._feed.closing:
-            async for frame in self._replay():
-                yield frame
-            async for frame in self._send_live():
-                yield frame
-        yield self._about_stream(FrameKind.FRAME_KIND_GOODBYE)
+            return await self._next_of_snapshot()
+        return await self._next_of_journal()
 
-    async def _send_snapshot(self, place: tuple[str, str]) -> AsyncGenerator[Frame, None]:
-        """Yield SNAPSHOT frames after the place, and the BOOKMARK; ends early if the feed closes."""
-        topics = [topic for topic in self._topics if topic >= place[0]]
-        for topic in topics or self._topics[:1]:
-            after: str | None = place[1] if topic == place[0] else ""
-            while after is not None:
-                page = await self._read_snapshot(topic, after)
-                for key, body in page.rows:
-                    if self._subscription.wants(topic, key, body):
-                        self._subscription.show(topic, key)
-                        self._place = (topic, key)
-                        yield self._snapshot_frame(topic, key, body, page.sequence)
-                after = page.last
-                if self._feed.closing:
-                    return
-        self._place, self._subscription.position = None, self._at or 0
-        yield self._about_stream(FrameKind.FRAME_KIND_BOOKMARK)
+    async def _next_of_snapshot(self) -> Sequence[Frame]:
+        """Return a page of SNAPSHOT frames, behind the last of which the BOOKMARK stands."""
+        topic, after = self._reading
+        page = await self._read_snapshot(topic, after)
+        frames = []
+        for key, body in page.rows:
+            if self._subscription.wants(topic, key, body):
+                self._subscription.show(topic, key)
+                frames.append(self._snapshot_frame(topic, key, body, page.sequence))
+                self._place = (topic, key)
+        following = [later for later in self._topics if later > topic]
+        if page.last is not None:
+            self._reading = (topic, page.last)
+        elif following:
+            self._reading = (following[0], "")
+        else:
+            self._place, self._subscription.position = None, page.sequence
+            frames.append(self._about_stream(FrameKind.FRAME_KIND_BOOKMARK))
+        return frames
 
     async def _read_snapshot(self, topic: str, after: str) -> SnapshotPage:
         snapshot, at = self._snapshot, self._at
@@ -120,19 +133,18 @@ class Watch:
         self._at = page.sequence
         return page
 
-    async def _replay(self) -> AsyncGenerator[Frame, None]:
-        """Yield what the journal has after the position, until the live news takes over."""
+    async def _next_of_journal(self) -> Sequence[Frame]:
+        """Return a page of what the journal has after the position, until the live news takes over."""
         subscription = self._subscription
-        subscription.overflowed = False
-        while not self._feed.go_live(subscription):
-            page = await self._read_journal(subscription.position)
-            judged = [subscription.judge(self._news(entry)) for entry in page.entries]
-            for frame in await self._resolve([one for one in judged if one is not None]):
-                subscription.position = frame.sequence
-                yield frame
-            subscription.position = page.reached
-            if self._feed.closing:
-                return
+        if self._feed.go_live(subscription):
+            self._live = True
+            subscription.told_at = asyncio.get_running_loop().time()
+            return ()
+        page = await self._read_journal(subscription.position)
+        judged = [subscription.judge(self._news(entry)) for entry in page.entries]
+        frames = await self._resolve([one for one in judged if one is not None])
+        subscription.position = page.reached
+        return frames
 
     async def _read_journal(self, after: int) -> JournalPage:
         topics = self._subscription.topics
@@ -141,32 +153,39 @@ class Watch:
             raise _GapError
         return page
 
-    async def _send_live(self) -> AsyncGenerator[Frame, None]:
-        """Yield news as it is published, until the feed closes or the reader has fallen behind."""
+    async def _next_live(self) -> Sequence[Frame]:
+        """Return what has been published, once there is something; KEEPALIVE after silence."""
         loop, subscription = asyncio.get_running_loop(), self._subscription
-        subscription.told_at = loop.time()
-        while True:
-            pending = subscription.take()
-            for frame in await self._resolve(pending) if pending else ():
-                subscription.position = frame.sequence
-                yield frame
+        while not (pending := subscription.take()):
             if subscription.overflowed:
-                self._feed.leave_live(subscription)
-                return
-            if pending:
-                subscription.told_at = loop.time()
-            elif self._feed.closing:
-                return
-            elif not await subscription.wait(self._feed.keepalive):
+                self._leave_live()
+                return ()
+            if self._feed.closing:
+                return self._goodbye()
+            if not await subscription.wait(self._feed.keepalive):
                 subscription.position = self._feed.head
                 subscription.told_at = loop.time()
-                yield self._about_stream(FrameKind.FRAME_KIND_KEEPALIVE)
+                return (self._about_stream(FrameKind.FRAME_KIND_KEEPALIVE),)
+        frames = await self._resolve(pending)
+        if frames:
+            subscription.position = frames[-1].sequence
+            subscription.told_at = loop.time()
+        return frames
+
+    def _leave_live(self) -> None:
+        self._feed.leave_live(self._subscription)
+        self._live = self._subscription.overflowed = False
+
+    def _goodbye(self) -> Sequence[Frame]:
+        self._ended = True
+        return (self._about_stream(FrameKind.FRAME_KIND_GOODBYE),)
 
     async def _resolve(self, judged: Sequence[Pending]) -> list[Frame]:
         """Return the frames; an item that does not match is looked up where it is not known whether it did before."""
+        frames = [one.news.frame(one.kind) for one in judged if one.kind is not None]
+        if len(frames) == len(judged):
+            return frames
         open_items = [one.news.entry for one in judged if one.kind is None]
-        if not open_items:
-            return [one.news.frame(one.kind) for one in judged if one.kind is not None]
         asked = [(entry.topic, entry.key, entry.sequence) for entry in open_items]
         prior = await self._feed.journal.read(lambda connection: read_prior(connection, asked))
         frames = []

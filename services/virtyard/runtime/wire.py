@@ -18,7 +18,7 @@ from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.call import Call
 from virtyard.runtime.local_call import answer_into
-from virtyard.runtime.rpc import Method, Service
+from virtyard.runtime.rpc import Method, Service, serialised
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import code_of, to_status
 
@@ -99,11 +99,11 @@ class Wire:
         async def watch(raw: bytes, context: Context) -> AsyncIterator[bytes]:
             self.watches += 1
             try:
-                async with aclosing(method.stream(raw, self._call(context))) as answers:
+                async with aclosing(method.open(raw, self._call(context))) as answers:
                     async for one in answers:
-                        yield one
-            except VirtyardError as error:
-                await _abort(context, error)
+                        yield serialised(one)
+            except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client
+                await _abort(context, method.named(error))
             finally:
                 self.watches -= 1
                 self._note()
@@ -113,11 +113,11 @@ class Wire:
     def _talking(self, method: Method) -> Callable[[AsyncIterable[bytes], Context], Any]:
         async def talk(raws: AsyncIterable[bytes], context: Context) -> AsyncIterator[bytes]:
             try:
-                async with aclosing(method.stream(raws, self._call(context))) as answers:
+                async with aclosing(method.open(raws, self._call(context))) as answers:
                     async for one in answers:
-                        yield one
-            except VirtyardError as error:
-                await _abort(context, error)
+                        yield serialised(one)
+            except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client
+                await _abort(context, method.named(error))
 
         return talk
 
