@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from datetime import UTC
 from enum import Enum
 
-import grpc.aio
-
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
@@ -23,7 +21,7 @@ from virtyard.jobs.model import Operation
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
-from virtyard.kernel.errors import Unavailable, VirtyardError
+from virtyard.kernel.errors import StopError, Unavailable, VirtyardError
 from virtyard.locks.proxy import LocksProxy
 from virtyard.runtime.scope import TaskScope
 
@@ -157,27 +155,41 @@ class Scheduler:
             await self._due.wait()
             self._due.clear()
             items = await self.world.store.due()
-            done: list[str] = []
-            for kind in (RELEASE, EVENTS):
-                chosen = [item for item in items if item.kind == kind]
-                if chosen and await self._do(kind, chosen):
-                    done += [item.key for item in chosen]
+            done = await self._release([item for item in items if item.kind == RELEASE])
+            done += await self._raise([item for item in items if item.kind == EVENTS])
             if done:
                 await self.world.store.forget_due(done)
             if len(done) < len(items):
                 await asyncio.sleep(_PAUSE)
                 self._due.set()
 
-    async def _do(self, kind: str, items: Sequence[Due]) -> bool:
+    async def _release(self, items: Sequence[Due]) -> list[str]:
+        """Release what is due, all in one call; return the keys of what was released, or is another's business now."""
+
+        async def release(item: Due) -> str:
+            try:
+                await self._locks.release([lock_service_pb2.OwnerRelease.FromString(item.body)])
+            except StopError as error:
+                _log.warning("%s is not ours to do: %s", item.key, error)
+            except VirtyardError as error:
+                _log.info("%s is due and cannot be done now: %s", item.key, error)
+                return ""
+            return item.key
+
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(release(item)) for item in items]
+        return [task.result() for task in asked if task.result()]
+
+    async def _raise(self, items: Sequence[Due]) -> list[str]:
+        """Raise the events that are due, and return their keys if that was done."""
+        if not items:
+            return []
+        request = control_service_pb2.RaiseEventsRequest()
+        for item in items:
+            request.MergeFrom(control_service_pb2.RaiseEventsRequest.FromString(item.body))
         try:
-            if kind == RELEASE:
-                await self._locks.release([lock_service_pb2.OwnerRelease.FromString(item.body) for item in items])
-            else:
-                request = control_service_pb2.RaiseEventsRequest()
-                for item in items:
-                    request.MergeFrom(control_service_pb2.RaiseEventsRequest.FromString(item.body))
-                await self._inventory.raise_events(request)
-        except (VirtyardError, grpc.aio.AioRpcError) as error:
-            _log.info("%s is due and cannot be done now: %s", kind, error)
-            return False
-        return True
+            await self._inventory.raise_events(request)
+        except VirtyardError as error:
+            _log.info("events are due and cannot be raised now: %s", error)
+            return []
+        return [item.key for item in items]
