@@ -120,6 +120,16 @@ def test_moved_bytes_are_shown_with_their_unit() -> None:
     assert lines[2].endswith(" 50 %  8 of 16")
 
 
+def test_units_win_where_the_stage_leaves_them_no_room() -> None:
+    """How much is written tells more than that it is being written."""
+    progress = _progress(45, stage="writing the image", done_units=460 << 20, total_units=1 << 30)
+    lines = _shown(_story(_job(1, "Add Virtual Disk to Virtual Machine", RUNNING, progress=progress)))
+    assert lines[1].endswith(" 45 %  460 MiB of 1 GiB")
+    assert _shown(_story(_job(1, "Disk", RUNNING, progress=progress)))[1].endswith(
+        " 45 %  writing the image, 460 MiB of 1 GiB"
+    )
+
+
 def test_operation_that_is_being_aborted_says_so() -> None:
     """An abort is seen before anything is undone."""
     story = _story(_job(1, "Disk", job_pb2.JOB_STATE_ROLLING_BACK, progress=_progress(30)), abort_requested=True)

@@ -109,12 +109,12 @@ def _job_line(row: _Row, left: int, width: int, signs: Signs) -> Line:
         Span(row.guide, "dim"),
         Span(f"{mark} ", look.style),
         Span(shorten(row.title, room, signs.ellipsis).ljust(room) + "  "),
-        *_progress(row.job, signs),
+        *_progress(row.job, signs, width - left - 2),
     ]
     return fit(spans, width, signs.ellipsis)
 
 
-def _progress(job: job_pb2.Job, signs: Signs) -> Iterator[Span]:
+def _progress(job: job_pb2.Job, signs: Signs, width: int) -> Iterator[Span]:
     look = job_look(job.state)
     if job.state not in _MOVING or (job.state == job_pb2.JOB_STATE_ROLLING_BACK and not job.progress.percent):
         yield Span(look.word, look.style)
@@ -124,24 +124,28 @@ def _progress(job: job_pb2.Job, signs: Signs) -> Iterator[Span]:
     yield Span(signs.full * done, look.style)
     yield Span(signs.empty * (BAR - done), "dim")
     yield Span(f" {percent:3.0f} %")
-    stage = look.word if job.state == job_pb2.JOB_STATE_ROLLING_BACK else job.progress.stage
     if job.contact_lost:
         yield Span("  host is silent", "bold yellow")
-    elif stage or job.progress.total_units:
-        yield Span(f"  {stage}{_units(job, bool(stage))}", "dim")
+    else:
+        yield Span(f"  {_stage(job, width - BAR - 8)}", "dim")
 
 
-def _units(job: job_pb2.Job, after_stage: bool) -> str:
+def _stage(job: job_pb2.Job, room: int) -> str:
+    """Stage and units if both fit; else the units, which tell more; else what there is."""
+    rolling = job.state == job_pb2.JOB_STATE_ROLLING_BACK
+    stage, units = job_look(job.state).word if rolling else job.progress.stage, _units(job)
+    both = ", ".join(filter(None, (stage, units)))
+    return next((text for text in (both, units) if text and len(text) <= room), stage or units)
+
+
+def _units(job: job_pb2.Job) -> str:
     total = job.progress.total_units
     if not total:
         return ""
     # Small totals are counts of things, large ones are bytes: the message has one field for both.
-    units = (
-        f"{show_bytes(job.progress.done_units)} of {show_bytes(total)}"
-        if total >= 1 << 20
-        else (f"{job.progress.done_units} of {total}")
-    )
-    return f", {units}" if after_stage else units
+    if total < 1 << 20:
+        return f"{job.progress.done_units} of {total}"
+    return f"{show_bytes(job.progress.done_units)} of {show_bytes(total)}"
 
 
 def _notes(row: _Row, story: Story, width: int, signs: Signs) -> Iterator[Line]:
