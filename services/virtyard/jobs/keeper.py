@@ -63,14 +63,21 @@ class Keeper:
                 result = change(draft)
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
+                due = _due(candidate)
                 try:
                     await self._world.store.save(
-                        candidate, jobs, transition, due=_due(candidate), new_plan=shape is not None
+                        candidate,
+                        jobs,
+                        "jobs.Ct" if due else transition,
+                        due=due,
+                        new_plan=shape is not None,
+                        after=lambda taken=candidate: self._take_over(taken),
                     )
                 except Unavailable as error:
                     if not await self._was_committed(draft, error):
                         continue
-                self._take_over(candidate)
+                    self._take_over(candidate)
+                self._world.on_due(due)
                 return result
 
     def mark_ended(self, record: Record, status: status_pb2.Status, *, cancelled: bool) -> None:
@@ -108,14 +115,15 @@ class Keeper:
         operation = self.operation
         for job in jobs:
             rendered = render.render_job(operation, operation.shape.jobs[job])
-            self._world.show("job", rendered.name, rendered.SerializeToString())
-        self._world.show("operation", operation.name, render.render_operation(operation).SerializeToString())
+            body = operation.bodies[rendered.name] = rendered.SerializeToString()
+            self._world.show("job", rendered.name, body)
+        body = operation.bodies[operation.name] = render.render_operation(operation).SerializeToString()
+        self._world.show("operation", operation.name, body)
 
     def _take_over(self, candidate: Operation) -> None:
+        """Make the candidate the operation; between its commit and its news, so that memory never lags behind these."""
         self.operation.record = candidate.record
         self.operation.shape = candidate.shape
-        if candidate.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
-            self._world.on_due()
 
     async def _was_committed(self, draft: Record, error: Unavailable) -> bool:
         """Find out what became of a commit whose outcome is unknown (P28)."""

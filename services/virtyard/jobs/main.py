@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
+from virtyard.jobs.due import DueWork
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
@@ -101,7 +101,7 @@ async def open_jobs(
     try:
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
-            participants, due = Participants(connect, tasks), asyncio.Event()
+            participants, due = Participants(connect, tasks), DueWork(store, proxy, port)
             world = World(
                 store=store,
                 locks=proxy,
@@ -110,9 +110,9 @@ async def open_jobs(
                 operations=operations,
                 show=feed.publish_progress,
                 clock=clock,
-                on_due=due.set,
+                on_due=due.add,
             )
-            scheduler = Scheduler(world, port, proxy, tasks, due)
+            scheduler = Scheduler(world, due, tasks)
             yield Jobs(
                 services=_services(store, scheduler, feed, port, operations),
                 scheduler=scheduler,

@@ -85,6 +85,8 @@ class Operation:
     """The durable state."""
     progress: dict[str, participant.Progress] = field(default_factory=dict)
     """How far the steps are that are under way, by reference; never stored."""
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    """How it and its jobs were shown last, serialised, by name; what was not shown by this process is absent."""
     waiting_for: str = ""
     """Who is in the way of its locks, as a person reads it; never stored."""
     contact_lost: frozenset[str] = frozenset()

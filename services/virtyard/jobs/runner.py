@@ -73,7 +73,11 @@ class Runner:
                 record.too_late = schedule.pivot_started(shape, record)
             return not record.too_late
 
-        in_time = await self._keeper.commit("jobs.abort", change, everything=True)
+        try:
+            in_time = await self._keeper.commit("jobs.abort", change, everything=True)
+        except StaleEpoch:
+            # It ended in the meantime, or another scheduler has it; either way this request changes nothing.
+            return False
         self._aborted.set()
         self._inbox.put_nowait(None)
         return in_time

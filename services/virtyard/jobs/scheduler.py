@@ -9,20 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from datetime import UTC
 from enum import Enum
 
 from virtyard.api.jobs.v1 import operation_pb2
-from virtyard.api.locks.v1 import lock_service_pb2
-from virtyard.internal.inventory.v1 import control_service_pb2
-from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.due import DueWork
 from virtyard.jobs.model import Operation
 from virtyard.jobs.runner import Runner
-from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import StopError, Unavailable, VirtyardError
-from virtyard.locks.proxy import LocksProxy
 from virtyard.runtime.scope import TaskScope
 
 _PAUSE, _LONGEST_PAUSE = 0.5, 60.0
@@ -43,22 +38,16 @@ class SchedulerState(Enum):
 class Scheduler:
     """Runs operations."""
 
-    def __init__(
-        self, world: World, inventory: InventoryPort, locks: LocksProxy, tasks: TaskScope, due: asyncio.Event
-    ) -> None:
+    def __init__(self, world: World, due: DueWork, tasks: TaskScope) -> None:
         """Make a scheduler that is not started.
 
         Args:
             world: the ports of its runners.
-            inventory: where events that are due are raised.
-            locks: where locks that are due are released.
+            due: sees to what is due in other services.
             tasks: the scope of its tasks.
-            due: is set whenever something is due in another service.
         """
         self.world = world
         self.state = SchedulerState.STARTING
-        self._inventory = inventory
-        self._locks = locks
         self._tasks = tasks
         self._runners: dict[int, Runner] = {}
         self._waiting: list[Operation] = []
@@ -73,8 +62,8 @@ class Scheduler:
         for operation in self._waiting:
             self._begin(operation)
         self._waiting.clear()
-        self._due.set()
-        _ = self._tasks.start(self._see_to_due(), name="due")
+        await self._due.recall()
+        _ = self._tasks.start(self._due.run(), name="due")
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""
@@ -148,48 +137,3 @@ class Scheduler:
 
     def _lapse(self, runner: Runner) -> None:
         _ = self._tasks.start(runner.abort("its deadline came"), name=f"deadline {runner.operation.name}")
-
-    async def _see_to_due(self) -> None:
-        """Do what is due, at least once, for ever; what cannot be done now is tried again."""
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            items = await self.world.store.due()
-            done = await self._release([item for item in items if item.kind == RELEASE])
-            done += await self._raise([item for item in items if item.kind == EVENTS])
-            if done:
-                await self.world.store.forget_due(done)
-            if len(done) < len(items):
-                await asyncio.sleep(_PAUSE)
-                self._due.set()
-
-    async def _release(self, items: Sequence[Due]) -> list[str]:
-        """Release what is due, all in one call; return the keys of what was released, or is another's business now."""
-
-        async def release(item: Due) -> str:
-            try:
-                await self._locks.release([lock_service_pb2.OwnerRelease.FromString(item.body)])
-            except StopError as error:
-                _log.warning("%s is not ours to do: %s", item.key, error)
-            except VirtyardError as error:
-                _log.info("%s is due and cannot be done now: %s", item.key, error)
-                return ""
-            return item.key
-
-        async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(release(item)) for item in items]
-        return [task.result() for task in asked if task.result()]
-
-    async def _raise(self, items: Sequence[Due]) -> list[str]:
-        """Raise the events that are due, and return their keys if that was done."""
-        if not items:
-            return []
-        request = control_service_pb2.RaiseEventsRequest()
-        for item in items:
-            request.MergeFrom(control_service_pb2.RaiseEventsRequest.FromString(item.body))
-        try:
-            await self._inventory.raise_events(request)
-        except VirtyardError as error:
-            _log.info("events are due and cannot be raised now: %s", error)
-            return []
-        return [item.key for item in items]

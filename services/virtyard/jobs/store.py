@@ -6,7 +6,7 @@ Every write of an operation is conditional on its epoch: a scheduler that was ov
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.any_pb2 import Any
@@ -55,6 +55,7 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         """Use an open database."""
         self.database = database
+        self._forgotten: list[str] = []
 
     async def insert(self, operation: Operation, request_id: str) -> Operation:
         """Make a new operation durable (C1), with its number; return it, or the one that has the request id.
@@ -62,6 +63,8 @@ class JobStore:
         Raises:
             AlreadyExists: the request id belongs to another request (P26).
         """
+
+        sweep = self._sweep()
 
         def write(transaction: Transaction) -> Operation:
             record = operation.record
@@ -85,12 +88,19 @@ class JobStore:
                     record.SerializeToString(),
                 ),
             )
-            _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True)
-            transaction.append("operation", operation.name, render_operation(operation).SerializeToString())
+            bodies.update(_write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True))
+            bodies[operation.name] = render_operation(operation).SerializeToString()
+            transaction.append("operation", operation.name, bodies[operation.name])
+            sweep(transaction)
             transaction.transition("jobs.C1")
             return operation
 
-        return await self.database.write(write)
+        bodies: dict[str, bytes] = {}
+
+        known = await self.database.write(write)
+        if known is operation:
+            operation.bodies.update(bodies)
+        return known
 
     async def save(
         self,
@@ -100,6 +110,7 @@ class JobStore:
         *,
         due: Sequence[Due] = (),
         new_plan: bool = False,
+        after: Callable[[], None],
     ) -> None:
         """Make the operation's record, and the jobs that changed, durable in one commit.
 
@@ -109,13 +120,16 @@ class JobStore:
             transition: name of the durable transition, for fault injection.
             due: what must follow in other services.
             new_plan: the plan was made again, so it and all jobs are written.
+            after: is called after the commit and before anybody hears of it.
 
         Raises:
             StaleEpoch: another scheduler has adopted the operation; nothing was written.
         """
         changed = sorted(set(jobs), key=int)
 
-        def write(transaction: Transaction) -> None:
+        sweep = self._sweep()
+
+        def write(transaction: Transaction) -> dict[str, bytes]:
             record = operation.record
             is_open = record.state == operation_pb2.OPERATION_STATE_ACTIVE
             written = transaction.execute(
@@ -125,17 +139,25 @@ class JobStore:
             if written.rowcount != 1:
                 raise StaleEpoch(f"{operation.name} was adopted or has ended", resource=operation.name)
             if new_plan:
-                _replace_plan(transaction, operation)
+                bodies = _replace_plan(transaction, operation)
             else:
-                _write_jobs(transaction, operation, changed)
-            transaction.append("operation", operation.name, render_operation(operation).SerializeToString())
-            transaction.executemany(
-                "INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)",
-                [(item.key, item.kind, item.body) for item in due],
-            )
+                bodies = _write_jobs(transaction, operation, changed)
+            bodies[operation.name] = render_operation(operation).SerializeToString()
+            transaction.append("operation", operation.name, bodies[operation.name])
+            if due:
+                transaction.executemany(
+                    "INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)",
+                    [(item.key, item.kind, item.body) for item in due],
+                )
+            sweep(transaction)
             transaction.transition(transition)
+            return bodies
 
-        await self.database.write(write)
+        def committed(bodies: dict[str, bytes]) -> None:
+            operation.bodies.update(bodies)
+            after()
+
+        await self.database.write(write, after=committed)
 
     async def adopt(self) -> list[Operation]:
         """Raise the epoch of every open operation in one commit and return them, the oldest first (P14)."""
@@ -221,13 +243,19 @@ class JobStore:
         )
         return [Due(key=key, kind=kind, body=body) for key, kind, body in rows]
 
-    async def forget_due(self, keys: Sequence[str]) -> None:
-        """Forget what has been done in other services."""
-        await self.database.write(
-            lambda transaction: (
-                transaction.executemany("DELETE FROM due WHERE key = ?", [(key,) for key in keys]).rowcount
-            )
-        )
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget what has been done in other services, with the next commit: doing it again after a crash is harmless."""
+        self._forgotten += keys
+
+    def _sweep(self) -> Callable[[Transaction], None]:
+        """Return what deletes the rows that were forgotten since the last time."""
+        keys, self._forgotten = self._forgotten, []
+
+        def sweep(transaction: Transaction) -> None:
+            if keys:
+                transaction.executemany("DELETE FROM due WHERE key = ?", [(key,) for key in keys])
+
+        return sweep
 
 
 def _find(connection: sqlite3.Connection, number: int) -> Operation:
@@ -252,11 +280,15 @@ def _same_request(known: Operation, request: Any, request_id: str) -> Operation:
     return known
 
 
-def _write_jobs(transaction: Transaction, operation: Operation, jobs: Sequence[str], *, new: bool = False) -> None:
+def _write_jobs(
+    transaction: Transaction, operation: Operation, jobs: Sequence[str], *, new: bool = False
+) -> dict[str, bytes]:
+    """Write jobs as they look now, and return how they look, by name."""
     number = operation.number
+    bodies: dict[str, bytes] = {}
     for planned_id in jobs:
         job = render_job(operation, operation.shape.jobs[planned_id])
-        body = job.SerializeToString()
+        body = bodies[job.name] = job.SerializeToString()
         if new:
             transaction.execute(
                 "INSERT INTO job (operation, number, name, state, body) VALUES (?, ?, ?, ?, ?)",
@@ -268,9 +300,10 @@ def _write_jobs(transaction: Transaction, operation: Operation, jobs: Sequence[s
                 (job.state, body, number, int(planned_id)),
             )
         transaction.append("job", job.name, body)
+    return bodies
 
 
-def _replace_plan(transaction: Transaction, operation: Operation) -> None:
+def _replace_plan(transaction: Transaction, operation: Operation) -> dict[str, bytes]:
     number = operation.number
     transaction.execute(
         "UPDATE operation SET plan = ? WHERE number = ?", (operation.shape.plan.SerializeToString(), number)
@@ -281,7 +314,7 @@ def _replace_plan(transaction: Transaction, operation: Operation) -> None:
         if job_number not in kept:
             transaction.append("job", f"jobs/{number}-{job_number}", body, removed=True)
     transaction.execute("DELETE FROM job WHERE operation = ?", (number,))
-    _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True)
+    return _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True)
 
 
 PENDING_STATES = frozenset({int(JobState.PENDING), int(JobState.WAITING_FOR_LOCKS)})

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.participants import Participants
-from virtyard.jobs.store import JobStore
+from virtyard.jobs.store import Due, JobStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.view import View
 from virtyard.locks.model import Grant, LockSet, QueuePlace
@@ -46,5 +46,5 @@ class World:
     """Shows a state that is not durable: topic, key, body."""
     clock: Clock
     """The process's clock."""
-    on_due: Callable[[], None]
-    """Says that something is due in another service."""
+    on_due: Callable[[Sequence[Due]], None]
+    """Hands over what is due in other services."""
