@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import Record, create_record, read_record, write_record
+from virtyard.agent.drivers.durable_file import Record, create_record, read_record, sync_folder, write_record
 from virtyard.kernel.errors import WrongState
 
 
@@ -23,6 +23,7 @@ class HostClaim:
         if stored is None:
             stored = {"host_id": uuid.uuid4().hex, "owner_id": "", "mark": ""}
             create_record(path, stored)
+            sync_folder(path.parent)
         self._record: Record = stored
 
     @property

@@ -126,7 +126,14 @@ async def open_agent(
             claim=claim,
             facts=facts.look,
         )
-        runner = Runner(ledger=ledger, catalogue=catalogue, host=host, clock=clock, describe=to_status)
+        runner = Runner(
+            ledger=ledger,
+            catalogue=catalogue,
+            host=host,
+            clock=clock,
+            describe=to_status,
+            transition_hook=transition_hook,
+        )
         await runner.open()
         stack.push_async_callback(runner.close, patience=patience)
         participant_rpc = ParticipantRpc(runner)

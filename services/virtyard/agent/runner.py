@@ -74,14 +74,25 @@ class Runner:
     """Carries out the effects of one host; use as a context manager."""
 
     def __init__(
-        self, *, ledger: Ledger, catalogue: Mapping[str, AnyAction], host: Host, clock: Clock, describe: Describe
+        self,
+        *,
+        ledger: Ledger,
+        catalogue: Mapping[str, AnyAction],
+        host: Host,
+        clock: Clock,
+        describe: Describe,
+        transition_hook: Callable[[str], None] | None = None,
     ) -> None:
-        """Take the ledger to answer to, the actions to choose from, and the host to act on."""
+        """Take the ledger to answer to, the actions to choose from, and the host to act on.
+
+        The hook is told `agent.acted` where an effect is done and not recorded: the tests of faults stop it there.
+        """
         self._ledger = ledger
         self._catalogue = catalogue
         self._host = host
         self._clock = clock
         self._describe = describe
+        self._hook = transition_hook
         self._running: dict[Key, _Running] = {}
         self._lanes = {lane: asyncio.Semaphore(width) for lane, width in _LANE_WIDTHS.items()}
         self._scope = TaskScope("runner")
@@ -206,6 +217,8 @@ class Runner:
         try:
             running.begin()
             outcome = await self._worked(running, work, progress)
+            if self._hook is not None:
+                self._hook("agent.acted")
             _fill(record, outcome)
         except asyncio.CancelledError:
             if not running.stopped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -198,15 +197,14 @@ async def test_a_cancelled_image_leaves_nothing(storage: DirectoryStorage, repos
 async def test_a_half_made_image_is_begun_anew(storage: DirectoryStorage, repository: Place) -> None:
     """What a killed agent left is not found; the same mark makes it whole, or removes it."""
     disk = await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
-    record = disk.path.with_suffix(".json")
-    record.write_text(json.dumps({**json.loads(record.read_text()), "ready": False}))
-    disk.path.write_bytes(b"half")
+    part = disk.path.with_name(f"{disk.path.name}.part")
+    disk.path.rename(part)
     assert await storage.find_disk(repository, "d1") is None
     assert await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent) == disk
-    record.write_text(json.dumps({**json.loads(record.read_text()), "ready": False}))
+    assert not part.exists()
+    disk.path.rename(part)
     assert await storage.remove_disk(repository, "d1", MARK)
-    assert not disk.path.exists()
-    assert not record.exists()
+    assert list(part.parent.iterdir()) == []
 
 
 async def test_the_trash_gives_back_what_it_was_given(storage: DirectoryStorage, repository: Place) -> None:

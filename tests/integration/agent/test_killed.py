@@ -57,7 +57,7 @@ async def test_what_was_not_done_left_nothing(tmp_path: Path, point: str) -> Non
         record = await jobs.settle(settlement(sent))
         assert (record.state, from_status(record.error).reason) == (FAILED, "UNAVAILABLE")
         assert disks(tmp_path) == []
-        assert list(process.find_by_argument(str(tmp_path / "share" / "repo" / "disks" / "d1.qcow2"))) == []
+        assert list(process.find_by_argument(str(tmp_path / "share" / "repo" / "disks" / "d1.qcow2.part"))) == []
         (record,) = await jobs.run(create_disk(tmp_path, attempt=2, size=SIZE, full=True))
         assert record.state == DONE
         assert disks(tmp_path) == ["d1.json", "d1.qcow2"]

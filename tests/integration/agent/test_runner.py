@@ -160,7 +160,7 @@ async def test_a_running_effect_is_stopped_and_leaves_nothing(jobs: Scheduler, t
     """Stop reaches a disk that is really being written, within a second, and the record says ABORTED."""
     sent = create_disk(tmp_path, size=4 << 30, full=True)
     running = asyncio.ensure_future(jobs.run(sent))
-    disk = tmp_path / "share" / "repo" / "disks" / "d1.raw"
+    disk = tmp_path / "share" / "repo" / "disks" / "d1.raw.part"
     async with asyncio.timeout(30):
         while not disk.exists() or disk.stat().st_blocks * 512 < 64 * MIB:
             await asyncio.sleep(0.01)

@@ -31,7 +31,7 @@ async def main(folder: Path, point: str) -> None:
     armed = False
 
     def on_transition(name: str) -> None:
-        if armed and name == {"accepted": "agent.A1", "recorded": "agent.A2"}.get(point):
+        if armed and name == {"accepted": "agent.A1", "acted": "agent.acted", "recorded": "agent.A2"}.get(point):
             die()
 
     async def do(message: Any, context: Context) -> Outcome:
@@ -39,10 +39,7 @@ async def main(folder: Path, point: str) -> None:
             if point == "acting" and done * 10 > total:
                 die()
 
-        outcome = await ACTION.do(message, replace(context, progress=progress))
-        if point == "acted":
-            die()
-        return outcome
+        return await ACTION.do(message, replace(context, progress=progress))
 
     catalogue = {ACTION.message.DESCRIPTOR.full_name: replace(ACTION, do=do)}
     async with scheduler(folder, catalogue, driver="qemu", transition_hook=on_transition) as jobs:

@@ -30,7 +30,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def create_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write `record` as JSON where nothing is yet; durable when this returns.
+    """Write `record` as JSON where nothing is yet; its content is durable, its name once the folder is synced.
 
     Raises:
         FileExistsError: something of that name is there; it is left alone.
@@ -41,7 +41,6 @@ def create_record(path: Path, record: Mapping[str, Any]) -> None:
         os.link(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 def read_record(path: Path) -> Record | None:

@@ -74,7 +74,7 @@ class DirectoryStorage:
         repository = await self._threads.run(self._find, place)
         kind = "qcow2" if self._program else "raw"
         record = {"uid": uid, "mark": mark, "format": kind, "size_bytes": size_bytes, "full": full}
-        path = repository.disks / f"{uid}.{kind}"
+        path = layout.partial(repository, record)
         try:
             present = await self._threads.run(self._begin, repository, record)
             if present is not None:
@@ -83,7 +83,7 @@ class DirectoryStorage:
                 await image.write_qcow2(self._program, path, size_bytes, full=full, on_progress=on_progress)
             else:
                 await image.write_raw_in(self._threads, path, size_bytes, full=full, on_progress=on_progress)
-            return await self._threads.run(layout.finish_disk, repository, uid)
+            return await self._threads.run(layout.finish_disk, repository, record)
         except BaseException:
             await self._threads.run(self._drop_half_made, repository, uid, mark)
             raise
@@ -97,7 +97,7 @@ class DirectoryStorage:
             record = read_record(repository.disks / f"{uid}.json")
             if record is None or mark not in {None, record["mark"]}:
                 return False
-            image.end_writers(repository.disks / f"{uid}.{record['format']}")
+            image.end_writers(layout.partial(repository, record))
             layout.drop_disk(repository, uid)
             return True
 
@@ -110,7 +110,8 @@ class DirectoryStorage:
         def look() -> DiskFile | None:
             repository = self._find(place)
             record = read_record(repository.disks / f"{uid}.json")
-            return layout.describe(repository.disks, record) if record and record["ready"] else None
+            disk = layout.describe(repository.disks, record) if record else None
+            return disk if disk is not None and disk.path.exists() else None
 
         return await self._threads.run(look)
 
@@ -175,8 +176,8 @@ class DirectoryStorage:
 
     def _begin(self, repository: Repository, record: Record) -> DiskFile | None:
         if self._is_half_made(repository, record["uid"], record["mark"]):
-            image.end_writers(repository.disks / f"{record['uid']}.{record['format']}")
-        return layout.begin_disk(repository, record, layout.usage(repository).free_bytes)
+            image.end_writers(layout.partial(repository, record))
+        return layout.begin_disk(repository, record)
 
     def _drop_half_made(self, repository: Repository, uid: str, mark: str) -> None:
         if self._is_half_made(repository, uid, mark):
@@ -184,7 +185,7 @@ class DirectoryStorage:
 
     def _is_half_made(self, repository: Repository, uid: str, mark: str) -> bool:
         record = read_record(repository.disks / f"{uid}.json")
-        return record is not None and record["mark"] == mark and not record["ready"]
+        return record is not None and record["mark"] == mark and not layout.images(repository.disks, uid)
 
 
 def _move(source: Path, target: Path, uid: str) -> None:

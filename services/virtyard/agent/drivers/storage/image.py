@@ -62,7 +62,6 @@ def write_raw(path: Path, size_bytes: int, *, full: bool, on_progress: Report, s
             if full:
                 _write_zeros(file.fileno(), size_bytes, on_progress, stop)
             file.truncate(size_bytes)
-            os.fsync(file.fileno())
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
                 raise _failure(_NO_ROOM[0], path, size_bytes) from error

@@ -4,6 +4,7 @@
 
     .virtyard-repository.json       uid, mark, capacity; also the file that changes are serialised by
     disks/UID.qcow2  disks/UID.json the image, and its record, which is there first and goes last
+    disks/UID.qcow2.part            the image while it is being made
     .trash/UID/                     the same two files
 
 Every function here blocks; the driver runs them in its threads.
@@ -26,7 +27,6 @@ from virtyard.agent.drivers.durable_file import (
     read_record,
     remove_file,
     sync_folder,
-    write_record,
 )
 from virtyard.agent.drivers.storage.contract import DiskFile, Usage
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
@@ -153,7 +153,7 @@ def take_away(folder: Path, uid: str, mark: str | None) -> bool:
     return True
 
 
-def begin_disk(repository: Repository, record: Record, free_bytes: int) -> DiskFile | None:
+def begin_disk(repository: Repository, record: Record) -> DiskFile | None:
     """Write the record of an image that is to be made; return the image if this mark made it already.
 
     Raises:
@@ -164,32 +164,40 @@ def begin_disk(repository: Repository, record: Record, free_bytes: int) -> DiskF
     with repository.locked():
         present = read_record(repository.disks / f"{uid}.json")
         if present is not None and present["mark"] == mark:
-            if present["ready"]:
-                return describe(repository.disks, present)
+            disk = describe(repository.disks, present)
+            if disk.path.exists():
+                return disk
             drop_disk(repository, uid)
         elif present is not None or _strangers(repository, uid):
             raise AlreadyExists(
                 f"{repository.folder} has an image of disk {uid} already", resource=str(repository.folder)
             )
-        _check_room(repository, record, free_bytes)
-        create_record(repository.disks / f"{uid}.json", {**record, "ready": False})
+        _check_room(repository, record)
+        create_record(repository.disks / f"{uid}.json", record)
     return None
 
 
-def finish_disk(repository: Repository, uid: str) -> DiskFile:
-    """Mark an image as whole, once every byte of it is durable, and return it."""
-    record = read_record(repository.disks / f"{uid}.json")
-    assert record is not None, "the record of an image outlives its making"
-    with describe(repository.disks, record).path.open("rb") as image:
+def partial(repository: Repository, record: Record) -> Path:
+    """Return where the image of a record is while it is being made."""
+    return repository.disks / f"{record['uid']}.{record['format']}.part"
+
+
+def finish_disk(repository: Repository, record: Record) -> DiskFile:
+    """Give an image that is whole its name, once every byte of it is durable, and return it."""
+    part = partial(repository, record)
+    with part.open("rb") as image:
         os.fsync(image.fileno())
-    write_record(repository.disks / f"{uid}.json", {**record, "ready": True})
+    part.rename(part.with_suffix(""))
+    sync_folder(repository.disks)
     return describe(repository.disks, record)
 
 
 def drop_disk(repository: Repository, uid: str) -> None:
-    """Remove an image and then its record."""
-    for image in images(repository.disks, uid):
-        remove_file(image)
+    """Remove an image, be it half made, and then its record."""
+    for image in _names(repository.disks, uid):
+        image.unlink(missing_ok=True)
+        image.with_name(f"{image.name}.part").unlink(missing_ok=True)
+    sync_folder(repository.disks)
     remove_file(repository.disks / f"{uid}.json")
 
 
@@ -202,14 +210,18 @@ def describe(folder: Path, record: Record) -> DiskFile:
         path=path,
         format=record["format"],
         size_bytes=record["size_bytes"],
-        allocated_bytes=allocated(path),
+        allocated_bytes=allocated(path) or allocated(path.with_name(f"{path.name}.part")),
         full=record["full"],
     )
 
 
 def images(folder: Path, uid: str) -> list[Path]:
     """Return the images of a disk in `folder`: none or one."""
-    return [path for path in (folder / f"{uid}.{kind}" for kind in ("qcow2", "raw")) if path.exists()]
+    return [path for path in _names(folder, uid) if path.exists()]
+
+
+def _names(folder: Path, uid: str) -> list[Path]:
+    return [folder / f"{uid}.{kind}" for kind in ("qcow2", "raw")]
 
 
 def allocated(path: Path) -> int:
@@ -236,6 +248,7 @@ def _fill(folder: Path, uid: str, mark: str, capacity_bytes: int, *, made_folder
     (folder / ".trash").mkdir(mode=0o755, exist_ok=True)
     marker = {"uid": uid, "mark": mark, "capacity_bytes": capacity_bytes, "made_folder": made_folder}
     create_record(folder / _MARKER, marker)
+    sync_folder(folder)
     return find(folder, uid)
 
 
@@ -253,7 +266,7 @@ def _strangers(repository: Repository, uid: str) -> bool:
     return bool(images(repository.disks, uid)) or (repository.trash / uid).exists()
 
 
-def _check_room(repository: Repository, record: Record, free_bytes: int) -> None:
+def _check_room(repository: Repository, record: Record) -> None:
     """Refuse an image for which the file system, or the repository's own limit, has no room."""
     size, full, where = record["size_bytes"], record["full"], str(repository.folder)
     limit = repository.capacity_bytes
@@ -261,9 +274,10 @@ def _check_room(repository: Repository, record: Record, free_bytes: int) -> None
         raise CapacityExhausted(f"{size} bytes asked for, {where} holds {limit} in all", resource=where)
     if not full:
         return
+    space = os.statvfs(repository.folder)
     disks = _all_disks(repository)
     still_to_write = sum(max(0, disk_size - taken) for disk_size, disk_full, taken in disks if disk_full)
-    free = max(0, free_bytes - still_to_write)
+    free = max(0, space.f_bavail * space.f_frsize - still_to_write)
     if size > free:
         raise CapacityExhausted(f"{size} bytes asked for, {free} are free in {where}", resource=where)
     promised = sum(disk_size if disk_full else taken for disk_size, disk_full, taken in disks)
