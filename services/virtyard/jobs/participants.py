@@ -54,6 +54,7 @@ class Link:
         self._open: dict[Key, tuple[participant.Effect, Listener]] = {}
         self._outbox: list[participant.Effect] = []
         self._wake = asyncio.Event()
+        self._turn = 0
         self._channel: grpc.aio.Channel | None = None
 
     def send(self, effects: list[participant.Effect], listener: Listener) -> None:
@@ -109,6 +110,8 @@ class Link:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             self._outbox = [effect for effect, _ in self._open.values()]
+            if self._outbox:
+                self._wake.set()
 
     async def close(self) -> None:
         """Close the channel."""
@@ -126,15 +129,22 @@ class Link:
 
     async def _stream(self) -> None:
         stub = participant_grpc.ParticipantServiceStub(await self._connected())
-        call = cast(Any, stub.Execute)(self._requests())
-        async for response in call:
-            self._contact(True)
-            for report in response.reports:
-                self._dispatch(report)
+        self._turn += 1
+        call = cast(Any, stub.Execute)(self._requests(self._turn))
+        try:
+            async for response in call:
+                self._contact(True)
+                for report in response.reports:
+                    self._dispatch(report)
+        finally:
+            self._turn += 1
 
-    async def _requests(self) -> AsyncIterator[participant.ExecuteRequest]:
+    async def _requests(self, turn: int) -> AsyncIterator[participant.ExecuteRequest]:
         while True:
             await self._wake.wait()
+            # A broken call may leave its generator waiting here; what it took would go nowhere.
+            if turn != self._turn:
+                return
             self._wake.clear()
             outbox, self._outbox = self._outbox, []
             if outbox:
