@@ -173,7 +173,7 @@ class Round:
             self._apply(effect, entry)
         except VirtyardError as error:
             failure = error
-        except sqlite3.Error:
+        except sqlite3.OperationalError:
             # The database cannot go on: nobody is answered from this transaction.
             raise
         except Exception as error:  # noqa: BLE001 - a defect in one effect must not stop those beside it
@@ -230,16 +230,17 @@ class Round:
             self._transaction, [row for row in map(rows.get, wanted) if row is not None and not row.deleted]
         )
         objects: dict[str, TypedObject] = {message.name: message for message in shown}
+        wrapped = {name: wrap(message) for name, message in objects.items()}
         sequence = 0
         for name in self._touched:
-            if name in objects:
-                sequence = self._transaction.append("object", name, wrap(objects[name]).SerializeToString())
+            if name in wrapped:
+                sequence = self._transaction.append("object", name, wrapped[name].SerializeToString())
             elif name in self._rows:
                 sequence = self._transaction.append("object", name, b"", removed=True)
         if self._written and not sequence:
             (sequence,) = self._transaction.execute(_SEQUENCE).fetchone()
         for record, names in self._written:
-            found = [wrap(objects[name]) for name in names if name in objects]
+            found = [wrapped[name] for name in names if name in wrapped]
             record.result.Pack(write_objects_pb2.WriteObjectsResult(objects=found, sequence=sequence))
         return {name: objects.get(name) for name in self._touched if name in objects or name in self._rows}
 

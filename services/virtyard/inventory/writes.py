@@ -159,9 +159,13 @@ class Writes:
             if self._reverting:
                 return
             raise _missing(source.name)
-        inverse = write_objects_pb2.ObjectUpdate(object=wrap(staged.now), update_mask=update.update_mask)
+        inverse = write_objects_pb2.ObjectWrite()
+        inverse.update.update_mask.CopyFrom(update.update_mask)
+        prior: TypedObject = getattr(inverse.update.object, kind_of(source.name).field)
+        prior.name = source.name
+        take_over(staged.now, prior, update.update_mask.paths)
         take_over(source, staged.now, update.update_mask.paths)
-        self._inverse.append(write_objects_pb2.ObjectWrite(update=inverse))
+        self._inverse.append(inverse)
 
     def _delete(self, name: str) -> None:
         staged = self._load(name)

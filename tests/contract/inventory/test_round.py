@@ -25,6 +25,7 @@ from tests.fakes.clock import FakeClock
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.inventory.sqlite_store import SqliteStore
+from virtyard.inventory.writes import Writes
 from virtyard.kernel.errors import NotFound, StaleEpoch
 from virtyard.kernel.view import View, select
 from virtyard.runtime.database import Database
@@ -453,3 +454,24 @@ async def test_malformed_key_is_refused_without_a_trace(store: SqliteStore, dump
     (record,) = await run(store, effect(key, create(pool("a"))))
     assert reason(record) == "INVALID_REQUEST"
     assert await dump() == before
+
+
+async def test_defect_in_an_effect_fails_that_effect_only(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody expected is recorded as a defect with nothing of it kept, and those beside it are done."""
+    original = Writes.store
+
+    def store_or_break(writes: Writes) -> bool:
+        original(writes)
+        if "serverPools/bad" in writes.names:
+            raise RuntimeError("broken")
+        return True
+
+    monkeypatch.setattr(Writes, "store", store_or_break)
+    records = await run(store, effect("1/1/1", create(pool("bad"))), effect("2/1/1", create(pool("good"))))
+    assert [record.state for record in records] == [FAILED, DONE]
+    assert reason(records[0]) == "INTERNAL_ERROR"
+    assert "1/1/1" in caplog.text
+    with pytest.raises(NotFound):
+        await store.get("serverPools/bad")
