@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from google.rpc import status_pb2
@@ -71,7 +72,7 @@ class Keeper:
                         "jobs.Ct" if due else transition,
                         due=due,
                         new_plan=shape is not None,
-                        after=lambda taken=candidate: self._take_over(taken),
+                        after=partial(self._take_over, candidate),
                     )
                 except Unavailable as error:
                     if not await self._was_committed(draft, error):

@@ -63,7 +63,7 @@ class OperationServices:
         """Submit what is asked for."""
         self._submission = submission
 
-    async def handle(self, method: MethodDescriptor, request: Message, call: Call) -> operations_pb2.Operation:
+    async def handle(self, method: MethodDescriptor, request: Message, call: Call) -> operations_pb2.Operation | bytes:
         """Submit the request of a typed method."""
         trace = telemetry.inject() or call.trace
         return await self._submission.submit(method.full_name, request, call.principal.identity, trace)
@@ -120,7 +120,7 @@ class JobService:
     async def WatchOperation(self, request: job_service_pb2.WatchOperationRequest, call: Call) -> AsyncIterator[bytes]:
         """Yield one operation and its jobs as they change, up to the end."""
         number = operation_number(request.name)
-        async for frame in watch.watch_operation(self._feed, self._store, number, request.options):
+        async for frame in watch.watch_operation(self._feed, self._scheduler.look, number, request.options):
             yield frame
 
     async def WatchJobSummary(
@@ -132,7 +132,7 @@ class JobService:
 
     async def SubmitOperation(
         self, request: job_service_pb2.SubmitOperationRequest, call: Call
-    ) -> operations_pb2.Operation:
+    ) -> operations_pb2.Operation | bytes:
         """Submit the request inside, authorised as its own method."""
         method = self._methods.get(type_of(request.request))
         if method is None:
@@ -179,7 +179,7 @@ class Operations:
         limit = min(limit, remaining * 0.9 if remaining is not None else _LONGEST_WAIT)
         try:
             async with asyncio.timeout(max(limit, 0.0)):
-                frames = watch.watch_operation(self._feed, self._store, number, watch_pb2.WatchOptions())
+                frames = watch.watch_operation(self._feed, self._scheduler.look, number, watch_pb2.WatchOptions())
                 async for _ in frames:
                     pass
         except TimeoutError:
@@ -196,4 +196,4 @@ class Operations:
         raise Unsupported("operations are kept as history; they cannot be deleted", resource=request.name)
 
     async def _operation(self, number: int) -> Operation:
-        return self._scheduler.find(number) or await self._store.get(number)
+        return await self._scheduler.look(number)

@@ -17,7 +17,7 @@ from virtyard.jobs.due import DueWork
 from virtyard.jobs.model import Operation
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.world import World
-from virtyard.kernel.errors import StopError, Unavailable, VirtyardError
+from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.scope import TaskScope
 
 _PAUSE, _LONGEST_PAUSE = 0.5, 60.0
@@ -78,6 +78,14 @@ class Scheduler:
         """Return an operation that is being run, with its live progress; None if it is not."""
         runner = self._runners.get(number)
         return runner.operation if runner is not None else None
+
+    async def look(self, number: int) -> Operation:
+        """Return an operation: with its live progress if it is being run, else as it is stored.
+
+        Raises:
+            NotFound: there is no such operation.
+        """
+        return self.find(number) or await self.world.store.get(number)
 
     async def abort(self, number: int, reason: str) -> bool:
         """Abort an operation; durable when this returns. Returns False if it was too late.

@@ -63,7 +63,6 @@ class JobStore:
         Raises:
             AlreadyExists: the request id belongs to another request (P26).
         """
-
         sweep = self._sweep()
 
         def write(transaction: Transaction) -> Operation:
@@ -138,10 +137,7 @@ class JobStore:
             )
             if written.rowcount != 1:
                 raise StaleEpoch(f"{operation.name} was adopted or has ended", resource=operation.name)
-            if new_plan:
-                bodies = _replace_plan(transaction, operation)
-            else:
-                bodies = _write_jobs(transaction, operation, changed)
+            bodies = _replace_plan(transaction, operation) if new_plan else _write_jobs(transaction, operation, changed)
             bodies[operation.name] = render_operation(operation).SerializeToString()
             transaction.append("operation", operation.name, bodies[operation.name])
             if due:
@@ -244,7 +240,7 @@ class JobStore:
         return [Due(key=key, kind=kind, body=body) for key, kind, body in rows]
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Forget what has been done in other services, with the next commit: doing it again after a crash is harmless."""
+        """Forget what has been done in other services, with the next commit: doing it twice is harmless."""
         self._forgotten += keys
 
     def _sweep(self) -> Callable[[Transaction], None]:

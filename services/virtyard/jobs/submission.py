@@ -60,7 +60,7 @@ class Submission:
 
     async def submit(
         self, method: str, request: Message, principal: str, trace: Mapping[str, str]
-    ) -> operations_pb2.Operation:
+    ) -> operations_pb2.Operation | bytes:
         """Plan the request, make the operation durable, and answer.
 
         Args:
@@ -95,7 +95,7 @@ class Submission:
         request_id: str,
         principal: str,
         trace: dict[str, str],
-    ) -> operations_pb2.Operation:
+    ) -> operations_pb2.Operation | bytes:
         validate(request)
         options = cast(Any, request).options
         _check_options(options)
@@ -121,9 +121,11 @@ class Submission:
         if cast(Any, request).validate_only:
             return _preview(operation)
         known = await self._store.insert(operation, request_id)
-        if known is operation:
-            self._run(operation)
-        return render_operation(known)
+        if known is not operation:
+            return render_operation(known)
+        self._run(operation)
+        # Serialised for its journal already.
+        return operation.bodies[operation.name]
 
 
 def _without_call_fields(request: Message) -> tuple[AnyMessage, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from google.longrunning import operations_pb2
 
@@ -67,12 +67,19 @@ async def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> A
 
 
 async def watch_operation(
-    feed: Feed, store: JobStore, number: int, options: watch_pb2.WatchOptions
+    feed: Feed, look: Callable[[int], Awaitable[Operation]], number: int, options: watch_pb2.WatchOptions
 ) -> AsyncIterator[bytes]:
-    """Yield the frames of WatchOperation, up to the one that shows the end."""
-    # The token comes before the read: a change between the two is shown twice rather than never.
+    """Yield the frames of WatchOperation, up to the one that shows the end.
+
+    Args:
+        feed: the news of jobs and operations.
+        look: returns an operation, never as it was before the feed's last news.
+        number: which operation.
+        options: where to start.
+    """
+    # The token comes before the look: a change between the two is shown twice rather than never.
     token = feed.token()
-    operation = await store.get(number)
+    operation = await look(number)
     own, jobs = operation.name, job_name(number, "")
 
     def matches(topic: str, key: str, _body: bytes) -> bool:
@@ -93,10 +100,13 @@ async def watch_operation(
 
 
 def _snapshot(operation: Operation, token: str) -> list[bytes]:
-    items = [("operation", operation.name, render_operation(operation).SerializeToString())]
+    shown = operation.bodies
+    items = [
+        ("operation", operation.name, shown.get(operation.name) or render_operation(operation).SerializeToString())
+    ]
     for planned in operation.shape.plan.jobs:
-        job = render_job(operation, planned)
-        items.append(("job", job.name, job.SerializeToString()))
+        name = job_name(operation.number, planned.id)
+        items.append(("job", name, shown.get(name) or render_job(operation, planned).SerializeToString()))
     kind = watch_pb2.FRAME_KIND_SNAPSHOT
     frames = [Frame(kind=kind, token=token, topic=topic, key=key, body=body) for topic, key, body in items]
     frames.append(Frame(kind=watch_pb2.FRAME_KIND_BOOKMARK, token=token))
