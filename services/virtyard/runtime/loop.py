@@ -1,9 +1,15 @@
-"""The event loop of a process: uvloop where it is installed, else asyncio's own."""
+"""The event loop of a process: uvloop where it is installed and safe, else asyncio's own.
+
+uvloop starts children by fork, and gRPC's fork handlers corrupt TLS connections in them; so uvloop is used only where
+those handlers were switched off before gRPC was imported, see `virtyard/__init__.py`. asyncio starts children by vfork,
+which runs no handlers.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 __all__ = ["loop_factory", "run"]
@@ -11,8 +17,10 @@ __all__ = ["loop_factory", "run"]
 T = TypeVar("T")
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes the loop of a process."""
+def loop_factory(environ: Mapping[str, str] = os.environ) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the loop of a process with this environment."""
+    if environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() not in {"0", "false"}:
+        return asyncio.new_event_loop
     try:
         import uvloop
     except ImportError:
