@@ -1,0 +1,161 @@
+"""kill -9 of every process, inside named steps of Create Virtual Machine: it is started again, and all comes out once.
+
+A process is told the durable transition at which it kills itself, so the moment is exact: right after the commit, before
+anybody hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.asking import (
+    LIMIT,
+    SUCCEEDED,
+    ask,
+    create_machine,
+    list_jobs,
+    list_objects,
+    new_disk,
+    prepare,
+    run,
+    start_machine,
+    wait_unlocked,
+)
+from tests.acceptance.site import Site, open_site
+from tools import guest
+from virtyard.api.inventory.v1 import virtual_machine_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard_client.client import Client
+from virtyard_client.errors import ClientError
+from virtyard_client.story import Story
+
+pytestmark = pytest.mark.timeout(240)
+
+KILLS = {
+    "jobs": {
+        "jobs.C1": "Create Virtual Machine is accepted, and its answer is lost",
+        "jobs.C2": "'Record the machine' is intended and not sent",
+        "jobs.Ck": "'Make the disk's image' is intended and not sent",
+    },
+    "locks": {
+        "locks.L1": "the locks are granted, and the answer is lost",
+        "locks.L1#2": "the locks of the machine's start are granted, and the answer is lost",
+        "locks.L2": "the locks are released, and the answer is lost",
+    },
+    "inventory": {
+        "inventory.I": "'Record the machine' is written, and the answer is lost",
+        "inventory.I#2": "'Record the disk' is written, and the answer is lost",
+        "inventory.I#3": "'Plug in the card' is written, and the answer is lost",
+    },
+    "s1": {
+        "agent.A1": "'Make the disk's image' of the first disk is accepted and not begun",
+        "agent.A2": "'Make the disk's image' of the first disk is done, and the answer is lost",
+        "agent.A1#2": "'Make the disk's image' of the second disk is accepted and not begun",
+    },
+}
+"""By process: the transition at which it dies, and which step of the plan that hits."""
+
+QEMU = pytest.param("qemu", marks=pytest.mark.qemu)
+
+
+@pytest.fixture
+def boot(driver: str) -> Iterator[guest.Guest | None]:
+    """What machines boot: a real kernel for QEMU, nothing real on simulated hosts."""
+    if driver == "sim":
+        yield None
+        return
+    if shutil.which("qemu-img") is None:
+        pytest.skip("qemu is not installed")
+    try:
+        yield guest.make_guest()
+    except guest.GuestUnavailableError as error:
+        pytest.skip(f"no kernel to boot: {error}")
+
+
+@pytest.mark.parametrize("driver", ["sim", QEMU])
+@pytest.mark.parametrize("victim", list(KILLS))
+async def test_a_machine_is_made_once_whoever_is_killed(victim: str, driver: str, boot: guest.Guest | None) -> None:
+    """Killed inside three steps, each process comes back to SUCCEEDED, two disks, one guest, one effect for each step."""
+    with open_site("split", ("s1",), driver=driver) as site:
+        source = _boot_source(site, boot)
+        async with site.client() as client:
+            await prepare(site, client)
+            for number, transition in enumerate(KILLS[victim]):
+                site.stop(victim)
+                site.start(victim, kill_at=transition)
+                story = await _create_through_the_kill(site, client, victim, f"m{number}", source)
+                assert story.state == SUCCEEDED, (transition, story.error)
+                jobs = await list_jobs(client, story.name)
+                assert [job.display_state for job in jobs] == [1] * 7, transition
+                assert len(site.images()) == 2 * (number + 1), transition
+                assert len(site.guests()) == number + 1, transition
+            machines = await list_objects(client, "VirtualMachines")
+            assert [list(machine.virtual_disks) for machine in machines] == [
+                [f"virtualDisks/m{number}-disk{disk}" for disk in range(2)] for number in range(3)
+            ]
+            await wait_unlocked(client)
+        for name in ("jobs", "locks", "inventory", "s1"):
+            site.stop(name)
+        assert not _done_twice(site), "one effect for each step key"
+
+
+def _boot_source(site: Site, boot: guest.Guest | None) -> virtual_machine_pb2.BootSource | None:
+    if boot is None:
+        return None
+    kernel, initrd = (shutil.copy(path, site.shared) for path in (boot.kernel, boot.initrd))
+    return virtual_machine_pb2.BootSource(
+        kernel_path=str(kernel), initrd_path=str(initrd), kernel_arguments=boot.kernel_arguments
+    )
+
+
+async def _create_through_the_kill(
+    site: Site, client: Client, victim: str, name: str, boot: virtual_machine_pb2.BootSource | None
+) -> Story:
+    """Create and start a machine while the victim dies once and is started again, and return the creation's story."""
+    request = create_machine(site, name, [new_disk(8), new_disk(8)], cards=1, memory_mib=96, boot=boot)
+    request.request_id = str(uuid.uuid4())
+    again = asyncio.create_task(asyncio.to_thread(_start_again, site, victim))
+    while True:
+        try:
+            operation = await ask(client, request)
+            break
+        except ClientError as error:
+            # Whether it was accepted is not known; the same request id makes asking again safe.
+            assert error.unreachable, error
+            await asyncio.sleep(0.05)
+    story = await client.wait(operation.name, timeout=LIMIT)
+    await run(client, start_machine(name))
+    await again
+    return story
+
+
+def _start_again(site: Site, victim: str) -> None:
+    site.wait_killed(victim)
+    site.start(victim)
+
+
+def _done_twice(site: Site) -> list[str]:
+    """Return every step key that the ledgers hold as done more often than once."""
+    done: Counter[str] = Counter()
+    for path in (site.folder / "state" / "inventory" / "inventory.db", *_ledgers(site)):
+        with closing(sqlite3.connect(path)) as database:
+            rows = database.execute(
+                "SELECT step_key FROM ledger WHERE phase = ? AND state = ?",
+                (participant.PHASE_DO, participant.EFFECT_STATE_DONE),
+            )
+            done.update(key for (key,) in rows)
+    assert len(done) > 10, "the ledgers are where they were looked for"
+    return [key for key, count in done.items() if count > 1]
+
+
+def _ledgers(site: Site) -> list[Path]:
+    return sorted((site.folder / "state").glob("s*/ledger.db"))
