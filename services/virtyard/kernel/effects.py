@@ -138,7 +138,7 @@ def check_coverage(target: str, locks: Iterable[lock_pb2.LockToken]) -> None:
 
 def _mode(lock: lock_pb2.LockToken) -> LockMode:
     mode = int(lock.mode)
-    if mode not in set(MODES):
+    if mode not in MODES:
         raise InvalidRequest.of(
             "locks", f"mode {mode} for {lock.object} is not allowed; it must be IS, IX, S, SIX or X"
         )

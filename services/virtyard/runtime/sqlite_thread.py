@@ -18,7 +18,13 @@ T = TypeVar("T")
 
 _WRITER = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864")
 _READER = ("PRAGMA query_only = ON",)
-_BOTH = ("PRAGMA foreign_keys = ON", "PRAGMA busy_timeout = 5000", "PRAGMA cache_size = -16384")
+_BOTH = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA cache_size = -16384",
+    # Savepoints copy pages aside; in memory, as they are gone with the transaction anyway.
+    "PRAGMA temp_store = MEMORY",
+)
 
 
 class SqliteThread:
