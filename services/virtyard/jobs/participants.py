@@ -16,7 +16,7 @@ import grpc.aio
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.participant.v1 import participant_service_pb2_grpc as participant_grpc
-from virtyard.kernel.errors import VirtyardError
+from virtyard.kernel.errors import Unavailable, VirtyardError
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import named
 
@@ -26,6 +26,7 @@ Connect = Callable[[str, str], Awaitable[grpc.aio.Channel]]
 """From a participant's name and its planned address to an open channel."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _SETTLE_TIMEOUT = 30.0
+_MEET_TIMEOUT = 5.0
 _NO_OUTCOME = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,20 @@ class Link:
                 self._contact(False)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def meet(self) -> None:
+        """Reach a host that the inventory does not know yet, before anything is sent to it.
+
+        Raises:
+            Unavailable: there is nobody at its address, or not who should be.
+        """
+        try:
+            async with asyncio.timeout(_MEET_TIMEOUT):
+                await (await self._connected()).channel_ready()
+        except TimeoutError as error:
+            await self._disconnect()
+            text = f"{self.name} cannot be reached at {self.address}: no agent with its certificate answers there"
+            raise Unavailable(text, resource=self.name) from error
 
     async def run(self) -> None:
         """Keep the stream up for ever; end it by cancelling."""

@@ -17,6 +17,7 @@ from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import outcome, schedule
+from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.effects import make_round, reference_of
 from virtyard.jobs.keeper import Keeper
@@ -45,9 +46,9 @@ class Runner:
         self._keeper = Keeper(operation, world)
         self._admission = Admission(self._keeper, world)
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
-        self._aborted = asyncio.Event()
+        self._aborted = AbortSignal()
         if operation.record.abort_requested:
-            self._aborted.set()
+            self._aborted.give()
         self._rounds: list[list[str]] = []
         self._results: dict[str, participant.EffectRecord] = {}
 
@@ -78,7 +79,7 @@ class Runner:
         except StaleEpoch:
             # It ended in the meantime, or another scheduler has it; either way this request changes nothing.
             return False
-        self._aborted.set()
+        self._aborted.give()
         self._inbox.put_nowait(None)
         return in_time
 
@@ -109,10 +110,17 @@ class Runner:
         if tokens is None:
             await self._end_before_start(cancelled_status(self.operation.record), cancelled=True)
             return False
+        try:
+            for step in (ref.step for ref in self.operation.shape.steps.values() if ref.step.participant_address):
+                await self._world.participants.link(step.participant, step.participant_address).meet()
+        except Unavailable as error:
+            # Nothing was sent yet, so this is no lost contact to wait out: the address is wrong, or the host is down.
+            await self._end_before_start(to_status(error), cancelled=False)
+            return False
         self._keeper.granted = tokens
         return True
 
-    async def _patiently(self, admit: Callable[[asyncio.Event], Awaitable[Tokens | None]]) -> Tokens | None:
+    async def _patiently(self, admit: Callable[[AbortSignal], Awaitable[Tokens | None]]) -> Tokens | None:
         """Admit, however long the inventory cannot be reached."""
         pause = _PAUSE
         while True:
@@ -272,7 +280,8 @@ class Runner:
             else:
                 record.error.CopyFrom(cancelled_status(record))
             schedule.begin_rollback(shape, record, record.number)
-            return self._rollback.advance(record)
+            # The end is a commit of its own: a job is seen to roll back before it is seen to have failed.
+            return [] if schedule.in_flight(shape, record) else schedule.next_undos(shape, record)
 
         await self._keeper.commit("jobs.Cf", change, everything=True)
 
