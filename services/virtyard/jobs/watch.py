@@ -90,8 +90,9 @@ async def watch_operation(
             yield ready
         return
     if not options.resume_token:
-        for ready in _snapshot(operation, token):
-            yield ready
+        if not options.skip_snapshot:
+            for ready in _snapshot(operation, token):
+                yield ready
         options = watch_pb2.WatchOptions(resume_token=token)
     async for frame in feed.watch(["job", "operation"], options, read_snapshot, matches, scope=own):
         yield frame.encoded(operation_frame)
@@ -101,12 +102,13 @@ async def watch_operation(
 
 def _snapshot(operation: Operation, token: str) -> list[bytes]:
     shown = operation.bodies
-    items = [
-        ("operation", operation.name, shown.get(operation.name) or render_operation(operation).SerializeToString())
-    ]
+    items = []
     for planned in operation.shape.plan.jobs:
         name = job_name(operation.number, planned.id)
         items.append(("job", name, shown.get(name) or render_job(operation, planned).SerializeToString()))
+    # The operation last, as in a commit: who reads up to its end has then seen every job.
+    own = shown.get(operation.name) or render_operation(operation).SerializeToString()
+    items.append(("operation", operation.name, own))
     kind = watch_pb2.FRAME_KIND_SNAPSHOT
     frames = [Frame(kind=kind, token=token, topic=topic, key=key, body=body) for topic, key, body in items]
     frames.append(Frame(kind=watch_pb2.FRAME_KIND_BOOKMARK, token=token))
