@@ -27,6 +27,7 @@ from virtyard.api.operations.v1 import (
     discover_server_pb2,
     operation_service_pb2_grpc,
 )
+from virtyard.api.type.v1 import watch_pb2
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks.model import LockSet, LockWish, Release
 from virtyard.locks.proxy import LocksProxy
@@ -91,7 +92,9 @@ class Site:
     async def finish(self, submitted: Awaitable[Any]) -> Any:
         """Wait until the client has the frame that shows the operation's end, and return the operation."""
         operation = await submitted
-        call = self.jobs.WatchOperation(job_service_pb2.WatchOperationRequest(name=operation.name))
+        # The answer to the submission was the snapshot.
+        options = watch_pb2.WatchOptions(skip_snapshot=True)
+        call = self.jobs.WatchOperation(job_service_pb2.WatchOperationRequest(name=operation.name, options=options))
         async for frame in call:
             if frame.operation.done:
                 operation = frame.operation

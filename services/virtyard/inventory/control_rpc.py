@@ -24,6 +24,9 @@ class ControlRpc:
         call: Call,
     ) -> control_service_pb2.ViewResponse:
         """Read what the selections lead to, in one snapshot."""
+        if request.unless_sequence and request.unless_sequence == self._feed.head:
+            # What is durable but not published yet is concurrent with this call: its locks are still held.
+            return control_service_pb2.ViewResponse(sequence=self._feed.head, unchanged=True)
         reading = await self._store.view(request.selections)
         return control_service_pb2.ViewResponse(
             objects=reading.objects,

@@ -7,13 +7,13 @@ original rank.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Shape, job_name, owner_name
 from virtyard.jobs.world import World
@@ -22,7 +22,6 @@ from virtyard.kernel.errors import Contended
 from virtyard.kernel.lock_modes import LockMode, supremum
 from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.plan import Ids
-from virtyard.kernel.view import changed_objects
 from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace
 from virtyard.runtime import telemetry
 
@@ -47,7 +46,7 @@ class Admission:
         self._keeper = keeper
         self._world = world
 
-    async def admit(self, aborted: asyncio.Event) -> Tokens | None:
+    async def admit(self, aborted: AbortSignal) -> Tokens | None:
         """Return the tokens of the held locks once the plan is known to be true under them; None if aborted first.
 
         Raises:
@@ -59,13 +58,12 @@ class Admission:
             tokens = await self._acquire(aborted)
             if tokens is None or self._is_checked_by_first_step():
                 return tokens
-            view = await self._world.view(self._plan.read_set.selections)
-            if not changed_objects(self._plan.read_set, view.requirement()):
+            if not await self._world.has_changed(self._plan.read_set, self._plan.inventory_sequence):
                 return tokens
             if await self._replan(tokens):
                 return tokens
 
-    async def admit_again(self, aborted: asyncio.Event) -> Tokens | None:
+    async def admit_again(self, aborted: AbortSignal) -> Tokens | None:
         """Plan again after the first step was refused because the read set had changed; else as `admit`."""
         held = list(self._keeper.operation.record.tokens)
         if await self._replan(held):
@@ -81,19 +79,11 @@ class Admission:
         firsts = [job.steps[0].participant for job in self._plan.jobs if job.steps and not job.after and not job.parent]
         return firsts == [INVENTORY]
 
-    async def _acquire(self, aborted: asyncio.Event) -> Tokens | None:
-        async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(self._world.locks.acquire(self._lock_set(), self._show_place))
-            stopping = tasks.create_task(aborted.wait())
-            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if not asking.done():
-                asking.cancel()
+    async def _acquire(self, aborted: AbortSignal) -> Tokens | None:
+        grant = await aborted.wait_for(self._world.locks.acquire(self._lock_set(), self._show_place))
         operation = self._keeper.operation
         operation.waiting_for = ""
-        if asking.cancelled() or operation.record.abort_requested:
-            return None
-        return tokens_of(asking.result())
+        return None if grant is None or operation.record.abort_requested else tokens_of(grant)
 
     def _lock_set(self) -> LockSet:
         record = self._keeper.operation.record

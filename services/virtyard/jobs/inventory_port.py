@@ -10,8 +10,8 @@ import grpc.aio
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2, control_service_pb2_grpc
-from virtyard.kernel.view import View, select
-from virtyard.runtime.status import named
+from virtyard.kernel.view import View, changed_objects, select
+from virtyard.runtime.status import errors_named, named
 
 _TIMEOUT = 10.0
 
@@ -40,6 +40,20 @@ class InventoryPort:
             raise named(error) from error
         view = View(answer.objects, selections, sequence=answer.sequence, owner_id=answer.owner_id)
         return view, cast(str, answer.resume_token)
+
+    async def has_changed(self, requirement: participant.Requirement, sequence: int) -> bool:
+        """Tell whether what a plan was made from, at this position of the inventory's feed, is different now.
+
+        Raises:
+            Unavailable: the inventory cannot be reached.
+        """
+        selections = requirement.selections
+        request = control_service_pb2.ViewRequest(selections=selections, unless_sequence=sequence)
+        with errors_named():
+            answer = await self._stub.View(request, timeout=_TIMEOUT)
+        if answer.unchanged:
+            return False
+        return bool(changed_objects(requirement, View(answer.objects, selections).requirement()))
 
     async def address_of(self, server: str) -> str:
         """Return host:port of a server's agent as last reported, or as discovered; empty if it is not known."""

@@ -106,6 +106,7 @@ async def open_jobs(
                 store=store,
                 locks=proxy,
                 view=port.view,
+                has_changed=port.has_changed,
                 participants=participants,
                 operations=operations,
                 show=feed.publish_progress,

@@ -7,7 +7,6 @@ and only then taken over. A runner that is overtaken forgets the operation at on
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -254,10 +253,8 @@ class Runner:
         """Wait before another attempt; an abort that comes in time ends the wait."""
         if self.operation.record.too_late:
             await asyncio.sleep(seconds)
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._aborted.wait()
+        else:
+            await self._aborted.wait_for(asyncio.sleep(seconds))
 
     async def _turn_round(
         self,

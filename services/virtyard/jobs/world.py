@@ -38,6 +38,8 @@ class World:
     """The lock service."""
     view: Callable[[Sequence[participant.Selection]], Awaitable[View]]
     """Reads the inventory, at one position of its feed."""
+    has_changed: Callable[[participant.Requirement, int], Awaitable[bool]]
+    """Tells whether what was read, at a position of the inventory's feed, is different now."""
     participants: Participants
     """The links to those who carry out effects."""
     operations: Mapping[str, OperationType]

@@ -28,6 +28,9 @@ class ViewRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SELECTIONS_FIELD_NUMBER: _builtins.int
+    UNLESS_SEQUENCE_FIELD_NUMBER: _builtins.int
+    unless_sequence: _builtins.int
+    """Read nothing if the inventory still stands at this position of its feed; 0 to read always."""
     @_builtins.property
     def selections(self) -> _containers.RepeatedCompositeFieldContainer[_participant_service_pb2.Selection]:
         """The objects to start from, with the relations to follow."""
@@ -36,10 +39,11 @@ class ViewRequest(_message.Message):
         self,
         *,
         selections: _abc.Iterable[_participant_service_pb2.Selection] | None = ...,
+        unless_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["selections", b"selections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["selections", b"selections", "unless_sequence", b"unless_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -55,12 +59,15 @@ class ViewResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     OWNER_ID_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The position in the feed at which they were read, a rising count."""
     resume_token: _builtins.str
     """A resume token of the inventory's feed for that position."""
     owner_id: _builtins.str
     """The id of this Virtyard, which hosts are claimed for."""
+    unchanged: _builtins.bool
+    """True if nothing was read, because the inventory still stands at the position that the request named."""
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[_object_pb2.Object]:
         """The objects that exist, each once."""
@@ -72,10 +79,11 @@ class ViewResponse(_message.Message):
         sequence: _builtins.int = ...,
         resume_token: _builtins.str = ...,
         owner_id: _builtins.str = ...,
+        unchanged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects", "owner_id", b"owner_id", "resume_token", b"resume_token", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects", "owner_id", b"owner_id", "resume_token", b"resume_token", "sequence", b"sequence", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
