@@ -1,4 +1,4 @@
-"""Many users at once: disjoint objects run beside each other, one object by turns, and no reader sees half of anything."""
+"""Many users at once: disjoint objects run together, one object by turns, and no reader sees half of anything."""
 
 from __future__ import annotations
 
