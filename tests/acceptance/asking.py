@@ -94,7 +94,7 @@ async def ask(client: Client, request: Any) -> Any:
 async def run(client: Client, request: Any, *, ended: int = SUCCEEDED) -> Story:
     """Submit a request, wait for its end, which must be the one that is said, and return its story."""
     story = await client.wait(await ask(client, request), timeout=LIMIT)
-    assert story.state == ended, (operation_pb2.OperationState.Name(story.state), story.error and story.error.message)
+    assert story.state == ended, (story.state, story.error and story.error.message)
     return story
 
 

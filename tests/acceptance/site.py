@@ -103,8 +103,8 @@ class Site:
         if name == "up":
             return ["up", "--state", str(self.folder / "state"), "--pki", str(self.folder / "pki"), *self._listen(name)]
         if name in SPLIT:
-            return self._adapt(name, self._commands[name])
-        words = self._adapt(name, [word.replace("s1", name) for word in self._commands["s1"]])
+            return self._adapt(self._commands[name])
+        words = self._adapt([word.replace("s1", name) for word in self._commands["s1"]])
         words[words.index("--driver") + 1] = self.driver
         words[words.index("--inventory") : words.index("--inventory") + 2] = ["--context", str(self.context)]
         return [*words, "--memory-bytes", str(memory_bytes)]
@@ -113,7 +113,7 @@ class Site:
         # The port of the first start again, so that whoever knew the process finds it after a restart.
         return ["--listen", self.addresses.get(name, "127.0.0.1:0")]
 
-    def _adapt(self, name: str, command: Sequence[str]) -> list[str]:
+    def _adapt(self, command: Sequence[str]) -> list[str]:
         """Put this machine's folders and addresses into a command line of compose.yaml."""
         folders = {
             "/var/lib/virtyard": self.folder / "state",
@@ -123,12 +123,12 @@ class Site:
         }
         adapted = []
         for word in command:
-            for there, here in folders.items():
-                word = word.replace(there, str(here)) if word.startswith(there) else word
-            if dialled := re.fullmatch(r"(locks|inventory|jobs|s\d+):\d+", word):
-                address = self.addresses.get(dialled[1], "127.0.0.1:0" if dialled[1] == name else "")
-                word = address or word
-            adapted.append(word)
+            here = next((place for place in folders if word.startswith(place)), "")
+            dialled = re.fullmatch(r"(locks|inventory|jobs|s\d+):\d+", word)
+            if dialled is not None:
+                adapted.append(self.addresses.get(dialled[1], "127.0.0.1:0"))
+            else:
+                adapted.append(word.replace(here, str(folders[here])) if here else word)
         return adapted
 
     def wait_serving(self, name: str) -> str:
