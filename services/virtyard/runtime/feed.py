@@ -162,6 +162,8 @@ class Feed:
 
         if self.closing:
             raise Unavailable(f"{self.service} is closing", retry_after=1.0)
+        if scope and self._scope_of is None:
+            raise InternalError(f"the feed {self.service} has no scopes")
         subscription = Subscription(topics, matches, fold=fold, limit=self._log_limit)
         subscription.scope = scope
         return Watch(self, subscription, snapshot).frames(options)

@@ -39,10 +39,11 @@ class Reader:
         fold: bool = True,
         skip_snapshot: bool = False,
         topics: tuple[str, ...] = ("a",),
+        scope: str = "",
     ) -> None:
         """Begin to watch."""
         options = WatchOptions(resume_token=token, skip_snapshot=skip_snapshot)
-        self._frames = feed.watch(topics, options, snapshot, matches, fold=fold)
+        self._frames = feed.watch(topics, options, snapshot, matches, fold=fold, scope=scope)
 
     async def next(self) -> Frame:
         """Return the next frame, which must come within two seconds."""
@@ -442,3 +443,54 @@ async def test_feed_numbers_must_be_without_a_gap(things: Database, feed: Feed) 
     """A feed that is given an entry too far ahead refuses it: nothing may be skipped silently."""
     with pytest.raises(InternalError, match="stands at"):
         feed.publish([Entry(sequence=feed.head + 2, topic="a", key="k", body=b"")])
+
+
+async def test_scoped_watcher_is_asked_for_its_scope_only(tmp_path: Path, clock: FakeClock) -> None:
+    """News of another scope does not even reach the filter, live or from the ring; the frames are the same."""
+    feed = Feed("things", scope_of=lambda topic, key: key.partition("-")[0])
+    asked: list[str] = []
+
+    def matches(topic: str, key: str, body: bytes) -> bool:
+        asked.append(key)
+        return key.startswith("op1-")
+
+    async with await Database.open(tmp_path / "s.db", None, feed, clock) as database:
+        await database.write(create_things)
+        reader = Reader(feed, matches=matches, scope="op1", skip_snapshot=True)
+        token = (await reader.next()).token
+        await database.write(putting("op1-1", "x"))
+        await database.write(putting("op2-1", "x"))
+        assert await reader.take(1) == [("CHANGED", "op1-1", "x")]
+        await database.write(putting("op2-2", "x"))
+        await database.write(putting("op1-2", "x"))
+        assert await reader.take(1) == [("CHANGED", "op1-2", "x")]
+        assert set(asked) == {"op1-1", "op1-2"}
+        resumed = Reader(feed, token, matches=matches, scope="op1")
+        assert await resumed.take(2) == [("CHANGED", "op1-1", "x"), ("CHANGED", "op1-2", "x")]
+        await reader.close()
+        await resumed.close()
+
+
+async def test_scope_needs_a_feed_that_has_scopes(things: Database, feed: Feed) -> None:
+    """A scoped watch of a feed without scopes would be silent for ever, and is refused."""
+    with pytest.raises(InternalError, match="no scopes"):
+        Reader(feed, scope="op1")
+
+
+async def test_story_is_what_happened_since_a_token(things: Database, feed: Feed) -> None:
+    """The story has every change after the token of the wanted keys, in order; without a usable token there is none."""
+    token = feed.token()
+    await things.write(putting("k1", "one"))
+    await things.write(putting("k2", "other"))
+    await things.write(putting("k1", "two"))
+    await things.write(dropping("k1"))
+    story = await feed.story(token, {"a"}, lambda key: key == "k1")
+    assert story is not None
+    assert [shown(frame) for frame in story] == [
+        ("CHANGED", "k1", "one"),
+        ("CHANGED", "k1", "two"),
+        ("REMOVED", "k1", ""),
+    ]
+    assert await feed.story(feed.token(), {"a"}, lambda key: True) == []
+    assert await feed.story("", {"a"}, lambda key: True) is None
+    assert await feed.story(feed.point(99).token(), {"a"}, lambda key: True) is None
