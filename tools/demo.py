@@ -196,16 +196,17 @@ def _summary(screen: Screen, seconds: float, driver: str, why: str) -> str:
     for title, spent in screen.times:
         print(f"  {spent:5.1f} s  {title}")
     print(f"  {seconds:5.1f} s  in all, with the start of the processes\n")
-    how = "real QEMU guests" if driver == "qemu" else "SIMULATED hosts: no guest was really booted"
-    text = f"All {screen.checks} checks hold. Driver: {driver}, on {how}. Why: {why}."
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    print(f"All {screen.checks} checks hold.")
+    if driver != "qemu":
+        return f"Ran on SIMULATED hosts, driver {driver}: {why}"
+    return textwrap.fill(f"Ran real QEMU guests, driver qemu: {why}", WIDTH, break_on_hyphens=False)
 
 
 def _say_kept(site: Site) -> None:
     print("\nThe site is left running. To go on:\n")
     print(f"  export VIRTYARD_CONTEXT={site.context}")
     print("  .venv/bin/virtyard server list")
-    print("  make demo-stop\n")
+    print("  make demo-stop")
 
 
 if __name__ == "__main__":
