@@ -217,7 +217,12 @@ class Runner:
         try:
             tokens = await self._patiently(self._admission.admit_again)
         except (RequestError, Contended) as error:
-            await self._turn_round(next(iter(self.operation.record.steps)), {}, to_status(error))
+            started = schedule.in_flight(self.operation.shape, self.operation.record)
+            if started:
+                await self._turn_round(started[0].reference, {}, to_status(error))
+            else:
+                # Another plan was made and nothing of it was begun.
+                await self._end_before_start(to_status(error), cancelled=False)
             return True
         if tokens is None:
             await self._turn_round(None)

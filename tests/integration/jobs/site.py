@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-import grpc.aio
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
@@ -22,7 +21,7 @@ from virtyard.agent.actions.contract import Context, Outcome
 from virtyard.agent.facts import Resources
 from virtyard.agent.main import Agent, Settings, open_agent
 from virtyard.api.inventory.v1 import repository_pb2, server_pb2, server_pool_pb2, virtual_machine_pb2
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.operations.v1 import (
     create_repository_pb2,
@@ -33,7 +32,6 @@ from virtyard.api.operations.v1 import (
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.inventory.main import Inventory, open_inventory
 from virtyard.jobs.main import Jobs, open_jobs
-from virtyard.kernel.names import INVENTORY, unwrap
 from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
 from virtyard.kernel.view import View, select
@@ -197,7 +195,8 @@ class Site:
     async def job_states(self, operation: str) -> list[str]:
         """Return the states of the operation's jobs, in their order."""
         number = operation.partition("/")[2]
-        listed = await self.service.ListJobs(job_service_pb2.ListJobsRequest(filter=f'operation = "operations/{number}"'))
+        wanted = f'operation = "operations/{number}"'
+        listed = await self.service.ListJobs(job_service_pb2.ListJobsRequest(filter=wanted))
         return [job_pb2.JobState.Name(job.state).removeprefix("JOB_STATE_") for job in listed.jobs]
 
     async def view(self, *selections: Any) -> View:
@@ -298,5 +297,4 @@ def machine(name: str, disks: int = 2, vnics: int = 1) -> create_virtual_machine
     )
 
 
-__all__ = ["GIB", "INVENTORY", "LIMIT", "MIB", "Faults", "Site", "furnish", "machine", "running", "unwrap"]
-_ = (grpc.aio, operation_pb2)
+__all__ = ["GIB", "LIMIT", "MIB", "Fault", "Faults", "Site", "furnish", "machine", "running"]
