@@ -190,7 +190,7 @@ def _abort(cast: Cast) -> None:
         size *= 4
     else:
         raise DemoError("the storage is too fast: no disk could be caught while it was written")
-    screen.say(f"   the agent has written {percent:.0f} % of the disk; now:")
+    screen.check(f"the job is RUNNING, and the agent has written {percent:.0f} % of the disk", 10 <= percent < 90)
     screen.command("operation", "abort", operation.rpartition("/")[2], "--wait", code=3)
     jobs = {job["title"]: job["state"] for job in _jobs_of(screen, operation)}
     screen.check(
@@ -273,9 +273,10 @@ def _check_same(cast: Cast, before: demo_snapshot.Snapshot) -> None:
 
 
 def _wait_percent(frames: Iterator[dict[str, Any]]) -> float | None:
-    """Return how far an agent's step is once it is past 10 per cent; None if the operation ends before."""
+    """Return how far a running job's step on a host is once it is past 10 per cent; None if the operation ends first."""
     for frame in frames:
-        for step in frame.get("job", {}).get("steps", ()):
+        job = frame.get("job", {})
+        for step in job.get("steps", ()) if job.get("state") == "JOB_STATE_RUNNING" else ():
             percent = float(step.get("progress", {}).get("percent", 0))
             if step["participant"] != "inventory" and step["state"] == "STEP_STATE_STARTED" and percent >= 10:
                 return percent
