@@ -273,7 +273,7 @@ def _check_same(cast: Cast, before: demo_snapshot.Snapshot) -> None:
 
 
 def _wait_percent(frames: Iterator[dict[str, Any]]) -> float | None:
-    """Return how far a running job's step on a host is once it is past 10 per cent; None if the operation ends first."""
+    """Return how far a running job's step on a host is, once past 10 per cent; None if the operation ends first."""
     for frame in frames:
         job = frame.get("job", {})
         for step in job.get("steps", ()) if job.get("state") == "JOB_STATE_RUNNING" else ():
