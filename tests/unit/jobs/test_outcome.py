@@ -1,0 +1,78 @@
+"""What a participant's answer means for a step."""
+
+from __future__ import annotations
+
+import pytest
+from google.rpc import code_pb2, status_pb2
+
+from tests.unit.jobs.plans import done, failed, job, operation_of, shape_of, step_states
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs import outcome, schedule
+from virtyard.kernel.errors import GenerationMismatch, StaleEpoch, Unavailable
+from virtyard.runtime.status import to_status
+
+SHAPE = shape_of(job(1, "servers/a"), job(2, "inventory", after=[1]))
+
+
+def failure(error: status_pb2.Status) -> participant.EffectRecord:
+    """Return the record of a clean failure."""
+    return participant.EffectRecord(state=participant.EFFECT_STATE_FAILED, error=error)
+
+
+def test_a_refusal_of_the_epoch_means_another_scheduler() -> None:
+    """And nothing else does."""
+    assert outcome.is_overtaken(failure(to_status(StaleEpoch("no"))))
+    assert not outcome.is_overtaken(failure(to_status(Unavailable("no"))))
+
+
+def test_a_changed_read_set_means_to_plan_again() -> None:
+    """And nothing else does."""
+    assert outcome.has_changed_read_set(failure(to_status(GenerationMismatch("no"))))
+    assert not outcome.has_changed_read_set(failure(to_status(StaleEpoch("no"))))
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "transient"),
+    [
+        (code_pb2.UNAVAILABLE, participant.EFFECT_STATE_FAILED, True),
+        (code_pb2.DEADLINE_EXCEEDED, participant.EFFECT_STATE_FAILED, True),
+        (code_pb2.RESOURCE_EXHAUSTED, participant.EFFECT_STATE_FAILED, False),
+        (code_pb2.UNAVAILABLE, participant.EFFECT_STATE_RESIDUE, False),
+    ],
+)
+def test_only_a_clean_failure_that_may_pass_is_tried_again(code: int, state: int, *, transient: bool) -> None:
+    """What left something must be undone first, so it is no reason for another try (P8)."""
+    record = participant.EffectRecord(state=state, error=status_pb2.Status(code=code))  # type: ignore[arg-type]
+    assert outcome.is_transient(record) is transient
+
+
+@pytest.mark.parametrize(
+    ("state", "becomes"),
+    [
+        (participant.EFFECT_STATE_DONE, "DONE"),
+        (participant.EFFECT_STATE_NOT_BEGUN, "SKIPPED"),
+        (participant.EFFECT_STATE_ABORTED, "FAILED"),
+        (participant.EFFECT_STATE_RESIDUE, "FAILED"),
+    ],
+)
+def test_a_settled_step_is_what_really_happened(state: int, becomes: str) -> None:
+    """Stopping may come too late, in time, or before the beginning (P1)."""
+    operation = operation_of(SHAPE)
+    schedule.advance(SHAPE, operation.record)
+    outcome.record_settled(operation.record, "1/1", participant.EffectRecord(state=state))  # type: ignore[arg-type]
+    assert step_states(SHAPE, operation.record)[0] == becomes
+    assert operation.record.steps["1/1"].left_residue is (state == participant.EFFECT_STATE_RESIDUE)
+
+
+def test_the_event_of_a_failure_is_about_the_job_that_failed() -> None:
+    """It is keyed by the operation, so that it is raised once however often it is due."""
+    operation = operation_of(SHAPE)
+    schedule.advance(SHAPE, operation.record)
+    done(operation.record, "1/1")
+    schedule.advance(SHAPE, operation.record)
+    failed(operation.record, "2/1")
+    operation.record.error.message = "the disk is full"
+    (keyed,) = outcome.failure_events(operation).events
+    assert keyed.key == "operations/12/failed"
+    assert (keyed.event.object, keyed.event.job) == ("servers/o2", "jobs/12-2")
+    assert keyed.event.message == "Job 2 failed: the disk is full"
