@@ -43,6 +43,7 @@ async def test_create_virtual_machine_splits_into_the_golden_jobs_and_runs_as_pr
             story = await run(client, request)
             ran = await list_jobs(client, story.name)
             assert [job.title for job in ran] == golden(disks, cards)
+            assert set(story.metadata.resume_tokens) == {"inventory", "jobs", "locks"}
             assert [(job.title, job.object) for job in preview.plan.jobs] == [(job.title, job.object) for job in ran]
             assert [[step.title for step in job.steps] for job in preview.plan.jobs] == [
                 [step.title for step in job.steps] for job in ran

@@ -114,8 +114,14 @@ async def open_jobs(
                 on_due=due.add,
             )
             scheduler = Scheduler(world, due, tasks)
+
+            def tokens() -> dict[str, str]:
+                known = {"jobs": feed.token(), "locks": proxy.token}
+                return {name: token for name, token in known.items() if token}
+
+            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
             yield Jobs(
-                services=_services(store, scheduler, feed, port, operations),
+                services=_services(store, scheduler, feed, submission, operations),
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
@@ -129,24 +135,26 @@ def _services(
     store: JobStore,
     scheduler: Scheduler,
     feed: Feed,
-    port: InventoryPort,
+    submission: Submission,
     operations: Mapping[str, OperationType],
 ) -> list[Service]:
-    descriptors = _operation_services(operations)
-    methods = {method.full_name: method for descriptor in descriptors for method in descriptor.methods}
-    titles = {
-        name: method.GetOptions().Extensions[annotations_pb2.method_hint].title for name, method in methods.items()
-    }
-    submission = Submission(operations, titles, store, port, feed.token, scheduler.run)
     typed = OperationServices(submission)
     jobs = JobService(store, scheduler, feed, typed)
-    for method in methods.values():
-        jobs.know(method)
+    descriptors = _operation_services(operations)
+    for descriptor in descriptors:
+        for method in descriptor.methods:
+            jobs.know(method)
     return [
         Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], jobs),
         Service(operations_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(store, scheduler, feed)),
         *(Service(descriptor, typed) for descriptor in descriptors),
     ]
+
+
+def _titles(operations: Mapping[str, OperationType]) -> dict[str, str]:
+    """Return the title of each method, as people read it."""
+    methods = [method for descriptor in _operation_services(operations) for method in descriptor.methods]
+    return {method.full_name: method.GetOptions().Extensions[annotations_pb2.method_hint].title for method in methods}
 
 
 def _operation_services(operations: Mapping[str, OperationType]) -> list[ServiceDescriptor]:

@@ -38,7 +38,7 @@ class Submission:
         titles: Mapping[str, str],
         store: JobStore,
         inventory: InventoryPort,
-        token: Callable[[], str],
+        tokens: Callable[[], dict[str, str]],
         run: Callable[[Operation], None],
     ) -> None:
         """Work with these.
@@ -48,14 +48,14 @@ class Submission:
             titles: the title of each method.
             store: where operations become durable.
             inventory: what plans are made from.
-            token: gives the resume token of the jobs' feed as it is now.
+            tokens: gives the resume tokens, by feed, from which everything that comes now is seen.
             run: begins to run an operation that is durable.
         """
         self._operations = operations
         self._titles = titles
         self._store = store
         self._inventory = inventory
-        self._token = token
+        self._tokens = tokens
         self._run = run
 
     async def submit(
@@ -99,7 +99,7 @@ class Submission:
         validate(request)
         options = cast(Any, request).options
         _check_options(options)
-        before = self._token()
+        before = self._tokens()
         view, inventory_token = await self._inventory.view_with_token(list(kind.selections(request)))
         seed = uuid.uuid4()
         shape = Shape.of(kind.plan(request, view, Ids(seed)))
@@ -112,7 +112,7 @@ class Submission:
             state=operation_pb2.OPERATION_STATE_ACTIVE,
             epoch=1,
             origin=job_pb2.ORIGIN_PERSON,
-            resume_tokens={"jobs": before, "inventory": inventory_token},
+            resume_tokens={**before, "inventory": inventory_token},
             trace_context=trace,
         )
         record.create_time.GetCurrentTime()

@@ -88,12 +88,15 @@ class LocksProxy:
         self._line = _Line()
         self._returns: list[_Return] = []
         self._give_back = asyncio.Event()
+        self.token = ""
+        """A resume token of the locks' feed, the last that was heard of: what is changed from now on comes after it."""
 
     async def __aenter__(self) -> Self:
         """Begin to talk."""
         self._tasks = [
             self._scope.start(self._talk(), name="ask"),
             self._scope.start(self._release_all(), name="release"),
+            self._scope.start(self._learn_token(), name="token"),
         ]
         return self
 
@@ -163,6 +166,18 @@ class LocksProxy:
             if not page_token:
                 return found
 
+    async def _learn_token(self) -> None:
+        """Ask for a first token, however long the lock service is away; every answer brings a newer one."""
+        pause = self._first_pause
+        while not self.token:
+            try:
+                page = await self._stub.ListLocks(pb.ListLocksRequest(page_size=1), timeout=self._release_timeout)
+                self.token = page.watch_token
+            except grpc.RpcError as error:
+                _log.debug("the lock service gives no token yet: %s", named(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, self._longest_pause)
+
     async def _talk(self) -> None:
         """Keep a stream open while there is something to ask, and for as long as it lasts."""
         pause = self._first_pause
@@ -173,6 +188,7 @@ class LocksProxy:
             try:
                 async for response in call:
                     pause = self._first_pause
+                    self.token = response.resume_token or self.token
                     for message in response.reports:
                         self._take(wire.report(message))
             except grpc.RpcError as error:

@@ -45,7 +45,10 @@ class LocksRpc:
             try:
                 async with aclosing(session.reports()) as news:
                     async for reports in news:
-                        yield pb.AcquireResponse(reports=[wire.report_message(report) for report in reports])
+                        yield pb.AcquireResponse(
+                            reports=[wire.report_message(report) for report in reports],
+                            resume_token=self._service.feed.token(),
+                        )
             finally:
                 asking.cancel()
                 self._service.leave(session)

@@ -220,6 +220,9 @@ class AcquireResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPORTS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """A resume token of the locks' feed from when this was sent; watch from it to see what comes later."""
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockSetReport]:
         """The news, in the order of the commits."""
@@ -228,10 +231,11 @@ class AcquireResponse(_message.Message):
         self,
         *,
         reports: _abc.Iterable[Global___LockSetReport] | None = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
