@@ -26,6 +26,8 @@ SMALL = 96 * MIB
 ABORT_SECONDS = 5.0
 """How long the disk that is aborted would take to write."""
 BOOT_SECONDS = 60.0
+LEAST = 512 * MIB
+"""The smallest disk that takes long enough to be caught while it is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +189,7 @@ def _abort(cast: Cast) -> None:
         # The disk was written before it could be stopped: this storage is faster than it was when measured.
         screen.read("operation", "wait", operation)
         screen.command("vm", "delete", words[2])
-        size *= 4
+        size = min(size * 4, room(site.shared))
     else:
         raise DemoError("the storage is too fast: no disk could be caught while it was written")
     screen.check(f"the job is RUNNING, and the agent has written {percent:.0f} % of the disk", 10 <= percent < 90)
@@ -291,12 +293,20 @@ def _wait(what: str, holds: Any, seconds: float = 10.0) -> None:
         time.sleep(0.05)
 
 
+def room(folder: Path) -> int:
+    """Return how large a disk the demo may write here, in bytes: half of what is free."""
+    return shutil.disk_usage(folder).free // 2 // MIB * MIB
+
+
 def choose_size(folder: Path) -> int:
     """Return the size of a disk that takes a few seconds to write here, in bytes, and that there is room for.
 
     Raises:
         DemoError: there is no room to speak of.
     """
+    most = room(folder)
+    if most < LEAST:
+        raise DemoError(f"{folder} has {2 * most // MIB} MiB free, and {2 * LEAST // MIB} MiB are needed")
     block, probe = os.urandom(MIB) * 16, folder / "speed"
     began = time.monotonic()
     try:
@@ -307,10 +317,7 @@ def choose_size(folder: Path) -> int:
     finally:
         probe.unlink(missing_ok=True)
     speed = 16 * len(block) / (time.monotonic() - began)
-    room = shutil.disk_usage(folder).free // 4
-    if room < 512 * MIB:
-        raise DemoError(f"{folder} has too little room: {room * 4 // MIB} MiB are free, 2048 MiB are needed")
-    return max(512 * MIB, min(int(speed * ABORT_SECONDS), room, 8192 * MIB)) // MIB * MIB
+    return max(LEAST, min(int(speed * ABORT_SECONDS), most, 8192 * MIB)) // MIB * MIB
 
 
 __all__: Sequence[str] = ("Cast", "choose_size", "tell")
