@@ -167,10 +167,10 @@ async def furnish(context: str, agent: str, share: str) -> dict[str, float]:
     return {}
 
 
-async def no_ops(context: str, seconds: str) -> dict[str, float]:
+async def no_ops(context: str, seconds: str, alone_count: str) -> dict[str, float]:
     """Measure no-ops: the rate with 64 in flight, the time of one alone."""
     site = Site(Path(context))
-    alone = sorted(await latencies(site.no_op, 300))
+    alone = sorted(await latencies(site.no_op, int(alone_count)))
     found = {
         "rate": await rate(site.no_op, float(seconds)),
         "p50_ms": statistics.median(alone),
@@ -243,55 +243,60 @@ async def bare(address: str, credentials: str, seconds: str) -> dict[str, float]
     return {"unary": unary, "stream": (count - 1000) / taken}
 
 
-async def fanout(address: str, credentials: str, method: str, readers: str, seconds: str) -> dict[str, float]:
+async def fanout(address: str, credentials: str, kind: str, readers: str, seconds: str) -> dict[str, float]:
     """Measure how many frames all readers together get in a second; each chunk is acknowledged when all have it."""
     target = Target(address, credentials)
     channels = [target.dial() for _ in range(10)]
     wanted, chunk = int(readers), chunk_of(int(readers))
-    got, ready = [0] * wanted, asyncio.Event()
-    everybody = asyncio.Condition()
+    method, request = METHODS[kind]
+    got = [-1] * wanted
+    arrived: asyncio.Event = asyncio.Event()
 
     async def read(index: int) -> None:
         watch: Any = channels[index % len(channels)].unary_stream(method)
-        got[index] = -1
-        async for raw in watch(b"\x0a\x02\x10\x01" if "JobService" in method else b""):
-            if got[index] < 0:
-                # The first frame says that the watch stands; it is none of those that are counted.
-                got[index] = 0
-                if min(got) == 0 and all(count >= 0 for count in got):
-                    ready.set()
-                continue
+        # The first frame says that the watch stands; it is none of those that are counted.
+        async for raw in watch(request):
             assert raw
             got[index] += 1
             if got[index] % chunk == 0:
-                async with everybody:
-                    everybody.notify_all()
+                arrived.set()
+
+    async def all_have(count: int) -> None:
+        async with asyncio.timeout(60):
+            while min(got) < count:
+                arrived.clear()
+                await arrived.wait()
 
     publish: Any = channels[0].unary_unary("/bench.Bare/Publish")
-    tasks = [asyncio.ensure_future(read(index)) for index in range(wanted)]
-    async with asyncio.timeout(60):
-        await ready.wait()
-    sent, began = 0, time.perf_counter()
-    while time.perf_counter() - began < float(seconds):
-        await publish(str(chunk).encode())
-        sent += chunk
-        async with everybody, asyncio.timeout(30):
+    message = f"{kind} {chunk}".encode()
+    async with asyncio.TaskGroup() as tasks:
+        reading = [tasks.create_task(read(index)) for index in range(wanted)]
+        await all_have(0)
+        sent, began = 0, time.perf_counter()
+        while time.perf_counter() - began < float(seconds):
+            await publish(message)
+            sent += chunk
             # Two chunks are on their way at any time.
-            await everybody.wait_for(lambda: min(got) >= sent - chunk)
-    async with everybody, asyncio.timeout(30):
-        await everybody.wait_for(lambda: min(got) >= sent)
-    taken = time.perf_counter() - began
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+            await all_have(sent - chunk)
+        await all_have(sent)
+        taken = time.perf_counter() - began
+        for task in reading:
+            task.cancel()
     for channel in channels:
         await channel.close()
     return {"rate": wanted * sent / taken}
 
 
 def chunk_of(readers: int) -> int:
-    """Return how many frames are published at once, so that about 10,000 deliveries come of it."""
-    return max(10_000 // readers, 10)
+    """Return how many frames are published at once, so that about 5,000 deliveries or more come of it."""
+    return max(5_000 // readers, 10)
+
+
+_NEWS_ONLY = job_service_pb2.WatchJobsRequest(options=watch_pb2.WatchOptions(skip_snapshot=True)).SerializeToString()
+METHODS = {
+    "bare": ("/bench.Bare/Watch", b""),
+    "feed": ("/virtyard.api.jobs.v1.JobService/WatchJobs", _NEWS_ONLY),
+}
 
 
 PHASES: dict[str, Callable[..., Awaitable[dict[str, float]]]] = {

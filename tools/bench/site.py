@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from virtyard.processes.site import prepare_authority
 
@@ -56,6 +57,7 @@ class Site:
             "virtyard_client",
             *words,
             stdout=asyncio.subprocess.PIPE,
+            stderr=self._log(words),
             env=environment(),
             cwd=ROOT,
         )
@@ -68,6 +70,10 @@ class Site:
                     raise RuntimeError(f"virtyard {' '.join(words)} ended before it was ready")
                 if ready in line.decode():
                     return
+
+    def _log(self, words: Sequence[str]) -> IO[bytes]:
+        """Return the file that takes what a process logs; it goes with the folder."""
+        return (self.folder / f"{'-'.join(words[:2]).replace('---', '-')}.log").open("wb")
 
     async def stop(self) -> None:
         """Stop every process, the last one first."""

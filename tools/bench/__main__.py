@@ -1,0 +1,164 @@
+"""`make bench`: measures, prints a table, and writes build/bench.json.
+
+Mutual TLS, synchronous=FULL, telemetry off, on this machine alone: servers, agent and client share its processors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tools.bench import site as sites
+from tools.bench.client import rate
+from tools.bench.site import ROOT, Site, agent_address, environment
+from virtyard.processes.site import prepare_authority
+from virtyard.runtime.clock import SystemClock
+from virtyard.runtime.database import Database, Transaction
+
+_PHASE_LIMIT = 120.0
+RESULT = ROOT / "build" / "bench.json"
+UNITS = {
+    "unary_per_s": "plain unary calls, 64 in flight",
+    "stream_messages_per_s": "messages of one plain stream",
+    "bare_fanout_100_per_s": "frames to 100 readers, plain grpcio",
+    "bare_fanout_1000_per_s": "frames to 1000 readers, plain grpcio",
+    "commits_per_s": "durable writes by group commit, 64 in flight",
+    "noop_jobs_per_s": "no-op jobs, embedded, 64 in flight",
+    "noop_p50_ms": "one no-op alone, embedded, median",
+    "noop_p99_ms": "one no-op alone, embedded, 99th percentile",
+    "split_noop_jobs_per_s": "no-op jobs, split into processes, 64 in flight",
+    "create_vm_operations_per_s": "create a machine, 2 disks and a card, 64 in flight",
+    "create_vm_p50_ms": "create one machine alone, median",
+    "lock_cycles_per_s": "acquire and release five objects, 64 in flight",
+    "fanout_100_per_s": "frames of WatchJobs to 100 readers",
+    "fanout_1000_per_s": "frames of WatchJobs to 1000 readers",
+    "commits_per_noop_job": "commits of all databases for one no-op alone",
+    "rpcs_per_noop_job": "requests between services for one no-op alone",
+}
+"""What is measured, by its key."""
+
+
+async def phase(module: str, *words: str) -> dict[str, float]:
+    """Run one measurement in a process of its own and return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *words), stdout=asyncio.subprocess.PIPE, env=environment(), cwd=ROOT
+    )
+    async with asyncio.timeout(_PHASE_LIMIT):
+        out, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{module} {' '.join(words)} failed")
+    found: dict[str, float] = json.loads(out)
+    return found
+
+
+async def client(*words: str) -> dict[str, float]:
+    """Run a phase of the client."""
+    return await phase("tools.bench.client", *words)
+
+
+async def measure_plain(folder: Path) -> dict[str, float]:
+    """Measure what the ground gives: calls, streams and fan-outs of plain grpcio, and beside them our own fan-out."""
+    prepare_authority(folder, hosts=["127.0.0.1"])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tools.bench.bare", str(folder)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(),
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        address = (await process.stdout.readline()).decode().strip()
+        target = (address, str(folder / "user" / "admin"))
+        plain = await client("bare", *target, "3")
+        found = {"unary_per_s": plain["unary"], "stream_messages_per_s": plain["stream"]}
+        for readers in ("100", "1000"):
+            for kind, prefix in (("bare", "bare_"), ("feed", "")):
+                found[f"{prefix}fanout_{readers}_per_s"] = (await client("fanout", *target, kind, readers, "3"))["rate"]
+    finally:
+        process.stdin.close()
+        await process.wait()
+    return found
+
+
+async def measure_commits(folder: Path) -> dict[str, float]:
+    """Measure how many durable writes of one row each are answered in a second."""
+    async with await Database.open(folder / "commits.db", None, None, SystemClock()) as database:
+        await database.write(
+            lambda sql: sql.execute("CREATE TABLE row (number INTEGER PRIMARY KEY, body BLOB)").close()
+        )
+
+        async def cycle(_: int) -> None:
+            def insert(sql: Transaction) -> None:
+                sql.execute("INSERT INTO row (body) VALUES (?)", (bytes(200),)).close()
+
+            await database.write(insert)
+
+        return {"commits_per_s": await rate(cycle, 3.0, warm_up=0.5)}
+
+
+async def measure_embedded(folder: Path) -> dict[str, float]:
+    """Measure a control plane in one process, with one agent."""
+    async with sites.running(folder, split=False) as site:
+        await furnish(site)
+        no_ops = await client("no-ops", str(site.context), "8", "300")
+        machines = await client("machines", str(site.context), "8")
+        locks = await client("locks", str(site.context), "4")
+    return {
+        "noop_jobs_per_s": no_ops["rate"],
+        "noop_p50_ms": no_ops["p50_ms"],
+        "noop_p99_ms": no_ops["p99_ms"],
+        "create_vm_operations_per_s": machines["rate"],
+        "create_vm_p50_ms": machines["p50_ms"],
+        "lock_cycles_per_s": locks["rate"],
+    }
+
+
+async def measure_split(folder: Path) -> dict[str, float]:
+    """Measure a control plane in three processes, with one agent."""
+    async with sites.running(folder, split=True) as site:
+        await furnish(site)
+        return {"split_noop_jobs_per_s": (await client("no-ops", str(site.context), "6", "20"))["rate"]}
+
+
+async def furnish(site: Site) -> None:
+    """Discover the server, and create a pool and a repository."""
+    await client("furnish", str(site.context), agent_address(site), str(site.share))
+
+
+async def measure_counts(folder: Path) -> dict[str, float]:
+    """Count what one no-op costs."""
+    found = await phase("tools.bench.counts", str(folder))
+    return {"commits_per_noop_job": found["commits"], "rpcs_per_noop_job": found["rpcs"]}
+
+
+async def main() -> None:
+    """Measure everything, one after another."""
+    began = time.monotonic()
+    RESULT.parent.mkdir(exist_ok=True)
+    found: dict[str, float] = {}
+    # On the disk of the clone: /tmp may be memory, where a commit costs nothing.
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=RESULT.parent) as folder:
+        parts = (measure_plain, measure_commits, measure_embedded, measure_split, measure_counts)
+        for number, part in enumerate(parts):
+            print(f"bench: {part.__name__.removeprefix('measure_')} ...", file=sys.stderr, flush=True)
+            own = Path(folder) / str(number)
+            own.mkdir()
+            found |= await part(own)
+    rounded = {key: round(found[key], 2 if found[key] < 100 else 0) for key in UNITS}
+    RESULT.write_text(json.dumps(rounded, indent=2) + "\n")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{cores} processors, Python {platform.python_version()}, {time.monotonic() - began:.0f} s")
+    for key, value in rounded.items():
+        print(f"{key:28} {value:10g}   {UNITS[key]}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
