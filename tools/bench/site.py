@@ -51,16 +51,14 @@ class Site:
 
     async def start(self, *words: str, ready: str) -> None:
         """Start `virtyard` with these words, and wait until it prints a line with `ready` in it."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "virtyard_client",
-            *words,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._log(words),
-            env=environment(),
-            cwd=ROOT,
-        )
+        with self._log(words) as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "virtyard_client", *words),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=environment(),
+                cwd=ROOT,
+            )
         self.processes.append(process)
         assert process.stdout is not None
         async with asyncio.timeout(_START_LIMIT):
