@@ -21,7 +21,7 @@ from virtyard.agent.reports import Reporter
 from virtyard.kernel.errors import InvalidRequest, WrongState
 from virtyard.processes.faults import kill_hook
 from virtyard.processes.hosting import run_process, say
-from virtyard.processes.site import context_path, read_context, state_folder
+from virtyard.processes.site import default_context, read_context, state_folder
 from virtyard.runtime.channel import open_channel
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.folders import Folders
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--state", type=Path, help="folder of the ledger and of the drivers' records")
     parser.add_argument("--credentials", type=Path, required=True, help="folder of cert.pem, key.pem and ca.pem")
     parser.add_argument("--inventory", default="", help="host:port of the inventory; from the context if not given")
-    parser.add_argument("--context", type=Path, default=context_path(), help="context file to read")
+    parser.add_argument("--context", type=Path, default=default_context(), help="context file to read")
     parser.add_argument("--listen", default="127.0.0.1:0", help="host:port; port 0 takes the last one, or any")
     parser.add_argument("--advertise", default="", help="host:port under which others dial; where it listens if empty")
     parser.add_argument(
@@ -65,7 +65,7 @@ async def _run(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
         server = await stack.enter_async_context(_served(agent, settings.state, arguments.listen, credentials))
         agent.facts.address = arguments.advertise or server.address
         link = InventoryLink(
-            lambda: arguments.inventory or read_context(arguments.context).get("inventory", ""),
+            lambda: arguments.inventory or read_context(arguments.context).services.get("inventory", ""),
             lambda address: open_channel(address, credentials, _INVENTORY),
         )
         stack.push_async_callback(link.close)

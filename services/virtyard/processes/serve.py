@@ -18,8 +18,8 @@ from virtyard.processes.faults import kill_hook
 from virtyard.processes.hosting import run_process, say
 from virtyard.processes.site import (
     SERVICES,
-    context_path,
     credentials_of,
+    default_context,
     read_context,
     state_folder,
     write_context,
@@ -29,7 +29,7 @@ from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.pki import Credentials
 from virtyard.runtime.rpc import Service
-from virtyard.runtime.server import Server, serve
+from virtyard.runtime.server import OnClosing, Server, serve
 
 _ADDRESS_WAIT, _ADDRESS_PAUSE = 60.0, 0.05
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--listen", default="127.0.0.1:0", help="host:port; port 0 lets the kernel choose")
     parser.add_argument("--inventory", default="", help="host:port of the inventory; from the context if not given")
     parser.add_argument("--locks", default="", help="host:port of the lock service; from the context if not given")
-    parser.add_argument("--context", type=Path, default=context_path(), help="context file to read and write")
+    parser.add_argument("--context", type=Path, default=default_context(), help="context file to read and write")
     arguments = parser.parse_args(argv)
     return run_process(arguments.service, lambda stop: _Process(arguments).run(stop))
 
@@ -74,7 +74,7 @@ class _Process:
         inventory = await stack.enter_async_context(
             open_inventory(self._arguments.state, SystemClock(), locks, transition_hook=kill_hook())
         )
-        await self._serve(stack, inventory.services, inventory.feed)
+        await self._serve(stack, inventory.services, inventory.feed, on_closing=[inventory.end_streams])
 
     async def _jobs(self, stack: AsyncExitStack) -> None:
         jobs = await stack.enter_async_context(
@@ -92,11 +92,17 @@ class _Process:
         await server.set_serving(True)
 
     async def _serve(
-        self, stack: AsyncExitStack, services: Sequence[Service], feed: Feed, *, serving: bool = True
+        self,
+        stack: AsyncExitStack,
+        services: Sequence[Service],
+        feed: Feed,
+        *,
+        serving: bool = True,
+        on_closing: Sequence[OnClosing] = (),
     ) -> Server:
         arguments = self._arguments
         server = await stack.enter_async_context(
-            serve(services, arguments.listen, self._credentials, feeds=[feed], serving=serving)
+            serve(services, arguments.listen, self._credentials, feeds=[feed], serving=serving, on_closing=on_closing)
         )
         write_context(arguments.context, {arguments.service: server.address}, self._pki)
         say(f"virtyard {arguments.service} serves on {server.address}")
@@ -107,7 +113,7 @@ class _Process:
         address = getattr(self._arguments, service)
         left = _ADDRESS_WAIT
         while not address:
-            address = read_context(self._arguments.context).get(service, "")
+            address = read_context(self._arguments.context).services.get(service, "")
             if not address:
                 if left <= 0:
                     raise Unavailable(f"--{service} is not given and {self._arguments.context} does not have it")

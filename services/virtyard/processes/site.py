@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from virtyard.kernel.errors import InvalidRequest, NotFound
+from virtyard.runtime.context_file import Context, context_path
+from virtyard.runtime.folders import Folders
 from virtyard.runtime.pki import Authority, Credentials, dns_name
 
 SERVICES = ("inventory", "jobs", "locks")
@@ -22,18 +26,13 @@ DEFAULT_DOMAIN = "virtyard.internal"
 
 
 def state_folder() -> Path:
-    """Return where state is kept: /var/lib/virtyard for root, else the XDG state folder."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/virtyard")
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "virtyard"
+    """Return where state is kept: VIRTYARD_STATE, /var/lib/virtyard for root, else the XDG state folder."""
+    return Folders.find(os.environ).state
 
 
-def context_path() -> Path:
-    """Return the context file: VIRTYARD_CONTEXT, else virtyard/context.json in the XDG config folder."""
-    named = os.environ.get("VIRTYARD_CONTEXT")
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(named) if named else Path(base) / "virtyard" / "context.json"
+def default_context() -> Path:
+    """Return the context file when nobody names one."""
+    return context_path(os.environ)
 
 
 def local_hosts(listen: str) -> list[str]:
@@ -68,18 +67,17 @@ def write_context(file: Path, addresses: Mapping[str, str], pki: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        content = read_context(file) | dict(addresses) | {"credentials": str((pki / ADMIN).resolve())}
-        fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps(content, indent=2) + "\n")
-        fresh.replace(file)
+        context = replace(read_context(file), credentials=str((pki / ADMIN).resolve()))
+        for service, address in addresses.items():
+            context = context.with_service(service, address)
+        context.write(file)
 
 
-def read_context(file: Path) -> dict[str, str]:
-    """Return what the context file says; nothing if it is missing or being made."""
-    try:
-        return {str(key): str(value) for key, value in json.loads(file.read_text()).items()}
-    except (OSError, ValueError):
-        return {}
+def read_context(file: Path) -> Context:
+    """Return what the context file says; an empty context if it is missing or being made."""
+    with contextlib.suppress(NotFound, InvalidRequest):
+        return Context.read(file)
+    return Context()
 
 
 def _issue_once(authority: Authority, identity: str, pki: Path, hosts: Collection[str]) -> None:

@@ -17,8 +17,8 @@ from virtyard.processes.hosting import run_process, say
 from virtyard.processes.site import (
     CONTROL_PLANE,
     SERVICES,
-    context_path,
     credentials_of,
+    default_context,
     local_hosts,
     prepare_authority,
     state_folder,
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="virtyard up", description=main.__doc__)
     parser.add_argument("--state", type=Path, default=state_folder(), help="folder of databases and certificates")
     parser.add_argument("--listen", default="127.0.0.1:0", help="host:port; port 0 lets the kernel choose")
-    parser.add_argument("--context", type=Path, default=context_path(), help="context file to write")
+    parser.add_argument("--context", type=Path, default=default_context(), help="context file to write")
     parser.add_argument("--pki", type=Path, help="folder of the authority; STATE/pki if not given")
     arguments = parser.parse_args(argv)
     return run_process("up", lambda stop: _up(arguments, stop))
@@ -68,6 +68,7 @@ async def _up(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
                 arguments.listen,
                 credentials,
                 feeds=[jobs.feed, inventory.feed, locks.feed],
+                on_closing=[inventory.end_streams],
                 serving=False,
             )
         )
