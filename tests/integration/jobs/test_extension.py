@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extension.generate import HERE, generate
+from tests.generate_extension import HERE, generate
 from tools.bench.site import ROOT, Site, agent_address, environment, running
 
 pytestmark = pytest.mark.slow

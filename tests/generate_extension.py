@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.generate_protos import PROTOS, lay_out_google_protos, run_protoc
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent / "extension"
 SOURCES = ("example/noop/v1/pass.proto", "example/noop/v1/noop_service.proto")
 DESCRIPTOR = "example/noop/descriptor.binpb"
 
