@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from tools import demo_look
 from tools.demo_site import PROGRAM, DemoError, Site
 
 WIDTH = 80
@@ -74,8 +77,26 @@ class Screen:
         Raises:
             DemoError: it failed; its own words are in the message.
         """
+        return [json.loads(line) for line in self._lines([PROGRAM, *words, "--json"])]
+
+    def read_all(self, commands: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """Run several commands quietly, in one process, and return the JSON objects that each of them prints.
+
+        Raises:
+            DemoError: one of them failed; its own words are in the message.
+        """
+        found: list[list[dict[str, Any]]] = [[]]
+        for line in self._lines([sys.executable, "-m", "tools.demo_look", *commands]):
+            if line == demo_look.END:
+                found.append([])
+            else:
+                found[-1].append(json.loads(line))
+        return found[:-1]
+
+    def _lines(self, command: Sequence[str]) -> list[str]:
         outcome = subprocess.run(
-            [PROGRAM, *words, "--json"],
+            command,
+            cwd=Path(__file__).resolve().parents[1],
             env=self._site.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -83,8 +104,8 @@ class Screen:
             check=False,
         )
         if outcome.returncode:
-            raise DemoError(f"virtyard {shlex.join(words)}: {(outcome.stderr or outcome.stdout).strip()}")
-        return [json.loads(line) for line in outcome.stdout.splitlines()]
+            raise DemoError(f"{shlex.join(command)}: {(outcome.stderr or outcome.stdout).strip()}")
+        return outcome.stdout.splitlines()
 
     def list_objects(self, noun: str) -> list[dict[str, Any]]:
         """Return the objects of a noun."""

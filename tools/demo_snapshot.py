@@ -6,8 +6,7 @@ What the clock or an agent's report changes by itself is left out; everything el
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ NOUNS = (
 VOLATILE = frozenset({"observed", "activity"})
 """Fields that reports and projections change, never an operation's undo."""
 
-List = Callable[[str], list[dict[str, Any]]]
-"""Lists the objects of a noun."""
+Read = Callable[[Sequence[str]], list[list[dict[str, Any]]]]
+"""Runs commands and returns the objects that each of them prints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +45,9 @@ class Snapshot:
     """Every lock and every waiter as JSON."""
 
 
-def take(site: Site, list_objects: List) -> Snapshot:
+def take(site: Site, read: Read) -> Snapshot:
     """Look at the whole site."""
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        *lists, locks = pool.map(list_objects, (*NOUNS, "lock"))
+    *lists, locks = read([f"{noun} list" for noun in (*NOUNS, "lock")])
     objects = [_text(item) for items in lists for item in items]
     return Snapshot(
         find=tuple(sorted(_paths(site.shared))),

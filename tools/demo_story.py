@@ -26,6 +26,8 @@ SMALL = 96 * MIB
 ABORT_SECONDS = 5.0
 """How long the disk that is aborted would take to write."""
 BOOT_SECONDS = 60.0
+LEAVING = ("vm", "virtual-disk", "vnic", "lock")
+"""The nouns of which nothing is left at the end."""
 LEAST = 512 * MIB
 """The smallest disk that takes long enough to be caught while it is written."""
 
@@ -177,7 +179,7 @@ def _check_simulated(cast: Cast, machine: dict[str, Any], serials: list[tuple[st
 
 def _abort(cast: Cast) -> None:
     screen, site = cast.screen, cast.site
-    before = demo_snapshot.take(site, screen.list_objects)
+    before = demo_snapshot.take(site, screen.read_all)
     size = choose_size(site.shared)
     for attempt in range(4):
         disk = f"repository=shared,size={size // MIB}M,allocation=full"
@@ -210,7 +212,7 @@ def _fail(cast: Cast) -> None:
         f"   {'a file system' if cast.small_is_mounted else 'a capacity'} of {SMALL // MIB} MiB, "
         "and two disks of 64 MiB that are written in full:"
     )
-    before = demo_snapshot.take(site, screen.list_objects)
+    before = demo_snapshot.take(site, screen.read_all)
     disk = ("--disk", "repository=small,size=64M,allocation=full")
     screen.command(*_create("tight", 64 * MIB, cast.boot), *disk, *disk, "--vnic", "network=user", code=1)
     operation = _last_operation(screen)
@@ -235,7 +237,7 @@ def _delete(cast: Cast, driver: str) -> None:
         screen.check("its QEMU is gone", not running, str(running))
     screen.command("vm", "delete", "web")
     screen.check("its images are gone", not list(_images(cast.site.shared / "disks")))
-    left = [noun for noun in ("vm", "virtual-disk", "vnic", "lock") if screen.list_objects(noun)]
+    left = [item for found in screen.read_all([f"{noun} list" for noun in LEAVING]) for item in found]
     screen.check("no machine, disk, network card or lock is left", not left, str(left))
 
 
@@ -269,7 +271,7 @@ def _check_same(cast: Cast, before: demo_snapshot.Snapshot) -> None:
     """Check that the site is as it was; the release of locks follows the end of an operation at once, not before it."""
     screen = cast.screen
     _wait("the release of the locks", lambda: not screen.list_objects("lock"))
-    changes = demo_snapshot.differences(before, demo_snapshot.take(cast.site, screen.list_objects))
+    changes = demo_snapshot.differences(before, demo_snapshot.take(cast.site, screen.read_all))
     counts = f"{len(before.find)} files, {len(before.ps)} processes, {len(before.objects)} objects"
     screen.check(f"find, ps, objects and locks are as before ({counts})", not changes, "\n  ".join(changes))
 
