@@ -13,7 +13,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -61,10 +60,13 @@ KILLS = {
         "agent.A2": "'Make the disk's image' of the first disk is done, and the answer is lost",
         "agent.A1#2": "'Make the disk's image' of the second disk is accepted and not begun",
     },
+    "up": {
+        "jobs.C2": "'Record the machine' is intended and not sent; inventory and locks die with the scheduler",
+        "inventory.I#2": "'Record the disk' is written; nobody is left to hear of it",
+        "jobs.Ct": "the operation has ended, and its locks are due to be released",
+    },
 }
 """By process: the transition at which it dies, and which step of the plan that hits."""
-
-QEMU = pytest.param("qemu", marks=pytest.mark.qemu)
 
 
 @pytest.fixture
@@ -81,11 +83,14 @@ def boot(driver: str) -> Iterator[guest.Guest | None]:
         pytest.skip(f"no kernel to boot: {error}")
 
 
-@pytest.mark.parametrize("driver", ["sim", QEMU])
-@pytest.mark.parametrize("victim", list(KILLS))
+@pytest.mark.parametrize(
+    ("victim", "driver"),
+    [(victim, "sim") for victim in KILLS]
+    + [pytest.param(victim, "qemu", marks=pytest.mark.qemu) for victim in KILLS if victim != "up"],
+)
 async def test_a_machine_is_made_once_whoever_is_killed(victim: str, driver: str, boot: guest.Guest | None) -> None:
     """Killed inside three steps, each comes back to SUCCEEDED, its disks, one guest, and one effect for each step."""
-    with open_site("split", ("s1",), driver=driver) as site:
+    with open_site("embedded" if victim == "up" else "split", ("s1",), driver=driver) as site:
         source = _boot_source(site, boot)
         async with site.client() as client:
             await prepare(site, client)
@@ -103,7 +108,7 @@ async def test_a_machine_is_made_once_whoever_is_killed(victim: str, driver: str
                 [f"virtualDisks/m{number}-disk{disk}" for disk in range(2)] for number in range(3)
             ]
             await wait_unlocked(client)
-        for name in ("jobs", "locks", "inventory", "s1"):
+        for name in (*site.control_plane, "s1"):
             site.stop(name)
         assert not _done_twice(site), "one effect for each step key"
 
@@ -147,7 +152,8 @@ def _start_again(site: Site, victim: str) -> None:
 def _done_twice(site: Site) -> list[str]:
     """Return every step key that the ledgers hold as done more often than once."""
     done: Counter[str] = Counter()
-    for path in (site.folder / "state" / "inventory" / "inventory.db", *_ledgers(site)):
+    state = site.folder / "state"
+    for path in (*state.glob("**/inventory.db"), *state.glob("s*/ledger.db")):
         with closing(sqlite3.connect(path)) as database:
             rows = database.execute(
                 "SELECT step_key FROM ledger WHERE phase = ? AND state = ?",
@@ -156,7 +162,3 @@ def _done_twice(site: Site) -> list[str]:
             done.update(key for (key,) in rows)
     assert len(done) > 10, "the ledgers are where they were looked for"
     return [key for key, count in done.items() if count > 1]
-
-
-def _ledgers(site: Site) -> list[Path]:
-    return sorted((site.folder / "state").glob("s*/ledger.db"))
