@@ -37,11 +37,8 @@ class StepRef:
     """The job."""
     step: plan_pb2.PlannedStep
     """The step."""
-
-    @property
-    def reference(self) -> str:
-        """The step inside the plan, as `3/1`."""
-        return f"{self.job.id}/{self.step.id}"
+    reference: str
+    """The step inside the plan, as `3/1`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +53,10 @@ class Shape:
     """The children of each job that has any."""
     steps: dict[str, StepRef]
     """Its steps by reference, in the order of the plan."""
+    own: dict[str, tuple[str, ...]]
+    """The references of each job's steps, in their order."""
+    own_first: dict[str, tuple[str, ...]]
+    """The references of those steps of each job that come before its children."""
 
     @classmethod
     def of(cls, plan: plan_pb2.Plan) -> Shape:
@@ -64,12 +65,19 @@ class Shape:
         for job in plan.jobs:
             if job.parent:
                 children.setdefault(job.parent, []).append(job)
-        refs = [StepRef(job=job, step=step) for job in plan.jobs for step in job.steps]
+        refs = [StepRef(job=job, step=step, reference=f"{job.id}/{step.id}") for job in plan.jobs for step in job.steps]
+        own: dict[str, list[StepRef]] = {job.id: [] for job in plan.jobs}
+        for ref in refs:
+            own[ref.job.id].append(ref)
         return cls(
             plan=plan,
             jobs={job.id: job for job in plan.jobs},
             children=children,
             steps={ref.reference: ref for ref in refs},
+            own={job: tuple(ref.reference for ref in found) for job, found in own.items()},
+            own_first={
+                job: tuple(ref.reference for ref in found if not ref.step.after_children) for job, found in own.items()
+            },
         )
 
 

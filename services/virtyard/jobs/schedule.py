@@ -7,15 +7,17 @@ backwards. A round is consecutive steps for one participant with no result of on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
-from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Shape, StepRef, job_name
 from virtyard.kernel.job_states import ENDED, JobEvent, JobState, StepState, check_step_change, next_job_state
 
 Record = record_pb2.OperationRecord
 Round = list[StepRef]
-_BEGUN = frozenset({StepState.STARTED, StepState.DONE})
+_NOT_BEGUN = frozenset({int(StepState.PENDING), int(job_pb2.STEP_STATE_UNSPECIFIED)})
+_BEFORE_START = frozenset({int(JobState.PENDING), int(JobState.WAITING_FOR_LOCKS)})
 
 
 def step_state(record: Record, reference: str) -> int:
@@ -69,15 +71,17 @@ def in_flight(shape: Shape, record: Record) -> list[StepRef]:
 
 
 def advance(shape: Shape, record: Record) -> list[Round]:
-    """Start and complete jobs as far as the record allows, write the intents of ready rounds, and return those."""
-    rounds: list[Round] = []
-    intended: set[str] = set()
+    """Start and complete jobs as far as the record allows, write the intents of what is ready, return the rounds."""
     while _advance_jobs(shape, record):
         pass
-    while (ref := _ready_step(shape, record, intended)) is not None:
-        rounds.append(_collect_round(shape, record, ref, intended))
-        while _advance_jobs(shape, record):
-            pass
+    known = {reference: int(own.state) for reference, own in record.steps.items()}
+    done = {reference for reference, state in known.items() if state == StepState.DONE}
+    pending = [ref for reference, ref in shape.steps.items() if known.get(reference, StepState.PENDING) in _NOT_BEGUN]
+    rounds: list[Round] = []
+    while (ref := next((ref for ref in pending if _is_ready(shape, ref, done)), None)) is not None:
+        rounds.append(_collect_round(shape, ref, pending, done))
+        taken = {ref.reference for ref in rounds[-1]}
+        pending = [ref for ref in pending if ref.reference not in taken]
     for collected in rounds:
         for ref in collected:
             step = change_step(record, ref.reference, StepState.STARTED)
@@ -88,90 +92,75 @@ def advance(shape: Shape, record: Record) -> list[Round]:
 
 
 def _advance_jobs(shape: Shape, record: Record) -> bool:
-    """Start jobs whose children come first, complete jobs that are through; tell if any changed."""
+    """Start jobs that begin with their children, complete jobs that are through; tell whether any changed."""
     changed = False
+    done = {reference for reference, own in record.steps.items() if int(own.state) == StepState.DONE}
+    states = {job: int(own.state) for job, own in record.jobs.items()}
     for job in shape.plan.jobs:
-        state = job_state(record, job.id)
-        children = shape.children.get(job.id, [])
-        if (
-            state in (JobState.PENDING, JobState.WAITING_FOR_LOCKS)
-            and children
-            and _may_start(shape, record, job, set())
-        ):
-            if all(step.after_children for step in job.steps):
+        state, children = states[job.id], shape.children.get(job.id, ())
+        if state in _BEFORE_START:
+            if children and not shape.own_first[job.id] and _may_start(shape, job, done):
                 change_job(record, job.id, JobEvent.START)
                 changed = True
         elif (
             state == JobState.RUNNING
-            and all(step_state(record, f"{job.id}/{step.id}") == StepState.DONE for step in job.steps)
-            and all(job_state(record, child.id) == JobState.COMPLETED for child in children)
+            and done.issuperset(shape.own[job.id])
+            and all(states[child.id] == JobState.COMPLETED for child in children)
         ):
             change_job(record, job.id, JobEvent.COMPLETE)
             changed = True
     return changed
 
 
-def _through(shape: Shape, record: Record, job: plan_pb2.PlannedJob, virtual: set[str]) -> bool:
-    """Tell whether a job's steps and children are all done, or will be once the steps in `virtual` are."""
-    done = all(_done(record, f"{job.id}/{step.id}", virtual) for step in job.steps)
-    return done and all(_through(shape, record, child, virtual) for child in shape.children.get(job.id, []))
+def _through(shape: Shape, job: plan_pb2.PlannedJob, done: AbstractSet[str]) -> bool:
+    """Tell whether a job's steps and children are all done."""
+    if not done >= set(shape.own[job.id]):
+        return False
+    return all(_through(shape, child, done) for child in shape.children.get(job.id, ()))
 
 
-def _done(record: Record, reference: str, virtual: set[str]) -> bool:
-    return reference in virtual or step_state(record, reference) == StepState.DONE
-
-
-def _may_start(shape: Shape, record: Record, job: plan_pb2.PlannedJob, virtual: set[str]) -> bool:
+def _may_start(shape: Shape, job: plan_pb2.PlannedJob, done: AbstractSet[str]) -> bool:
     """Tell whether the jobs before this one are through, and its parent has come to its children."""
-    if not all(_through(shape, record, shape.jobs[before], virtual) for before in job.after):
+    if not all(_through(shape, shape.jobs[before], done) for before in job.after):
         return False
     if not job.parent:
         return True
     parent = shape.jobs[job.parent]
-    own = (f"{parent.id}/{step.id}" for step in parent.steps if not step.after_children)
-    return _may_start(shape, record, parent, virtual) and all(_done(record, reference, virtual) for reference in own)
+    return _may_start(shape, parent, done) and all(reference in done for reference in shape.own_first[parent.id])
 
 
-def _is_ready(shape: Shape, record: Record, ref: StepRef, virtual: set[str]) -> bool:
-    """Tell whether everything before a step is done, or will be once the steps in `virtual` are."""
-    job = ref.job
-    for step in job.steps:
-        if step.id == ref.step.id:
+def _is_ready(shape: Shape, ref: StepRef, done: AbstractSet[str]) -> bool:
+    """Tell whether everything before a step is done."""
+    for reference in shape.own[ref.job.id]:
+        if reference == ref.reference:
             break
-        if not _done(record, f"{job.id}/{step.id}", virtual):
+        if reference not in done:
             return False
     if ref.step.after_children and not all(
-        _through(shape, record, child, virtual) for child in shape.children.get(job.id, [])
+        _through(shape, child, done) for child in shape.children.get(ref.job.id, ())
     ):
         return False
-    return _may_start(shape, record, job, virtual)
+    return _may_start(shape, ref.job, done)
 
 
-def _ready_step(shape: Shape, record: Record, intended: set[str]) -> StepRef | None:
-    for reference, ref in shape.steps.items():
-        pending = reference not in intended and step_state(record, reference) == StepState.PENDING
-        if pending and _is_ready(shape, record, ref, set()):
-            return ref
-    return None
-
-
-def _collect_round(shape: Shape, record: Record, first: StepRef, intended: set[str]) -> Round:
+def _collect_round(shape: Shape, first: StepRef, pending: Iterable[StepRef], done: AbstractSet[str]) -> Round:
     """Return the step with those after it that the same participant can do in one message."""
     collected = [first]
-    virtual = {first.reference}
-    intended.add(first.reference)
-    if first.step.kind == plan_pb2.STEP_KIND_UNDOABLE:
-        for reference, ref in shape.steps.items():
-            if reference in intended or step_state(record, reference) != StepState.PENDING:
-                continue
-            if ref.step.participant != first.step.participant or ref.step.kind != plan_pb2.STEP_KIND_UNDOABLE:
-                continue
-            bound = {binding.step for binding in ref.step.bindings}
-            if bound & virtual or _is_ready(shape, record, ref, set()) or not _is_ready(shape, record, ref, virtual):
-                continue
+    if first.step.kind != plan_pb2.STEP_KIND_UNDOABLE:
+        return collected
+    own = {first.reference}
+    then = {*done, first.reference}
+    for ref in pending:
+        step = ref.step
+        if ref is first or step.participant != first.step.participant or step.kind != plan_pb2.STEP_KIND_UNDOABLE:
+            continue
+        if any(binding.step in own for binding in step.bindings):
+            continue
+        # A step that is ready by itself begins a round of its own, which runs beside this one.
+        if _is_ready(shape, ref, then) and not _is_ready(shape, ref, done):
             collected.append(ref)
-            virtual.add(reference)
-            intended.add(reference)
+            own.add(ref.reference)
+            then.add(ref.reference)
     return collected
 
 
