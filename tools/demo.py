@@ -67,12 +67,18 @@ def _alone(site: Site) -> Iterator[None]:
 
 
 def _stop(site: Site) -> int:
+    shutil.rmtree(_logs(site), ignore_errors=True)
     if not site.folder.exists():
         print("demo: nothing is running")
         return 0
     _clean(site)
     print(f"demo: stopped; {site.folder} is removed")
     return 0
+
+
+def _logs(site: Site) -> Path:
+    """Return where the logs of a run that failed are kept with KEEP=1."""
+    return Path(f"{site.folder}-logs")
 
 
 def _clean(site: Site) -> None:
@@ -95,10 +101,9 @@ def _run(site: Site) -> int:
             _say_kept(site)
     except BaseException:
         if keep and not isinstance(sys.exc_info()[1], KeyboardInterrupt) and site.pids.exists():
-            logs = Path(f"{site.folder}-logs")
-            shutil.rmtree(logs, ignore_errors=True)
-            shutil.copytree(site.pids, logs)
-            print(f"demo: the logs are in {logs}", file=sys.stderr)
+            shutil.rmtree(_logs(site), ignore_errors=True)
+            shutil.copytree(site.pids, _logs(site))
+            print(f"demo: the logs are in {_logs(site)}", file=sys.stderr)
         raise
     finally:
         if not kept:
