@@ -1,0 +1,38 @@
+"""Restarts of a whole site: asked or killed, in whatever order its processes come back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance.asking import create_machine, new_disk, prepare, run, start_machine, wait_unlocked
+from tests.acceptance.site import Site, open_site
+
+pytestmark = pytest.mark.timeout(120)
+
+PROCESSES = ("jobs", "s1", "inventory", "locks")
+
+
+def come_back(site: Site) -> None:
+    """Start every process, the scheduler first, which needs all the others."""
+    for name in PROCESSES:
+        site.start(name, wait=False)
+    for name in PROCESSES:
+        site.wait_serving(name)
+
+
+async def test_a_site_comes_back_in_any_order_with_all_that_it_had() -> None:
+    """After a stop of everything, and after a kill of everything, the site goes on where it was."""
+    with open_site("split") as site:
+        async with site.client() as client:
+            await prepare(site, client)
+            for name in PROCESSES:
+                site.stop(name)
+            come_back(site)
+            await run(client, create_machine(site, "web", [new_disk(4)], cards=1))
+            for name in PROCESSES:
+                site.kill(name)
+            come_back(site)
+            await run(client, start_machine("web"))
+            await wait_unlocked(client)
+        assert len(site.guests()) == 1
+        assert len(site.images()) == 1
