@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import OrderedDict
 from datetime import UTC
 from enum import Enum
 
@@ -21,6 +22,7 @@ from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.scope import TaskScope
 
 _PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_MOST_REMEMBERED = 256
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,7 @@ class Scheduler:
         self._tasks = tasks
         self._runners: dict[int, Runner] = {}
         self._waiting: list[Operation] = []
+        self._ended: OrderedDict[int, Operation] = OrderedDict()
         self._due = due
         world.participants.listen(self.notice_contact)
 
@@ -85,7 +88,7 @@ class Scheduler:
         Raises:
             NotFound: there is no such operation.
         """
-        return self.find(number) or await self.world.store.get(number)
+        return self.find(number) or self._ended.get(number) or await self.world.store.get(number)
 
     async def abort(self, number: int, reason: str) -> bool:
         """Abort an operation; durable when this returns. Returns False if it was too late.
@@ -127,7 +130,9 @@ class Scheduler:
                 if timer is not None:
                     timer.cancel()
                 self._runners.pop(number, None)
-            if not over:
+            if over:
+                self._remember(runner.operation)
+            else:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 with contextlib.suppress(Unavailable):
@@ -135,6 +140,13 @@ class Scheduler:
                 over = runner.operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
                 if not over:
                     self._runners[number] = runner
+
+    def _remember(self, operation: Operation) -> None:
+        """Keep an operation for those who ask for it right after its end, as most clients do."""
+        if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+            self._ended[operation.number] = operation
+            if len(self._ended) > _MOST_REMEMBERED:
+                self._ended.popitem(last=False)
 
     def _set_deadline(self, runner: Runner) -> asyncio.TimerHandle | None:
         options = runner.operation.record.options

@@ -123,8 +123,9 @@ async def _watch_ended(feed: Feed, operation: Operation, options: watch_pb2.Watc
         lambda key: key == operation.name or key.startswith(f"jobs/{operation.number}-"),
     )
     if entries is None:
-        for ready in _snapshot(operation, feed.token()):
-            yield ready
+        ready = _snapshot(operation, feed.token())
+        for one in ready[-2:] if options.skip_snapshot else ready:
+            yield one
         return
     for frame in entries:
         yield operation_frame(frame)
