@@ -61,7 +61,8 @@ install-demo:
 install-test:
 	@tools/install.sh test
 
-# buf brings its program in a package of its own, so no install script has to run.
+# buf brings its program in a package of its own, so no install script has to run. Not `npm ci`: that wants every optional
+# program of other platforms in the lock file, and a registry need not have them all.
 node_modules/.package-lock.json: package.json package-lock.json
-	npm ci --ignore-scripts --no-progress --loglevel=error
+	npm install --no-save --ignore-scripts --no-progress --loglevel=error
 	@touch $@

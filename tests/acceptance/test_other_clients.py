@@ -67,7 +67,7 @@ def _create_by_google(
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(not (ROOT / "node_modules" / "@grpc" / "grpc-js").exists(), reason="`npm ci` was not run")
+@pytest.mark.skipif(not (ROOT / "node_modules" / "@grpc" / "grpc-js").exists(), reason="`make lint-protos` was not run")
 async def test_grpc_js_makes_a_machine_with_protos_loaded_at_run_time(site: Site, tmp_path: Path) -> None:
     """Proves that another language needs nothing but the protos and a certificate."""
     google = generate_protos.lay_out_google_protos(tmp_path / "google")
