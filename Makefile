@@ -21,6 +21,7 @@ demo-stop: ## Stop what `make demo KEEP=1` left running, and remove it
 	@$(VENV)/python -m tools.demo --stop
 
 test: install-test ## Run all tests, in parallel
+	@if command -v npm >/dev/null; then $(MAKE) -s --no-print-directory node_modules/.package-lock.json; fi
 	@$(VENV)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: install-test lint lint-protos ## Style, types, layering, and that generated files are current
