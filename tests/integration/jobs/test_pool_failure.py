@@ -1,0 +1,61 @@
+"""Create Server Pool, clustered, made to fail in its actions: nothing is left, and the same request then succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.jobs.site import Site, running
+from tests.integration.jobs.test_failure import Tries, state_of
+from virtyard.api.inventory.v1 import heartbeat_device_pb2, server_pb2, server_pool_pb2
+from virtyard.api.operations.v1 import create_server_pool_pb2, discover_server_pb2
+
+SERVERS = ("s1", "s2", "s3")
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """Run a site whose three servers are discovered and in no pool."""
+    async with running(tmp_path, *SERVERS) as site:
+        for name, address in site.addresses.items():
+            discovered = server_pb2.Server(agent_address=address)
+            await site.succeed(discover_server_pb2.DiscoverServerRequest(server_id=name, server=discovered))
+        await site.wait_released()
+        yield site
+
+
+def pool(site: Site) -> create_server_pool_pb2.CreateServerPoolRequest:
+    """Return the request for a clustered pool of all servers."""
+    return create_server_pool_pb2.CreateServerPoolRequest(
+        server_pool_id="Finance",
+        server_pool=server_pool_pb2.ServerPool(clustered=True),
+        servers=[f"servers/{name}" for name in SERVERS],
+        heartbeat_device=heartbeat_device_pb2.HeartbeatDevice(path=str(site.share / "heartbeat"), io_timeout_seconds=1),
+    )
+
+
+def memberships(site: Site) -> list[str]:
+    """Return which servers are members of a cluster, by their agents."""
+    return [name for name, agent in site.agents.items() if agent.host.heartbeat.members()]
+
+
+@pytest.mark.parametrize(
+    ("action", "wrong"), [("LayOutHeartbeatDevice", 1), ("JoinCluster", 1), ("JoinCluster", 2), ("JoinCluster", 3)]
+)
+async def test_a_clustered_pool_that_fails_leaves_nothing(site: Site, action: str, wrong: int) -> None:
+    """Proves that pool, device, memberships, files and locks are gone whichever job or child fails."""
+    before = await state_of(site)
+    site.faults.before[action] = Tries(wrong)
+    operation = await site.run(pool(site))
+    assert operation.error.message == "the disk is full"
+    assert await state_of(site) == before
+    assert memberships(site) == []
+    await site.wait_released()
+    states = await site.job_states(operation.name)
+    assert states.count("FAILED") == 1
+    assert set(states) == {"FAILED", "ABORTED"}
+    del site.faults.before[action]
+    await site.succeed(pool(site))
+    assert memberships(site) == list(SERVERS)
