@@ -101,25 +101,16 @@ if [ -x .venv/bin/python ] && ! .venv/bin/python -c 'import sys; sys.exit(sys.ve
     fail ".venv holds a Python older than 3.11 or a broken one; remove it and run this again."
 fi
 stamp=.venv/.installed-$need
-state=$(cat pyproject.toml uv.lock | cksum)
+state=$(cat pyproject.toml requirements.lock | cksum)
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || [ -x .venv/bin/python ] ||
         fail "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"
     say "installing Virtyard and its Python packages into .venv (about $python_size to download)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
-    mkdir -p build
     [ -w "${HOME:-/nonexistent}" ] || export PIP_NO_CACHE_DIR=1
-    # uv.lock is the one list of versions; pip takes it as constraints.
-    .venv/bin/python - >build/constraints.txt <<'END'
-import tomllib
-
-with open("uv.lock", "rb") as lock:
-    for package in tomllib.load(lock)["package"]:
-        if "registry" in package["source"]:
-            print(f"{package['name']}=={package['version']}")
-END
-    .venv/bin/python -m pip install -q --disable-pip-version-check -c build/constraints.txt -e ".[$extras]" </dev/null
+    # requirements.lock is the one list of versions; pip and uv both take it as constraints.
+    .venv/bin/python -m pip install -q --disable-pip-version-check -c requirements.lock -e ".[$extras]" </dev/null
     printf '%s\n' "$state" >"$stamp"
 fi
 

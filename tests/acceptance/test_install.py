@@ -16,7 +16,7 @@ PROGRAMS = ("sh", "dirname", "uname", "cat", "cksum", "tr", "awk", "env", "mkdir
 def machine(tmp_path: Path) -> Path:
     """A copy of the installer in a tree of its own, beside a PATH with the plainest programs and no Python."""
     (tmp_path / "tools").mkdir()
-    for name in ("tools/install.sh", "pyproject.toml", "uv.lock"):
+    for name in ("tools/install.sh", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "bin").mkdir()
     for name in PROGRAMS:
