@@ -37,6 +37,14 @@ def site() -> Iterator[Site]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+async def pool(site: Site) -> None:
+    """The pool and the repository, made once, whichever test of the module comes first."""
+    async with site.client() as client:
+        if not (site.shared / "shared").exists():
+            await prepare(site, client)
+
+
 def overlap(jobs: list[job_pb2.Job]) -> int:
     """Return how many of the jobs were running at one moment, at most."""
     moments = [(job.start_time.ToNanoseconds(), 1) for job in jobs] + [
@@ -48,7 +56,6 @@ def overlap(jobs: list[job_pb2.Job]) -> int:
 async def test_twenty_users_on_disjoint_objects_run_beside_each_other(site: Site) -> None:
     """Proves that operations on different machines of one pool overlap, and that all of them succeed."""
     async with site.client() as client:
-        await prepare(site, client)
         stories = await asyncio.gather(
             *(
                 run(client, create_machine(site, f"user{number}", [new_disk(4, allocation=FULL)]))
