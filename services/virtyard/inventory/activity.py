@@ -18,6 +18,8 @@ from virtyard.kernel.errors import VirtyardError
 
 __all__ = ["LockActivity"]
 
+from virtyard.runtime.status import peer_cancels_named
+
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -62,9 +64,10 @@ class LockActivity:
         pause = _FIRST_PAUSE
         while True:
             try:
-                async for frame in self._frames():
-                    self._take(frame)
-                    pause = _FIRST_PAUSE
+                with peer_cancels_named():
+                    async for frame in self._frames():
+                        self._take(frame)
+                        pause = _FIRST_PAUSE
             except (grpc.RpcError, VirtyardError, OSError) as error:
                 _log.debug("the lock service cannot be followed: %s", error)
             self._known, self._fresh = False, None

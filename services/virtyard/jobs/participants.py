@@ -18,7 +18,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.participant.v1 import participant_service_pb2_grpc as participant_grpc
 from virtyard.kernel.errors import Unavailable, VirtyardError
 from virtyard.runtime.scope import TaskScope
-from virtyard.runtime.status import named
+from virtyard.runtime.status import named, peer_cancels_named
 
 Key = tuple[str, int, int]
 Listener = Callable[[participant.EffectReport], None]
@@ -147,10 +147,11 @@ class Link:
         self._turn += 1
         call = cast(Any, stub.Execute)(self._requests(self._turn))
         try:
-            async for response in call:
-                self._contact(True)
-                for report in response.reports:
-                    self._dispatch(report)
+            with peer_cancels_named():
+                async for response in call:
+                    self._contact(True)
+                    for report in response.reports:
+                        self._dispatch(report)
         finally:
             self._turn += 1
 

@@ -21,7 +21,7 @@ from virtyard.kernel.errors import RetryError, StopError, Superseded, Unavailabl
 from virtyard.locks import wire
 from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Refusal, Release, Report
 from virtyard.runtime.scope import TaskScope
-from virtyard.runtime.status import DOMAIN, errors_named, from_status, named
+from virtyard.runtime.status import DOMAIN, errors_named, from_status, named, peer_cancels_named
 
 __all__ = ["LocksProxy"]
 
@@ -186,13 +186,16 @@ class LocksProxy:
             line = self._line
             call = self._stub.Acquire(_requests(line, self._asks))
             try:
-                async for response in call:
-                    pause = self._first_pause
-                    self.token = response.resume_token or self.token
-                    for message in response.reports:
-                        self._take(wire.report(message))
+                with peer_cancels_named():
+                    async for response in call:
+                        pause = self._first_pause
+                        self.token = response.resume_token or self.token
+                        for message in response.reports:
+                            self._take(wire.report(message))
             except grpc.RpcError as error:
                 self._broke(named(error))
+            except Unavailable as error:
+                self._broke(error)
             finally:
                 call.cancel()
             self._line = _Line()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -167,6 +168,22 @@ def named(error: grpc.RpcError) -> VirtyardError:
 def raise_from(error: grpc.RpcError) -> NoReturn:
     """Raise the error of Virtyard that a client of gRPC has met."""
     raise named(error) from error
+
+
+@contextmanager
+def peer_cancels_named() -> Iterator[None]:
+    """Turn a cancellation by the other side into Unavailable; a cancellation of our own task passes as it is.
+
+    grpc.aio raises CancelledError for both, the former for a call that ended with the status CANCELLED, as when a
+    server stops; a loop that took it for its own end would never talk again.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise errors.Unavailable("the other side cancelled the call") from None
 
 
 @contextmanager
