@@ -164,6 +164,17 @@ class Site:
         processes.send(self.record(name), signal.SIGKILL)
         until(lambda: not self.is_alive(name), 10.0, f"{name} is gone")
 
+    @contextmanager
+    def paused(self, *names: str) -> Iterator[None]:
+        """Let processes stand still for a while, as a machine that does not answer would."""
+        try:
+            for name in names:
+                processes.send(self.record(name), signal.SIGSTOP)
+            yield
+        finally:
+            for name in names:
+                processes.send(self.record(name), signal.SIGCONT)
+
     def stop(self, name: str) -> None:
         """Ask a process to end, and see that it does."""
         assert not processes.end([self.record(name)], 10.0), f"{name} had to be killed"

@@ -76,14 +76,16 @@ async def test_twenty_users_on_disjoint_objects_run_beside_each_other(site: Site
 async def test_two_on_one_machine_take_turns_and_the_second_says_for_whom_it_waits(site: Site) -> None:
     """Proves that a second operation on a machine waits, names the first one, and then runs."""
     async with site.client() as client:
-        first = await ask(client, create_machine(site, "busy", [new_disk(512, allocation=FULL) for _ in range(3)]))
-        while not any(item.name == "virtualMachines/busy" for item in await list_objects(client, "VirtualMachines")):
-            await asyncio.sleep(0.01)
-        rename = rename_virtual_machine_pb2.RenameVirtualMachineRequest(
-            name="virtualMachines/busy", display_name="Idle"
-        )
-        second = await ask(client, rename)
-        said = await waits_for(client, second)
+        # Servers that stand still hold the first one at its disk for as long as the second one needs to ask.
+        with site.paused("s1", "s2"):
+            first = await ask(client, create_machine(site, "busy", [new_disk(4)]))
+            while not any(vm.name == "virtualMachines/busy" for vm in await list_objects(client, "VirtualMachines")):
+                await asyncio.sleep(0.01)
+            rename = rename_virtual_machine_pb2.RenameVirtualMachineRequest(
+                name="virtualMachines/busy", display_name="Idle"
+            )
+            second = await ask(client, rename)
+            said = await waits_for(client, second)
         assert first.name in said
         assert "virtualMachines/busy" in said
         ended = await client.wait(second, timeout=LIMIT)

@@ -25,6 +25,8 @@ __all__ = ["Entry", "Feed", "Frame", "Journal", "Snapshot"]
 
 T = TypeVar("T")
 _STORY_PAGE = 512
+_KEPT_PROGRESS = 4096
+"""The items of a scope whose progress is kept; more would make every watcher's beginning long."""
 
 
 class Journal(Protocol):
@@ -73,6 +75,7 @@ class Feed:
         self._incarnation = ""
         self._token_of, self._token = 0, ""
         self._ring: deque[News] = deque(maxlen=ring)
+        self._progress: dict[str, dict[tuple[str, str], Entry]] = {}
         self._log_limit = log_limit
         self._live: dict[str, set[Subscription]] = {}
         self._scoped: dict[str, set[Subscription]] = {}
@@ -121,11 +124,20 @@ class Feed:
             news = News(entry, self.point(entry.sequence))
             self.head = entry.sequence
             self._ring.append(news)
+            self._forget_progress(entry)
             self._offer(news)
 
     def publish_progress(self, topic: str, key: str, body: bytes) -> None:
-        """Show a state that is not durable: its token is that of the last durable sequence, none resumes into it."""
+        """Show a state that is not durable: its token is that of the last durable sequence, none resumes into it.
+
+        The last one of each item is kept until its next durable change, for the watchers who were not live yet.
+        """
         entry = Entry(sequence=self.head, topic=topic, key=key, body=body)
+        kept = self._progress.setdefault(self._scope(entry), {})
+        kept.pop((topic, key), None)
+        kept[topic, key] = entry
+        if len(kept) > _KEPT_PROGRESS:
+            del kept[next(iter(kept))]
         self._offer(News(entry, self.point(self.head), progress=True))
 
     def close(self) -> None:
@@ -188,6 +200,7 @@ class Feed:
             for news in islice(self._ring, len(self._ring) - missing, None):
                 if news.entry.topic in subscription.topics and self._in_scope(news.entry, subscription):
                     subscription.recall(news)
+        self._offer_progress(subscription)
         return True
 
     def leave_live(self, subscription: Subscription) -> None:
@@ -214,9 +227,29 @@ class Feed:
 
     def _in_scope(self, entry: Entry, subscription: Subscription) -> bool:
         """Return whether the watcher may have asked for the entry, before its filter is asked."""
-        if not subscription.scope or self._scope_of is None:
-            return True
-        return self._scope_of(entry.topic, entry.key) == subscription.scope
+        return not subscription.scope or self._scope(entry) == subscription.scope
+
+    def _scope(self, entry: Entry) -> str:
+        """Return the scope that an entry belongs to; nothing where the feed has no scopes."""
+        return "" if self._scope_of is None else self._scope_of(entry.topic, entry.key)
+
+    def _offer_progress(self, subscription: Subscription) -> None:
+        """Tell a watcher who has just gone live how far things are: it may have read their states before that."""
+        scopes = (subscription.scope,) if subscription.scope else tuple(self._progress)
+        for scope in scopes:
+            for entry in self._progress.get(scope, {}).values():
+                if entry.topic in subscription.topics:
+                    now = Entry(sequence=self.head, topic=entry.topic, key=entry.key, body=entry.body)
+                    subscription.offer(News(now, self.point(self.head), progress=True))
+
+    def _forget_progress(self, entry: Entry) -> None:
+        """Keep no progress of an item whose durable state is newer."""
+        if not self._progress:
+            return
+        scope = self._scope(entry)
+        kept = self._progress.get(scope)
+        if kept is not None and kept.pop((entry.topic, entry.key), None) is not None and not kept:
+            del self._progress[scope]
 
     def _offer(self, news: News) -> None:
         entry = news.entry

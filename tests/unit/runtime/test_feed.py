@@ -297,6 +297,21 @@ async def test_progress_is_shown_but_nobody_resumes_into_it(things: Database, fe
     await reader.close()
 
 
+async def test_progress_between_a_watchers_snapshot_and_its_live_news_is_not_lost(things: Database, feed: Feed) -> None:
+    """What was shown before the watcher went live is shown to it then, unless a durable change came after it."""
+    feed.publish_progress("a", "k1", b"10 %")
+    feed.publish_progress("a", "k2", b"50 %")
+    reader = Reader(feed)
+    bookmark = (await reader.until(FrameKind.FRAME_KIND_BOOKMARK))[-1]
+    feed.publish_progress("a", "k1", b"20 %")
+    assert sorted(await reader.take(2)) == [("CHANGED", "k1", "20 %"), ("CHANGED", "k2", "50 %")]
+    await reader.close()
+    await things.write(putting("k1", "done"))
+    later = Reader(feed, bookmark.token)
+    assert await later.take(2) == [("CHANGED", "k1", "done"), ("CHANGED", "k2", "50 %")]
+    await later.close()
+
+
 async def test_token_above_the_head_or_of_another_incarnation_is_a_gap(tmp_path: Path, clock: FakeClock) -> None:
     """A history that this database does not have is a GAP, and a snapshot follows, also for the GAP's own token."""
     path = tmp_path / "things.db"
