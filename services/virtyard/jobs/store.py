@@ -22,6 +22,10 @@ from virtyard.runtime.database import Database, Transaction
 
 RELEASE = "release"
 EVENTS = "events"
+_PUT_JOB = """
+INSERT INTO job (operation, number, name, state, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (operation, number) DO UPDATE SET state = excluded.state, body = excluded.body
+"""
 OPERATION_COLUMNS = "number, request, plan, record"
 """The columns that `load` takes."""
 _OPERATION = f"SELECT {OPERATION_COLUMNS} FROM operation"  # noqa: S608 - constants only
@@ -87,7 +91,7 @@ class JobStore:
                     record.SerializeToString(),
                 ),
             )
-            bodies.update(_write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True))
+            bodies.update(_write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs]))
             bodies[operation.name] = render_operation(operation).SerializeToString()
             transaction.append("operation", operation.name, bodies[operation.name])
             sweep(transaction)
@@ -276,25 +280,14 @@ def _same_request(known: Operation, request: Any, request_id: str) -> Operation:
     return known
 
 
-def _write_jobs(
-    transaction: Transaction, operation: Operation, jobs: Sequence[str], *, new: bool = False
-) -> dict[str, bytes]:
+def _write_jobs(transaction: Transaction, operation: Operation, jobs: Sequence[str]) -> dict[str, bytes]:
     """Write jobs as they look now, and return how they look, by name."""
     number = operation.number
     bodies: dict[str, bytes] = {}
     for planned_id in jobs:
         job = render_job(operation, operation.shape.jobs[planned_id])
         body = bodies[job.name] = job.SerializeToString()
-        if new:
-            transaction.execute(
-                "INSERT INTO job (operation, number, name, state, body) VALUES (?, ?, ?, ?, ?)",
-                (number, int(planned_id), job.name, job.state, body),
-            )
-        else:
-            transaction.execute(
-                "UPDATE job SET state = ?, body = ? WHERE operation = ? AND number = ?",
-                (job.state, body, number, int(planned_id)),
-            )
+        transaction.put(_PUT_JOB, (number, int(planned_id), job.name, job.state, body))
         transaction.append("job", job.name, body)
     return bodies
 
@@ -310,7 +303,7 @@ def _replace_plan(transaction: Transaction, operation: Operation) -> dict[str, b
         if job_number not in kept:
             transaction.append("job", f"jobs/{number}-{job_number}", body, removed=True)
     transaction.execute("DELETE FROM job WHERE operation = ?", (number,))
-    return _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs], new=True)
+    return _write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs])
 
 
 PENDING_STATES = frozenset({int(JobState.PENDING), int(JobState.WAITING_FOR_LOCKS)})

@@ -14,9 +14,9 @@ TOMBSTONES = "SELECT owner, epoch FROM tombstone WHERE owner IN (SELECT value FR
 
 ADD_TOMBSTONE = "INSERT INTO tombstone (owner, epoch, closed) VALUES (?, ?, ?)"
 
-DELETE_LOCKS = "DELETE FROM lock WHERE owner = ?"
+DELETE_LOCKS = "DELETE FROM lock WHERE owner IN (SELECT value FROM json_each(?))"
 
-DELETE_OWNER = "DELETE FROM owner WHERE owner = ?"
+DELETE_OWNERS = "DELETE FROM owner WHERE owner IN (SELECT value FROM json_each(?))"
 
 PUT_OWNER = """
 INSERT INTO owner (owner, epoch, arrival, priority, purpose, round, requested, granted, asked)

@@ -93,7 +93,7 @@ class LockStore:
         refusals = tuple(_refusal(table, command, now) for command in commands)
         changes = tuple(table.take_changes())
         _write(transaction, table, changes)
-        transaction.executemany(
+        transaction.insert(
             queries.ADD_TOMBSTONE, [(owner, epoch, _microseconds(now)) for owner, epoch in tombstones.added.items()]
         )
         if changes or tombstones.added or counters != (table.arrivals, table.tokens):
@@ -157,11 +157,16 @@ def _refusal(table: LockTable, command: LockSet | Release, now: datetime) -> Vir
 def _write(transaction: Transaction, table: LockTable, changes: Iterable[Change]) -> None:
     """Make the changes durable; what goes is deleted before anything is added, as the unique index wants it."""
     moved = [change for change in changes if not _same_locks(change.before, change.after)]
-    transaction.executemany(queries.DELETE_LOCKS, [(change.owner,) for change in moved if change.before])
-    transaction.executemany(queries.DELETE_OWNER, [(change.owner,) for change in changes if change.after is None])
-    transaction.executemany(queries.PUT_OWNER, [_owner_row(change.after) for change in changes if change.after])
+    _delete(transaction, queries.DELETE_LOCKS, [change.owner for change in moved if change.before])
+    _delete(transaction, queries.DELETE_OWNERS, [change.owner for change in changes if change.after is None])
+    transaction.insert(queries.PUT_OWNER, [_owner_row(change.after) for change in changes if change.after])
     rows = [row for change in moved for row in _show(transaction, table, change)]
-    transaction.executemany(queries.ADD_LOCK, rows)
+    transaction.insert(queries.ADD_LOCK, rows)
+
+
+def _delete(transaction: Transaction, sql: str, owners: Sequence[str]) -> None:
+    if owners:
+        transaction.execute(sql, (json.dumps(owners),))
 
 
 def _show(transaction: Transaction, table: LockTable, change: Change) -> Iterator[tuple[str, str, int, int, str]]:

@@ -154,7 +154,9 @@ class Database:
         Cancelling the caller abandons the waiting only: the function runs and is committed all the same.
 
         Args:
-            function: changes the database; runs in the database's thread, must not wait nor call a service.
+            function: changes the database; runs in the database's thread, must not wait nor call a service. It may be
+                run twice, the first time for nothing, so it changes nothing else, or only what a second run changes
+                the same way.
             after: is called on the event loop with the result, after the commit and before any answer, also if the
                 caller has left: the place to change what is kept in memory.
 

@@ -1,4 +1,8 @@
-"""One commit of the database: many functions, a savepoint each, their journal rows numbered last (P7, P28)."""
+"""One commit of the database: many functions, their rows written together, journal rows numbered last (P7, P28).
+
+Functions run without savepoints; where one of them fails, the transaction is rolled back and all run again, with a
+savepoint each. A refusal is rare, and a savepoint is two statements.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 
 from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.entry import Entry
+from virtyard.runtime.many_rows import insert_rows
 
 __all__ = ["Batch", "Outcome", "Position", "Transaction", "run_batch"]
 
@@ -28,13 +33,14 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 class Transaction:
     """What a function that is handed to `Database.write` may do."""
 
-    __slots__ = ("_connection", "_sequence", "entries", "transitions")
+    __slots__ = ("_connection", "_sequence", "entries", "puts", "transitions")
 
     def __init__(self, connection: sqlite3.Connection, sequence: int) -> None:
         """Begin after the journal's last sequence."""
         self._connection = connection
         self._sequence = sequence
         self.entries: list[Entry] = []
+        self.puts: list[tuple[str, Sequence[Any]]] = []
         self.transitions: list[str] = []
 
     @property
@@ -49,6 +55,14 @@ class Transaction:
     def executemany(self, sql: str, rows: Iterable[Parameters]) -> sqlite3.Cursor:
         """Run one statement for many rows."""
         return self._connection.executemany(sql, rows)
+
+    def insert(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Insert many rows now; see `insert_rows` for the statement."""
+        insert_rows(self._connection, sql, rows)
+
+    def put(self, sql: str, row: Sequence[Any]) -> None:
+        """Insert a row once the functions have run, together with those of the others; nobody reads it before."""
+        self.puts.append((sql, row))
 
     def append(self, topic: str, key: str, body: bytes, *, removed: bool = False) -> int:
         """Add the state of an item to the feed and return its sequence.
@@ -112,13 +126,32 @@ def run_batch(
     Raises:
         sqlite3.Error: the transaction is lost; whether COMMIT was durable is not known.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    transaction = Transaction(connection, position.sequence)
-    outcomes = [_run_one(connection, transaction, function) for function in functions]
+    transaction, outcomes = _run_all(connection, functions, position)
     if transaction.entries:
         position = _write_journal(connection, transaction.entries, position, keep, time)
     commit(connection)
     return Batch(outcomes=outcomes, entries=transaction.entries, transitions=transaction.transitions, position=position)
+
+
+def _run_all(
+    connection: sqlite3.Connection, functions: Sequence[Callable[[Transaction], Any]], position: Position
+) -> tuple[Transaction, list[Outcome]]:
+    """Run the functions in a new transaction; once more, each by itself, if one of them fails."""
+    connection.execute("BEGIN IMMEDIATE")
+    transaction = Transaction(connection, position.sequence)
+    try:
+        outcomes = [Outcome(value=function(transaction)) for function in functions]
+        _write_puts(connection, transaction)
+    except Exception:
+        if not connection.in_transaction:
+            # SQLite gave up the whole transaction by itself: nobody's work is left.
+            raise
+    else:
+        return transaction, outcomes
+    connection.execute("ROLLBACK")
+    connection.execute("BEGIN IMMEDIATE")
+    transaction = Transaction(connection, position.sequence)
+    return transaction, [_run_one(connection, transaction, function) for function in functions]
 
 
 def _run_one(
@@ -128,17 +161,28 @@ def _run_one(
     connection.execute("SAVEPOINT one")
     try:
         value = function(transaction)
+        _write_puts(connection, transaction)
     except Exception as error:
         if not connection.in_transaction:
-            # SQLite gave up the whole transaction by itself: nobody's work is left.
             raise
         connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")
         del transaction.entries[entries:]
+        transaction.puts.clear()
         del transaction.transitions[transitions:]
         return Outcome(error=_named(error))
     connection.execute("RELEASE one")
     return Outcome(value=value)
+
+
+def _write_puts(connection: sqlite3.Connection, transaction: Transaction) -> None:
+    """Write the rows that were put off, those of one statement together."""
+    rows: dict[str, list[Sequence[Any]]] = {}
+    for sql, row in transaction.puts:
+        rows.setdefault(sql, []).append(row)
+    transaction.puts.clear()
+    for sql, of_one in rows.items():
+        insert_rows(connection, sql, of_one)
 
 
 def _named(error: Exception) -> Exception:
@@ -154,7 +198,8 @@ def _write_journal(
     connection: sqlite3.Connection, entries: list[Entry], position: Position, keep: int, time: float
 ) -> Position:
     """Write the rows, forget the oldest ones, and then take the numbers: the last statement before COMMIT."""
-    connection.executemany(
+    insert_rows(
+        connection,
         "INSERT INTO journal (sequence, topic, key, removed, body) VALUES (?, ?, ?, ?, ?)",
         [(entry.sequence, entry.topic, entry.key, entry.removed, entry.body) for entry in entries],
     )
