@@ -22,6 +22,8 @@ __all__ = ["DOMAIN", "code_of", "errors_named", "from_status", "named", "raise_f
 DOMAIN = "virtyard"
 """The domain of every ErrorInfo."""
 
+_CUT_WHILE_SENDING = "Internal error from Core"
+"""What grpc.aio says where a call ends while the client still sends: it hides the status that the server gave."""
 _DETAILS = "grpc-status-details-bin"
 
 _CODES: Mapping[type[VirtyardError], grpc.StatusCode] = MappingProxyType(
@@ -162,6 +164,8 @@ def named(error: grpc.RpcError) -> VirtyardError:
                 return from_status(status_pb2.Status.FromString(value))
             except DecodeError:
                 break
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_WHILE_SENDING:
+        return errors.Unavailable("the call ended while it was being sent", retry_after=0.0)
     return from_status(status_pb2.Status(code=error.code().value[0], message=error.details() or error.code().name))
 
 

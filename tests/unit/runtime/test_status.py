@@ -46,6 +46,14 @@ def test_details_that_cannot_be_read_leave_the_code() -> None:
     assert found.message == "down"
 
 
+def test_call_that_ended_while_it_was_sent_may_be_made_again() -> None:
+    """What gRPC says in place of the server's status is no fault of ours: the outcome is unknown."""
+    cut = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), details="Internal error from Core"
+    )
+    assert type(named(cut)) is errors.Unavailable
+
+
 def test_errors_are_raised_with_their_cause() -> None:
     """What is raised instead of gRPC's error still knows it."""
     broken = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
