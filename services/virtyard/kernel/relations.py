@@ -52,11 +52,26 @@ def lock_parent(message: Message) -> str:
 
 
 @cache
+def ancestor_path(collection: str) -> str:
+    """Return the selection path from an object of this kind up to its root, as `virtual_machine/server_pool`."""
+    hops = []
+    while field := LOCK_PARENTS.get(collection):
+        hops.append(field)
+        collection = _target_of(collection, field)
+    return "/".join(hops)
+
+
+def _target_of(collection: str, field: str) -> str:
+    """Return the kind that a reference field of a kind names."""
+    target = reference_type(descriptor_of(kinds()[collection].message).fields_by_name[field])
+    return next(kind.collection for kind in kinds().values() if kind.type == target)
+
+
+@cache
 def ancestor_collections(collection: str) -> frozenset[str]:
     """Return the kinds that may be above this kind in the lock tree."""
     found = set()
     while field := LOCK_PARENTS.get(collection):
-        parent_type = reference_type(descriptor_of(kinds()[collection].message).fields_by_name[field])
-        collection = next(kind.collection for kind in kinds().values() if kind.type == parent_type)
+        collection = _target_of(collection, field)
         found.add(collection)
     return frozenset(found)

@@ -6,8 +6,9 @@ Every refusal names the field and what is allowed; all wrong fields are named at
 from __future__ import annotations
 
 import math
+import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -31,6 +32,10 @@ M = TypeVar("M", bound=Message)
 
 _LONGEST_TEXT = 4096
 _MOST_ITEMS = 1000
+_MOST_LABELS = 64
+_LABEL_KEY = re.compile(r"[a-z0-9](?:[a-z0-9._/-]{0,61}[a-z0-9])?")
+_LABEL_RULE = "1 to 63 lower-case letters, digits and . - _ /, with a letter or digit at both ends"
+_LONGEST_LABEL = 255
 _COUNTS = frozenset({"cpus", "page_size", "slots"})
 _HIDDEN = frozenset({*(chr(code) for code in range(32)), chr(127), *(chr(code) for code in range(128, 160))})
 
@@ -57,8 +62,10 @@ def configured(message: M) -> M:
     return copy
 
 
-def _violations(message: Message, prefix: str) -> Iterator[FieldViolation]:
+def _violations(message: Message, prefix: str, only: Sequence[str] = ()) -> Iterator[FieldViolation]:
     for field in fields_of(message):
+        if only and field.name not in only:
+            continue
         path = prefix + field.name
         value = getattr(message, field.name)
         if not (message.HasField(field.name) if field.has_presence else bool(value)):
@@ -77,6 +84,8 @@ def _field_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator
         yield FieldViolation(field=path, description=f"at most {_MOST_ITEMS} are allowed")
     elif is_map(field):
         yield from _text_violations([*value.keys(), *value.values()], path)
+        if field.name == "labels":
+            yield from _label_violations(value, path)
     else:
         for index, item in enumerate(value):
             yield from _value_violations(field, item, f"{path}[{index}]")
@@ -85,7 +94,7 @@ def _field_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator
 def _value_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator[FieldViolation]:
     if field.message_type is not None:
         if field.message_type.full_name.startswith("virtyard."):
-            yield from _violations(value, path + ".")
+            yield from _violations(value, path + ".", hint_of(field).settable)
     elif field.enum_type is not None:
         if value not in field.enum_type.values_by_number:
             allowed = ", ".join(name for name in field.enum_type.values_by_name if not name.endswith("_UNSPECIFIED"))
@@ -107,6 +116,19 @@ def _text_violations(texts: Iterable[Any], path: str) -> Iterator[FieldViolation
             yield FieldViolation(field=path, description=f"at most {_LONGEST_TEXT} characters are allowed")
         elif not _HIDDEN.isdisjoint(text):
             yield FieldViolation(field=path, description="control characters are not allowed")
+
+
+def _label_violations(labels: Mapping[str, str], path: str) -> Iterator[FieldViolation]:
+    """Find labels that could not be written in a filter or shown in a table."""
+    if len(labels) > _MOST_LABELS:
+        yield FieldViolation(field=path, description=f"there are {len(labels)}; at most {_MOST_LABELS} are allowed")
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key):
+            text = f"{key!r} is not a key of a label; allowed are {_LABEL_RULE}"
+            yield FieldViolation(field=path, description=text)
+        elif len(value) > _LONGEST_LABEL:
+            text = f"the value of {key} has {len(value)} characters; at most {_LONGEST_LABEL} are allowed"
+            yield FieldViolation(field=path, description=text)
 
 
 def _format_violations(field: FieldDescriptor, value: str, path: str) -> Iterator[FieldViolation]:

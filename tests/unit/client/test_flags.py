@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from virtyard_client.command.flags import flags_of
+from virtyard_client.command.request import build
 from virtyard_client.schema.schema import Schema
 
 OPERATIONS = "virtyard.api.operations.v1"
@@ -49,6 +50,24 @@ def test_second_resource_keeps_its_name_in_front(schema: Schema) -> None:
     assert "--server" in names
     assert "--heartbeat-device-path" in names
     assert "--heartbeat-device-io-timeout" in names
+
+
+def test_object_that_is_changed_is_named_by_place_with_what_may_change(schema: Schema) -> None:
+    """An update offers the fields that its proto calls settable, and the etag among the advanced ones."""
+    wanted = ["NAME", "--display-name", "--label", "--description", "--preview"]
+    assert _names(schema, "UpdateVirtualMachineRequest") == wanted
+    assert _names(schema, "UpdateVirtualMachineRequest", advanced=True)[:2] == ["--etag", "--update-mask"]
+
+
+def test_update_names_in_its_mask_what_was_given(schema: Schema) -> None:
+    """An empty value takes the field's content away; a mask that was given stays as it is."""
+    request = f"{OPERATIONS}.UpdateServerRequest"
+    flags = flags_of(schema, request)
+    name, text, mask = ("server", "name"), ("server", "description"), ("update_mask",)
+    built = build(schema, request, flags, {name: "servers/a", text: ""})
+    assert list(built.update_mask.paths) == ["description"]  # type: ignore[attr-defined]  # a class made at run time
+    built = build(schema, request, flags, {name: "servers/a", text: "x", mask: ["*"]})
+    assert list(built.update_mask.paths) == ["*"]  # type: ignore[attr-defined]  # a class made at run time
 
 
 def test_repeated_message_has_keys(schema: Schema) -> None:

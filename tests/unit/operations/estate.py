@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import pytest
+from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from virtyard.api.inventory.v1 import (
@@ -29,13 +30,14 @@ from virtyard.api.operations.v1 import (
     delete_virtual_machine_pb2,
     discover_server_pb2,
     kill_virtual_machine_pb2,
+    operation_service_pb2,
     rename_virtual_machine_pb2,
     start_virtual_machine_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.lock_modes import LockMode
-from virtyard.kernel.names import wrap
+from virtyard.kernel.names import Kind, kinds, wrap
 from virtyard.kernel.plan import Ids, steps_of
 from virtyard.kernel.view import View
 from virtyard.operations.catalogue import load
@@ -293,6 +295,28 @@ def running() -> Estate:
     return finance().add(machine("web", state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING, on="servers/a"))
 
 
+def update_request(kind: Kind) -> type[Message]:
+    """Return the request that updates a kind of object."""
+    words = kind.message.DESCRIPTOR.name
+    method = operation_service_pb2.DESCRIPTOR.services_by_name["OperationService"].methods_by_name[f"Update{words}"]
+    return message_factory.GetMessageClass(method.input_type)
+
+
+def update_cases() -> dict[str, tuple[Estate, Message]]:
+    """Return an update of the labels for each kind of object; a new kind is among them by itself."""
+    cases: dict[str, tuple[Estate, Message]] = {}
+    for collection, kind in kinds().items():
+        site = next(
+            each for each in (finance(), clustered()) if any(name.startswith(collection) for name in each.objects)
+        )
+        request = update_request(kind)()
+        wanted = getattr(request, kind.field)
+        wanted.name = next(name for name in site.objects if name.startswith(collection + "/"))
+        wanted.labels["rack"] = "7"
+        cases[f"Update {kind.noun}"] = (site, request)
+    return cases
+
+
 def every_case() -> dict[str, tuple[Estate, Message]]:
     """Return, for every way that an operation type may plan, a site and a request."""
     web = "virtualMachines/web"
@@ -304,7 +328,7 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         del lonely.objects[name]
     spread = finance().add(repository("S", path="/storage/s"))
     spread.add(disk("web-disk2", of="web", position=2, repository="repositories/S"))
-    return {
+    return update_cases() | {
         "DiscoverServer": (Estate(), discovery()),
         "CreateServerPool plain": (finance(), new_pool(is_clustered=False)),
         "CreateServerPool clustered": (finance(), new_pool(is_clustered=True)),

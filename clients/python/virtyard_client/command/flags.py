@@ -110,6 +110,9 @@ def _flatten(
             continue
         folded = advanced or field.advanced or (secondary and field.name in _STANDARD)
         place = (*path, field.name)
+        if field.settable:
+            yield from _changes(schema, field)
+            continue
         if field.kind is Kind.MESSAGE and not field.repeated:
             inner = schema.message(field.type_name)
             if inner.full_name == message.full_name or len(path) > 4:
@@ -138,6 +141,20 @@ def _flatten(
             keys=keys,
             oneof=(*path, field.oneof) if field.oneof else (),
         )
+
+
+def _changes(schema: Schema, changed: Field) -> Iterator[Flag]:
+    """The flags of an object that is to be changed: its name by place, what may be changed, and its etag."""
+    message = schema.message(changed.type_name)
+    for field in message.fields:
+        if field.identifier:
+            by_place = replace(field, positional=True, required=True, identifier=False, reference=message.resource)
+            yield Flag(name=field.name, path=(changed.name, field.name), field=by_place, required=True)
+    only = replace(message, fields=tuple(field for field in message.fields if field.name in changed.settable))
+    yield from _flatten(schema, only, (changed.name,), (), advanced=False, beside_id=False, inside_required=False)
+    etag = message.field("etag")
+    if etag is not None:
+        yield Flag(name="etag", path=(changed.name, "etag"), field=etag, advanced=True)
 
 
 def _settle(flags: list[Flag], *, reserved: bool = True) -> tuple[Flag, ...]:

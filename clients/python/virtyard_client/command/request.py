@@ -53,7 +53,17 @@ def build(schema: Schema, request: str, flags: Iterable[Flag], values: Mapping[t
     known = {flag.path: flag for flag in flags}
     for path, value in values.items():
         _assign(message, path, value, known[path])
+    _name_changes(schema, request, message, values)
     return message
+
+
+def _name_changes(schema: Schema, request: str, message: Any, values: Mapping[tuple[str, ...], Any]) -> None:
+    """Name in the update mask what was given, so that a value can be taken away as well as set."""
+    changed = next((field for field in schema.message(request).fields if field.settable), None)
+    if changed is None or message.update_mask.paths:
+        return
+    given = {path[1] for path in values if path[0] == changed.name}
+    message.update_mask.paths.extend(name for name in changed.settable if name in given)
 
 
 def _assign(message: Proto, path: tuple[str, ...], value: Any, flag: Flag) -> None:

@@ -87,6 +87,8 @@ class Field:
     """True if a table has a column for it."""
     unit: Unit = Unit.NONE
     """The unit of the number."""
+    settable: tuple[str, ...] = ()
+    """Of an object that is to be changed, the fields that the request may change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,6 +227,7 @@ class Schema:
             advanced=hint.advanced,
             column=hint.column,
             unit=_UNITS.get(hint.unit, Unit.NONE),
+            settable=tuple(hint.settable),
         )
 
 

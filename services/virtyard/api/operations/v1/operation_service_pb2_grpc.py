@@ -14,6 +14,14 @@ from virtyard.api.operations.v1 import discover_server_pb2 as virtyard_dot_api_d
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_kill__virtual__machine__pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_rename__virtual__machine__pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_start__virtual__machine__pb2
+from virtyard.api.operations.v1 import update_cluster_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2
+from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2
+from virtyard.api.operations.v1 import update_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2
+from virtyard.api.operations.v1 import update_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2
+from virtyard.api.operations.v1 import update_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pool__pb2
+from virtyard.api.operations.v1 import update_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__disk__pb2
+from virtyard.api.operations.v1 import update_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__machine__pb2
+from virtyard.api.operations.v1 import update_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -95,6 +103,46 @@ class OperationServiceStub:
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__machine__pb2.DeleteVirtualMachineRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.UpdateServer = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateServer',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2.UpdateServerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateServerPool = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateServerPool',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pool__pb2.UpdateServerPoolRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateCluster = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateCluster',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2.UpdateClusterRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateHeartbeatDevice = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateHeartbeatDevice',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2.UpdateHeartbeatDeviceRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateRepository = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateRepository',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2.UpdateRepositoryRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateVirtualDisk = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateVirtualDisk',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__disk__pb2.UpdateVirtualDiskRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateVirtualMachine = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateVirtualMachine',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__machine__pb2.UpdateVirtualMachineRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateVnic = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateVnic',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2.UpdateVnicRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
 
 
 class OperationServiceServicer:
@@ -171,6 +219,62 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateServer(self, request, context):
+        """Changes the display name, labels or description of a server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateServerPool(self, request, context):
+        """Changes the display name, labels or description of a server pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCluster(self, request, context):
+        """Changes the display name, labels or description of a cluster.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateHeartbeatDevice(self, request, context):
+        """Changes the display name, labels or description of a heartbeat device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRepository(self, request, context):
+        """Changes the display name, labels or description of a repository.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateVirtualDisk(self, request, context):
+        """Changes the display name, labels or description of a virtual disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateVirtualMachine(self, request, context):
+        """Changes the display name, labels or description of a virtual machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateVnic(self, request, context):
+        """Changes the display name, labels or description of a network card.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -222,6 +326,46 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'DeleteVirtualMachine': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteVirtualMachine,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__machine__pb2.DeleteVirtualMachineRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateServer,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2.UpdateServerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateServerPool': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateServerPool,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pool__pb2.UpdateServerPoolRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCluster,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2.UpdateClusterRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateHeartbeatDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateHeartbeatDevice,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2.UpdateHeartbeatDeviceRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateRepository': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRepository,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2.UpdateRepositoryRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateVirtualDisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVirtualDisk,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__disk__pb2.UpdateVirtualDiskRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateVirtualMachine': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVirtualMachine,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__machine__pb2.UpdateVirtualMachineRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateVnic': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVnic,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2.UpdateVnicRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -495,6 +639,222 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/DeleteVirtualMachine',
             virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__machine__pb2.DeleteVirtualMachineRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateServer',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2.UpdateServerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateServerPool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateServerPool',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pool__pb2.UpdateServerPoolRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateCluster',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2.UpdateClusterRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateHeartbeatDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateHeartbeatDevice',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2.UpdateHeartbeatDeviceRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRepository(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateRepository',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2.UpdateRepositoryRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateVirtualDisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateVirtualDisk',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__disk__pb2.UpdateVirtualDiskRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateVirtualMachine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateVirtualMachine',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__machine__pb2.UpdateVirtualMachineRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateVnic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateVnic',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2.UpdateVnicRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

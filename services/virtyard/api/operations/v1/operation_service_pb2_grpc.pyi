@@ -16,6 +16,14 @@ from virtyard.api.operations.v1 import discover_server_pb2 as _discover_server_p
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as _kill_virtual_machine_pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as _rename_virtual_machine_pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as _start_virtual_machine_pb2
+from virtyard.api.operations.v1 import update_cluster_pb2 as _update_cluster_pb2
+from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as _update_heartbeat_device_pb2
+from virtyard.api.operations.v1 import update_repository_pb2 as _update_repository_pb2
+from virtyard.api.operations.v1 import update_server_pb2 as _update_server_pb2
+from virtyard.api.operations.v1 import update_server_pool_pb2 as _update_server_pool_pb2
+from virtyard.api.operations.v1 import update_virtual_disk_pb2 as _update_virtual_disk_pb2
+from virtyard.api.operations.v1 import update_virtual_machine_pb2 as _update_virtual_machine_pb2
+from virtyard.api.operations.v1 import update_vnic_pb2 as _update_vnic_pb2
 import abc as _abc_1
 
 
@@ -46,6 +54,22 @@ class OperationServiceStub:
     """Kills a running virtual machine without asking its guest."""
     DeleteVirtualMachine: _aio.UnaryUnaryMultiCallable[_delete_virtual_machine_pb2.DeleteVirtualMachineRequest, _operations_pb2.Operation]
     """Deletes a stopped virtual machine and its disks."""
+    UpdateServer: _aio.UnaryUnaryMultiCallable[_update_server_pb2.UpdateServerRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a server."""
+    UpdateServerPool: _aio.UnaryUnaryMultiCallable[_update_server_pool_pb2.UpdateServerPoolRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a server pool."""
+    UpdateCluster: _aio.UnaryUnaryMultiCallable[_update_cluster_pb2.UpdateClusterRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a cluster."""
+    UpdateHeartbeatDevice: _aio.UnaryUnaryMultiCallable[_update_heartbeat_device_pb2.UpdateHeartbeatDeviceRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a heartbeat device."""
+    UpdateRepository: _aio.UnaryUnaryMultiCallable[_update_repository_pb2.UpdateRepositoryRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a repository."""
+    UpdateVirtualDisk: _aio.UnaryUnaryMultiCallable[_update_virtual_disk_pb2.UpdateVirtualDiskRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a virtual disk."""
+    UpdateVirtualMachine: _aio.UnaryUnaryMultiCallable[_update_virtual_machine_pb2.UpdateVirtualMachineRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a virtual machine."""
+    UpdateVnic: _aio.UnaryUnaryMultiCallable[_update_vnic_pb2.UpdateVnicRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a network card."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -129,5 +153,69 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_delete_virtual_machine_pb2.DeleteVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Deletes a stopped virtual machine and its disks."""
+
+    @_abc_1.abstractmethod
+    def UpdateServer(
+        self,
+        request: _update_server_pb2.UpdateServerRequest,
+        context: _aio.ServicerContext[_update_server_pb2.UpdateServerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a server."""
+
+    @_abc_1.abstractmethod
+    def UpdateServerPool(
+        self,
+        request: _update_server_pool_pb2.UpdateServerPoolRequest,
+        context: _aio.ServicerContext[_update_server_pool_pb2.UpdateServerPoolRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a server pool."""
+
+    @_abc_1.abstractmethod
+    def UpdateCluster(
+        self,
+        request: _update_cluster_pb2.UpdateClusterRequest,
+        context: _aio.ServicerContext[_update_cluster_pb2.UpdateClusterRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a cluster."""
+
+    @_abc_1.abstractmethod
+    def UpdateHeartbeatDevice(
+        self,
+        request: _update_heartbeat_device_pb2.UpdateHeartbeatDeviceRequest,
+        context: _aio.ServicerContext[_update_heartbeat_device_pb2.UpdateHeartbeatDeviceRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a heartbeat device."""
+
+    @_abc_1.abstractmethod
+    def UpdateRepository(
+        self,
+        request: _update_repository_pb2.UpdateRepositoryRequest,
+        context: _aio.ServicerContext[_update_repository_pb2.UpdateRepositoryRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a repository."""
+
+    @_abc_1.abstractmethod
+    def UpdateVirtualDisk(
+        self,
+        request: _update_virtual_disk_pb2.UpdateVirtualDiskRequest,
+        context: _aio.ServicerContext[_update_virtual_disk_pb2.UpdateVirtualDiskRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a virtual disk."""
+
+    @_abc_1.abstractmethod
+    def UpdateVirtualMachine(
+        self,
+        request: _update_virtual_machine_pb2.UpdateVirtualMachineRequest,
+        context: _aio.ServicerContext[_update_virtual_machine_pb2.UpdateVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a virtual machine."""
+
+    @_abc_1.abstractmethod
+    def UpdateVnic(
+        self,
+        request: _update_vnic_pb2.UpdateVnicRequest,
+        context: _aio.ServicerContext[_update_vnic_pb2.UpdateVnicRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a network card."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,8 @@
+"""Update Cluster: what people say of it; see `updating`."""
+
+from __future__ import annotations
+
+from virtyard.api.operations.v1 import update_cluster_pb2
+from virtyard.operations.updating import updates
+
+OPERATION = updates(update_cluster_pb2.UpdateClusterRequest, "Update Cluster")

@@ -1,0 +1,8 @@
+"""Update Heartbeat Device: what people say of it; see `updating`."""
+
+from __future__ import annotations
+
+from virtyard.api.operations.v1 import update_heartbeat_device_pb2
+from virtyard.operations.updating import updates
+
+OPERATION = updates(update_heartbeat_device_pb2.UpdateHeartbeatDeviceRequest, "Update Heartbeat Device")

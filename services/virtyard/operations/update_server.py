@@ -1,0 +1,8 @@
+"""Update Server: what people say of it; see `updating`."""
+
+from __future__ import annotations
+
+from virtyard.api.operations.v1 import update_server_pb2
+from virtyard.operations.updating import updates
+
+OPERATION = updates(update_server_pb2.UpdateServerRequest, "Update Server")

@@ -1,0 +1,8 @@
+"""Update Virtual Machine: what people say of it; see `updating`."""
+
+from __future__ import annotations
+
+from virtyard.api.operations.v1 import update_virtual_machine_pb2
+from virtyard.operations.updating import updates
+
+OPERATION = updates(update_virtual_machine_pb2.UpdateVirtualMachineRequest, "Update Virtual Machine")

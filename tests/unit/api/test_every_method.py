@@ -1,0 +1,52 @@
+"""The public API as a whole: what changes something is an operation, and every kind of object can be changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import resources
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
+
+from virtyard.api.inventory.v1 import object_pb2
+
+READS = re.compile(r"(Get|List|Watch)[A-Z]\w*")
+EXCEPTIONS = {
+    "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
+    "LockService.Acquire": "between services: the scheduler asks for the locks of an operation",
+    "LockService.Release": "between services: the scheduler gives them back",
+    "ParticipantService.Execute": "between services: the steps of an operation",
+    "ParticipantService.Settle": "between services: what became of a step",
+}
+"""Methods that change something and are no operations, each with its reason; every one is audited by its caller."""
+
+
+def methods() -> Iterator[tuple[str, MethodDescriptorProto]]:
+    """Yield every method of the public services, as `JobService.GetJob`."""
+    data = (resources.files("virtyard.api") / "descriptor.binpb").read_bytes()
+    for file in FileDescriptorSet.FromString(data).file:
+        for service in file.service:
+            for method in service.method:
+                yield f"{service.name}.{method.name}", method
+
+
+def test_every_change_is_an_operation() -> None:
+    """A method reads, or returns an operation, or is on the short list."""
+    changing = {name: method for name, method in methods() if not READS.fullmatch(method.name)}
+    others = {name for name, method in changing.items() if method.output_type != ".google.longrunning.Operation"}
+    assert others == set(EXCEPTIONS)
+
+
+def test_no_reading_method_returns_an_operation() -> None:
+    """Names tell the two apart."""
+    returning = {name for name, method in methods() if method.output_type == ".google.longrunning.Operation"}
+    assert not {name for name in returning if READS.fullmatch(name.partition(".")[2])}
+
+
+def test_every_kind_of_object_can_be_read_and_updated() -> None:
+    """Get, list and update for each; an object that was added without one is named here."""
+    known = {name.partition(".")[2] for name, _ in methods()}
+    for field in object_pb2.Object.DESCRIPTOR.fields:
+        assert field.message_type is not None
+        name = field.message_type.name
+        assert {f"Get{name}", f"Update{name}"} <= known, name
