@@ -68,6 +68,7 @@ async def open_inventory(
     keepalive: float = 15.0,
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
+    step_hook: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[Inventory, None]:
     """Open inventory.db in this folder and run the inventory on it; watchers are told GOODBYE at the end.
 
@@ -80,6 +81,7 @@ async def open_inventory(
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
+        step_hook: is told the key of each step that is to be done, and may refuse it.
 
     Raises:
         WrongState: another process has the folder open.
@@ -94,7 +96,7 @@ async def open_inventory(
         commit_hook=commit_hook,
     )
     async with database, TaskScope("inventory") as scope:
-        store = SqliteStore(database, clock)
+        store = SqliteStore(database, clock, step_hook)
         presence = Presence(store, clock, interval=report_interval, silence=silence, refresh=6 * report_interval)
         store.on_effects(presence.notice)
         await presence.open()

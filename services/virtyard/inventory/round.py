@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -51,13 +51,15 @@ _SEQUENCE = "SELECT sequence FROM feed"
 class Round:
     """Carries out effects within one transaction."""
 
-    def __init__(self, transaction: FeedWriter, now: datetime) -> None:
+    def __init__(self, transaction: FeedWriter, now: datetime, step_hook: Callable[[str], None] | None = None) -> None:
         """Begin a round.
 
         Args:
             transaction: the transaction of the whole round.
             now: the time that changed objects will show.
+            step_hook: is told the key of each step that is to be done, and may refuse it.
         """
+        self._step_hook = step_hook
         self._transaction = transaction
         self._now = Timestamp()
         self._now.FromDatetime(now)
@@ -86,6 +88,8 @@ class Round:
             self._check_attempt(effect)
             broken = self._broken_predecessor(effect)
             self._check_tokens(effect)
+            if self._step_hook is not None and effect.phase == participant.PHASE_DO:
+                self._step_hook(effect.step_key)
         except VirtyardError as error:
             self._refused[effect.step_key, effect.phase] = error
             return self._failed(effect, error)

@@ -40,13 +40,15 @@ OnCommit: TypeAlias = Callable[[Collection[str]], None]
 class SqliteStore:
     """Keeps the inventory in one database file."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, step_hook: Callable[[str], None] | None = None) -> None:
         """Use an open database.
 
         Args:
             database: has the inventory's migrations.
             clock: gives the times that objects show.
+            step_hook: is told the key of each step that is to be done, and may refuse it.
         """
+        self._step_hook = step_hook
         self._database = database
         self._clock = clock
         self._on_effects: list[OnEffects] = []
@@ -66,7 +68,7 @@ class SqliteStore:
 
         def run(transaction: Transaction) -> RoundOutcome:
             transaction.transition("inventory.I")
-            return Round(transaction, now).run(effects)
+            return Round(transaction, now, self._step_hook).run(effects)
 
         return await self._database.write(run, after=self._after_round)
 

@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.actions.v1 import (
-    join_cluster_pb2,
-    lay_out_heartbeat_device_pb2,
-    leave_cluster_pb2,
-    remove_heartbeat_device_pb2,
-)
+from virtyard.api.actions.v1 import lay_out_heartbeat_device_pb2, remove_heartbeat_device_pb2
 from virtyard.api.inventory.v1 import cluster_pb2, heartbeat_device_pb2, server_pb2, server_pool_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2
@@ -24,6 +19,7 @@ from virtyard.kernel.names import id_of
 from virtyard.kernel.plan import Ids, JobBuilder, PlanBuilder, update
 from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
+from virtyard.operations.clusters import join, leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import storage_server
 from virtyard.operations.naming import check_free, display_name, named
@@ -169,20 +165,6 @@ def _plan_join(
     job = builder.job("Join Cluster", member.server, parent=parent)
     builder.lock(member.server, LockMode.X, parent=device.server_pool)
     job.step("Take the slot and renew it", member.server, join(cluster, member, device), undo=leave(cluster))
-
-
-def join(
-    cluster: cluster_pb2.Cluster, member: cluster_pb2.ClusterMember, device: heartbeat_device_pb2.HeartbeatDevice
-) -> join_cluster_pb2.JoinCluster:
-    """Return the action by which a member joins a cluster."""
-    return join_cluster_pb2.JoinCluster(
-        cluster_uid=cluster.uid, path=device.path, device_uid=device.uid, slot=member.slot, server=member.server
-    )
-
-
-def leave(cluster: cluster_pb2.Cluster) -> leave_cluster_pb2.LeaveCluster:
-    """Return the action by which a member leaves a cluster."""
-    return leave_cluster_pb2.LeaveCluster(cluster_uid=cluster.uid)
 
 
 OPERATION = OperationType(

@@ -8,15 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.actions.v1 import create_disk_file_pb2, remove_disk_file_pb2
-from virtyard.api.inventory.v1 import (
-    repository_pb2,
-    server_pb2,
-    server_pool_pb2,
-    virtual_disk_pb2,
-    virtual_machine_pb2,
-    vnic_pb2,
-)
+from virtyard.api.inventory.v1 import server_pool_pb2, virtual_disk_pb2, virtual_machine_pb2, vnic_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -26,13 +18,12 @@ from virtyard.kernel.names import id_of
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
+from virtyard.operations.cards import new_card, plan_card
 from virtyard.operations.contract import OperationType
-from virtyard.operations.hosts import storage_server
-from virtyard.operations.machines import MOST_CARDS, MOST_DISKS, check_machine, check_number, mac_address
+from virtyard.operations.disks import check_size, complete, plan_attachment, plan_image, ready_repository
+from virtyard.operations.machines import MOST_CARDS, MOST_DISKS, check_machine, check_number
 from virtyard.operations.naming import check_free, display_name, named
-from virtyard.operations.refusals import state_word, wrong_state
 
-MIB = 1 << 20
 Request = create_virtual_machine_pb2.CreateVirtualMachineRequest
 
 
@@ -93,18 +84,23 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     taken: set[str] = set()
     for index, disk_name in enumerate(_disk_names(request)):
         _check_new(view, taken, disk_name, f"disks[{index}].virtual_disk_id")
-        _plan_disk(builder, request, index, _disk(request, index, disk_name, ids.uid(disk_name)), view)
+        _plan_disk(builder, request, index, disk_name, view, ids)
     addresses: set[str] = set()
     for index, vnic_name in enumerate(_vnic_names(request)):
         _check_new(view, taken, vnic_name, f"vnics[{index}].vnic_id")
-        vnic = _vnic(request, index, vnic_name, ids.uid(vnic_name))
+        wanted = request.vnics[index]
+        vnic = new_card(
+            vnic_pb2.Vnic(mac_address=wanted.mac_address, network=wanted.network, position=index),
+            vnic_name,
+            ids.uid(vnic_name),
+            name,
+            f"vnics[{index}]",
+        )
         if vnic.mac_address in addresses:
             text = f"{vnic.mac_address} is named twice; each card needs an address of its own"
             raise InvalidRequest.of(f"vnics[{index}].mac_address", text)
         addresses.add(vnic.mac_address)
-        job = builder.job("Create VNIC on Virtual Machine", vnic.name)
-        builder.lock(vnic.name, LockMode.X, parent=name)
-        job.write("Plug in the card", vnic)
+        plan_card(builder, vnic)
     return builder.build(name)
 
 
@@ -116,82 +112,20 @@ def _check_new(view: View, taken: set[str], name: str, field: str) -> None:
     taken.add(name)
 
 
-def _repository(request: Request, index: int, view: View) -> repository_pb2.Repository:
-    """Return the repository of a disk; ready, and presented to the machine's pool."""
-    field = f"disks[{index}].repository"
-    repository = view.get(request.disks[index].repository, repository_pb2.Repository, field=field)
-    if repository.server_pool != _pool(request):
-        raise InvalidRequest.of(field, f"{repository.name} is not presented to {_pool(request)}")
-    if repository.state != repository_pb2.REPOSITORY_STATE_READY:
-        text = f"{repository.name} is {state_word(repository)}; it must be ready"
-        raise wrong_state(field, repository.name, text)
-    return repository
-
-
-def _plan_disk(
-    builder: PlanBuilder, request: Request, index: int, disk: virtual_disk_pb2.VirtualDisk, view: View
-) -> None:
-    repository = _repository(request, index, view)
-    servers = view.of(server_pb2.Server, server_pool=repository.server_pool)
-    server = storage_server(servers, disk.uid, repository.name, f"disks[{index}].repository")
-    job = builder.job("Create Virtual Disk", disk.name)
-    builder.lock(disk.name, LockMode.X, parent=repository.name)
-    # The image first and its record second, so that no half-made disk is ever visible.
-    made = job.step(
-        "Make the disk's image",
-        server.name,
-        create_disk_file_pb2.CreateDiskFile(
-            repository_path=repository.path,
-            repository_uid=repository.uid,
-            disk_uid=disk.uid,
-            size_bytes=disk.size_bytes,
-            full=disk.allocation == virtual_disk_pb2.DISK_ALLOCATION_FULL,
-        ),
-        undo=remove_disk_file_pb2.RemoveDiskFile(
-            repository_path=repository.path, repository_uid=repository.uid, disk_uid=disk.uid
-        ),
-        weight=5,
-    )
-    job.write("Record the disk", disk)
-    job.bind("writes[0].create.virtual_disk.path", made, "path")
-    job.bind("writes[0].create.virtual_disk.allocated_bytes", made, "allocated_bytes")
-    attached = virtual_disk_pb2.VirtualDisk(name=disk.name, virtual_machine=_name(request))
-    attach = builder.job("Add Virtual Disk to Virtual Machine", disk.name)
-    attach.write("Attach the disk", update(attached, "virtual_machine"))
-
-
-def _disk(request: Request, index: int, name: str, uid: str) -> virtual_disk_pb2.VirtualDisk:
-    """Return the record of a disk that is attached to nothing yet."""
-    wanted = request.disks[index]
-    if wanted.size_bytes % MIB or wanted.size_bytes <= 0:
-        text = f"{wanted.size_bytes} is not allowed; it must be a multiple of 1 MiB above 0"
-        raise InvalidRequest.of(f"disks[{index}].size_bytes", text)
-    return virtual_disk_pb2.VirtualDisk(
+def _plan_disk(builder: PlanBuilder, request: Request, index: int, name: str, view: View, ids: Ids) -> None:
+    wanted, field = request.disks[index], f"disks[{index}]"
+    repository = ready_repository(view, wanted.repository, _pool(request), f"{field}.repository")
+    disk = virtual_disk_pb2.VirtualDisk(
         name=name,
-        uid=uid,
-        display_name=id_of(name),
-        repository=wanted.repository,
-        size_bytes=wanted.size_bytes,
-        allocation=wanted.allocation or virtual_disk_pb2.DISK_ALLOCATION_SPARSE,
+        uid=ids.uid(name),
+        repository=repository.name,
+        size_bytes=check_size(wanted.size_bytes, f"{field}.size_bytes"),
+        allocation=wanted.allocation,
         position=index,
-        serial=uid[:20],
-        state=virtual_disk_pb2.VIRTUAL_DISK_STATE_READY,
     )
-
-
-def _vnic(request: Request, index: int, name: str, uid: str) -> vnic_pb2.Vnic:
-    """Return the record of a card."""
-    wanted = request.vnics[index]
-    return vnic_pb2.Vnic(
-        name=name,
-        uid=uid,
-        display_name=id_of(name),
-        virtual_machine=_name(request),
-        mac_address=mac_address(wanted.mac_address, uid, f"vnics[{index}].mac_address"),
-        network=wanted.network or vnic_pb2.VNIC_NETWORK_USER,
-        position=index,
-        state=vnic_pb2.VNIC_STATE_READY,
-    )
+    plan_image(builder, complete(disk), repository, view, f"{field}.repository")
+    owner = virtual_machine_pb2.VirtualMachine(name=_name(request), server_pool=_pool(request))
+    plan_attachment(builder, disk.name, owner)
 
 
 OPERATION = OperationType(

@@ -23,8 +23,8 @@ from virtyard.kernel.errors import InternalError
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
+from virtyard.operations.clusters import join, leave
 from virtyard.operations.contract import OperationType
-from virtyard.operations.create_server_pool import join, leave
 from virtyard.operations.hosts import storage_server
 from virtyard.operations.refusals import listed, state_word, wrong_state
 

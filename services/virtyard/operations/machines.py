@@ -6,6 +6,8 @@ import re
 
 from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.view import View
+from virtyard.operations.refusals import state_word, wrong_state
 from virtyard.operations.storage_paths import absolute_path
 
 MIB = 1 << 20
@@ -32,6 +34,28 @@ def check_machine(machine: virtual_machine_pb2.VirtualMachine) -> None:
     absolute_path(machine.boot.kernel_path, "virtual_machine.boot.kernel_path")
     if machine.boot.initrd_path:
         absolute_path(machine.boot.initrd_path, "virtual_machine.boot.initrd_path")
+
+
+def check_stopped(machine: virtual_machine_pb2.VirtualMachine, field: str) -> None:
+    """Refuse a machine that is not stopped.
+
+    Raises:
+        WrongState: naming `field` and the machine's state.
+    """
+    if machine.state != virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED:
+        raise wrong_state(field, machine.name, f"{machine.name} is {state_word(machine)}; it must be stopped")
+
+
+def stopped_machine(view: View, name: str, field: str) -> virtual_machine_pb2.VirtualMachine:
+    """Return a machine that is stopped.
+
+    Raises:
+        NotFound: it does not exist.
+        WrongState: it is not stopped; the refusal names `field`.
+    """
+    machine = view.get(name, virtual_machine_pb2.VirtualMachine, field=field)
+    check_stopped(machine, field)
+    return machine
 
 
 def check_number(number: int, most: int, field: str) -> None:

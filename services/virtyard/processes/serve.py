@@ -14,7 +14,7 @@ from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.errors import Unavailable
 from virtyard.locks.main import open_locks
-from virtyard.processes.faults import kill_hook
+from virtyard.processes.faults import kill_hook, step_hook
 from virtyard.processes.hosting import run_process, say
 from virtyard.processes.site import (
     SERVICES,
@@ -72,7 +72,9 @@ class _Process:
     async def _inventory(self, stack: AsyncExitStack) -> None:
         locks = await self._channel(stack, "locks")
         inventory = await stack.enter_async_context(
-            open_inventory(self._arguments.state, SystemClock(), locks, transition_hook=kill_hook())
+            open_inventory(
+                self._arguments.state, SystemClock(), locks, transition_hook=kill_hook(), step_hook=step_hook()
+            )
         )
         await self._serve(stack, inventory.services, inventory.feed, on_closing=[inventory.end_streams])
 

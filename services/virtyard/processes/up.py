@@ -12,7 +12,7 @@ from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.permissions import Principal
 from virtyard.locks.main import open_locks
-from virtyard.processes.faults import kill_hook
+from virtyard.processes.faults import kill_hook, step_hook
 from virtyard.processes.hosting import run_process, say
 from virtyard.processes.site import (
     CONTROL_PLANE,
@@ -49,7 +49,7 @@ async def _up(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
         locks = await stack.enter_async_context(open_locks(arguments.state, clock, transition_hook=hook))
         near_locks = await stack.enter_async_context(LocalChannel(locks.services, Principal.of("service/jobs")))
         inventory = await stack.enter_async_context(
-            open_inventory(arguments.state, clock, near_locks, transition_hook=hook)
+            open_inventory(arguments.state, clock, near_locks, transition_hook=hook, step_hook=step_hook())
         )
         near_inventory = await stack.enter_async_context(LocalChannel(inventory.services, Principal.of("service/jobs")))
         jobs = await stack.enter_async_context(

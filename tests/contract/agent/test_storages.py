@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from virtyard.agent.drivers.storage.contract import Place
+from virtyard.agent.drivers.storage.contract import DiskFile, Place
 from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
@@ -30,6 +30,12 @@ def tree(folder: Path) -> dict[str, bytes | None]:
         str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
         for path in sorted(folder.rglob("*"))
     }
+
+
+def virtual_size(disk: DiskFile) -> int:
+    """What a guest sees of an image: the file's length, or what the header of a qcow2 image says."""
+    head = disk.path.read_bytes()[:32]
+    return int.from_bytes(head[24:32], "big") if disk.format == "qcow2" else disk.path.stat().st_size
 
 
 @pytest.fixture
@@ -255,6 +261,67 @@ async def test_a_full_file_system_is_said_before_anything_is_written(
     with pytest.raises(CapacityExhausted, match=f"{wanted} bytes asked for"):
         await storage.create_disk(repository, "d1", wanted, full=True, mark=MARK, on_progress=silent)
     assert list((Path(repository.path) / "disks").iterdir()) == []
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_an_image_gets_another_size_and_its_old_one_back(
+    storage: DirectoryStorage, repository: Place, full: bool
+) -> None:
+    """The image file itself has the new size; repeated it is the same; what was in it stays; it can be taken back."""
+    disk = await storage.create_disk(repository, "d1", 4 * MIB, full=full, mark=MARK, on_progress=silent)
+    grown = await storage.resize_disk(repository, "d1", 8 * MIB, on_progress=silent)
+    assert (grown.size_bytes, virtual_size(grown), grown.mark) == (8 * MIB, 8 * MIB, MARK)
+    assert (grown.allocated_bytes >= 8 * MIB) == full
+    assert await storage.resize_disk(repository, "d1", 8 * MIB, on_progress=silent) == grown
+    assert await storage.find_disk(repository, "d1") == grown
+    back = await storage.resize_disk(repository, "d1", 4 * MIB, on_progress=silent)
+    assert (back.size_bytes, virtual_size(back), back.path) == (4 * MIB, 4 * MIB, disk.path)
+
+
+async def test_a_growth_that_was_cut_short_is_taken_back(storage: DirectoryStorage, repository: Place) -> None:
+    """Grown without its record, as a killed agent leaves it, an image gets the size of the record again."""
+    disk = await storage.create_disk(repository, "d1", 4 * MIB, full=False, mark=MARK, on_progress=silent)
+    record = disk.path.with_suffix(".json")
+    before = record.read_bytes()
+    await storage.resize_disk(repository, "d1", 8 * MIB, on_progress=silent)
+    record.write_bytes(before)
+    settled = await storage.settle_size(repository, "d1")
+    assert settled is not None
+    assert (settled.size_bytes, virtual_size(settled)) == (4 * MIB, 4 * MIB)
+    assert await storage.settle_size(repository, "d2") is None
+
+
+async def test_a_cancelled_growth_leaves_the_old_size(storage: DirectoryStorage, repository: Place) -> None:
+    """Cancelled after a tenth, the image has its old size and nobody writes any more."""
+    await storage.create_disk(repository, "d1", 4 * MIB, full=True, mark=MARK, on_progress=silent)
+    begun = asyncio.Event()
+
+    def tell(done: int, total: int) -> None:
+        if done * 10 >= total:
+            begun.set()
+
+    growing = asyncio.ensure_future(storage.resize_disk(repository, "d1", 1 << 30, on_progress=tell))
+    async with asyncio.timeout(30):
+        await begun.wait()
+    growing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await growing
+    disk = await storage.find_disk(repository, "d1")
+    assert disk is not None
+    assert (disk.size_bytes, virtual_size(disk)) == (4 * MIB, 4 * MIB)
+
+
+async def test_a_growth_beyond_the_limit_is_refused(storage: DirectoryStorage, place: Place) -> None:
+    """Neither more than the repository holds in all nor more than is left of it; the image stays as it is."""
+    await storage.create_repository(place, MARK, 10 * MIB)
+    await storage.create_disk(place, "d1", 6 * MIB, full=True, mark=MARK, on_progress=silent)
+    before = tree(Path(place.path))
+    for size in (11 * MIB, 64 * MIB):
+        with pytest.raises(CapacityExhausted, match="bytes asked for"):
+            await storage.resize_disk(place, "d1", size, on_progress=silent)
+    with pytest.raises(NotFound):
+        await storage.resize_disk(place, "d2", 8 * MIB, on_progress=silent)
+    assert tree(Path(place.path)) == before
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_help_of_all_lists_nouns_and_exit_codes(capsys: pytest.CaptureFixture[st
     """The first help names every noun with its aliases and verbs."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert "  virtual-machine (vm)  create, delete, get, kill, list, rename, start" in out
+    assert "  virtual-machine (vm)  create, delete, edit, get, kill, list, rename, start," in out
     assert "  operation             abort, list, show, wait, watch" in out
 
 

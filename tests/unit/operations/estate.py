@@ -22,16 +22,27 @@ from virtyard.api.inventory.v1 import (
 )
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import (
+    add_server_to_server_pool_pb2,
+    add_vnic_pb2,
+    attach_virtual_disk_pb2,
     create_repository_pb2,
     create_server_pool_pb2,
+    create_virtual_disk_pb2,
     create_virtual_machine_pb2,
     delete_repository_pb2,
     delete_server_pool_pb2,
+    delete_virtual_disk_pb2,
     delete_virtual_machine_pb2,
+    detach_virtual_disk_pb2,
     discover_server_pb2,
+    edit_virtual_machine_pb2,
+    forget_server_pb2,
     kill_virtual_machine_pb2,
     operation_service_pb2,
+    remove_server_from_server_pool_pb2,
+    remove_vnic_pb2,
     rename_virtual_machine_pb2,
+    resize_virtual_disk_pb2,
     start_virtual_machine_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -290,6 +301,26 @@ def discovery(address: str = "127.0.0.1:7443") -> discover_server_pb2.DiscoverSe
     )
 
 
+FREE = "virtualDisks/free"
+
+
+def with_free_disk() -> Estate:
+    """Return Finance's site with one more disk, which is attached to nothing."""
+    loose = virtual_disk_pb2.VirtualDisk()
+    loose.CopyFrom(cast("virtual_disk_pb2.VirtualDisk", disk("free", of="web")))
+    loose.virtual_machine = ""
+    return finance().add(loose)
+
+
+def new_disk(machine: str = "") -> create_virtual_disk_pb2.CreateVirtualDiskRequest:
+    """Return a request for a disk, attached to the machine if one is named."""
+    return create_virtual_disk_pb2.CreateVirtualDiskRequest(
+        virtual_disk_id="new",
+        virtual_disk=virtual_disk_pb2.VirtualDisk(repository="repositories/R", size_bytes=GIB),
+        virtual_machine=machine,
+    )
+
+
 def running() -> Estate:
     """Return Finance's site with the machine running on server a."""
     return finance().add(machine("web", state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING, on="servers/a"))
@@ -353,6 +384,58 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         ),
         "StartVirtualMachine": (finance(), start_virtual_machine_pb2.StartVirtualMachineRequest(name=web)),
         "KillVirtualMachine": (running(), kill_virtual_machine_pb2.KillVirtualMachineRequest(name=web)),
+        "CreateVirtualDisk free": (finance(), new_disk()),
+        "CreateVirtualDisk attached": (finance(), new_disk(web)),
+        "DeleteVirtualDisk": (with_free_disk(), delete_virtual_disk_pb2.DeleteVirtualDiskRequest(name=FREE)),
+        "ResizeVirtualDisk free": (
+            with_free_disk(),
+            resize_virtual_disk_pb2.ResizeVirtualDiskRequest(name=FREE, size_bytes=2 * GIB),
+        ),
+        "ResizeVirtualDisk attached": (
+            finance(),
+            resize_virtual_disk_pb2.ResizeVirtualDiskRequest(name="virtualDisks/web-disk0", size_bytes=2 * GIB),
+        ),
+        "AttachVirtualDisk": (
+            with_free_disk(),
+            attach_virtual_disk_pb2.AttachVirtualDiskRequest(name=FREE, virtual_machine=web),
+        ),
+        "DetachVirtualDisk": (
+            finance(),
+            detach_virtual_disk_pb2.DetachVirtualDiskRequest(name="virtualDisks/web-disk0"),
+        ),
+        "AddVnic": (
+            finance(),
+            add_vnic_pb2.AddVnicRequest(vnic_id="new", virtual_machine=web, vnic=vnic_pb2.Vnic()),
+        ),
+        "RemoveVnic": (finance(), remove_vnic_pb2.RemoveVnicRequest(name="vnics/web-vnic0")),
+        "EditVirtualMachine": (
+            finance(),
+            edit_virtual_machine_pb2.EditVirtualMachineRequest(
+                virtual_machine=virtual_machine_pb2.VirtualMachine(name=web, cpus=4)
+            ),
+        ),
+        "AddServerToServerPool plain": (
+            finance(),
+            add_server_to_server_pool_pb2.AddServerToServerPoolRequest(name="serverPools/Finance", server="servers/c"),
+        ),
+        "AddServerToServerPool clustered": (
+            clustered().add(server("w")),
+            add_server_to_server_pool_pb2.AddServerToServerPoolRequest(name="serverPools/Ledger", server="servers/w"),
+        ),
+        "RemoveServerFromServerPool plain": (
+            finance(),
+            remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+                name="serverPools/Finance", server="servers/b"
+            ),
+        ),
+        "RemoveServerFromServerPool clustered": (
+            clustered(),
+            remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+                name="serverPools/Ledger", server="servers/y"
+            ),
+        ),
+        "ForgetServer": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c")),
+        "ForgetServer forced": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c", force=True)),
         "DeleteVirtualMachine bare": (bare, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
         "DeleteVirtualMachine full": (spread, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
     }

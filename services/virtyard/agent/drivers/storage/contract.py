@@ -128,6 +128,25 @@ class Storage(Protocol):
         """Return the image if it is whole and in its place."""
         ...
 
+    async def resize_disk(self, place: Place, uid: str, size_bytes: int, *, on_progress: Report) -> DiskFile:
+        """Give an image another size; when it fails or is cancelled, it has its old one. What lies beyond is lost.
+
+        Args:
+            place: the repository.
+            uid: the disk's uid; no guest may be using it.
+            size_bytes: what the guest will see; a multiple of 512.
+            on_progress: is told what is written, where a full image grows.
+
+        Raises:
+            NotFound: there is no such image.
+            CapacityExhausted: it does not fit; the message has the sizes.
+        """
+        ...
+
+    async def settle_size(self, place: Place, uid: str) -> DiskFile | None:
+        """Return the image with the size that its record has, which a resize that was cut short gets back."""
+        ...
+
     async def trash_disk(self, place: Place, uid: str, mark: str) -> Path:
         """Move an image into the trash, and return where it lies now; one that is there already stays as it is.
 

@@ -5,6 +5,7 @@ A shared folder is reached by every server that mounts it; changes are serialise
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,51 @@ class DirectoryStorage:
             return disk if disk is not None and disk.path.exists() else None
 
         return await self._threads.run(look)
+
+    async def resize_disk(self, place: Place, uid: str, size_bytes: int, *, on_progress: Report) -> DiskFile:
+        """Resize the image, then its record; see the contract."""
+        layout.check_uid(uid, _UID)
+        if size_bytes <= 0 or size_bytes % 512:
+            raise InvalidRequest.of("size_bytes", f"{size_bytes} is not allowed; it must be a multiple of 512 above 0")
+        repository = await self._threads.run(self._find, place)
+        record, disk = await self._threads.run(layout.image_of, repository, uid)
+        if disk.size_bytes == size_bytes:
+            return disk
+        await self._threads.run(layout.check_growth, repository, disk, size_bytes)
+        try:
+            await self._resize(disk, size_bytes, before=disk.size_bytes, on_progress=on_progress)
+            return await self._threads.run(layout.record_size, repository, record, size_bytes)
+        except BaseException:
+            await self._resize(disk, disk.size_bytes, before=size_bytes, on_progress=lambda _done, _total: None)
+            raise
+
+    async def settle_size(self, place: Place, uid: str) -> DiskFile | None:
+        """Give the image the size of its record; see the contract."""
+        layout.check_uid(uid, _UID)
+        repository = await self._threads.run(self._find, place)
+        try:
+            _, disk = await self._threads.run(layout.image_of, repository, uid)
+        except NotFound:
+            return None
+        await self._threads.run(image.end_writers, disk.path)
+        # Shrinking to the size that it has already does nothing.
+        await self._resize(disk, disk.size_bytes, before=disk.size_bytes, on_progress=lambda _done, _total: None)
+        return disk
+
+    async def _resize(self, disk: DiskFile, size_bytes: int, *, before: int, on_progress: Report) -> None:
+        if self._program:
+            await image.resize_qcow2(
+                self._program, disk.path, size_bytes, before=before, full=disk.full, on_progress=on_progress
+            )
+        else:
+            loop = asyncio.get_running_loop()
+
+            def tell(done: int, total: int) -> None:
+                loop.call_soon_threadsafe(on_progress, done, total)
+
+            await self._threads.run(
+                image.resize_raw, disk.path, size_bytes, before=before, full=disk.full, on_progress=tell
+            )
 
     async def trash_disk(self, place: Place, uid: str, mark: str) -> Path:
         """Move the image, then its record, into the trash."""

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from virtyard.agent.drivers import process
@@ -30,25 +31,73 @@ async def write_qcow2(program: str, path: Path, size_bytes: int, *, full: bool, 
         CapacityExhausted: the storage ran out of space.
         Unavailable: qemu-img failed; its words are in the message.
     """
-    options = ["-o", f"preallocation={'full' if full else 'off'}"]
-    creating = await asyncio.create_subprocess_exec(
-        *(program, "create", "-q", "-f", "qcow2", *options, str(path), str(size_bytes)),
+    words = ("create", "-q", "-f", "qcow2", "-o", f"preallocation={'full' if full else 'off'}")
+    await _run(
+        (program, *words, str(path), str(size_bytes)),
+        path,
+        size_bytes,
+        tell=lambda: on_progress(min(allocated(path), size_bytes) if full else 0, size_bytes),
+    )
+
+
+async def resize_qcow2(
+    program: str, path: Path, size_bytes: int, *, before: int, full: bool, on_progress: Report
+) -> None:
+    """Have qemu-img give an image another size; cancelled, it is killed first.
+
+    Raises:
+        CapacityExhausted: the storage ran out of space.
+        Unavailable: qemu-img failed; its words are in the message.
+    """
+    grows = full and size_bytes > before
+    options = [f"--preallocation={'full' if grows else 'off'}"] if size_bytes > before else ["--shrink"]
+    more, had = max(size_bytes - before, 1), allocated(path)
+    await _run(
+        (program, "resize", "-q", "-f", "qcow2", *options, str(path), str(size_bytes)),
+        path,
+        size_bytes,
+        tell=lambda: on_progress(min(max(allocated(path) - had, 0), more) if grows else 0, more),
+    )
+
+
+async def _run(command: Sequence[str], path: Path, size_bytes: int, *, tell: Callable[[], None]) -> None:
+    writing = await asyncio.create_subprocess_exec(
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    ended = asyncio.ensure_future(creating.communicate())
+    ended = asyncio.ensure_future(writing.communicate())
     try:
         while not ended.done():
             await asyncio.wait([ended], timeout=_POLL_SECONDS)
-            on_progress(min(allocated(path), size_bytes) if full else 0, size_bytes)
+            tell()
     finally:
         with contextlib.suppress(ProcessLookupError):
-            creating.kill()
+            writing.kill()
         _, errors = await ended
-    if creating.returncode != 0:
+    if writing.returncode != 0:
         raise _failure(errors.decode(errors="replace").strip(), path, size_bytes)
+
+
+def resize_raw(path: Path, size_bytes: int, *, before: int, full: bool, on_progress: Report) -> None:
+    """Give a raw file another size, every new block of it written if `full`; blocks.
+
+    Raises:
+        CapacityExhausted: the storage ran out of space.
+    """
+    with path.open("r+b", buffering=0) as file:
+        try:
+            if full and size_bytes > before:
+                file.seek(before)
+                _write_zeros(file.fileno(), size_bytes - before, on_progress, threading.Event())
+            file.truncate(size_bytes)
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                raise _failure(_NO_ROOM[0], path, size_bytes) from error
+            raise
 
 
 def write_raw(path: Path, size_bytes: int, *, full: bool, on_progress: Report, stop: threading.Event) -> None:

@@ -27,6 +27,7 @@ from virtyard.agent.drivers.durable_file import (
     read_record,
     remove_file,
     sync_folder,
+    write_record,
 )
 from virtyard.agent.drivers.storage.contract import DiskFile, Usage
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
@@ -175,6 +176,40 @@ def begin_disk(repository: Repository, record: Record) -> DiskFile | None:
         _check_room(repository, record)
         create_record(repository.disks / f"{uid}.json", record)
     return None
+
+
+def image_of(repository: Repository, uid: str) -> tuple[Record, DiskFile]:
+    """Return the record of an image, and the image.
+
+    Raises:
+        NotFound: there is no such image.
+    """
+    record = read_record(repository.disks / f"{uid}.json")
+    disk = describe(repository.disks, record) if record is not None else None
+    if record is None or disk is None or not disk.path.exists():
+        raise NotFound(f"{repository.folder} has no image of disk {uid}", resource=str(repository.folder))
+    return record, disk
+
+
+def check_growth(repository: Repository, disk: DiskFile, size_bytes: int) -> None:
+    """Refuse a larger size for which the file system, or the repository's own limit, has no room.
+
+    Raises:
+        CapacityExhausted: the message has the sizes.
+    """
+    where, limit = str(repository.folder), repository.capacity_bytes
+    if limit and size_bytes > limit:
+        raise CapacityExhausted(f"{size_bytes} bytes asked for, {where} holds {limit} in all", resource=where)
+    if disk.full and size_bytes > disk.size_bytes:
+        with repository.locked():
+            _check_room(repository, {"size_bytes": size_bytes - disk.size_bytes, "full": True})
+
+
+def record_size(repository: Repository, record: Record, size_bytes: int) -> DiskFile:
+    """Write down the size that an image has now, and return it."""
+    changed = {**record, "size_bytes": size_bytes}
+    write_record(repository.disks / f"{record['uid']}.json", changed)
+    return describe(repository.disks, changed)
 
 
 def partial(repository: Repository, record: Record) -> Path:

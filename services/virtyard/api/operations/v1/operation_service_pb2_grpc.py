@@ -4,15 +4,26 @@ import grpc
 import warnings
 
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__server__to__server__pool__pb2
+from virtyard.api.operations.v1 import add_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__vnic__pb2
+from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_attach__virtual__disk__pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__repository__pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__server__pool__pb2
+from virtyard.api.operations.v1 import create_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__machine__pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__repository__pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__server__pool__pb2
+from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__machine__pb2
+from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_detach__virtual__disk__pb2
 from virtyard.api.operations.v1 import discover_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_discover__server__pb2
+from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_edit__virtual__machine__pb2
+from virtyard.api.operations.v1 import forget_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_kill__virtual__machine__pb2
+from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_remove__server__from__server__pool__pb2
+from virtyard.api.operations.v1 import remove_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_remove__vnic__pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_rename__virtual__machine__pb2
+from virtyard.api.operations.v1 import resize_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_resize__virtual__disk__pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_start__virtual__machine__pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2
@@ -141,6 +152,61 @@ class OperationServiceStub:
         self.UpdateVnic = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/UpdateVnic',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2.UpdateVnicRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.CreateVirtualDisk = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/CreateVirtualDisk',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2.CreateVirtualDiskRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteVirtualDisk = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteVirtualDisk',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2.DeleteVirtualDiskRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ResizeVirtualDisk = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/ResizeVirtualDisk',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_resize__virtual__disk__pb2.ResizeVirtualDiskRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.AttachVirtualDisk = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/AttachVirtualDisk',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_attach__virtual__disk__pb2.AttachVirtualDiskRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DetachVirtualDisk = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DetachVirtualDisk',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_detach__virtual__disk__pb2.DetachVirtualDiskRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.AddVnic = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/AddVnic',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_add__vnic__pb2.AddVnicRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.RemoveVnic = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/RemoveVnic',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_remove__vnic__pb2.RemoveVnicRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.EditVirtualMachine = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/EditVirtualMachine',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_edit__virtual__machine__pb2.EditVirtualMachineRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.AddServerToServerPool = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/AddServerToServerPool',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_add__server__to__server__pool__pb2.AddServerToServerPoolRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.RemoveServerFromServerPool = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/RemoveServerFromServerPool',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_remove__server__from__server__pool__pb2.RemoveServerFromServerPoolRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ForgetServer = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/ForgetServer',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
 
@@ -275,6 +341,83 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateVirtualDisk(self, request, context):
+        """Creates a virtual disk, attached or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVirtualDisk(self, request, context):
+        """Deletes a virtual disk and its image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResizeVirtualDisk(self, request, context):
+        """Makes a virtual disk larger than it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttachVirtualDisk(self, request, context):
+        """Attaches a virtual disk to a machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetachVirtualDisk(self, request, context):
+        """Detaches a virtual disk from its machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddVnic(self, request, context):
+        """Adds a network card to a machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveVnic(self, request, context):
+        """Removes a network card from its machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EditVirtualMachine(self, request, context):
+        """Edits the memory, processors or boot source of a machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddServerToServerPool(self, request, context):
+        """Adds a server to a server pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveServerFromServerPool(self, request, context):
+        """Removes a server from its server pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetServer(self, request, context):
+        """Forgets a server that is in no pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -366,6 +509,61 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'UpdateVnic': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateVnic,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2.UpdateVnicRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateVirtualDisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateVirtualDisk,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2.CreateVirtualDiskRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteVirtualDisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVirtualDisk,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2.DeleteVirtualDiskRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ResizeVirtualDisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResizeVirtualDisk,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_resize__virtual__disk__pb2.ResizeVirtualDiskRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'AttachVirtualDisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachVirtualDisk,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_attach__virtual__disk__pb2.AttachVirtualDiskRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DetachVirtualDisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetachVirtualDisk,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_detach__virtual__disk__pb2.DetachVirtualDiskRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'AddVnic': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddVnic,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_add__vnic__pb2.AddVnicRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'RemoveVnic': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveVnic,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_remove__vnic__pb2.RemoveVnicRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'EditVirtualMachine': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditVirtualMachine,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_edit__virtual__machine__pb2.EditVirtualMachineRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'AddServerToServerPool': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddServerToServerPool,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_add__server__to__server__pool__pb2.AddServerToServerPoolRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'RemoveServerFromServerPool': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveServerFromServerPool,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_remove__server__from__server__pool__pb2.RemoveServerFromServerPoolRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ForgetServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetServer,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -855,6 +1053,303 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/UpdateVnic',
             virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2.UpdateVnicRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateVirtualDisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/CreateVirtualDisk',
+            virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2.CreateVirtualDiskRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVirtualDisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteVirtualDisk',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2.DeleteVirtualDiskRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResizeVirtualDisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/ResizeVirtualDisk',
+            virtyard_dot_api_dot_operations_dot_v1_dot_resize__virtual__disk__pb2.ResizeVirtualDiskRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachVirtualDisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/AttachVirtualDisk',
+            virtyard_dot_api_dot_operations_dot_v1_dot_attach__virtual__disk__pb2.AttachVirtualDiskRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetachVirtualDisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DetachVirtualDisk',
+            virtyard_dot_api_dot_operations_dot_v1_dot_detach__virtual__disk__pb2.DetachVirtualDiskRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddVnic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/AddVnic',
+            virtyard_dot_api_dot_operations_dot_v1_dot_add__vnic__pb2.AddVnicRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveVnic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/RemoveVnic',
+            virtyard_dot_api_dot_operations_dot_v1_dot_remove__vnic__pb2.RemoveVnicRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditVirtualMachine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/EditVirtualMachine',
+            virtyard_dot_api_dot_operations_dot_v1_dot_edit__virtual__machine__pb2.EditVirtualMachineRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddServerToServerPool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/AddServerToServerPool',
+            virtyard_dot_api_dot_operations_dot_v1_dot_add__server__to__server__pool__pb2.AddServerToServerPoolRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveServerFromServerPool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/RemoveServerFromServerPool',
+            virtyard_dot_api_dot_operations_dot_v1_dot_remove__server__from__server__pool__pb2.RemoveServerFromServerPoolRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/ForgetServer',
+            virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

@@ -6,15 +6,26 @@ isort:skip_file
 from collections import abc as _abc
 from google.longrunning import operations_pb2 as _operations_pb2
 from grpc import aio as _aio
+from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as _add_server_to_server_pool_pb2
+from virtyard.api.operations.v1 import add_vnic_pb2 as _add_vnic_pb2
+from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as _attach_virtual_disk_pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as _create_repository_pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as _create_server_pool_pb2
+from virtyard.api.operations.v1 import create_virtual_disk_pb2 as _create_virtual_disk_pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as _create_virtual_machine_pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as _delete_repository_pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as _delete_server_pool_pb2
+from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as _delete_virtual_disk_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as _delete_virtual_machine_pb2
+from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as _detach_virtual_disk_pb2
 from virtyard.api.operations.v1 import discover_server_pb2 as _discover_server_pb2
+from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as _edit_virtual_machine_pb2
+from virtyard.api.operations.v1 import forget_server_pb2 as _forget_server_pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as _kill_virtual_machine_pb2
+from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2 as _remove_server_from_server_pool_pb2
+from virtyard.api.operations.v1 import remove_vnic_pb2 as _remove_vnic_pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as _rename_virtual_machine_pb2
+from virtyard.api.operations.v1 import resize_virtual_disk_pb2 as _resize_virtual_disk_pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as _start_virtual_machine_pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as _update_cluster_pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as _update_heartbeat_device_pb2
@@ -70,6 +81,28 @@ class OperationServiceStub:
     """Changes the display name, labels or description of a virtual machine."""
     UpdateVnic: _aio.UnaryUnaryMultiCallable[_update_vnic_pb2.UpdateVnicRequest, _operations_pb2.Operation]
     """Changes the display name, labels or description of a network card."""
+    CreateVirtualDisk: _aio.UnaryUnaryMultiCallable[_create_virtual_disk_pb2.CreateVirtualDiskRequest, _operations_pb2.Operation]
+    """Creates a virtual disk, attached or not."""
+    DeleteVirtualDisk: _aio.UnaryUnaryMultiCallable[_delete_virtual_disk_pb2.DeleteVirtualDiskRequest, _operations_pb2.Operation]
+    """Deletes a virtual disk and its image."""
+    ResizeVirtualDisk: _aio.UnaryUnaryMultiCallable[_resize_virtual_disk_pb2.ResizeVirtualDiskRequest, _operations_pb2.Operation]
+    """Makes a virtual disk larger than it is."""
+    AttachVirtualDisk: _aio.UnaryUnaryMultiCallable[_attach_virtual_disk_pb2.AttachVirtualDiskRequest, _operations_pb2.Operation]
+    """Attaches a virtual disk to a machine."""
+    DetachVirtualDisk: _aio.UnaryUnaryMultiCallable[_detach_virtual_disk_pb2.DetachVirtualDiskRequest, _operations_pb2.Operation]
+    """Detaches a virtual disk from its machine."""
+    AddVnic: _aio.UnaryUnaryMultiCallable[_add_vnic_pb2.AddVnicRequest, _operations_pb2.Operation]
+    """Adds a network card to a machine."""
+    RemoveVnic: _aio.UnaryUnaryMultiCallable[_remove_vnic_pb2.RemoveVnicRequest, _operations_pb2.Operation]
+    """Removes a network card from its machine."""
+    EditVirtualMachine: _aio.UnaryUnaryMultiCallable[_edit_virtual_machine_pb2.EditVirtualMachineRequest, _operations_pb2.Operation]
+    """Edits the memory, processors or boot source of a machine."""
+    AddServerToServerPool: _aio.UnaryUnaryMultiCallable[_add_server_to_server_pool_pb2.AddServerToServerPoolRequest, _operations_pb2.Operation]
+    """Adds a server to a server pool."""
+    RemoveServerFromServerPool: _aio.UnaryUnaryMultiCallable[_remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest, _operations_pb2.Operation]
+    """Removes a server from its server pool."""
+    ForgetServer: _aio.UnaryUnaryMultiCallable[_forget_server_pb2.ForgetServerRequest, _operations_pb2.Operation]
+    """Forgets a server that is in no pool."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -217,5 +250,93 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_update_vnic_pb2.UpdateVnicRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Changes the display name, labels or description of a network card."""
+
+    @_abc_1.abstractmethod
+    def CreateVirtualDisk(
+        self,
+        request: _create_virtual_disk_pb2.CreateVirtualDiskRequest,
+        context: _aio.ServicerContext[_create_virtual_disk_pb2.CreateVirtualDiskRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Creates a virtual disk, attached or not."""
+
+    @_abc_1.abstractmethod
+    def DeleteVirtualDisk(
+        self,
+        request: _delete_virtual_disk_pb2.DeleteVirtualDiskRequest,
+        context: _aio.ServicerContext[_delete_virtual_disk_pb2.DeleteVirtualDiskRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes a virtual disk and its image."""
+
+    @_abc_1.abstractmethod
+    def ResizeVirtualDisk(
+        self,
+        request: _resize_virtual_disk_pb2.ResizeVirtualDiskRequest,
+        context: _aio.ServicerContext[_resize_virtual_disk_pb2.ResizeVirtualDiskRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Makes a virtual disk larger than it is."""
+
+    @_abc_1.abstractmethod
+    def AttachVirtualDisk(
+        self,
+        request: _attach_virtual_disk_pb2.AttachVirtualDiskRequest,
+        context: _aio.ServicerContext[_attach_virtual_disk_pb2.AttachVirtualDiskRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Attaches a virtual disk to a machine."""
+
+    @_abc_1.abstractmethod
+    def DetachVirtualDisk(
+        self,
+        request: _detach_virtual_disk_pb2.DetachVirtualDiskRequest,
+        context: _aio.ServicerContext[_detach_virtual_disk_pb2.DetachVirtualDiskRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Detaches a virtual disk from its machine."""
+
+    @_abc_1.abstractmethod
+    def AddVnic(
+        self,
+        request: _add_vnic_pb2.AddVnicRequest,
+        context: _aio.ServicerContext[_add_vnic_pb2.AddVnicRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Adds a network card to a machine."""
+
+    @_abc_1.abstractmethod
+    def RemoveVnic(
+        self,
+        request: _remove_vnic_pb2.RemoveVnicRequest,
+        context: _aio.ServicerContext[_remove_vnic_pb2.RemoveVnicRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Removes a network card from its machine."""
+
+    @_abc_1.abstractmethod
+    def EditVirtualMachine(
+        self,
+        request: _edit_virtual_machine_pb2.EditVirtualMachineRequest,
+        context: _aio.ServicerContext[_edit_virtual_machine_pb2.EditVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Edits the memory, processors or boot source of a machine."""
+
+    @_abc_1.abstractmethod
+    def AddServerToServerPool(
+        self,
+        request: _add_server_to_server_pool_pb2.AddServerToServerPoolRequest,
+        context: _aio.ServicerContext[_add_server_to_server_pool_pb2.AddServerToServerPoolRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Adds a server to a server pool."""
+
+    @_abc_1.abstractmethod
+    def RemoveServerFromServerPool(
+        self,
+        request: _remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest,
+        context: _aio.ServicerContext[_remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Removes a server from its server pool."""
+
+    @_abc_1.abstractmethod
+    def ForgetServer(
+        self,
+        request: _forget_server_pb2.ForgetServerRequest,
+        context: _aio.ServicerContext[_forget_server_pb2.ForgetServerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Forgets a server that is in no pool."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

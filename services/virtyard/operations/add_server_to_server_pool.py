@@ -1,0 +1,70 @@
+"""Add Server to Server Pool: the server names the pool and, in a clustered one, takes a slot and renews it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from virtyard.api.inventory.v1 import cluster_pb2, heartbeat_device_pb2, server_pb2, server_pool_pb2
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.operations.v1 import add_server_to_server_pool_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.errors import CapacityExhausted, FieldViolation
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.kernel.plan import Ids, PlanBuilder, update
+from virtyard.kernel.view import View, select
+from virtyard.operations.clusters import change_members, join, leave
+from virtyard.operations.contract import OperationType
+from virtyard.operations.refusals import state_word, wrong_state
+
+Request = add_server_to_server_pool_pb2.AddServerToServerPoolRequest
+
+
+def selections(request: Request) -> Sequence[participant.Selection]:
+    """Read the server, and the pool with its cluster and heartbeat device."""
+    return [select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool"), select(request.server)]
+
+
+def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
+    """Plan the record and, in a clustered pool, the membership after it."""
+    pool = view.get(request.name, server_pool_pb2.ServerPool, field="name", etag=request.etag)
+    if pool.state != server_pool_pb2.SERVER_POOL_STATE_ACTIVE:
+        raise wrong_state("name", pool.name, f"{pool.name} is {state_word(pool)}; it must be active")
+    server = view.get(request.server, server_pb2.Server, field="server")
+    if server.server_pool:
+        text = f"{server.name} is in {server.server_pool}; a server that is in no pool is needed"
+        raise wrong_state("server", server.name, text)
+    if server.state != server_pb2.SERVER_STATE_ONLINE:
+        text = f"{server.name} is {state_word(server)}; a server that is online is needed"
+        raise wrong_state("server", server.name, text)
+    builder = PlanBuilder(view)
+    job = builder.job("Add Server to Server Pool", server.name)
+    builder.lock(server.name, LockMode.X, parent=pool.name)
+    job.write("Record its pool", update(server_pb2.Server(name=server.name, server_pool=pool.name), "server_pool"))
+    devices = view.of(heartbeat_device_pb2.HeartbeatDevice, server_pool=pool.name)
+    for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
+        member = cluster_pb2.ClusterMember(server=server.name, slot=_free_slot(cluster, device))
+        joining = builder.job("Join Cluster", server.name)
+        joining.step("Take the slot and renew it", server.name, join(cluster, member, device), undo=leave(cluster))
+        builder.lock(cluster.name, LockMode.X)
+        members = sorted([*cluster.members, member], key=lambda each: each.slot)
+        joining.write("Record the member", change_members(cluster, members), target=cluster.name)
+    return builder.build(pool.name)
+
+
+def _free_slot(cluster: cluster_pb2.Cluster, device: heartbeat_device_pb2.HeartbeatDevice) -> int:
+    taken = {member.slot for member in cluster.members}
+    free = next((slot for slot in range(1, device.slots + 1) if slot not in taken), 0)
+    if not free:
+        description = f"all {device.slots} slots of {device.name} are taken"
+        raise CapacityExhausted(
+            f"name: {description}",
+            resource=device.name,
+            violations=(FieldViolation(field="name", description=description),),
+            metadata={"field": "name"},
+        )
+    return free
+
+
+OPERATION = OperationType(
+    method="virtyard.api.operations.v1.OperationService.AddServerToServerPool", selections=selections, plan=plan
+)

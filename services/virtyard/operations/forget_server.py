@@ -1,0 +1,49 @@
+"""Forget Server: give the host back, and remove the server from the inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from virtyard.api.actions.v1 import claim_host_pb2, release_host_pb2
+from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.operations.v1 import forget_server_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.plan import Ids, PlanBuilder, delete
+from virtyard.kernel.view import View, select
+from virtyard.operations.contract import OperationType
+from virtyard.operations.refusals import state_word, wrong_state
+
+Request = forget_server_pb2.ForgetServerRequest
+
+
+def selections(request: Request) -> Sequence[participant.Selection]:
+    """Read the server and what refers to it."""
+    return [select(request.name, "server_pool", "virtualMachines@server")]
+
+
+def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
+    """Plan the release, which claiming again undoes, and the removal of the record."""
+    server = view.get(request.name, server_pb2.Server, field="name", etag=request.etag)
+    if server.server_pool:
+        text = f"{server.name} is in {server.server_pool}; it must be removed from its pool first"
+        raise wrong_state("name", server.name, text)
+    if server.state != server_pb2.SERVER_STATE_ONLINE and not request.force:
+        text = f"{server.name} is {state_word(server)}; it must be online, or force must be given"
+        raise wrong_state("name", server.name, text)
+    builder = PlanBuilder(view)
+    job = builder.job("Forget Server", server.name)
+    if not request.force:
+        job.step(
+            "Give the host back",
+            server.name,
+            release_host_pb2.ReleaseHost(owner_id=view.owner_id),
+            undo=claim_host_pb2.ClaimHost(owner_id=view.owner_id, server=server.name),
+        )
+    job.write("Remove the record", delete(server.name))
+    return builder.build()
+
+
+OPERATION = OperationType(
+    method="virtyard.api.operations.v1.OperationService.ForgetServer", selections=selections, plan=plan
+)

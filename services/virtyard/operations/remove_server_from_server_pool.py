@@ -1,0 +1,80 @@
+"""Remove Server from Server Pool: the server leaves the cluster, where there is one, and names no pool any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from virtyard.api.inventory.v1 import (
+    cluster_pb2,
+    heartbeat_device_pb2,
+    server_pb2,
+    server_pool_pb2,
+    virtual_machine_pb2,
+)
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.kernel.plan import Ids, PlanBuilder, update
+from virtyard.kernel.view import View, select
+from virtyard.operations.clusters import change_members, join, leave
+from virtyard.operations.contract import OperationType
+from virtyard.operations.refusals import listed, state_word, wrong_state
+
+Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
+
+
+def selections(request: Request) -> Sequence[participant.Selection]:
+    """Read the server with what runs on it, and the pool with its cluster and heartbeat device."""
+    return [
+        select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool"),
+        select(request.server, "server_pool", "virtualMachines@server"),
+    ]
+
+
+def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
+    """Plan the leave and the record after it."""
+    pool = view.get(request.name, server_pool_pb2.ServerPool, field="name", etag=request.etag)
+    server = view.get(request.server, server_pb2.Server, field="server")
+    if server.server_pool != pool.name:
+        where = f"is in {server.server_pool}" if server.server_pool else "is in no pool"
+        raise InvalidRequest.of("server", f"{server.name} {where}; a server of {pool.name} is needed")
+    running = view.of(virtual_machine_pb2.VirtualMachine, server=server.name)
+    if running:
+        text = f"{listed(running)} run on {server.name}; a server on which nothing runs is needed"
+        raise wrong_state("server", server.name, text)
+    builder = PlanBuilder(view)
+    devices = view.of(heartbeat_device_pb2.HeartbeatDevice, server_pool=pool.name)
+    for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
+        _plan_leave(builder, cluster, device, server)
+    job = builder.job("Remove Server from Server Pool", server.name)
+    job.write("Forget its pool", update(server_pb2.Server(name=server.name), "server_pool"))
+    return builder.build(pool.name)
+
+
+def _plan_leave(
+    builder: PlanBuilder,
+    cluster: cluster_pb2.Cluster,
+    device: heartbeat_device_pb2.HeartbeatDevice,
+    server: server_pb2.Server,
+) -> None:
+    if server.state != server_pb2.SERVER_STATE_ONLINE:
+        text = f"{server.name} is {state_word(server)}; it must be online to leave {cluster.name}"
+        raise wrong_state("server", server.name, text)
+    member = next((each for each in cluster.members if each.server == server.name), None)
+    if member is None:
+        return
+    if len(cluster.members) == 1:
+        text = f"{server.name} is the last member of {cluster.name}; delete {cluster.server_pool} instead"
+        raise wrong_state("server", server.name, text)
+    job = builder.job("Leave Cluster", server.name)
+    job.step("Give the slot up", server.name, leave(cluster), undo=join(cluster, member, device))
+    builder.lock(cluster.name, LockMode.X)
+    members = [each for each in cluster.members if each.server != server.name]
+    job.write("Forget the member", change_members(cluster, members), target=cluster.name)
+
+
+OPERATION = OperationType(
+    method="virtyard.api.operations.v1.OperationService.RemoveServerFromServerPool", selections=selections, plan=plan
+)
