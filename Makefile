@@ -8,7 +8,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench clean install-demo install-test
+.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench torture clean install-demo install-test
 export PYTHON DRIVER KEEP
 
 help: ## Show this list
@@ -52,6 +52,9 @@ format: install-test ## Format the code
 
 bench: install-test ## Measure, print, and write build/bench.json
 	$(VENV)/python -m tools.bench
+
+torture: install-test ## Kill every process at every moment of every operation type; takes long
+	@VIRTYARD_TORTURE=1 $(VENV)/python -m pytest -n auto --dist worksteal tests/acceptance/test_every_operation.py $(ARGS)
 
 clean: ## Remove what can be made again, except .venv
 	rm -rf build dist node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -56,6 +56,8 @@ class Site:
         self.context = folder / "context.json"
         self.shared = folder / "shared"
         self.pids = folder / "processes"
+        self.fail_file = folder / "fail"
+        """While it holds `JOB/STEP`, that step of any operation is refused."""
         self.addresses: dict[str, str] = {}
         self._commands = compose_commands()
         self._seen: dict[str, int] = {}
@@ -91,6 +93,7 @@ class Site:
         runtime = self.folder / "run" / name
         environment = {**os.environ, "VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
         environment.pop("VIRTYARD_KILL_AT", None)
+        environment["VIRTYARD_FAIL_FILE"] = str(self.fail_file)
         if kill_at:
             environment["VIRTYARD_KILL_AT"] = kill_at
         log = self.pids / f"{name}.log"

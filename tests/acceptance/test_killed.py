@@ -6,20 +6,14 @@ before anybody hears of it.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import sqlite3
-import uuid
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from functools import partial
 
 import pytest
 
 from tests.acceptance.asking import (
-    LIMIT,
     SUCCEEDED,
-    ask,
     create_machine,
     list_jobs,
     list_objects,
@@ -29,13 +23,10 @@ from tests.acceptance.asking import (
     start_machine,
     wait_unlocked,
 )
+from tests.acceptance.killing import done_twice, run_through_the_kill
 from tests.acceptance.site import Site, open_site
 from tools import guest
 from virtyard.api.inventory.v1 import virtual_machine_pb2
-from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard_client.client import Client
-from virtyard_client.errors import ClientError
-from virtyard_client.story import Story
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -97,7 +88,11 @@ async def test_a_machine_is_made_once_whoever_is_killed(victim: str, driver: str
             for number, transition in enumerate(KILLS[victim]):
                 site.stop(victim)
                 site.start(victim, kill_at=transition)
-                story = await _create_through_the_kill(site, client, victim, f"m{number}", source)
+                disks = [new_disk(8), new_disk(8)]
+                request = create_machine(site, f"m{number}", disks, cards=1, memory_mib=96, boot=source)
+                # The victim of a later transition dies at the machine's start.
+                start = partial(run, client, start_machine(f"m{number}"))
+                story = await run_through_the_kill(site, client, (victim,), request, then=start)
                 assert story.state == SUCCEEDED, (transition, story.error)
                 jobs = await list_jobs(client, story.name)
                 assert [job.display_state for job in jobs] == [1] * 7, transition
@@ -110,7 +105,7 @@ async def test_a_machine_is_made_once_whoever_is_killed(victim: str, driver: str
             await wait_unlocked(client)
         for name in (*site.control_plane, "s1"):
             site.stop(name)
-        assert not _done_twice(site), "one effect for each step key"
+        assert not done_twice(site), "one effect for each step key"
 
 
 def _boot_source(site: Site, boot: guest.Guest | None) -> virtual_machine_pb2.BootSource | None:
@@ -120,45 +115,3 @@ def _boot_source(site: Site, boot: guest.Guest | None) -> virtual_machine_pb2.Bo
     return virtual_machine_pb2.BootSource(
         kernel_path=str(kernel), initrd_path=str(initrd), kernel_arguments=boot.kernel_arguments
     )
-
-
-async def _create_through_the_kill(
-    site: Site, client: Client, victim: str, name: str, boot: virtual_machine_pb2.BootSource | None
-) -> Story:
-    """Create and start a machine while the victim dies once and is started again, and return the creation's story."""
-    request = create_machine(site, name, [new_disk(8), new_disk(8)], cards=1, memory_mib=96, boot=boot)
-    request.request_id = str(uuid.uuid4())
-    again = asyncio.create_task(asyncio.to_thread(_start_again, site, victim))
-    operation = None
-    while operation is None:
-        try:
-            operation = await ask(client, request)
-        except ClientError as error:
-            # Whether it was accepted is not known; the same request id makes asking again safe.
-            if not error.unreachable:
-                raise
-            await asyncio.sleep(0.05)
-    story = await client.wait(operation.name, timeout=LIMIT)
-    await run(client, start_machine(name))
-    await again
-    return story
-
-
-def _start_again(site: Site, victim: str) -> None:
-    site.wait_killed(victim)
-    site.start(victim)
-
-
-def _done_twice(site: Site) -> list[str]:
-    """Return every step key that the ledgers hold as done more often than once."""
-    done: Counter[str] = Counter()
-    state = site.folder / "state"
-    for path in (*state.glob("**/inventory.db"), *state.glob("s*/ledger.db")):
-        with closing(sqlite3.connect(path)) as database:
-            rows = database.execute(
-                "SELECT step_key FROM ledger WHERE phase = ? AND state = ?",
-                (participant.PHASE_DO, participant.EFFECT_STATE_DONE),
-            )
-            done.update(key for (key,) in rows)
-    assert len(done) > 10, "the ledgers are where they were looked for"
-    return [key for key, count in done.items() if count > 1]

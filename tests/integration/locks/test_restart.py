@@ -17,7 +17,7 @@ from virtyard.kernel.errors import OwnerClosed, Unavailable
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace, Release
 from virtyard.locks.proxy import LocksProxy
-from virtyard.processes.faults import VARIABLE
+from virtyard.processes.faults import KILL
 from virtyard.processes.site import credentials_of, prepare_authority
 from virtyard.runtime.channel import open_channel
 
@@ -42,7 +42,7 @@ class LockProcess:
         stopping = asyncio.Event()
 
         async def supervise() -> None:
-            environment = dict(os.environ, **{VARIABLE: kill_at})
+            environment = dict(os.environ, **{KILL: kill_at})
             while not stopping.is_set():
                 process = await asyncio.create_subprocess_exec(
                     *[sys.executable, "-c", SERVE, "locks", "--listen", self.address],
@@ -51,7 +51,7 @@ class LockProcess:
                     stdout=asyncio.subprocess.DEVNULL,
                     stderr=asyncio.subprocess.DEVNULL,
                 )
-                environment.pop(VARIABLE, None)
+                environment.pop(KILL, None)
                 ended, stopped = asyncio.ensure_future(process.wait()), asyncio.ensure_future(stopping.wait())
                 await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if not ended.done():

@@ -1,0 +1,13 @@
+"""An example of its operation type; see `contract`."""
+
+from __future__ import annotations
+
+from tests.examples.contract import Example
+from virtyard.api.operations.v1 import delete_repository_pb2
+
+Request = delete_repository_pb2.DeleteRepositoryRequest
+
+EXAMPLE = Example(
+    request=lambda site: Request(name="repositories/shared"),
+    titles=["Delete Repository"],
+)

@@ -1,0 +1,31 @@
+"""An example of its operation type; see `contract`."""
+
+from __future__ import annotations
+
+from tests.acceptance.asking import create_machine
+from tests.examples.contract import Bad, Example
+from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2, start_virtual_machine_pb2
+
+Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
+
+EXAMPLE = Example(
+    request=lambda site: Request(name="serverPools/pool", server="servers/s2"),
+    titles=["Leave Cluster", "Remove Server from Server Pool"],
+    prepare=lambda site: [
+        create_machine(site, "web"),
+        start_virtual_machine_pb2.StartVirtualMachineRequest(name="virtualMachines/web", server="servers/s1"),
+    ],
+    bad=(
+        Bad(
+            request=lambda site: Request(name="serverPools/pool", server="servers/s3"),
+            reason="INVALID_REQUEST",
+            field="server",
+        ),
+        Bad(
+            request=lambda site: Request(name="serverPools/pool", server="servers/s1"),
+            reason="WRONG_STATE",
+            field="server",
+        ),
+    ),
+    clustered=True,
+)

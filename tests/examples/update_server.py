@@ -1,0 +1,8 @@
+"""Update Server: its labels; see `updating`."""
+
+from __future__ import annotations
+
+from tests.examples.updating import update
+from virtyard.api.operations.v1 import update_server_pb2
+
+EXAMPLE = update(update_server_pb2.UpdateServerRequest, "servers/s1")
