@@ -43,6 +43,7 @@ class _Running:
         self.listeners: set[Listener] = set()
         self.task: asyncio.Task[None] | None = None
         self.begun = False
+        self.working = False
         self.ended = False
         self.stopped = False
 
@@ -223,8 +224,7 @@ class Runner:
         except asyncio.CancelledError:
             if not running.stopped:
                 raise
-            record.state = participant.EFFECT_STATE_ABORTED
-            record.error.CopyFrom(self._describe(Cancelled(f"{effect.step_key} was stopped on request")))
+            await self._record_stop(running, record)
         except KeyRefused as error:
             record.state = participant.EFFECT_STATE_NOT_BEGUN
             record.error.CopyFrom(self._describe(error))
@@ -254,6 +254,7 @@ class Runner:
         name = f"action {type_of(asked).rpartition('.')[2]}"
         async with self._lanes[action.lane]:
             with telemetry.span(name, effect.trace_context, job=effect.job, step_key=effect.step_key):
+                running.working = True
                 outcome = await work(action, unpack(asked), self._context(effect, progress.advance))
         if outcome is None:
             raise Unavailable(f"the agent was stopped while it carried out {effect.step_key}; nothing is left of it")
@@ -263,6 +264,26 @@ class Runner:
         """Tell whether the step found everything as wanted, so that undoing it means doing nothing (P9)."""
         record = await self._ledger.done_record(effect.step_key)
         return record is not None and not record.changed
+
+    async def _record_stop(self, running: _Running, record: participant.EffectRecord) -> None:
+        """Say what became of an effect that was stopped: the stop may have come when all was done (P1)."""
+        effect = running.effect
+        found = None
+        if running.working:
+            asked = payload(effect)
+            context = self._context(effect, lambda done, total, stage: None)  # noqa: ARG005 - nobody listens any more
+            try:
+                found = await _probe(self._catalogue[type_of(asked)], unpack(asked), context)
+            except Exception as error:  # noqa: BLE001 - what cannot be found out is told, not raised
+                record.state = participant.EFFECT_STATE_RESIDUE
+                record.error.CopyFrom(self._describe(Cancelled(f"{effect.step_key} was stopped on request")))
+                record.residue.append(f"{type_of(asked)} may have left something: {type(error).__name__}: {error}")
+                return
+        if found is not None:
+            _fill(record, found)
+        else:
+            record.state = participant.EFFECT_STATE_ABORTED
+            record.error.CopyFrom(self._describe(Cancelled(f"{effect.step_key} was stopped on request")))
 
     async def _record_defect(
         self, effect: participant.Effect, record: participant.EffectRecord, error: Exception

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from virtyard.agent.drivers.durable_file import Record
+from virtyard.agent.drivers.storage import layout
 from virtyard.agent.drivers.storage.contract import DiskFile, Place
 from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.agent.drivers.storage.roots import StorageRoots
@@ -195,6 +198,32 @@ async def test_a_cancelled_image_leaves_nothing(storage: DirectoryStorage, repos
     async with asyncio.timeout(30):
         await begun.wait()
     making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert tree(Path(repository.path)) == before
+
+
+async def test_an_image_cancelled_in_its_last_moment_leaves_nothing(
+    storage: DirectoryStorage, repository: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled while it gets its name, the image is not left under it."""
+    before = tree(Path(repository.path))
+    loop, reached, cancelled = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    finish = layout.finish_disk
+
+    def finish_late(found: layout.Repository, record: Record) -> DiskFile:
+        loop.call_soon_threadsafe(reached.set)
+        assert cancelled.wait(30)
+        return finish(found, record)
+
+    monkeypatch.setattr(layout, "finish_disk", finish_late)
+    making = asyncio.ensure_future(
+        storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    )
+    async with asyncio.timeout(30):
+        await reached.wait()
+    making.cancel()
+    cancelled.set()
     with pytest.raises(asyncio.CancelledError):
         await making
     assert tree(Path(repository.path)) == before

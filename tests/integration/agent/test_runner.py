@@ -30,7 +30,8 @@ from tests.integration.agent.scenario import (
     undoing,
 )
 from virtyard.agent import ledger as ledger_module
-from virtyard.agent.actions.contract import LeftBehindError
+from virtyard.agent.actions.catalogue import load
+from virtyard.agent.actions.contract import Context, LeftBehindError, Outcome
 from virtyard.agent.actions.create_disk_file import ACTION as CREATE_DISK
 from virtyard.api.actions.v1 import create_disk_file_pb2, kill_guest_pb2, start_guest_pb2
 from virtyard.api.agent.v1 import agent_service_pb2
@@ -170,6 +171,31 @@ async def test_a_running_effect_is_stopped_and_leaves_nothing(jobs: Scheduler, t
     assert (record.state, error_of(record).reason) == (ABORTED, "CANCELLED")
     assert await running == [record]
     assert files(tmp_path) == []
+
+
+async def test_a_stop_that_came_too_late_is_told_so(tmp_path: Path) -> None:
+    """Stopped when its effect is there, the step is DONE, and so it will be undone."""
+    acted = asyncio.Event()
+
+    async def do(message: Any, context: Context) -> Outcome:
+        outcome = await CREATE_DISK.do(message, context)
+        acted.set()
+        await asyncio.Event().wait()
+        return outcome
+
+    catalogue = {**load(), CREATE_DISK.message.DESCRIPTOR.full_name: replace(CREATE_DISK, do=do)}
+    async with scheduler(tmp_path, catalogue) as jobs:
+        await jobs.run(create_repository(tmp_path))
+        sent = create_disk(tmp_path)
+        running = asyncio.ensure_future(jobs.run(sent))
+        async with asyncio.timeout(30):
+            await acted.wait()
+        record = await jobs.settle(settlement(sent, stop=True))
+        assert (record.state, record.changed) == (DONE, True)
+        assert await running == [record]
+        (record,) = await jobs.run(undoing(sent))
+        assert (record.state, record.changed) == (DONE, True)
+        assert files(tmp_path) == []
 
 
 async def test_a_stop_may_come_before_the_first_step(gated: Scheduler, gate: Gate, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ class DirectoryStorage:
                 await image.write_raw_in(self._threads, path, size_bytes, full=full, on_progress=on_progress)
             return await self._threads.run(layout.finish_disk, repository, record)
         except BaseException:
-            await self._threads.run(self._drop_half_made, repository, uid, mark)
+            # Whole or not: a cancellation that came while the image got its name is raised once it has it.
+            await self._threads.run(self._drop_own, repository, uid, mark)
             raise
 
     async def remove_disk(self, place: Place, uid: str, mark: str | None = None) -> bool:
@@ -225,8 +226,9 @@ class DirectoryStorage:
             image.end_writers(layout.partial(repository, record))
         return layout.begin_disk(repository, record)
 
-    def _drop_half_made(self, repository: Repository, uid: str, mark: str) -> None:
-        if self._is_half_made(repository, uid, mark):
+    def _drop_own(self, repository: Repository, uid: str, mark: str) -> None:
+        record = read_record(repository.disks / f"{uid}.json")
+        if record is not None and record["mark"] == mark:
             layout.drop_disk(repository, uid)
 
     def _is_half_made(self, repository: Repository, uid: str, mark: str) -> bool:
