@@ -31,8 +31,8 @@ from tools import initramfs
 INIT = (Path(__file__).with_name("guest_init.sh")).read_bytes()
 """The guest's first process, a script for busybox."""
 
-MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net")
-"""What the guest needs of the kernel to see its disks and network cards, built in or not."""
+MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "button", "evdev")
+"""What the guest needs of the kernel to see its disks, its network cards and its power button, built in or not."""
 
 KERNELS = {
     ("debian", "x86_64"): "linux-image-cloud-amd64",
@@ -242,7 +242,7 @@ def build(folder: Path, package: str, machine: str) -> None:
     """Make kernel, initrd and their record in the folder."""
     files: dict[str, bytes] = {}
     wanted = re.compile(
-        r"boot/vmlinuz-.*|.*/modules\.builtin|.*/kernel/(drivers/(virtio|block|net)|net/core)/[^/]*\.ko.*"
+        r"boot/vmlinuz-.*|.*/modules\.builtin|.*/kernel/(drivers/(acpi|block|input|net|virtio)|net/core)/[^/]*\.ko.*"
     )
     release = ""
     for name in list_kernel_packages(package):

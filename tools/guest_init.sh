@@ -21,6 +21,24 @@ for nic in /sys/class/net/*; do
 done
 echo "VIRTYARD nonce=$nonce memory_kib=$memory cpus=$cpus disks=$disks nics=$nics ."
 
+# The power button: whatever it says, the guest goes down, unless it was told to be deaf.
+if ! grep -q virtyard.deaf /proc/cmdline; then
+    for events in /dev/input/event*; do
+        [ -c "$events" ] && { head -c 1 "$events" >/dev/null && echo "SHUTTING DOWN" && poweroff -f; } &
+    done
+fi
+
+# The network, if an address is given: it is put on the first card, and the peer, if one is named, is asked until it answers.
+address=$(sed -n 's/.*virtyard\.address=\([^ ]*\).*/\1/p' /proc/cmdline)
+peer=$(sed -n 's/.*virtyard\.peer=\([^ ]*\).*/\1/p' /proc/cmdline)
+if [ -n "$address" ]; then
+    ip address add "$address" dev eth0
+    ip link set eth0 up
+    if [ -n "$peer" ]; then
+        { until ping -c 1 -W 1 "$peer" >/dev/null 2>&1; do sleep 1; done; echo "REACHED $peer"; } &
+    fi
+fi
+
 tick=0
 while :; do
     tick=$((tick + 1))
