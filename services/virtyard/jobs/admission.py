@@ -8,7 +8,7 @@ original rank.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.api.type.v1 import lock_pb2
@@ -22,7 +22,7 @@ from virtyard.kernel.errors import Contended
 from virtyard.kernel.lock_modes import LockMode, supremum
 from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.plan import Ids
-from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace
+from virtyard.locks.model import Blocker, Grant, LockSet, LockWish, QueuePlace
 from virtyard.runtime import telemetry
 
 Tokens = Sequence[lock_pb2.LockToken]
@@ -41,10 +41,11 @@ def new_record(record: record_pb2.OperationRecord, shape: Shape) -> None:
 class Admission:
     """Gets the locks of one operation."""
 
-    def __init__(self, keeper: Keeper, world: World) -> None:
-        """Work for the operation that the keeper keeps."""
+    def __init__(self, keeper: Keeper, world: World, on_blocked: Callable[[Blocker], None]) -> None:
+        """Work for the operation that the keeper keeps; `on_blocked` is told who holds what it waits for."""
         self._keeper = keeper
         self._world = world
+        self._on_blocked = on_blocked
 
     async def admit(self, aborted: AbortSignal) -> Tokens | None:
         """Return the tokens of the held locks once the plan is known to be true under them; None if aborted first.
@@ -114,6 +115,9 @@ class Admission:
             if operation.record.jobs[job.id].state == job_pb2.JOB_STATE_WAITING_FOR_LOCKS
         ]
         self._keeper.show(waiting)
+        for blocker in place.blockers:
+            if not blocker.waiting:
+                self._on_blocked(blocker)
 
     async def _replan(self, held: Tokens) -> bool:
         """Make the plan again and commit it; tell whether the held locks suffice for it."""

@@ -19,6 +19,12 @@ def operation_name(number: int) -> str:
     return f"operations/{number}"
 
 
+def operation_number(name: str) -> int:
+    """Return the number in the resource name of an operation; 0 if it is none."""
+    collection, _, number = name.partition("/")
+    return int(number) if collection == "operations" and number.isdigit() else 0
+
+
 def job_name(number: int, job: str) -> str:
     """Return the resource name of a job of an operation."""
     return f"jobs/{number}-{job}"

@@ -84,6 +84,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         waiting_for=operation.waiting_for,
         epoch=record.epoch,
         replans=record.replans,
+        superseded_by=record.superseded_by,
         progress=operation_progress(operation),
     )
     if with_plan:

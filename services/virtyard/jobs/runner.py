@@ -7,6 +7,7 @@ and only then taken over. A runner that is overtaken forgets the operation at on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -23,8 +24,17 @@ from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Operation, StepRef
 from virtyard.jobs.rollback import Rollback
 from virtyard.jobs.world import World
-from virtyard.kernel.errors import Contended, DeadlineExceeded, OwnerClosed, RequestError, StaleEpoch, Unavailable
+from virtyard.kernel.errors import (
+    Cancelled,
+    Contended,
+    DeadlineExceeded,
+    OwnerClosed,
+    RequestError,
+    StaleEpoch,
+    Unavailable,
+)
 from virtyard.kernel.job_states import JobEvent, StepState
+from virtyard.locks.model import Blocker
 from virtyard.runtime import telemetry
 from virtyard.runtime.logs import bound
 from virtyard.runtime.status import to_status
@@ -37,13 +47,16 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Runs one operation to its end."""
 
-    def __init__(self, operation: Operation, world: World) -> None:
-        """Take over an operation that is durable and not ended."""
+    def __init__(
+        self, operation: Operation, world: World, on_blocked: Callable[[Operation, Blocker], None] | None = None
+    ) -> None:
+        """Take over an operation that is durable and not ended; `on_blocked` is told who holds what it waits for."""
         self.operation = operation
         self._world = world
         self._inbox: asyncio.Queue[participant.EffectReport | None] = asyncio.Queue()
         self._keeper = Keeper(operation, world)
-        self._admission = Admission(self._keeper, world)
+        self._on_blocked = on_blocked
+        self._admission = Admission(self._keeper, world, self._notice_blocker)
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
         self._aborted = AbortSignal()
         if operation.record.abort_requested:
@@ -81,6 +94,23 @@ class Runner:
         self._aborted.give()
         self._inbox.put_nowait(None)
         return in_time
+
+    async def supersede(self, by: str) -> None:
+        """Stop for an operation that this one yields to, unless the point of no return was passed (P12)."""
+
+        def change(record: Record) -> None:
+            if not schedule.pivot_started(self.operation.shape, record) and not record.rolling_back:
+                record.abort_requested, record.superseded_by = True, by
+
+        with contextlib.suppress(StaleEpoch):  # it ended in the meantime
+            await self._keeper.commit("jobs.superseded", change, everything=True)
+        if self.operation.record.superseded_by:
+            self._aborted.give()
+            self._inbox.put_nowait(None)
+
+    def _notice_blocker(self, blocker: Blocker) -> None:
+        if self._on_blocked is not None:
+            self._on_blocked(self.operation, blocker)
 
     def notice_contact(self, silent: frozenset[str]) -> None:
         """Show which of the operation's participants are silent."""
@@ -348,6 +378,9 @@ def _rounds_of(refs: Sequence[StepRef]) -> list[list[StepRef]]:
 
 
 def cancelled_status(record: Record) -> status_pb2.Status:
-    """Return the error of an operation that somebody aborted."""
+    """Return the error of an operation that somebody aborted, or that had to yield."""
+    if record.superseded_by:
+        by = record.superseded_by
+        return to_status(Cancelled(f"superseded by {by}", metadata={"superseded_by": by}))
     reason = f": {record.abort_reason}" if record.abort_reason else ""
     return status_pb2.Status(code=code_pb2.CANCELLED, message=f"aborted on request{reason}")

@@ -186,8 +186,10 @@ def next_undos(shape: Shape, record: Record) -> list[Round]:
 
     Undone are DONE steps, and FAILED ones that left something, the last done first. A step is undone when nothing that
     was done after it in a way that relies on it is left: the order of the journal decides, and steps of children that
-    ran beside each other are undone beside each other.
+    ran beside each other are undone beside each other. What had to yield is not undone: it would be void (P12).
     """
+    if record.superseded_by:
+        return []
     candidates = sorted(
         (ref for reference, ref in shape.steps.items() if _needs_undo(record, reference)),
         key=lambda ref: _order(record, ref.reference),

@@ -15,10 +15,11 @@ from enum import Enum
 
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.jobs.due import DueWork
-from virtyard.jobs.model import Operation
+from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import Unavailable
+from virtyard.locks.model import Blocker
 from virtyard.runtime.scope import TaskScope
 
 _PAUSE, _LONGEST_PAUSE = 0.5, 60.0
@@ -110,8 +111,21 @@ class Scheduler:
         for runner in self._runners.values():
             runner.notice_contact(silent)
 
+    def _notice_blocker(self, waiting: Operation, blocker: Blocker) -> None:
+        """Have an operation that is in the way of one it yields to stop (P12).
+
+        The one that waits is queued by now, so the lock is its own in the transaction in which the other gives it up.
+        """
+        holder = self._runners.get(operation_number(blocker.owner))
+        if holder is None or holder.operation.record.superseded_by:
+            return
+        yields_to = self.world.operations[holder.operation.record.method].yields_to
+        targets = {job.object for job in holder.operation.shape.plan.jobs}
+        if waiting.record.method in yields_to and blocker.object in targets:
+            _ = self._tasks.start(holder.supersede(waiting.name), name=f"supersede {holder.operation.name}")
+
     def _begin(self, operation: Operation) -> None:
-        runner = self._runners[operation.number] = Runner(operation, self.world)
+        runner = self._runners[operation.number] = Runner(operation, self.world, self._notice_blocker)
         _ = self._tasks.start(self._run(runner), name=operation.name)
 
     async def _run(self, runner: Runner) -> None:
@@ -136,7 +150,7 @@ class Scheduler:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 with contextlib.suppress(Unavailable):
-                    runner = Runner(await self.world.store.get(number), self.world)
+                    runner = Runner(await self.world.store.get(number), self.world, self._notice_blocker)
                 over = runner.operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
                 if not over:
                     self._runners[number] = runner

@@ -26,5 +26,7 @@ class OperationType:
     """From the request to what must be read from the inventory before planning."""
     plan: Callable[[Any, View, Ids], plan_pb2.Plan]
     """From the request, the view and the ids of new objects to the plan; raises `RequestError` for what cannot be."""
+    yields_to: frozenset[str] = frozenset()
+    """Methods whose operations end one of this type that is in their way, as what it would undo is void then (P12)."""
     descriptor_set: bytes = b""
     """Serialised `FileDescriptorSet` with comments of the method's files, for help texts; empty for Virtyard's own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import kill_guest_pb2
-from virtyard.api.inventory.v1 import server_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -13,14 +13,9 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.running import KILL, running_machine
 
 Request = kill_virtual_machine_pb2.KillVirtualMachineRequest
-
-_RUNNING = (
-    virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STARTING,
-    virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING,
-)
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
@@ -30,15 +25,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the kill, which cannot be undone, and the record after it."""
-    machine = view.get(request.name, virtual_machine_pb2.VirtualMachine, field="name", etag=request.etag)
-    if machine.state not in _RUNNING or not machine.server:
-        text = f"{machine.name} is {state_word(machine)}; it must be running or starting"
-        raise wrong_state("name", machine.name, text)
-    server = view.get(machine.server, server_pb2.Server, field="name")
-    if server.state != server_pb2.SERVER_STATE_ONLINE:
-        text = f"{machine.name} runs on {server.name}, which is {state_word(server)}; the server must be online"
-        raise wrong_state("name", server.name, text)
-
+    machine, server = running_machine(view, request.name, request.etag)
     builder = PlanBuilder(view)
     job = builder.job("Kill Virtual Machine", machine.name)
     builder.lock(server.name, LockMode.IX)
@@ -51,6 +38,4 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     return builder.build(machine.name)
 
 
-OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.KillVirtualMachine", selections=selections, plan=plan
-)
+OPERATION = OperationType(method=KILL, selections=selections, plan=plan)

@@ -24,10 +24,9 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import best_server
 from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.running import PLACEMENT
 
 Request = start_virtual_machine_pb2.StartVirtualMachineRequest
-
-_PLACEMENT = ("hypervisor", "accelerator", "process_id", "serial_log_path")
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
@@ -69,7 +68,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         name=machine.name, state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
     )
     job.write("Record where it runs", update(running, "state", "placement"))
-    for field in _PLACEMENT:
+    for field in PLACEMENT:
         job.bind(f"writes[0].update.object.virtual_machine.placement.{field}", started, field)
     return builder.build(machine.name)
 

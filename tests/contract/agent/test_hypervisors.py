@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -20,10 +21,11 @@ from virtyard.agent.drivers.hypervisor.qemu import QemuHypervisor
 from virtyard.agent.drivers.hypervisor.qemu_command import architecture
 from virtyard.agent.drivers.hypervisor.sim import SimHypervisor
 from virtyard.agent.drivers.hypervisor.trial import stub
-from virtyard.kernel.errors import AlreadyExists, InvalidRequest
+from virtyard.kernel.errors import AlreadyExists, InvalidRequest, WrongState
 
 Make = Callable[[], Hypervisor]
 MARK = "12/1/2"
+OTHER = "13/1/1"
 UID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
@@ -173,6 +175,55 @@ async def test_a_guest_that_ended_is_forgotten_by_kill(driver: Hypervisor, spec:
     await until(lambda: bool(told))
     assert not await driver.kill(UID)
     assert await driver.guests() == []
+
+
+async def test_a_guest_boots_again_where_it_is(make: Make, driver: Hypervisor, spec: GuestSpec) -> None:
+    """Booted under a mark it runs on, in its process, also for the next agent; under the same mark nothing happens."""
+    started = await driver.start(spec, MARK)
+    assert not await driver.is_down(UID)
+    booted = await driver.boot(UID, OTHER)
+    assert (booted.pid, booted.mark, booted.running) == (started.pid, MARK, True)
+    async with opened(make) as again:
+        assert (await again.boot(UID, OTHER)).pid == started.pid
+
+
+async def test_a_guest_that_ended_is_started_as_it_was(driver: Hypervisor, spec: GuestSpec) -> None:
+    """A boot of a guest that is gone gives it a process again; one that never was is refused."""
+    started = await driver.start(spec, MARK)
+    if started.pid:
+        os.kill(started.pid, signal.SIGKILL)
+        while not await driver.is_down(UID):
+            await asyncio.sleep(0.01)
+    elif isinstance(driver, SimHypervisor):
+        driver.end(UID)
+    assert (await driver.boot(UID, OTHER)).running
+    found = await driver.find(UID)
+    assert found is not None
+    assert found.running
+    with pytest.raises(WrongState):
+        await driver.boot("nobody", OTHER)
+
+
+async def test_a_guest_that_does_not_listen_is_told(driver: Hypervisor, spec: GuestSpec, tmp_path: Path) -> None:
+    """The wait ends with the grace, or with a cancellation, and the guest runs as before; one that is gone is down."""
+    if isinstance(driver, SimHypervisor):
+        (tmp_path / "sim" / "settings.json").write_text(json.dumps({"shutdown_seconds": 100}))
+    await driver.start(spec, MARK)
+    waits: list[int] = []
+    assert not await driver.shut_down(UID, 0.2, on_wait=waits.append)
+    assert waits
+    waiting = asyncio.ensure_future(driver.shut_down(UID, 60, on_wait=waits.append))
+    before = len(waits)
+    while len(waits) == before:
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    found = await driver.find(UID)
+    assert found is not None
+    assert found.running
+    assert await driver.kill(UID)
+    assert await driver.shut_down(UID, 60, on_wait=waits.append)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -47,14 +48,16 @@ def test_help_of_all_lists_nouns_and_exit_codes(capsys: pytest.CaptureFixture[st
     """The first help names every noun with its aliases and verbs."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert "  virtual-machine (vm)  create, delete, edit, get, kill, list, rename, start," in out
+    assert re.search(r"^  virtual-machine \(vm\) +create, delete, ", out, re.MULTILINE)
     assert "  operation             abort, list, show, wait, watch" in out
 
 
 def test_help_of_a_noun_says_what_its_verbs_do(capsys: pytest.CaptureFixture[str]) -> None:
     """An alias shows the same as its noun."""
     assert main(["vm", "--help"]) == 0
-    assert "  kill    Kills a running virtual machine without asking its guest." in capsys.readouterr().out
+    assert re.search(
+        r"^  kill +Kills a running virtual machine without asking its guest\.$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 def test_noun_without_a_verb_is_help_and_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,9 @@ from virtyard.api.operations.v1 import (
     remove_vnic_pb2,
     rename_virtual_machine_pb2,
     resize_virtual_disk_pb2,
+    restart_virtual_machine_pb2,
     start_virtual_machine_pb2,
+    stop_virtual_machine_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.errors import VirtyardError
@@ -384,6 +386,8 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         ),
         "StartVirtualMachine": (finance(), start_virtual_machine_pb2.StartVirtualMachineRequest(name=web)),
         "KillVirtualMachine": (running(), kill_virtual_machine_pb2.KillVirtualMachineRequest(name=web)),
+        "StopVirtualMachine": (running(), stop_virtual_machine_pb2.StopVirtualMachineRequest(name=web)),
+        "RestartVirtualMachine": (running(), restart_virtual_machine_pb2.RestartVirtualMachineRequest(name=web)),
         "CreateVirtualDisk free": (finance(), new_disk()),
         "CreateVirtualDisk attached": (finance(), new_disk(web)),
         "DeleteVirtualDisk": (with_free_disk(), delete_virtual_disk_pb2.DeleteVirtualDiskRequest(name=FREE)),

@@ -139,6 +139,36 @@ class Hypervisor(Protocol):
         """End the guest at once and forget it; False if it did not run."""
         ...
 
+    async def shut_down(self, uid: str, grace: float, *, on_wait: Callable[[int], None]) -> bool:
+        """Ask the guest to shut down and wait until it has; `boot` brings it back, `kill` ends it for good.
+
+        When cancelled, the guest runs as before: one that had shut down boots again.
+
+        Args:
+            uid: the guest; one that does not run has shut down.
+            grace: how long to wait, in seconds.
+            on_wait: is told from time to time how many seconds have passed.
+
+        Returns:
+            False if it still ran when the time was over; it is not asked any more then.
+        """
+        ...
+
+    async def is_down(self, uid: str) -> bool:
+        """Tell whether a guest that was asked to shut down has; one that has not is not asked any more."""
+        ...
+
+    async def boot(self, uid: str, mark: str) -> GuestInfo:
+        """Boot the guest again, cutting short what it does; one that has ended is started as it was.
+
+        A guest that was booted under the same mark is returned as it is.
+
+        Raises:
+            WrongState: there never was such a guest, or it was killed.
+            CapacityExhausted, Unavailable: as for `start`.
+        """
+        ...
+
     async def find(self, uid: str) -> GuestInfo | None:
         """Return the guest after asking the hypervisor itself, or None if it was never started or was killed."""
         ...

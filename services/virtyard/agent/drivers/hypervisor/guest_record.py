@@ -35,6 +35,8 @@ class GuestRecord:
     """When, by the host's clock."""
     process: ProcessIdentity | None = None
     """Its process; None until that exists."""
+    booted: str = ""
+    """The step key of the effect that booted it last; empty while that is the one that started it."""
 
 
 def encode(record: GuestRecord) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def encode(record: GuestRecord) -> dict[str, Any]:
         "accelerator": record.accelerator,
         "started": record.started.isoformat(),
         "process": dataclasses.asdict(record.process) if record.process else None,
+        "booted": record.booted,
     }
 
 
@@ -65,6 +68,7 @@ def decode(stored: Mapping[str, Any]) -> GuestRecord:
         accelerator=stored["accelerator"],
         started=datetime.fromisoformat(stored["started"]),
         process=ProcessIdentity(**stored["process"]) if stored["process"] else None,
+        booted=stored.get("booted", ""),
     )
 
 

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from virtyard.agent.drivers.hypervisor import trial
 from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_spec, decode, encode
 from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, GuestFiles, architecture, guest_arguments
-from virtyard.agent.drivers.hypervisor.qemu_monitor import MonitorError, open_monitor
+from virtyard.agent.drivers.hypervisor.qemu_monitor import Monitor, MonitorError, open_monitor
 from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, Unsupported, WrongState
@@ -32,6 +32,9 @@ _READY_SECONDS = 20.0
 _QUIT_SECONDS = 2.0
 _ASK_SECONDS = 2.0
 _POLL_SECONDS = 0.005
+_WAIT_SECONDS = 0.1
+_DOWN = "shutdown"
+_HALTED = (_DOWN, "paused", "prelaunch")
 
 
 @dataclass(slots=True)
@@ -135,6 +138,59 @@ class QemuHypervisor:
         self._tell()
         return ran
 
+    async def shut_down(self, uid: str, grace: float, *, on_wait: Callable[[int], None]) -> bool:
+        """Press the power button, and wait until the guest has gone down; see the contract."""
+        guest = self._guests.get(uid)
+        if guest is None or not _is_running(guest.record):
+            return True
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            with contextlib.suppress(Unavailable):  # a guest that just ends is found to be down below
+                await self._command(uid, Monitor.hold_after_shutdown, Monitor.press_power_button)
+            while (waited := loop.time() - begun) < grace:
+                if not _is_running(guest.record) or await self._status(uid) == _DOWN:
+                    return True
+                on_wait(int(waited))
+                await asyncio.sleep(_WAIT_SECONDS)
+        except BaseException:
+            if await self.is_down(uid) and _is_running(guest.record):
+                await self._command(uid, Monitor.reset)
+            raise
+        return await self.is_down(uid)
+
+    async def is_down(self, uid: str) -> bool:
+        """Tell whether the guest has gone down; if not, its next shutdown ends it as usual."""
+        guest = self._guests.get(uid)
+        if guest is None or not _is_running(guest.record):
+            return True
+        try:
+            await self._command(uid, Monitor.end_after_shutdown)
+        except Unavailable:
+            if await _ends(guest.record):
+                return True
+            raise
+        return await self._status(uid) == _DOWN
+
+    async def boot(self, uid: str, mark: str) -> GuestInfo:
+        """Reset the guest once under this mark, or start its process again; see the contract."""
+        async with self._lock(uid):
+            guest = self._guests.get(uid)
+            if guest is None:
+                raise WrongState(f"this host has no guest {uid} to boot", resource=uid)
+            if not _is_running(guest.record):
+                return await self._launch_again(guest.record, mark)
+            status = await self._status(uid)
+            if guest.record.booted != mark or status in _HALTED:
+                if status not in _HALTED:
+                    await self._command(uid, Monitor.pause)
+                # Durable while the guest stands still: found running with this mark, it has been booted.
+                record = dataclasses.replace(guest.record, booted=mark)
+                self._keep(record)
+                await self._threads.run(write_record, self._files(uid).record, encode(record))
+                await self._command(uid, Monitor.reset)
+            return self._info(self._guests[uid].record)
+
     async def find(self, uid: str) -> GuestInfo | None:
         """Return the guest; its monitor is asked too, so a process that only looks alive is seen through."""
         guest = self._guests.get(uid)
@@ -162,6 +218,27 @@ class QemuHypervisor:
         await self._wait_ready(record, files)
         self._tell()
         return self._info(record)
+
+    async def _launch_again(self, ended: GuestRecord, mark: str) -> GuestInfo:
+        """Start the process of a guest that has ended; when that fails, its record is there for another try."""
+        if self._emulator is None:
+            raise Unsupported("QEMU has not run a trial guest on this host")
+        record = dataclasses.replace(ended, process=None, started=self._clock.now(), booted=mark)
+        self._files(ended.spec.uid).monitor.unlink(missing_ok=True)
+        try:
+            return await self._launch(self._emulator, record)
+        except BaseException:
+            await self._end(ended.spec.uid, gently=False)
+            raise
+
+    async def _command(self, uid: str, *commands: Callable[[Monitor], Awaitable[None]]) -> None:
+        """Give QEMU commands; raise Unavailable with its words if it does not take one."""
+        try:
+            async with open_monitor(self._files(uid).monitor, _ASK_SECONDS) as monitor:
+                for command in commands:
+                    await command(monitor)
+        except (MonitorError, TimeoutError) as error:
+            raise Unavailable(f"QEMU did not take a command: {error}", resource=uid) from error
 
     async def _wait_ready(self, record: GuestRecord, files: GuestFiles) -> None:
         """Return once the guest's monitor answers; raise what QEMU said if it ended instead."""
@@ -261,6 +338,15 @@ async def _version(binary: str) -> str:
 
 def _is_running(record: GuestRecord) -> bool:
     return record.process is not None and process.is_alive(record.process)
+
+
+async def _ends(record: GuestRecord) -> bool:
+    """Tell whether a guest whose monitor hung up is just ending."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ASK_SECONDS):
+            if record.process is not None:
+                await process.wait_ended(record.process)
+    return not _is_running(record)
 
 
 def _prepare(files: GuestFiles, record: GuestRecord) -> None:

@@ -36,6 +36,48 @@ class Monitor:
         answer = await self._client.execute("query-status")
         return str(answer["status"]) if isinstance(answer, Mapping) else "unknown"
 
+    async def hold_after_shutdown(self) -> None:
+        """Have QEMU stay, with the guest halted, when that shuts down.
+
+        Raises:
+            MonitorError: QEMU refused or went away.
+        """
+        await self._client.execute("set-action", {"shutdown": "pause"})
+
+    async def end_after_shutdown(self) -> None:
+        """Have QEMU end when the guest shuts down, as it does unless told otherwise.
+
+        Raises:
+            MonitorError: QEMU refused or went away.
+        """
+        await self._client.execute("set-action", {"shutdown": "poweroff"})
+
+    async def press_power_button(self) -> None:
+        """Ask the guest to shut down.
+
+        Raises:
+            MonitorError: QEMU refused or went away.
+        """
+        await self._client.execute("system_powerdown")
+
+    async def pause(self) -> None:
+        """Stop the guest's processors.
+
+        Raises:
+            MonitorError: QEMU refused or went away.
+        """
+        await self._client.execute("stop")
+
+    async def reset(self) -> None:
+        """Boot the guest, which is paused, and let it run.
+
+        Raises:
+            MonitorError: QEMU refused or went away.
+        """
+        await self._client.execute("system_reset")
+        await self.end_after_shutdown()
+        await self._client.execute("cont")
+
     async def quit(self) -> None:
         """Ask QEMU to end at once; that it hangs up instead of answering is success."""
         with contextlib.suppress(ExecInterruptedError):

@@ -7,6 +7,7 @@ each, no process and no sync.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from virtyard.agent.drivers.durable_file import read_record
 from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_values, decode, encode
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, WrongState
 
 _SETTINGS = "settings.json"
 
@@ -32,6 +33,8 @@ class SimSettings:
     """How long a kill takes."""
     memory_bytes: int = 0
     """Memory for guests in all; 0 for no limit."""
+    shutdown_seconds: float = 0.0
+    """How long a guest takes to shut down; one that takes longer than it is given never does."""
     refuse_start: str = ""
     """If not empty, every start is refused with these words."""
     refuse_kill: str = ""
@@ -117,6 +120,35 @@ class SimHypervisor:
             self._ended.discard(uid)
         self._tell()
         return ran
+
+    async def shut_down(self, uid: str, grace: float, *, on_wait: Callable[[int], None]) -> bool:
+        """Let the guest end after the set latency."""
+        if uid in self._guests and uid not in self._ended:
+            takes = self._present_settings().shutdown_seconds
+            on_wait(0)
+            await asyncio.sleep(min(takes, grace))
+            if takes > grace:
+                return False
+            if uid in self._guests:
+                self.end(uid)
+        return True
+
+    async def is_down(self, uid: str) -> bool:
+        """Tell whether the guest has ended."""
+        return uid not in self._guests or uid in self._ended
+
+    async def boot(self, uid: str, mark: str) -> GuestInfo:
+        """Let a guest that has ended run again, after the latency of a start."""
+        async with self._lock(uid):
+            record = self._guests.get(uid)
+            if record is None:
+                raise WrongState(f"this host has no guest {uid} to boot", resource=uid)
+            if uid in self._ended or record.booted != mark:
+                await asyncio.sleep(self._present_settings().start_seconds)
+                record = dataclasses.replace(record, booted=mark)
+                self._write(record, ended=False)
+        self._tell()
+        return self._info(record)
 
     async def find(self, uid: str) -> GuestInfo | None:
         """Return the guest, or None."""

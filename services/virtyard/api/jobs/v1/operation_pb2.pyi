@@ -106,6 +106,7 @@ class OperationMetadata(_message.Message):
     WAITING_FOR_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     REPLANS_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method that was called, as package.Service/Method."""
     state: Global___OperationState.ValueType
@@ -128,6 +129,8 @@ class OperationMetadata(_message.Message):
     """The epoch, raised each time that a scheduler adopts the operation."""
     replans: _builtins.int
     """How often the plan was made again because something had changed."""
+    superseded_by: _builtins.str
+    """The operation that it had to make way for, as kill for stop; empty for most."""
     @_builtins.property
     def request(self) -> _any_pb2.Any:
         """The request, as it was accepted."""
@@ -182,10 +185,11 @@ class OperationMetadata(_message.Message):
         waiting_for: _builtins.str = ...,
         epoch: _builtins.int = ...,
         replans: _builtins.int = ...,
+        superseded_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options", "plan", b"plan", "progress", b"progress", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "replans", b"replans", "request", b"request", "resume_tokens", b"resume_tokens", "state", b"state", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "replans", b"replans", "request", b"request", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

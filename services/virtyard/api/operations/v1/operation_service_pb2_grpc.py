@@ -24,7 +24,9 @@ from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2 as vir
 from virtyard.api.operations.v1 import remove_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_remove__vnic__pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_rename__virtual__machine__pb2
 from virtyard.api.operations.v1 import resize_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_resize__virtual__disk__pb2
+from virtyard.api.operations.v1 import restart_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_start__virtual__machine__pb2
+from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_stop__virtual__machine__pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2
@@ -207,6 +209,16 @@ class OperationServiceStub:
         self.ForgetServer = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/ForgetServer',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.StopVirtualMachine = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/StopVirtualMachine',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_stop__virtual__machine__pb2.StopVirtualMachineRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.RestartVirtualMachine = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/RestartVirtualMachine',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2.RestartVirtualMachineRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
 
@@ -418,6 +430,20 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StopVirtualMachine(self, request, context):
+        """Stops a virtual machine by its guest's own shutdown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestartVirtualMachine(self, request, context):
+        """Restarts a virtual machine where it runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -564,6 +590,16 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'ForgetServer': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetServer,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'StopVirtualMachine': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopVirtualMachine,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_stop__virtual__machine__pb2.StopVirtualMachineRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'RestartVirtualMachine': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestartVirtualMachine,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2.RestartVirtualMachineRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -1350,6 +1386,60 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/ForgetServer',
             virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopVirtualMachine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/StopVirtualMachine',
+            virtyard_dot_api_dot_operations_dot_v1_dot_stop__virtual__machine__pb2.StopVirtualMachineRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestartVirtualMachine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/RestartVirtualMachine',
+            virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2.RestartVirtualMachineRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

@@ -26,7 +26,9 @@ from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2 as _re
 from virtyard.api.operations.v1 import remove_vnic_pb2 as _remove_vnic_pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as _rename_virtual_machine_pb2
 from virtyard.api.operations.v1 import resize_virtual_disk_pb2 as _resize_virtual_disk_pb2
+from virtyard.api.operations.v1 import restart_virtual_machine_pb2 as _restart_virtual_machine_pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as _start_virtual_machine_pb2
+from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as _stop_virtual_machine_pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as _update_cluster_pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as _update_heartbeat_device_pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as _update_repository_pb2
@@ -103,6 +105,10 @@ class OperationServiceStub:
     """Removes a server from its server pool."""
     ForgetServer: _aio.UnaryUnaryMultiCallable[_forget_server_pb2.ForgetServerRequest, _operations_pb2.Operation]
     """Forgets a server that is in no pool."""
+    StopVirtualMachine: _aio.UnaryUnaryMultiCallable[_stop_virtual_machine_pb2.StopVirtualMachineRequest, _operations_pb2.Operation]
+    """Stops a virtual machine by its guest's own shutdown."""
+    RestartVirtualMachine: _aio.UnaryUnaryMultiCallable[_restart_virtual_machine_pb2.RestartVirtualMachineRequest, _operations_pb2.Operation]
+    """Restarts a virtual machine where it runs."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -338,5 +344,21 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_forget_server_pb2.ForgetServerRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Forgets a server that is in no pool."""
+
+    @_abc_1.abstractmethod
+    def StopVirtualMachine(
+        self,
+        request: _stop_virtual_machine_pb2.StopVirtualMachineRequest,
+        context: _aio.ServicerContext[_stop_virtual_machine_pb2.StopVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Stops a virtual machine by its guest's own shutdown."""
+
+    @_abc_1.abstractmethod
+    def RestartVirtualMachine(
+        self,
+        request: _restart_virtual_machine_pb2.RestartVirtualMachineRequest,
+        context: _aio.ServicerContext[_restart_virtual_machine_pb2.RestartVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Restarts a virtual machine where it runs."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

@@ -141,6 +141,7 @@ class OperationRecord(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     FIRST_ATTEMPT_FIELD_NUMBER: _builtins.int
     LOCK_ROUND_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -177,6 +178,8 @@ class OperationRecord(_message.Message):
     """The attempt with which steps begin, above 1 once steps of an earlier plan were refused."""
     lock_round: _builtins.int
     """How often another lock set was asked for, at the original rank."""
+    superseded_by: _builtins.str
+    """The operation to which this one had to yield, so that nothing of it is undone."""
     @_builtins.property
     def options(self) -> _submission_pb2.SubmissionOptions:
         """How it was asked to be run."""
@@ -248,10 +251,11 @@ class OperationRecord(_message.Message):
         origin: _job_pb2.Origin.ValueType = ...,
         first_attempt: _builtins.int = ...,
         lock_round: _builtins.int = ...,
+        superseded_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,44 @@
+"""Stop Virtual Machine: its guest shuts down by itself, or is ended after a while, and is recorded as stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from virtyard.api.actions.v1 import kill_guest_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.operations.v1 import stop_virtual_machine_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.plan import Ids, PlanBuilder, update
+from virtyard.kernel.view import View, select
+from virtyard.operations.contract import OperationType
+from virtyard.operations.running import KILL, plan_shutdown, running_machine
+
+Request = stop_virtual_machine_pb2.StopVirtualMachineRequest
+
+
+def selections(request: Request) -> Sequence[participant.Selection]:
+    """Read the machine, its pool and the server that it runs on."""
+    return [select(request.name, "server_pool", "server/server_pool")]
+
+
+def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
+    """Plan the shutdown, which can be taken back by a boot, the end of the guest, and the record after it."""
+    machine, server = running_machine(view, request.name, request.etag)
+    builder = PlanBuilder(view)
+    job = plan_shutdown(builder, "Stop Virtual Machine", machine, server, request)
+    kill = kill_guest_pb2.KillGuest(virtual_machine=machine.name, uid=machine.uid)
+    job.step("End the guest", server.name, kill, pivot=True)
+    stopped = virtual_machine_pb2.VirtualMachine(
+        name=machine.name, state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED
+    )
+    job.write("Record that it is stopped", update(stopped, "state", "server", "placement"), forward=True)
+    return builder.build(machine.name)
+
+
+OPERATION = OperationType(
+    method="virtyard.api.operations.v1.OperationService.StopVirtualMachine",
+    selections=selections,
+    plan=plan,
+    yields_to=frozenset({KILL}),
+)
