@@ -47,6 +47,7 @@ NOUNS = {
     "VirtualDisks": "virtual_disks",
     "VirtualMachines": "virtual_machines",
     "Vnics": "vnics",
+    "Networks": "networks",
 }
 
 

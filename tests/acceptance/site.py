@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +59,10 @@ class Site:
         self.fail_file = folder / "fail"
         """While it holds `JOB/STEP`, that step of any operation is refused."""
         self.addresses: dict[str, str] = {}
+        self.homes: dict[str, str] = {}
+        """The address that a process listens on, where it is not 127.0.0.1."""
+        self.namespaces: dict[str, str] = {}
+        """The network namespace that a process runs in, where it is not the machine's own."""
         self._commands = compose_commands()
         self._seen: dict[str, int] = {}
         self.shared.mkdir(parents=True)
@@ -98,7 +102,8 @@ class Site:
             environment["VIRTYARD_KILL_AT"] = kill_at
         log = self.pids / f"{name}.log"
         self._seen[name] = log.stat().st_size if log.exists() else 0
-        processes.start(name, [PROGRAM, *self._command(name, memory_bytes)], self.pids, environment)
+        inside = ["ip", "netns", "exec", self.namespaces[name]] if name in self.namespaces else []
+        processes.start(name, [*inside, PROGRAM, *self._command(name, memory_bytes)], self.pids, environment)
         if wait:
             self.wait_serving(name)
 
@@ -110,11 +115,13 @@ class Site:
         words = self._adapt([word.replace("s1", name) for word in self._commands["s1"]])
         words[words.index("--driver") + 1] = self.driver
         words[words.index("--inventory") : words.index("--inventory") + 2] = ["--context", str(self.context)]
+        if name in self.homes:
+            words[words.index("--listen") + 1] = self.addresses.get(name, f"{self.homes[name]}:0")
         return [*words, "--memory-bytes", str(memory_bytes)]
 
     def _listen(self, name: str) -> list[str]:
         # The port of the first start again, so that whoever knew the process finds it after a restart.
-        return ["--listen", self.addresses.get(name, "127.0.0.1:0")]
+        return ["--listen", self.addresses.get(name, f"{self.homes.get(name, '127.0.0.1')}:0")]
 
     def _adapt(self, command: Sequence[str]) -> list[str]:
         """Put this machine's folders and addresses into a command line of compose.yaml."""
@@ -215,11 +222,19 @@ class Site:
 
 @contextmanager
 def open_site(
-    shape: str = "embedded", servers: Sequence[str] = ("s1",), *, driver: str = "sim", memory_bytes: int = 64 << 30
+    shape: str = "embedded",
+    servers: Sequence[str] = ("s1",),
+    *,
+    driver: str = "sim",
+    memory_bytes: int = 64 << 30,
+    homes: Mapping[str, str] | None = None,
+    namespaces: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
     """Run a site in a short folder of its own; whatever happens, nothing of it is left."""
     folder = Path(tempfile.mkdtemp(prefix="vya-", dir="/tmp")) / "site"
     site = Site(folder, shape, driver)
+    site.homes.update(homes or {})
+    site.namespaces.update(namespaces or {})
     try:
         site.open(servers, memory_bytes)
         yield site

@@ -13,6 +13,7 @@ from importlib import metadata
 from virtyard.agent.claim import HostClaim
 from virtyard.agent.drivers.heartbeat.contract import Heartbeat
 from virtyard.agent.drivers.hypervisor.contract import Hypervisor
+from virtyard.agent.drivers.network.contract import Network
 from virtyard.agent.drivers.storage.contract import Storage
 from virtyard.agent.views import guest_view, member_view
 from virtyard.api.agent.v1 import agent_service_pb2
@@ -41,6 +42,7 @@ class Facts:
         hypervisor_reason: str,
         storage: Storage,
         heartbeat: Heartbeat,
+        network: Network,
         claim: HostClaim,
         clock: Clock,
         position: Callable[[], int],
@@ -52,6 +54,7 @@ class Facts:
         self._hypervisor_reason = hypervisor_reason
         self._storage = storage
         self._heartbeat = heartbeat
+        self._network = network
         self._claim = claim
         self._clock = clock
         self._position = position
@@ -91,6 +94,11 @@ class Facts:
             ),
             agent_service_pb2.Capability(name=f"heartbeat.{self._heartbeat.name}", supported=True),
             agent_service_pb2.Capability(name="network.user", supported=True),
+            agent_service_pb2.Capability(
+                name=f"network.{self._network.name}",
+                supported=not self._network.unsupported,
+                reason=self._network.unsupported,
+            ),
         ]
 
 

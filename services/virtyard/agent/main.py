@@ -16,6 +16,9 @@ from virtyard.agent.actions.contract import Host
 from virtyard.agent.claim import HostClaim
 from virtyard.agent.drivers.heartbeat.disk import DiskHeartbeat
 from virtyard.agent.drivers.hypervisor.choice import choose
+from virtyard.agent.drivers.network.bridge import BridgeNetwork
+from virtyard.agent.drivers.network.contract import Network
+from virtyard.agent.drivers.network.sim import SimNetwork
 from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.agent.facts import Facts, Resources, resources_of_host
@@ -96,11 +99,18 @@ async def open_agent(
             commit_hook=commit_hook,
         )
         stack.push_async_callback(ledger.close)
-        choice = await choose(settings.driver, state=settings.state, sockets=settings.sockets, clock=clock)
+        bridges = BridgeNetwork()
+        stack.callback(bridges.close)
+        choice = await choose(
+            settings.driver, state=settings.state, sockets=settings.sockets, clock=clock, network=bridges
+        )
+        simulated = choice.hypervisor.name == "sim"
+        network: Network = SimNetwork(state=settings.state / "sim") if simulated else bridges
+        await network.probe()
         await choice.hypervisor.open()
         stack.push_async_callback(choice.hypervisor.close)
         roots = StorageRoots(settings.storage_roots)
-        storage = DirectoryStorage(roots=roots, program="" if choice.hypervisor.name == "sim" else "qemu-img")
+        storage = DirectoryStorage(roots=roots, program="" if simulated else "qemu-img")
         stack.callback(storage.close)
         heartbeat = DiskHeartbeat(state=settings.state / "heartbeat", roots=roots, clock=clock)
         await heartbeat.open()
@@ -113,6 +123,7 @@ async def open_agent(
             hypervisor_reason=choice.reason,
             storage=storage,
             heartbeat=heartbeat,
+            network=network,
             claim=claim,
             clock=clock,
             position=lambda: ledger.position,
@@ -122,6 +133,7 @@ async def open_agent(
             hypervisor=choice.hypervisor,
             storage=storage,
             heartbeat=heartbeat,
+            network=network,
             roots=roots,
             claim=claim,
             facts=facts.look,

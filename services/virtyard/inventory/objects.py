@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from virtyard.inventory.model import Reader, Row, TypedObject
 from virtyard.kernel.names import collection_of
-from virtyard.kernel.relations import reference_fields
+from virtyard.kernel.relations import reference_fields, targets_of
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-__all__ = ["Link", "links_of", "read_row", "read_rows", "remove_row", "row_of", "write_links", "write_row"]
+__all__ = ["ADDRESSES", "Link", "links_of", "read_row", "read_rows", "remove_row", "row_of", "write_links", "write_row"]
 
 _READ = "SELECT name, uid, generation, writer, deleted, body FROM object WHERE name = ?"
 _READ_MANY = """
@@ -29,10 +29,12 @@ _WRITE = """
         deleted = 0, display_name = excluded.display_name, create_time = excluded.create_time, body = excluded.body
 """
 _REMOVE = "UPDATE object SET generation = generation + 1, writer = ?, deleted = 1 WHERE name = ?"
-_UNLINK = "DELETE FROM relation WHERE source = ? AND field = ?"
+_UNLINK = "DELETE FROM relation WHERE source = ? AND field = ? AND target = ?"
 _LINK = "INSERT INTO relation (source, field, target, kind, position, amount) VALUES (?, ?, ?, ?, ?, ?)"
 
 _POSITIONS = frozenset({("virtualDisks", "virtual_machine"), ("vnics", "virtual_machine")})
+ADDRESSES = "macAddresses"
+"""The pseudo kind that a card's hardware address is related to, so that the index says who has an address."""
 _AMOUNTS: Mapping[tuple[str, str], str] = {
     ("virtualMachines", "server"): "memory_bytes",
     ("virtualDisks", "repository"): "size_bytes",
@@ -109,29 +111,36 @@ def _link_fields(collection: str) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def links_of(message: TypedObject | None) -> dict[str, Link]:
-    """Return the relations of an object by field; none of no object."""
+def links_of(message: TypedObject | None) -> dict[tuple[str, str], Link]:
+    """Return the relations of an object by field and target; none of no object."""
     if message is None:
         return {}
-    return {
-        field: Link(target, getattr(message, position) if position else 0, getattr(message, amount) if amount else 0)
-        for field, position, amount in _link_fields(collection_of(message.name))
-        if (target := getattr(message, field))
+    collection = collection_of(message.name)
+    found = {
+        (field, target): Link(
+            target, getattr(message, position) if position else 0, getattr(message, amount) if amount else 0
+        )
+        for field, position, amount in _link_fields(collection)
+        for target in targets_of(message, field)
     }
+    if collection == "vnics" and message.mac_address:
+        target = f"{ADDRESSES}/{message.mac_address}"
+        found["mac_address", target] = Link(target, 0, 0)
+    return found
 
 
 def write_links(
-    reader: Reader, name: str, before: Mapping[str, Link], after: Mapping[str, Link]
+    reader: Reader, name: str, before: Mapping[tuple[str, str], Link], after: Mapping[tuple[str, str], Link]
 ) -> list[tuple[str, Link | None, Link | None]]:
     """Bring the relation rows of an object up to date; return (field, before, after) of those that changed."""
     changed = []
-    for field in {**before, **after}:
-        old, new = before.get(field), after.get(field)
+    for field, target in {**before, **after}:
+        old, new = before.get((field, target)), after.get((field, target))
         if old == new:
             continue
         changed.append((field, old, new))
         if old is not None:
-            reader.execute(_UNLINK, (name, field))
+            reader.execute(_UNLINK, (name, field, target))
         if new is not None:
             reader.execute(_LINK, (name, field, new.target, collection_of(name), new.position, new.amount))
     return changed

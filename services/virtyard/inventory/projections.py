@@ -51,6 +51,7 @@ PROJECTIONS = (
         kind="virtualMachines", field="virtual_disks", source="virtualDisks", via="virtual_machine", shape=Shape.LIST
     ),
     Projection(kind="virtualMachines", field="vnics", source="vnics", via="virtual_machine", shape=Shape.LIST),
+    Projection(kind="networks", field="vnics", source="vnics", via="bridged_network", shape=Shape.LIST),
     Projection(kind="servers", field="reserved_memory_bytes", source="virtualMachines", via="server", shape=Shape.SUM),
     Projection(
         kind="repositories", field="provisioned_bytes", source="virtualDisks", via="repository", shape=Shape.SUM

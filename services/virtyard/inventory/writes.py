@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.inventory.v1 import object_pb2, write_objects_pb2
+from virtyard.inventory.addresses import give_address
 from virtyard.inventory.masks import check_paths, take_over
 from virtyard.inventory.model import Reader, Row, TypedObject
 from virtyard.inventory.objects import Link, links_of, read_row, remove_row, write_links, write_row
@@ -182,6 +183,8 @@ class Writes:
             if observed:
                 self.touched[name] = None
             return observed
+        if collection_of(name) == "vnics" and not self._reverting:
+            give_address(self._reader, now)
         row = staged.row
         # An undo may find another object's tombstone under the name; the generation never falls all the same.
         last = now.generation if self._reverting else 0

@@ -1,11 +1,12 @@
 """How objects refer to each other, and which of those relations are the lock tree.
 
-Every singular reference field is a relation that the object itself stores; what the other side shows is a projection.
+A reference field is a relation that the object itself stores, unless it shows the other side: that is a projection.
+Singular ones are stored, but for the few that are named here; lists are projections, but for the few that are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from google.protobuf.message import Message
@@ -14,6 +15,7 @@ from virtyard.kernel.names import collection_of, kinds
 from virtyard.kernel.options import descriptor_of, fields_of, is_repeated, reference_type
 
 _PROJECTIONS = frozenset({("serverPools", "cluster")})
+_STORED_LISTS = frozenset({("networks", "servers")})
 
 LOCK_PARENTS: Mapping[str, str] = {
     "servers": "server_pool",
@@ -33,15 +35,27 @@ def reference_fields(collection: str) -> tuple[str, ...]:
     return tuple(
         field.name
         for field in fields
-        if reference_type(field) and not is_repeated(field) and (collection, field.name) not in _PROJECTIONS
+        if reference_type(field)
+        and (
+            (collection, field.name) in _STORED_LISTS
+            if is_repeated(field)
+            else (collection, field.name) not in _PROJECTIONS
+        )
     )
+
+
+def targets_of(message: Message, field: str) -> Sequence[str]:
+    """Return what a reference field of an object names: none, one, or several of a list."""
+    value = getattr(message, field)
+    if isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(value)
 
 
 def references(message: Message) -> Iterator[tuple[str, str]]:
     """Yield (field, target) of every relation that this object stores."""
     for field in reference_fields(collection_of(message.name)):  # type: ignore[attr-defined]  # all kinds have name
-        target = getattr(message, field)
-        if target:
+        for target in targets_of(message, field):
             yield field, target
 
 

@@ -26,7 +26,9 @@ def _name(request: Request) -> str:
 
 def selections(request: Request) -> Sequence[participant.Selection]:
     """Read the name to be taken, and the machine with its cards."""
-    return [select(_name(request)), select(request.virtual_machine, "server_pool", "vnics@virtual_machine")]
+    network = [select(request.vnic.bridged_network)] if request.vnic.bridged_network else []
+    machine = select(request.virtual_machine, "server_pool", "vnics@virtual_machine")
+    return [select(_name(request)), machine, *network]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
@@ -36,7 +38,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     machine = stopped_machine(view, request.virtual_machine, "virtual_machine")
     cards = view.of(vnic_pb2.Vnic, virtual_machine=machine.name)
     check_number(len(cards) + 1, MOST_CARDS, "virtual_machine")
-    card = new_card(configured(request.vnic), name, ids.uid(name), machine.name, "vnic")
+    card = new_card(view, configured(request.vnic), name, ids.uid(name), machine.name, "vnic")
     card.position = max((each.position + 1 for each in cards), default=0)
     builder = PlanBuilder(view)
     plan_card(builder, card)

@@ -58,7 +58,8 @@ def _pool(request: Request) -> str:
 def selections(request: Request) -> Sequence[participant.Selection]:
     """Read the names to be taken, the pool, and each repository with the servers that can reach it."""
     repositories = sorted({disk.repository for disk in request.disks})
-    names = [_name(request), _pool(request), *_disk_names(request), *_vnic_names(request)]
+    networks = sorted({card.bridged_network for card in request.vnics} - {""})
+    names = [_name(request), _pool(request), *_disk_names(request), *_vnic_names(request), *networks]
     return [*map(select, names), *(select(name, "server_pool/servers@server_pool") for name in repositories)]
 
 
@@ -90,7 +91,13 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
         _check_new(view, taken, vnic_name, f"vnics[{index}].vnic_id")
         wanted = request.vnics[index]
         vnic = new_card(
-            vnic_pb2.Vnic(mac_address=wanted.mac_address, network=wanted.network, position=index),
+            view,
+            vnic_pb2.Vnic(
+                mac_address=wanted.mac_address,
+                network=wanted.network,
+                bridged_network=wanted.bridged_network,
+                position=index,
+            ),
             vnic_name,
             ids.uid(vnic_name),
             name,
@@ -99,7 +106,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
         if vnic.mac_address in addresses:
             text = f"{vnic.mac_address} is named twice; each card needs an address of its own"
             raise InvalidRequest.of(f"vnics[{index}].mac_address", text)
-        addresses.add(vnic.mac_address)
+        addresses.update({vnic.mac_address} - {""})
         plan_card(builder, vnic)
     return builder.build(name)
 

@@ -1,17 +1,19 @@
-"""Forget Server: give the host back, and remove the server from the inventory."""
+"""Forget Server: take its networks off it, give the host back, and remove the server from the inventory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import claim_host_pb2, release_host_pb2
-from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.inventory.v1 import network_pb2, server_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import forget_server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.kernel.plan import Ids, PlanBuilder, delete
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
+from virtyard.operations.networks import create_bridge, remove_bridge
 from virtyard.operations.refusals import state_word, wrong_state
 
 Request = forget_server_pb2.ForgetServerRequest
@@ -19,7 +21,7 @@ Request = forget_server_pb2.ForgetServerRequest
 
 def selections(request: Request) -> Sequence[participant.Selection]:
     """Read the server and what refers to it."""
-    return [select(request.name, "server_pool", "virtualMachines@server")]
+    return [select(request.name, "server_pool", "virtualMachines@server", "networks@servers")]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
@@ -33,14 +35,24 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         raise wrong_state("name", server.name, text)
     builder = PlanBuilder(view)
     job = builder.job("Forget Server", server.name)
+    networks = view.of(network_pb2.Network)
+    for network in networks:
+        builder.lock(network.name, LockMode.X)
     if not request.force:
+        for network in networks:
+            taken = remove_bridge(network)
+            job.step(f"Take {network.name} off it", server.name, taken, undo=create_bridge(network))
         job.step(
             "Give the host back",
             server.name,
             release_host_pb2.ReleaseHost(owner_id=view.owner_id),
             undo=claim_host_pb2.ClaimHost(owner_id=view.owner_id, server=server.name),
         )
-    job.write("Remove the record", delete(server.name))
+    left = [
+        network_pb2.Network(name=network.name, servers=[name for name in network.servers if name != server.name])
+        for network in networks
+    ]
+    job.write("Remove the record", *(update(network, "servers") for network in left), delete(server.name))
     return builder.build()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.inventory.v1 import network_pb2, server_pb2
 from virtyard.kernel.errors import CapacityExhausted, FieldViolation, WrongState
+from virtyard.operations.networks import missing_network
 from virtyard.operations.refusals import state_word, wrong_state
 
 MIB = 1 << 20
@@ -36,12 +37,19 @@ def storage_server(servers: Sequence[server_pb2.Server], key: str, what: str, fi
     return max(candidates, key=lambda server: hashlib.sha256(f"{key} {server.uid}".encode()).digest())
 
 
-def best_server(servers: Sequence[server_pb2.Server], memory_bytes: int, machine: str, field: str) -> server_pb2.Server:
+def best_server(
+    servers: Sequence[server_pb2.Server],
+    memory_bytes: int,
+    networks: Sequence[network_pb2.Network],
+    machine: str,
+    field: str,
+) -> server_pb2.Server:
     """Return the online server with the most free memory, the first by name where several have as much.
 
     Args:
         servers: the servers that may run the machine.
         memory_bytes: what the machine needs, in bytes.
+        networks: the networks that its cards are plugged into.
         machine: the machine's resource name, for the refusal.
         field: the request's field that led to them, for the refusal.
 
@@ -49,7 +57,7 @@ def best_server(servers: Sequence[server_pb2.Server], memory_bytes: int, machine
         WrongState: none of them is online; each is named with its reason.
         CapacityExhausted: none that is online has the memory; each is named with its reason.
     """
-    reasons = {server.name: _unfit(server, memory_bytes) for server in servers}
+    reasons = {server.name: _unfit(server, memory_bytes) or missing_network(server, networks) for server in servers}
     fit = [server for server in servers if not reasons[server.name]]
     if fit:
         return min(fit, key=lambda server: (-free_memory(server), server.name))

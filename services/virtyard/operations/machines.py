@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.view import View
@@ -16,7 +14,6 @@ MOST_CPUS = 64
 MOST_DISKS = 20
 MOST_CARDS = 8
 """Together with what a guest needs besides, what fits on the 32 slots of one PCI bus."""
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 def check_machine(machine: virtual_machine_pb2.VirtualMachine) -> None:
@@ -66,17 +63,3 @@ def check_number(number: int, most: int, field: str) -> None:
     """
     if number > most:
         raise InvalidRequest.of(field, f"{number} are too many; at most {most} are allowed")
-
-
-def mac_address(wanted: str, uid: str, field: str) -> str:
-    """Return the hardware address of a card: the wanted one, or one made from its uid.
-
-    Raises:
-        InvalidRequest: the wanted one is not six pairs of hexadecimal digits, or is a group address.
-    """
-    if not wanted:
-        return "52:54:00:" + ":".join(uid[index : index + 2] for index in (0, 2, 4))
-    lowered = wanted.lower()
-    if not _MAC.fullmatch(lowered) or int(lowered[:2], 16) & 1:
-        raise InvalidRequest.of(field, f"{wanted!r} is not a hardware address of one card, as 52:54:00:12:34:56")
-    return lowered

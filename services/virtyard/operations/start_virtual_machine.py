@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import kill_guest_pb2, start_guest_pb2
 from virtyard.api.inventory.v1 import (
+    network_pb2,
     repository_pb2,
     server_pb2,
     server_pool_pb2,
@@ -23,6 +24,7 @@ from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import best_server
+from virtyard.operations.networks import networks_of
 from virtyard.operations.refusals import state_word, wrong_state
 from virtyard.operations.running import PLACEMENT
 
@@ -31,9 +33,10 @@ Request = start_virtual_machine_pb2.StartVirtualMachineRequest
 
 def selections(request: Request) -> Sequence[participant.Selection]:
     """Read the machine, its disks and cards, and the servers of its pool."""
-    paths = ("server_pool/servers@server_pool", "virtualDisks@virtual_machine/repository", "vnics@virtual_machine")
+    paths = ("server_pool/servers@server_pool", "virtualDisks@virtual_machine/repository")
+    cards = "vnics@virtual_machine/bridged_network"
     named = [select(request.server)] if request.server else []
-    return [select(request.name, *paths), *named]
+    return [select(request.name, *paths, cards), *named]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
@@ -41,7 +44,9 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     machine = view.get(request.name, virtual_machine_pb2.VirtualMachine, field="name", etag=request.etag)
     if machine.state != virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED:
         raise wrong_state("name", machine.name, f"{machine.name} is {state_word(machine)}; it must be stopped")
-    server = _choose(request, machine, view)
+    cards = view.of(vnic_pb2.Vnic, virtual_machine=machine.name)
+    networks = networks_of(view, cards)
+    server = _choose(request, machine, networks, view)
     disks = _in_order(view.of(virtual_disk_pb2.VirtualDisk, virtual_machine=machine.name))
 
     builder = PlanBuilder(view)
@@ -52,6 +57,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for disk in disks:
         # The start uses the images and changes none of them: S keeps them where they are, and lets others read them.
         builder.lock(disk.name, LockMode.S)
+    for network in networks:
+        builder.lock(network.name, LockMode.S)
     starting = virtual_machine_pb2.VirtualMachine(
         name=machine.name, server=server.name, state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STARTING
     )
@@ -60,7 +67,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     started = job.step(
         "Start the guest",
         server.name,
-        _guest(machine, disks, view),
+        _guest(machine, disks, cards, view),
         undo=kill_guest_pb2.KillGuest(virtual_machine=machine.name, uid=machine.uid),
         weight=3,
     )
@@ -73,7 +80,12 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     return builder.build(machine.name)
 
 
-def _choose(request: Request, machine: virtual_machine_pb2.VirtualMachine, view: View) -> server_pb2.Server:
+def _choose(
+    request: Request,
+    machine: virtual_machine_pb2.VirtualMachine,
+    networks: Sequence[network_pb2.Network],
+    view: View,
+) -> server_pb2.Server:
     if not machine.server_pool:
         raise wrong_state("name", machine.name, f"{machine.name} is in no server pool; it must be added to one")
     pool = view.get(machine.server_pool, server_pool_pb2.ServerPool, field="name")
@@ -85,8 +97,8 @@ def _choose(request: Request, machine: virtual_machine_pb2.VirtualMachine, view:
             allowed = ", ".join(server.name for server in servers) or "none, as it has no servers"
             text = f"{wanted.name} {where}, the machine in {pool.name}; allowed are {allowed}"
             raise InvalidRequest.of("server", text)
-        return best_server([wanted], machine.memory_bytes, machine.name, "server")
-    return best_server(servers, machine.memory_bytes, machine.name, "name")
+        return best_server([wanted], machine.memory_bytes, networks, machine.name, "server")
+    return best_server(servers, machine.memory_bytes, networks, machine.name, "name")
 
 
 def _in_order(disks: Sequence[virtual_disk_pb2.VirtualDisk]) -> list[virtual_disk_pb2.VirtualDisk]:
@@ -94,7 +106,10 @@ def _in_order(disks: Sequence[virtual_disk_pb2.VirtualDisk]) -> list[virtual_dis
 
 
 def _guest(
-    machine: virtual_machine_pb2.VirtualMachine, disks: Sequence[virtual_disk_pb2.VirtualDisk], view: View
+    machine: virtual_machine_pb2.VirtualMachine,
+    disks: Sequence[virtual_disk_pb2.VirtualDisk],
+    cards: Sequence[vnic_pb2.Vnic],
+    view: View,
 ) -> start_guest_pb2.StartGuest:
     guest = start_guest_pb2.StartGuest(
         virtual_machine=machine.name,
@@ -110,9 +125,11 @@ def _guest(
         guest.disks.add(
             repository_path=repository.path, repository_uid=repository.uid, disk_uid=disk.uid, serial=disk.serial
         )
-    cards = view.of(vnic_pb2.Vnic, virtual_machine=machine.name)
     for card in sorted(cards, key=lambda card: (card.position, card.name)):
-        guest.nics.add(mac_address=card.mac_address)
+        nic = guest.nics.add(mac_address=card.mac_address)
+        network = view.find(card.bridged_network, network_pb2.Network)
+        if network is not None:
+            nic.bridge, nic.network_uid, nic.uplink = network.bridge, network.uid, network.uplink
     return guest
 
 

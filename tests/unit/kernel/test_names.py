@@ -30,6 +30,7 @@ def test_kinds_are_those_of_the_contract() -> None:
         "virtualDisks",
         "virtualMachines",
         "vnics",
+        "networks",
     }
     kind = kind_of("virtualMachines/web")
     assert (kind.type, kind.field, kind.noun) == ("virtyard.io/VirtualMachine", "virtual_machine", "virtual machine")

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from virtyard.api.inventory.v1 import (
     cluster_pb2,
     heartbeat_device_pb2,
+    network_pb2,
     repository_pb2,
     server_pb2,
     server_pool_pb2,
@@ -25,10 +26,12 @@ from virtyard.api.operations.v1 import (
     add_server_to_server_pool_pb2,
     add_vnic_pb2,
     attach_virtual_disk_pb2,
+    create_network_pb2,
     create_repository_pb2,
     create_server_pool_pb2,
     create_virtual_disk_pb2,
     create_virtual_machine_pb2,
+    delete_network_pb2,
     delete_repository_pb2,
     delete_server_pool_pb2,
     delete_virtual_disk_pb2,
@@ -52,6 +55,7 @@ from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.names import Kind, kinds, wrap
 from virtyard.kernel.plan import Ids, steps_of
+from virtyard.kernel.relations import targets_of
 from virtyard.kernel.view import View
 from virtyard.operations.catalogue import load
 from virtyard.operations.contract import OperationType
@@ -103,11 +107,10 @@ class Estate:
         collection, backward, field = hop.partition("@")
         for item in items:
             if not backward:
-                target = self.objects.get(getattr(item, hop))
-                yield from [target] if target is not None else []
+                yield from (self.objects[name] for name in targets_of(item, hop) if name in self.objects)
             else:
                 others = (other for other in self.objects.values() if other.name.startswith(collection + "/"))
-                yield from (other for other in others if getattr(other, field) == item.name)
+                yield from (other for other in others if item.name in targets_of(other, field))
 
     def plan(self, request: Message) -> plan_pb2.Plan:
         """Plan a request, as the scheduler would."""
@@ -217,6 +220,18 @@ def card(name: str, *, of: str, position: int = 0) -> Message:
     )
 
 
+def network(name: str, *servers: str) -> Message:
+    """Return a network that these servers carry."""
+    return network_pb2.Network(
+        name=f"networks/{name}",
+        driver=network_pb2.NETWORK_DRIVER_BRIDGE,
+        servers=servers,
+        bridge=f"vy{name}",
+        uplink="eth1",
+        state=network_pb2.NETWORK_STATE_READY,
+    )
+
+
 def repository(name: str, *, path: str, pool: str = "serverPools/Finance") -> Message:
     """Return a repository that is ready."""
     return repository_pb2.Repository(
@@ -238,6 +253,7 @@ def finance() -> Estate:
         disk("web-disk0", of="web"),
         disk("web-disk1", of="web", position=1),
         card("web-vnic0", of="web"),
+        network("lan", "servers/a", "servers/b", "servers/d"),
     )
 
 
@@ -388,6 +404,11 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         "KillVirtualMachine": (running(), kill_virtual_machine_pb2.KillVirtualMachineRequest(name=web)),
         "StopVirtualMachine": (running(), stop_virtual_machine_pb2.StopVirtualMachineRequest(name=web)),
         "RestartVirtualMachine": (running(), restart_virtual_machine_pb2.RestartVirtualMachineRequest(name=web)),
+        "CreateNetwork": (
+            finance(),
+            create_network_pb2.CreateNetworkRequest(network_id="new", servers=["servers/a", "servers/c"]),
+        ),
+        "DeleteNetwork": (finance(), delete_network_pb2.DeleteNetworkRequest(name="networks/lan")),
         "CreateVirtualDisk free": (finance(), new_disk()),
         "CreateVirtualDisk attached": (finance(), new_disk(web)),
         "DeleteVirtualDisk": (with_free_disk(), delete_virtual_disk_pb2.DeleteVirtualDiskRequest(name=FREE)),

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from virtyard.agent.claim import HostClaim
 from virtyard.agent.drivers.heartbeat.contract import Heartbeat
 from virtyard.agent.drivers.hypervisor.contract import Hypervisor
+from virtyard.agent.drivers.network.contract import Network
 from virtyard.agent.drivers.storage.contract import Storage
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.api.agent.v1 import agent_service_pb2
@@ -47,6 +48,8 @@ class Host:
     """Keeps repositories and images."""
     heartbeat: Heartbeat
     """Keeps memberships of clusters."""
+    network: Network
+    """Carries networks."""
     roots: StorageRoots
     """The folders that may be touched."""
     claim: HostClaim
@@ -105,6 +108,11 @@ M = TypeVar("M", bound=Message)
 def on_every_host(host: Host) -> str:  # noqa: ARG001 - every reason has this shape
     """Say nothing: the action can be done on every host."""
     return ""
+
+
+def cannot_bridge(host: Host) -> str:
+    """Tell why a host cannot carry networks; empty if it can."""
+    return host.network.unsupported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
 from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestInfo, GuestSpec, NicSpec
+from virtyard.agent.drivers.network.contract import Bridge
 from virtyard.agent.drivers.storage.contract import Place
 from virtyard.api.actions.v1 import start_guest_pb2
-from virtyard.kernel.errors import FieldViolation, InvalidRequest, WrongState
+from virtyard.kernel.errors import FieldViolation, InvalidRequest, Unsupported, WrongState
 
 _FIELDS = {"kernel": "kernel_path", "initrd": "initrd_path"}
 
@@ -18,6 +19,7 @@ async def do(message: start_guest_pb2.StartGuest, context: Context) -> Outcome:
         WrongState: an image is not there.
     """
     spec = await _spec(message, context)
+    await _ensure_bridges(message, context)
     context.progress(0, 1, "starting the guest")
     try:
         guest = await context.host.hypervisor.start(spec, context.mark)
@@ -49,8 +51,19 @@ async def _spec(message: start_guest_pb2.StartGuest, context: Context) -> GuestS
         initrd=roots.check(message.initrd_path, "initrd_path") if message.initrd_path else None,
         kernel_arguments=message.kernel_arguments,
         disks=tuple(disks),
-        nics=tuple(NicSpec(mac=nic.mac_address) for nic in message.nics),
+        nics=tuple(NicSpec(mac=nic.mac_address, bridge=nic.bridge) for nic in message.nics),
     )
+
+
+async def _ensure_bridges(message: start_guest_pb2.StartGuest, context: Context) -> None:
+    """Make the bridges that the host has lost, as it does at each of its own boots."""
+    network = context.host.network
+    wanted = {nic.bridge: nic for nic in message.nics if nic.bridge}
+    if wanted and network.unsupported:
+        raise Unsupported(f"this host carries no networks: {network.unsupported}", resource=context.host.server)
+    for nic in wanted.values():
+        bridge = Bridge(name=nic.bridge, uid=nic.network_uid, uplink=nic.uplink)
+        await network.create_bridge(bridge, context.mark)
 
 
 async def _disk(disk: start_guest_pb2.GuestDisk, context: Context) -> DiskSpec:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from virtyard.agent.drivers.hypervisor.contract import Hypervisor, Probe
 from virtyard.agent.drivers.hypervisor.sim import SimHypervisor
+from virtyard.agent.drivers.network.contract import Network
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, Unsupported
 
@@ -24,7 +25,7 @@ class Choice:
     """Why this one, as a person reads it."""
 
 
-async def choose(kind: str, *, state: Path, sockets: Path, clock: Clock) -> Choice:
+async def choose(kind: str, *, state: Path, sockets: Path, clock: Clock, network: Network | None = None) -> Choice:
     """Return the driver of `kind`; `auto` takes QEMU where a guest really ran and simulates otherwise.
 
     Raises:
@@ -36,7 +37,7 @@ async def choose(kind: str, *, state: Path, sockets: Path, clock: Clock) -> Choi
     sim = SimHypervisor(state=state / "sim", clock=clock)
     if kind == "sim":
         return Choice(hypervisor=sim, reason="simulation was asked for")
-    qemu, probe = await _qemu(state / "qemu", sockets, clock)
+    qemu, probe = await _qemu(state / "qemu", sockets, clock, network)
     if qemu is not None and probe.supported:
         return Choice(hypervisor=qemu, reason=probe.reason)
     if kind == "qemu":
@@ -44,10 +45,10 @@ async def choose(kind: str, *, state: Path, sockets: Path, clock: Clock) -> Choi
     return Choice(hypervisor=sim, reason=f"machines are simulated: {probe.reason}")
 
 
-async def _qemu(state: Path, sockets: Path, clock: Clock) -> tuple[Hypervisor | None, Probe]:
+async def _qemu(state: Path, sockets: Path, clock: Clock, network: Network | None) -> tuple[Hypervisor | None, Probe]:
     if importlib.util.find_spec("qemu") is None or importlib.util.find_spec("qemu.qmp") is None:
         return None, Probe(supported=False, reason="the Python package qemu.qmp is not installed")
     from virtyard.agent.drivers.hypervisor.qemu import QemuHypervisor  # its library is an optional extra
 
-    driver = QemuHypervisor(state=state, sockets=sockets, clock=clock)
+    driver = QemuHypervisor(state=state, sockets=sockets, clock=clock, network=network)
     return driver, await driver.probe()

@@ -27,12 +27,14 @@ class DiskSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NicSpec:
-    """One network card of a guest, in a network of its own."""
+    """One network card of a guest."""
 
     mac: str
     """Hardware address, as `52:54:00:12:34:56`."""
     model: str = "virtio-net-pci"
     """The device that the guest sees."""
+    bridge: str = ""
+    """The bridge of this host that it is plugged into; a network of its own if empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

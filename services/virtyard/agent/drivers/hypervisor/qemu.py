@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,15 @@ from virtyard.agent.drivers.durable_file import read_record, write_record
 from virtyard.agent.drivers.hypervisor import trial
 from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_spec, decode, encode
-from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, GuestFiles, architecture, guest_arguments
+from virtyard.agent.drivers.hypervisor.qemu_command import (
+    TAP_DESCRIPTOR,
+    Emulator,
+    GuestFiles,
+    architecture,
+    guest_arguments,
+)
 from virtyard.agent.drivers.hypervisor.qemu_monitor import Monitor, MonitorError, open_monitor
+from virtyard.agent.drivers.network.contract import Network
 from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, Unsupported, WrongState
@@ -50,11 +57,22 @@ class QemuHypervisor:
 
     name = "qemu"
 
-    def __init__(self, *, state: Path, sockets: Path, clock: Clock, binary: str | None = None) -> None:
-        """Keep records below `state`, monitors in the short folder `sockets`; `binary` is found in PATH if None."""
+    def __init__(
+        self, *, state: Path, sockets: Path, clock: Clock, network: Network | None = None, binary: str | None = None
+    ) -> None:
+        """Keep records below `state` and monitors in the short folder `sockets`.
+
+        Args:
+            state: folder of the records.
+            sockets: folder with a short path.
+            clock: for the times that people see.
+            network: gives taps; cards can only be in networks of their own if None.
+            binary: the program; found in PATH if None.
+        """
         self._state = state
         self._sockets = sockets
         self._clock = clock
+        self._network = network
         self._binary = binary or f"qemu-system-{architecture()}"
         self._emulator: Emulator | None = None
         self._guests: dict[str, _Guest] = {}
@@ -145,6 +163,7 @@ class QemuHypervisor:
             return True
         loop = asyncio.get_running_loop()
         begun = loop.time()
+        on_wait(0)
         try:
             with contextlib.suppress(Unavailable):  # a guest that just ends is found to be down below
                 await self._command(uid, Monitor.hold_after_shutdown, Monitor.press_power_button)
@@ -209,8 +228,14 @@ class QemuHypervisor:
         files = self._files(record.spec.uid)
         await self._threads.run(_prepare, files, record)
         self._keep(record)
-        # Not in a thread: a cancellation must not come between the process and our knowing it; it takes about 1 ms.
-        identity = process.identify(_spawn(guest_arguments(emulator, record.spec, files), files.output))
+        taps = await self._open_taps(record.spec)
+        try:
+            # Not in a thread: a cancellation must not come between the process and our knowing it; it takes 1 ms.
+            arguments = guest_arguments(emulator, record.spec, files, sorted(taps))
+            identity = process.identify(_spawn(arguments, files.output, taps))
+        finally:
+            for descriptor in taps.values():
+                os.close(descriptor)
         if identity is not None:
             record = dataclasses.replace(record, process=identity)
             self._keep(record)
@@ -218,6 +243,24 @@ class QemuHypervisor:
         await self._wait_ready(record, files)
         self._tell()
         return self._info(record)
+
+    async def _open_taps(self, spec: GuestSpec) -> dict[int, int]:
+        """Return the descriptor of a new tap for each card that is plugged into a bridge, by the card's number."""
+        taps: dict[int, int] = {}
+        bridged = [(number, nic) for number, nic in enumerate(spec.nics) if nic.bridge]
+        if not bridged:
+            return taps
+        if self._network is None:
+            raise Unsupported("this host cannot plug cards into bridges", resource=spec.name)
+        try:
+            for number, nic in bridged:
+                name = f"vt{hashlib.sha256(nic.mac.encode()).hexdigest()[:12]}"
+                taps[number] = await self._network.open_tap(nic.bridge, name)
+        except BaseException:
+            for descriptor in taps.values():
+                os.close(descriptor)
+            raise
+        return taps
 
     async def _launch_again(self, ended: GuestRecord, mark: str) -> GuestInfo:
         """Start the process of a guest that has ended; when that fails, its record is there for another try."""
@@ -361,8 +404,11 @@ def _remove(files: GuestFiles) -> None:
         shutil.rmtree(files.folder)
 
 
-def _spawn(arguments: list[str], output: Path) -> int:
-    """Start the process in a session of its own; it is no child of the loop, which would kill it at the agent's end."""
+def _spawn(arguments: list[str], output: Path, taps: Mapping[int, int]) -> int:
+    """Start the process in a session of its own; it is no child of the loop, which would kill it at the agent's end.
+
+    The taps become its descriptors from `TAP_DESCRIPTOR` on, by the number of the card.
+    """
     with output.open("wb") as log, Path(os.devnull).open("rb") as nothing:
         return os.posix_spawn(
             arguments[0],
@@ -372,6 +418,7 @@ def _spawn(arguments: list[str], output: Path) -> int:
                 (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
                 (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
                 (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+                *((os.POSIX_SPAWN_DUP2, descriptor, TAP_DESCRIPTOR + number) for number, descriptor in taps.items()),
             ],
             setsid=True,
         )

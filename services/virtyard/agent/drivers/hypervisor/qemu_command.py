@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec, NicS
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """What a guest's process may not do; `-daemonize` needs some of it, so the agent starts the session itself."""
+
+TAP_DESCRIPTOR = 900
+"""The guest's process has the tap of its first card under this descriptor, that of the next under the next."""
 
 _MACHINES = {"x86_64": "q35", "aarch64": "virt"}
 
@@ -78,8 +82,8 @@ def machine_arguments(emulator: Emulator) -> list[str]:
     return arguments
 
 
-def guest_arguments(emulator: Emulator, spec: GuestSpec, files: GuestFiles) -> list[str]:
-    """Return the whole argument list of a guest's process."""
+def guest_arguments(emulator: Emulator, spec: GuestSpec, files: GuestFiles, taps: Collection[int] = ()) -> list[str]:
+    """Return the whole argument list of a guest's process; `taps` are the numbers of the cards that have a tap."""
     arguments = machine_arguments(emulator)
     arguments += ["-name", f"guest={_escaped(spec.uid)}"]
     arguments += ["-m", f"{spec.memory_bytes}b", "-smp", str(spec.cpus)]
@@ -91,7 +95,7 @@ def guest_arguments(emulator: Emulator, spec: GuestSpec, files: GuestFiles) -> l
     for number, disk in enumerate(spec.disks):
         arguments += _disk_arguments(number, disk)
     for number, nic in enumerate(spec.nics):
-        arguments += _nic_arguments(number, nic)
+        arguments += _nic_arguments(number, nic, tap=number in taps)
     return arguments
 
 
@@ -116,10 +120,11 @@ def _disk_arguments(number: int, disk: DiskSpec) -> list[str]:
     return ["-blockdev", json.dumps(node), "-device", json.dumps(device)]
 
 
-def _nic_arguments(number: int, nic: NicSpec) -> list[str]:
+def _nic_arguments(number: int, nic: NicSpec, *, tap: bool) -> list[str]:
     device = {"driver": nic.model, "id": f"eth{number}", "netdev": f"net{number}", "mac": nic.mac, "romfile": ""}
     # User-mode network: the guest reaches outwards only through QEMU itself, which `restrict` forbids.
-    return ["-netdev", f"user,id=net{number},restrict=on", "-device", json.dumps(device)]
+    kind = f"tap,id=net{number},fd={TAP_DESCRIPTOR + number}" if tap else f"user,id=net{number},restrict=on"
+    return ["-netdev", kind, "-device", json.dumps(device)]
 
 
 def _escaped(value: str) -> str:

@@ -151,16 +151,28 @@ class GuestNic(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAC_ADDRESS_FIELD_NUMBER: _builtins.int
+    BRIDGE_FIELD_NUMBER: _builtins.int
+    NETWORK_UID_FIELD_NUMBER: _builtins.int
+    UPLINK_FIELD_NUMBER: _builtins.int
     mac_address: _builtins.str
     """The hardware address, six pairs of hexadecimal digits."""
+    bridge: _builtins.str
+    """The bridge to plug it into; the hypervisor's own network if empty."""
+    network_uid: _builtins.str
+    """The uid of the network that the bridge must carry."""
+    uplink: _builtins.str
+    """The uplink that the bridge is made with where the host lacks it."""
     def __init__(
         self,
         *,
         mac_address: _builtins.str = ...,
+        bridge: _builtins.str = ...,
+        network_uid: _builtins.str = ...,
+        uplink: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mac_address", b"mac_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bridge", b"bridge", "mac_address", b"mac_address", "network_uid", b"network_uid", "uplink", b"uplink"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from virtyard.api.inventory.v1 import cluster_pb2 as _cluster_pb2
 from virtyard.api.inventory.v1 import event_pb2 as _event_pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as _heartbeat_device_pb2
+from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import object_pb2 as _object_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
 from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
@@ -732,6 +733,94 @@ class ListVnicsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListVnicsResponse: _TypeAlias = ListVnicsResponse  # noqa: Y015
+
+@_typing.final
+class GetNetworkRequest(_message.Message):
+    """Names the network to get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the network, as networks/ID."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNetworkRequest: _TypeAlias = GetNetworkRequest  # noqa: Y015
+
+@_typing.final
+class ListNetworksRequest(_message.Message):
+    """Says which networks to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The largest number of networks in a page; 0 means 100, at most 1000."""
+    page_token: _builtins.str
+    """The token that the page of networks before ended with."""
+    filter: _builtins.str
+    """An AIP-160 filter over the fields of networks."""
+    order_by: _builtins.str
+    """The field to order networks by, with desc behind it to reverse; by name if empty."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworksRequest: _TypeAlias = ListNetworksRequest  # noqa: Y015
+
+@_typing.final
+class ListNetworksResponse(_message.Message):
+    """A page of networks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WATCH_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page of networks; empty at the end."""
+    watch_token: _builtins.str
+    """Watch from this token to miss nothing after this list of networks."""
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.Network]:
+        """The networks of this page."""
+
+    def __init__(
+        self,
+        *,
+        networks: _abc.Iterable[_network_pb2.Network] | None = ...,
+        next_page_token: _builtins.str = ...,
+        watch_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["networks", b"networks", "next_page_token", b"next_page_token", "watch_token", b"watch_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworksResponse: _TypeAlias = ListNetworksResponse  # noqa: Y015
 
 @_typing.final
 class GetEventRequest(_message.Message):

@@ -7,6 +7,7 @@ from virtyard.api.inventory.v1 import cluster_pb2 as virtyard_dot_api_dot_invent
 from virtyard.api.inventory.v1 import event_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_heartbeat__device__pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2
+from virtyard.api.inventory.v1 import network_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2
 from virtyard.api.inventory.v1 import repository_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_repository__pb2
 from virtyard.api.inventory.v1 import server_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pool__pb2
@@ -123,6 +124,16 @@ class InventoryServiceStub:
                 '/virtyard.api.inventory.v1.InventoryService/ListVnics',
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListVnicsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListVnicsResponse.FromString,
+                _registered_method=True)
+        self.GetNetwork = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/GetNetwork',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetNetworkRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2.Network.FromString,
+                _registered_method=True)
+        self.ListNetworks = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/ListNetworks',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListNetworksRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListNetworksResponse.FromString,
                 _registered_method=True)
         self.GetEvent = channel.unary_unary(
                 '/virtyard.api.inventory.v1.InventoryService/GetEvent',
@@ -257,6 +268,20 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNetwork(self, request, context):
+        """Gets one network by its name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNetworks(self, request, context):
+        """Lists networks, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEvent(self, request, context):
         """Gets one event by its name.
         """
@@ -360,6 +385,16 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.ListVnics,
                     request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListVnicsRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListVnicsResponse.SerializeToString,
+            ),
+            'GetNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNetwork,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetNetworkRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2.Network.SerializeToString,
+            ),
+            'ListNetworks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNetworks,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListNetworksRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListNetworksResponse.SerializeToString,
             ),
             'GetEvent': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEvent,
@@ -810,6 +845,60 @@ class InventoryService:
             '/virtyard.api.inventory.v1.InventoryService/ListVnics',
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListVnicsRequest.SerializeToString,
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListVnicsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/GetNetwork',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetNetworkRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2.Network.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNetworks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/ListNetworks',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListNetworksRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListNetworksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from virtyard.api.inventory.v1 import cluster_pb2 as _cluster_pb2
 from virtyard.api.inventory.v1 import event_pb2 as _event_pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as _heartbeat_device_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as _inventory_service_pb2
+from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
 from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as _server_pool_pb2
@@ -57,6 +58,10 @@ class InventoryServiceStub:
     """Gets one network card by its name."""
     ListVnics: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListVnicsRequest, _inventory_service_pb2.ListVnicsResponse]
     """Lists network cards, a page at a time."""
+    GetNetwork: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetNetworkRequest, _network_pb2.Network]
+    """Gets one network by its name."""
+    ListNetworks: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListNetworksRequest, _inventory_service_pb2.ListNetworksResponse]
+    """Lists networks, a page at a time."""
     GetEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetEventRequest, _event_pb2.Event]
     """Gets one event by its name."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListEventsRequest, _inventory_service_pb2.ListEventsResponse]
@@ -194,6 +199,22 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_service_pb2.ListVnicsRequest, _abc.Awaitable[_inventory_service_pb2.ListVnicsResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.ListVnicsResponse]:
         """Lists network cards, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetNetwork(
+        self,
+        request: _inventory_service_pb2.GetNetworkRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetNetworkRequest, _abc.Awaitable[_network_pb2.Network]],
+    ) -> _abc.Awaitable[_network_pb2.Network]:
+        """Gets one network by its name."""
+
+    @_abc_1.abstractmethod
+    def ListNetworks(
+        self,
+        request: _inventory_service_pb2.ListNetworksRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ListNetworksRequest, _abc.Awaitable[_inventory_service_pb2.ListNetworksResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListNetworksResponse]:
+        """Lists networks, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetEvent(

@@ -29,7 +29,7 @@ from virtyard.api.type.v1 import activity_pb2 as virtyard_dot_api_dot_type_dot_v
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$virtyard/api/inventory/v1/vnic.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#virtyard/api/type/v1/activity.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xe7\x05\n\x04Vnic\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x18\n\ngeneration\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12H\n\x06labels\x18\x06 \x03(\x0b\x32+.virtyard.api.inventory.v1.Vnic.LabelsEntryB\x0b\xca\xf3\x18\x07\n\x05label\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x08\x61\x63tivity\x18\n \x01(\x0b\x32\x1e.virtyard.api.type.v1.ActivityB\x04\xe2\x41\x01\x03\x12?\n\x05state\x18\x0b \x01(\x0e\x32$.virtyard.api.inventory.v1.VnicStateB\n\xe2\x41\x01\x03\xca\xf3\x18\x02(\x01\x12\x42\n\x0fvirtual_machine\x18\x0c \x01(\tB)\xe2\x41\x01\x03\xfa\x41\x1c\n\x1avirtyard.io/VirtualMachine\xca\xf3\x18\x02(\x01\x12 \n\x0bmac_address\x18\r \x01(\tB\x0b\xca\xf3\x18\x07\n\x03mac(\x01\x12?\n\x07network\x18\x0e \x01(\x0e\x32&.virtyard.api.inventory.v1.VnicNetworkB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x08position\x18\x0f \x01(\x05\x42\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:0\xea\x41-\n\x10virtyard.io/Vnic\x12\x0cvnics/{vnic}*\x05vnics2\x04vnic*=\n\tVnicState\x12\x1a\n\x16VNIC_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10VNIC_STATE_READY\x10\x01*B\n\x0bVnicNetwork\x12\x1c\n\x18VNIC_NETWORK_UNSPECIFIED\x10\x00\x12\x15\n\x11VNIC_NETWORK_USER\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$virtyard/api/inventory/v1/vnic.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#virtyard/api/type/v1/activity.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xa0\x06\n\x04Vnic\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x18\n\ngeneration\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12H\n\x06labels\x18\x06 \x03(\x0b\x32+.virtyard.api.inventory.v1.Vnic.LabelsEntryB\x0b\xca\xf3\x18\x07\n\x05label\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x08\x61\x63tivity\x18\n \x01(\x0b\x32\x1e.virtyard.api.type.v1.ActivityB\x04\xe2\x41\x01\x03\x12?\n\x05state\x18\x0b \x01(\x0e\x32$.virtyard.api.inventory.v1.VnicStateB\n\xe2\x41\x01\x03\xca\xf3\x18\x02(\x01\x12\x42\n\x0fvirtual_machine\x18\x0c \x01(\tB)\xe2\x41\x01\x03\xfa\x41\x1c\n\x1avirtyard.io/VirtualMachine\xca\xf3\x18\x02(\x01\x12 \n\x0bmac_address\x18\r \x01(\tB\x0b\xca\xf3\x18\x07\n\x03mac(\x01\x12?\n\x07network\x18\x0e \x01(\x0e\x32&.virtyard.api.inventory.v1.VnicNetworkB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x08position\x18\x0f \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x37\n\x0f\x62ridged_network\x18\x10 \x01(\tB\x1e\xfa\x41\x15\n\x13virtyard.io/Network\xca\xf3\x18\x02(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:0\xea\x41-\n\x10virtyard.io/Vnic\x12\x0cvnics/{vnic}*\x05vnics2\x04vnic*=\n\tVnicState\x12\x1a\n\x16VNIC_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10VNIC_STATE_READY\x10\x01*\\\n\x0bVnicNetwork\x12\x1c\n\x18VNIC_NETWORK_UNSPECIFIED\x10\x00\x12\x15\n\x11VNIC_NETWORK_USER\x10\x01\x12\x18\n\x14VNIC_NETWORK_BRIDGED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -66,14 +66,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VNIC'].fields_by_name['network']._serialized_options = b'\312\363\030\002(\001'
   _globals['_VNIC'].fields_by_name['position']._loaded_options = None
   _globals['_VNIC'].fields_by_name['position']._serialized_options = b'\342A\001\003'
+  _globals['_VNIC'].fields_by_name['bridged_network']._loaded_options = None
+  _globals['_VNIC'].fields_by_name['bridged_network']._serialized_options = b'\372A\025\n\023virtyard.io/Network\312\363\030\002(\001'
   _globals['_VNIC']._loaded_options = None
   _globals['_VNIC']._serialized_options = b'\352A-\n\020virtyard.io/Vnic\022\014vnics/{vnic}*\005vnics2\004vnic'
-  _globals['_VNICSTATE']._serialized_start=983
-  _globals['_VNICSTATE']._serialized_end=1044
-  _globals['_VNICNETWORK']._serialized_start=1046
-  _globals['_VNICNETWORK']._serialized_end=1112
+  _globals['_VNICSTATE']._serialized_start=1040
+  _globals['_VNICSTATE']._serialized_end=1101
+  _globals['_VNICNETWORK']._serialized_start=1103
+  _globals['_VNICNETWORK']._serialized_end=1195
   _globals['_VNIC']._serialized_start=238
-  _globals['_VNIC']._serialized_end=981
-  _globals['_VNIC_LABELSENTRY']._serialized_start=886
-  _globals['_VNIC_LABELSENTRY']._serialized_end=931
+  _globals['_VNIC']._serialized_end=1038
+  _globals['_VNIC_LABELSENTRY']._serialized_start=943
+  _globals['_VNIC_LABELSENTRY']._serialized_end=988
 # @@protoc_insertion_point(module_scope)

@@ -51,6 +51,8 @@ class _VnicNetworkEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VnicNetwo
     """Not set: the user-mode network is taken."""
     VNIC_NETWORK_USER: _VnicNetwork.ValueType  # 1
     """The hypervisor's own network, behind address translation; nobody can reach in."""
+    VNIC_NETWORK_BRIDGED: _VnicNetwork.ValueType  # 2
+    """A network of the inventory, whose other machines can be reached and can reach in."""
 
 class VnicNetwork(_VnicNetwork, metaclass=_VnicNetworkEnumTypeWrapper):
     """The kinds of network that a card can connect to."""
@@ -59,6 +61,8 @@ VNIC_NETWORK_UNSPECIFIED: VnicNetwork.ValueType  # 0
 """Not set: the user-mode network is taken."""
 VNIC_NETWORK_USER: VnicNetwork.ValueType  # 1
 """The hypervisor's own network, behind address translation; nobody can reach in."""
+VNIC_NETWORK_BRIDGED: VnicNetwork.ValueType  # 2
+"""A network of the inventory, whose other machines can be reached and can reach in."""
 Global___VnicNetwork: _TypeAlias = VnicNetwork  # noqa: Y015
 
 @_typing.final
@@ -102,6 +106,7 @@ class Vnic(_message.Message):
     MAC_ADDRESS_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    BRIDGED_NETWORK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as vnics/ID; it never changes."""
     uid: _builtins.str
@@ -124,6 +129,8 @@ class Vnic(_message.Message):
     """The kind of network that it connects to."""
     position: _builtins.int
     """Its place among the machine's cards, counted from 0."""
+    bridged_network: _builtins.str
+    """The network of the inventory that it is plugged into, if that is its kind."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -158,10 +165,11 @@ class Vnic(_message.Message):
         mac_address: _builtins.str = ...,
         network: Global___VnicNetwork.ValueType = ...,
         position: _builtins.int = ...,
+        bridged_network: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "mac_address", b"mac_address", "name", b"name", "network", b"network", "position", b"position", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_machine", b"virtual_machine"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "bridged_network", b"bridged_network", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "mac_address", b"mac_address", "name", b"name", "network", b"network", "position", b"position", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_machine", b"virtual_machine"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -119,22 +119,26 @@ class NewVnic(_message.Message):
     VNIC_ID_FIELD_NUMBER: _builtins.int
     MAC_ADDRESS_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
+    BRIDGED_NETWORK_FIELD_NUMBER: _builtins.int
     vnic_id: _builtins.str
     """The last part of the card's name; made from the machine's if empty."""
     mac_address: _builtins.str
     """The hardware address, as 52:54:00:12:34:56; chosen if empty."""
     network: _vnic_pb2.VnicNetwork.ValueType
     """The kind of network to connect to."""
+    bridged_network: _builtins.str
+    """The network of the inventory to plug it into."""
     def __init__(
         self,
         *,
         vnic_id: _builtins.str = ...,
         mac_address: _builtins.str = ...,
         network: _vnic_pb2.VnicNetwork.ValueType = ...,
+        bridged_network: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mac_address", b"mac_address", "network", b"network", "vnic_id", b"vnic_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bridged_network", b"bridged_network", "mac_address", b"mac_address", "network", b"network", "vnic_id", b"vnic_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,10 +7,12 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__server__to__server__pool__pb2
 from virtyard.api.operations.v1 import add_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__vnic__pb2
 from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_attach__virtual__disk__pb2
+from virtyard.api.operations.v1 import create_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__network__pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__repository__pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__server__pool__pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__machine__pb2
+from virtyard.api.operations.v1 import delete_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__repository__pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__server__pool__pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2
@@ -29,6 +31,7 @@ from virtyard.api.operations.v1 import start_virtual_machine_pb2 as virtyard_dot
 from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_stop__virtual__machine__pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2
+from virtyard.api.operations.v1 import update_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2
 from virtyard.api.operations.v1 import update_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2
 from virtyard.api.operations.v1 import update_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pool__pb2
@@ -219,6 +222,21 @@ class OperationServiceStub:
         self.RestartVirtualMachine = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/RestartVirtualMachine',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2.RestartVirtualMachineRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.CreateNetwork = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/CreateNetwork',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__network__pb2.CreateNetworkRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteNetwork = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteNetwork',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2.DeleteNetworkRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateNetwork = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateNetwork',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2.UpdateNetworkRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
 
@@ -444,6 +462,27 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateNetwork(self, request, context):
+        """Creates a network on servers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteNetwork(self, request, context):
+        """Deletes a network from its servers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateNetwork(self, request, context):
+        """Changes the display name, labels or description of a network.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -600,6 +639,21 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'RestartVirtualMachine': grpc.unary_unary_rpc_method_handler(
                     servicer.RestartVirtualMachine,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2.RestartVirtualMachineRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateNetwork,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__network__pb2.CreateNetworkRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteNetwork,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2.DeleteNetworkRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNetwork,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2.UpdateNetworkRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -1440,6 +1494,87 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/RestartVirtualMachine',
             virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2.RestartVirtualMachineRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/CreateNetwork',
+            virtyard_dot_api_dot_operations_dot_v1_dot_create__network__pb2.CreateNetworkRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteNetwork',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2.DeleteNetworkRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateNetwork',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2.UpdateNetworkRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

@@ -9,10 +9,12 @@ from grpc import aio as _aio
 from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as _add_server_to_server_pool_pb2
 from virtyard.api.operations.v1 import add_vnic_pb2 as _add_vnic_pb2
 from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as _attach_virtual_disk_pb2
+from virtyard.api.operations.v1 import create_network_pb2 as _create_network_pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as _create_repository_pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as _create_server_pool_pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as _create_virtual_disk_pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as _create_virtual_machine_pb2
+from virtyard.api.operations.v1 import delete_network_pb2 as _delete_network_pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as _delete_repository_pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as _delete_server_pool_pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as _delete_virtual_disk_pb2
@@ -31,6 +33,7 @@ from virtyard.api.operations.v1 import start_virtual_machine_pb2 as _start_virtu
 from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as _stop_virtual_machine_pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as _update_cluster_pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as _update_heartbeat_device_pb2
+from virtyard.api.operations.v1 import update_network_pb2 as _update_network_pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as _update_repository_pb2
 from virtyard.api.operations.v1 import update_server_pb2 as _update_server_pb2
 from virtyard.api.operations.v1 import update_server_pool_pb2 as _update_server_pool_pb2
@@ -109,6 +112,12 @@ class OperationServiceStub:
     """Stops a virtual machine by its guest's own shutdown."""
     RestartVirtualMachine: _aio.UnaryUnaryMultiCallable[_restart_virtual_machine_pb2.RestartVirtualMachineRequest, _operations_pb2.Operation]
     """Restarts a virtual machine where it runs."""
+    CreateNetwork: _aio.UnaryUnaryMultiCallable[_create_network_pb2.CreateNetworkRequest, _operations_pb2.Operation]
+    """Creates a network on servers."""
+    DeleteNetwork: _aio.UnaryUnaryMultiCallable[_delete_network_pb2.DeleteNetworkRequest, _operations_pb2.Operation]
+    """Deletes a network from its servers."""
+    UpdateNetwork: _aio.UnaryUnaryMultiCallable[_update_network_pb2.UpdateNetworkRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of a network."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -360,5 +369,29 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_restart_virtual_machine_pb2.RestartVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Restarts a virtual machine where it runs."""
+
+    @_abc_1.abstractmethod
+    def CreateNetwork(
+        self,
+        request: _create_network_pb2.CreateNetworkRequest,
+        context: _aio.ServicerContext[_create_network_pb2.CreateNetworkRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Creates a network on servers."""
+
+    @_abc_1.abstractmethod
+    def DeleteNetwork(
+        self,
+        request: _delete_network_pb2.DeleteNetworkRequest,
+        context: _aio.ServicerContext[_delete_network_pb2.DeleteNetworkRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes a network from its servers."""
+
+    @_abc_1.abstractmethod
+    def UpdateNetwork(
+        self,
+        request: _update_network_pb2.UpdateNetworkRequest,
+        context: _aio.ServicerContext[_update_network_pb2.UpdateNetworkRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of a network."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,1 @@
+"""Drivers of networks: how a host carries the networks of the inventory."""

@@ -1,0 +1,201 @@
+"""The `bridge` network driver: bridges of the Linux kernel, made through rtnetlink, and taps for guests.
+
+A bridge bears the uid of its network and the mark of the step that made it in its alias. A tap lives as long as the
+process that has its descriptor: no guest leaves one behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from virtyard.agent.drivers.network.contract import Bridge
+from virtyard.agent.drivers.threads import Threads
+from virtyard.kernel.errors import AlreadyExists, InvalidRequest, Unavailable, WrongState
+
+_TUN = "/dev/net/tun"
+_TUNSETIFF = 0x400454CA
+_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+_ALIAS = "virtyard"
+
+
+class _Route(Protocol):
+    """What is used of pyroute2's `IPRoute`."""
+
+    def link(self, command: str, **values: Any) -> Any: ...
+
+    def link_lookup(self, **values: Any) -> list[int]: ...
+
+    def get_links(self, *indexes: int, **values: Any) -> Any: ...
+
+    def get_addr(self, **values: Any) -> Any: ...
+
+
+class BridgeNetwork:
+    """Carries networks by bridges of the network namespace that the agent runs in."""
+
+    name = "bridge"
+
+    def __init__(self) -> None:
+        """Make a driver that is not probed."""
+        self._unsupported = "it has not been tried yet"
+        self._threads = Threads("network", workers=1)
+
+    @property
+    def unsupported(self) -> str:
+        """Why bridges do not work here; empty if they do."""
+        return self._unsupported
+
+    async def probe(self) -> None:
+        """Make a bridge with a tap, and remove both."""
+        self._unsupported = await self._threads.run(_try)
+
+    async def create_bridge(self, bridge: Bridge, mark: str) -> bool:
+        """Make the bridge; see the contract."""
+        return await self._threads.run(_create, bridge, mark)
+
+    async def find_bridge(self, name: str, uid: str) -> str | None:
+        """Read the mark from the bridge's alias."""
+        return await self._threads.run(_find, name, uid)
+
+    async def remove_bridge(self, name: str, uid: str, mark: str | None = None) -> bool:
+        """Remove the bridge; see the contract."""
+        return await self._threads.run(_remove, name, uid, mark)
+
+    async def open_tap(self, bridge: str, name: str) -> int:
+        """Open a tap that is plugged into the bridge; see the contract."""
+        return await self._threads.run(_open_tap, bridge, name)
+
+    def close(self) -> None:
+        """Let running calls end."""
+        self._threads.close()
+
+
+@contextmanager
+def _route(what: str) -> Iterator[_Route]:
+    """Open rtnetlink; what the kernel refuses is raised as Unavailable, with its words."""
+    from pyroute2 import IPRoute  # an optional extra, and slow to import
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        raise Unavailable(f"{what}: {error}", resource=what) from error
+
+
+def _try() -> str:
+    name = f"vyt{uuid.uuid4().hex[:8]}"
+    bridge = Bridge(name=name, uid="trial")
+    try:
+        _create(bridge, "trial")
+        try:
+            os.close(_open_tap(name, f"{name}t"))
+        finally:
+            _remove(name, "trial", None)
+    except ImportError:
+        return "the Python package pyroute2 is not installed"
+    except (OSError, Unavailable) as error:
+        return f"a trial bridge could not be made: {error}"
+    return ""
+
+
+def _create(bridge: Bridge, mark: str) -> bool:
+    with _route(f"bridge {bridge.name}") as route:
+        if _index(route, bridge.name):
+            if _marks(route, bridge.name)[0] != bridge.uid:
+                raise AlreadyExists(f"an interface {bridge.name} is there, for something else", resource=bridge.name)
+            return False
+        uplink = _free_uplink(route, bridge.uplink) if bridge.uplink else 0
+        route.link("add", ifname=bridge.name, kind="bridge", br_stp_state=0, br_forward_delay=0)
+        try:
+            index = _index(route, bridge.name)
+            route.link("set", index=index, IFLA_IFALIAS=f"{_ALIAS} {bridge.uid} {mark}", state="up")
+            if uplink:
+                route.link("set", index=uplink, master=index, state="up")
+        except BaseException:
+            route.link("del", ifname=bridge.name)
+            raise
+        return True
+
+
+def _free_uplink(route: _Route, name: str) -> int:
+    index = _index(route, name)
+    if not index:
+        raise InvalidRequest.of("uplink", f"{name} is not an interface of this host")
+    (link,) = route.get_links(index)
+    if link.get("master"):
+        raise WrongState(f"{name} belongs to another bridge", resource=name)
+    if any(address.get("scope") == 0 for address in route.get_addr(index=index)):
+        raise WrongState(f"{name} has addresses, so the host itself uses it; choose another uplink", resource=name)
+    return index
+
+
+def _find(name: str, uid: str) -> str | None:
+    with _route(f"bridge {name}") as route:
+        found, mark = _marks(route, name)
+        return mark if found == uid else None
+
+
+def _remove(name: str, uid: str, mark: str | None) -> bool:
+    with _route(f"bridge {name}") as route:
+        found, own = _marks(route, name)
+        if found != uid or mark not in {None, own}:
+            return False
+        index = _index(route, name)
+        taps = [port.get("ifname") for port in route.get_links() if port.get("master") == index and _is_tap(port)]
+        if taps:
+            raise WrongState(f"guests are plugged into {name}: {', '.join(sorted(taps))}", resource=name)
+        route.link("del", index=index)
+        return True
+
+
+def _is_tap(link: Any) -> bool:
+    info = link.get("linkinfo")
+    return info is not None and info.get("kind") == "tun"
+
+
+def _index(route: _Route, name: str) -> int:
+    found = route.link_lookup(ifname=name)
+    return found[0] if found else 0
+
+
+def _bridge(route: _Route, name: str) -> int:
+    index = _index(route, name)
+    if not index:
+        raise WrongState(f"this host has no bridge {name}", resource=name)
+    return index
+
+
+def _marks(route: _Route, name: str) -> tuple[str, str]:
+    """Return the network's uid and the mark in a bridge's alias; empty where there is none."""
+    index = _index(route, name)
+    if not index:
+        return "", ""
+    (link,) = route.get_links(index)
+    words = (link.get("ifalias") or "").split(" ")
+    return (words[1], words[2]) if len(words) == 3 and words[0] == _ALIAS else ("", "")
+
+
+def _open_tap(bridge: str, name: str) -> int:
+    descriptor = os.open(_TUN, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR
+        try:
+            fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise WrongState(f"the tap {name} is in use", resource=name) from error
+            raise Unavailable(f"tap {name}: {error}", resource=name) from error
+        with _route(f"tap {name}") as route:
+            route.link("set", index=_index(route, name), master=_bridge(route, bridge), state="up")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

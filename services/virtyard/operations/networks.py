@@ -1,0 +1,81 @@
+"""What every operation on networks checks and plans: the bridge on each server, and what cards need of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from virtyard.api.actions.v1 import create_bridge_pb2, remove_bridge_pb2
+from virtyard.api.inventory.v1 import network_pb2, server_pb2, vnic_pb2
+from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.names import id_of
+from virtyard.kernel.view import View
+from virtyard.operations.refusals import state_word, wrong_state
+
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+
+
+def bridge_name(uid: str) -> str:
+    """Return the name that the bridge of a network has on every server; the kernel allows 15 characters."""
+    return f"vy{uid.replace('-', '')[:10]}"
+
+
+def check_uplink(uplink: str, field: str) -> str:
+    """Return the name of an interface, or the empty one.
+
+    Raises:
+        InvalidRequest: no interface can have it; the refusal names `field`.
+    """
+    if uplink and not _INTERFACE.fullmatch(uplink):
+        raise InvalidRequest.of(field, f"{uplink!r} is not the name of an interface: 1 to 15 characters, as eth1")
+    return uplink
+
+
+def create_bridge(network: network_pb2.Network) -> create_bridge_pb2.CreateBridge:
+    """Return the action by which a server gets the network's bridge."""
+    return create_bridge_pb2.CreateBridge(
+        network=network.name, uid=network.uid, bridge=network.bridge, uplink=network.uplink
+    )
+
+
+def remove_bridge(network: network_pb2.Network) -> remove_bridge_pb2.RemoveBridge:
+    """Return the action by which a server loses the network's bridge."""
+    return remove_bridge_pb2.RemoveBridge(network=network.name, uid=network.uid, bridge=network.bridge)
+
+
+def online_server(view: View, name: str, field: str) -> server_pb2.Server:
+    """Return a server that is online.
+
+    Raises:
+        NotFound: there is no such server.
+        WrongState: it is not online; the refusal names `field`.
+    """
+    server = view.get(name, server_pb2.Server, field=field)
+    if server.state != server_pb2.SERVER_STATE_ONLINE:
+        raise wrong_state(field, name, f"{name} is {state_word(server)}; a server that is online is needed")
+    return server
+
+
+def ready_network(view: View, name: str, field: str) -> network_pb2.Network:
+    """Return a network that is ready for cards.
+
+    Raises:
+        NotFound: there is no such network.
+        WrongState: it is not ready; the refusal names `field`.
+    """
+    network = view.get(name, network_pb2.Network, field=field)
+    if network.state != network_pb2.NETWORK_STATE_READY:
+        raise wrong_state(field, name, f"{name} is {state_word(network)}; it must be ready")
+    return network
+
+
+def networks_of(view: View, cards: Sequence[vnic_pb2.Vnic]) -> list[network_pb2.Network]:
+    """Return the networks that cards are plugged into, each once, in the order of their names."""
+    names = sorted({card.bridged_network for card in cards if card.bridged_network})
+    return [ready_network(view, name, "name") for name in names]
+
+
+def missing_network(server: server_pb2.Server, networks: Sequence[network_pb2.Network]) -> str:
+    """Return why a server cannot run a machine with cards in these networks; empty if it can."""
+    missing = [id_of(network.name) for network in networks if server.name not in network.servers]
+    return f"does not carry {', '.join(missing)}" if missing else ""

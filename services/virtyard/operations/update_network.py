@@ -1,0 +1,8 @@
+"""Update Network: what people say of it; see `updating`."""
+
+from __future__ import annotations
+
+from virtyard.api.operations.v1 import update_network_pb2
+from virtyard.operations.updating import updates
+
+OPERATION = updates(update_network_pb2.UpdateNetworkRequest, "Update Network")
