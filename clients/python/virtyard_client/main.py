@@ -57,6 +57,8 @@ def _dispatch(words: list[str]) -> int:
     asks_help = not words or words[0] in _HELP
     if asks_help:
         return _root_help(schema)
+    if words[:2] == ["operation", "preview"] and len(words) > 2 and not _asks_help(words[2:3]):
+        words = [*words[2:], "--preview"]
     noun, rest = words[0], words[1:]
     method = verbs.find(noun, rest[0]) if rest else None
     if method is None:
@@ -65,7 +67,7 @@ def _dispatch(words: list[str]) -> int:
         code = None if verbs.known(noun) else run_other(noun, rest)
         if code is not None:
             return code
-        verbs = _with_added(schema)
+        verbs = all_verbs(schema)
         method = _find(verbs, noun, rest)
     if method is None:
         print(help_text.noun(verbs, noun, terminal_width()))
@@ -73,15 +75,19 @@ def _dispatch(words: list[str]) -> int:
     return _run_verb(schema, method, rest[1:])
 
 
+def _asks_help(words: Sequence[str]) -> bool:
+    return bool(words) and words[0] in _HELP
+
+
 def _root_help(schema: Schema) -> int:
     from virtyard_client.command.others import other_commands
 
-    print(help_text.root(_with_added(schema), other_commands(), terminal_width()))
+    print(help_text.root(all_verbs(schema), other_commands(), terminal_width()))
     return ExitCode.SUCCEEDED
 
 
-def _with_added(schema: Schema) -> Verbs:
-    """All verbs, those of added operations included."""
+def all_verbs(schema: Schema) -> Verbs:
+    """Return all verbs, those of added operations included."""
     from virtyard_client.schema.added import AddedOperationError, added_files
 
     try:

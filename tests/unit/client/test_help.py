@@ -48,8 +48,8 @@ def test_help_of_all_lists_nouns_and_exit_codes(capsys: pytest.CaptureFixture[st
     """The first help names every noun with its aliases and verbs."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^  virtual-machine \(vm\) +create, delete, ", out, re.MULTILINE)
-    assert "  operation             abort, list, show, wait, watch" in out
+    assert re.search(r"^  virtual-machine \(vm\) +create, delete, describe, ", out, re.MULTILINE)
+    assert "  operation             abort, list, preview, show, wait, watch" in out
 
 
 def test_help_of_a_noun_says_what_its_verbs_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -406,7 +406,9 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         "RestartVirtualMachine": (running(), restart_virtual_machine_pb2.RestartVirtualMachineRequest(name=web)),
         "CreateNetwork": (
             finance(),
-            create_network_pb2.CreateNetworkRequest(network_id="new", servers=["servers/a", "servers/c"]),
+            create_network_pb2.CreateNetworkRequest(
+                network_id="new", network=network_pb2.Network(), servers=["servers/a", "servers/c"]
+            ),
         ),
         "DeleteNetwork": (finance(), delete_network_pb2.DeleteNetworkRequest(name="networks/lan")),
         "CreateVirtualDisk free": (finance(), new_disk()),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from virtyard_client.schema.model import Field, Kind, Message, Unit
 from virtyard_client.schema.schema import Schema
 
-RESERVED = frozenset({"help", "json", "wait", "no-wait", "timeout", "context", "limit"})
+RESERVED = frozenset({"help", "json", "wait", "no-wait", "timeout", "context", "limit", "output", "columns"})
 """Flags of the command line itself; a field of such a name gets `request-` in front."""
 
 _STANDARD = frozenset({"display_name", "labels", "description"})

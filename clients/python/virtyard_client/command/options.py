@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from virtyard_client.command.parse import Option
 from virtyard_client.schema.model import Method
-from virtyard_client.schema.own import OPERATION
+from virtyard_client.schema.own import CLIENT, OPERATION
 
 
 class ExitCode(IntEnum):
@@ -38,7 +38,9 @@ EXIT_CODES = (
 )
 
 HELP = Option(name="help", comment="Show this help.")
-JSON = Option(name="json", comment="Print one JSON object a line, as proto3 JSON.")
+JSON = Option(name="json", comment="Print one JSON object a line, as proto3 JSON: --output json.")
+OUTPUT = Option(name="output", metavar="FORM", comment="Print a table (the default), json or yaml.")
+COLUMNS = Option(name="columns", metavar="FIELD,...", comment="The columns of the table, in this order.")
 CONTEXT = Option(name="context", metavar="FILE", comment="Where the services are; VIRTYARD_CONTEXT if not given.")
 TIMEOUT = Option(name="timeout", metavar="SPAN", comment="Give up after this time, as 30s or 5m; operations go on.")
 LIMIT = Option(name="limit", metavar="N", comment="Stop after this many rows.")
@@ -54,11 +56,13 @@ WAIT_ABORT = Option(
 
 def options_of(method: Method) -> tuple[Option, ...]:
     """The options that a verb understands beside the flags of its request."""
-    common = (JSON, TIMEOUT, CONTEXT, HELP)
+    common = (OUTPUT, JSON, TIMEOUT, CONTEXT, HELP)
     if method.response == OPERATION and method.verb not in ("show", "wait"):
         return (WAIT, *common)
     if method.verb == "list":
-        return (LIMIT, *common)
+        return (LIMIT, COLUMNS, *common)
+    if (method.service, method.verb) == (CLIENT, "watch"):
+        return (COLUMNS, *common)
     if method.response == "google.protobuf.Empty":
         return (WAIT_ABORT, *common)
     return common

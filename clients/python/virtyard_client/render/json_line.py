@@ -1,4 +1,4 @@
-"""JSON lines: proto3 JSON, one object a line, the same that every other proto tool gives."""
+"""Output for programs: proto3 JSON, one object a line, the same that every other proto tool gives; or that as YAML."""
 
 from __future__ import annotations
 
@@ -15,25 +15,34 @@ from virtyard_client.schema.schema import Schema
 _TYPE_URL = re.compile(rb"type\.googleapis\.com/([A-Za-z_][\w.]*)")
 
 
-def message_line(schema: Schema, message: Any) -> str:
-    """A message as one line of JSON; what it carries in an Any is written out."""
+def body(schema: Schema, message: Any) -> dict[str, Any]:
+    """A message as JSON's own values; what it carries in an Any is written out."""
     for found in set(_TYPE_URL.findall(message.SerializeToString())):
         load_module(schema, found.decode())
-    return _line(json_format.MessageToDict(message))
+    return dict(json_format.MessageToDict(message))
+
+
+def text_of(value: Any, form: str) -> str:
+    """A value as one line of JSON, or as one document of YAML."""
+    if form == "yaml":
+        import yaml
+
+        return "---\n" + yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
+    return _line(value)
 
 
 def error_line(error: ClientError) -> str:
     """An error as one line of JSON."""
-    body: dict[str, Any] = {"code": error.code, "reason": error.reason, "message": error.message}
+    told: dict[str, Any] = {"code": error.code, "reason": error.reason, "message": error.message}
     if error.violations:
-        body["violations"] = [{"field": one.field, "description": one.description} for one in error.violations]
+        told["violations"] = [{"field": one.field, "description": one.description} for one in error.violations]
     if error.resource:
-        body["resource"] = error.resource
+        told["resource"] = error.resource
     if error.locks:
-        body["locks"] = [json_format.MessageToDict(lock) for lock in error.locks]
+        told["locks"] = [json_format.MessageToDict(lock) for lock in error.locks]
     if error.metadata:
-        body["metadata"] = error.metadata
-    return _line({"error": body})
+        told["metadata"] = error.metadata
+    return _line({"error": told})
 
 
 def usage_line(message: str) -> str:
@@ -41,5 +50,5 @@ def usage_line(message: str) -> str:
     return _line({"error": {"code": "INVALID_ARGUMENT", "reason": "USAGE", "message": message}})
 
 
-def _line(body: object) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(", ", ": "))
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from virtyard_client.command.usage import UsageError
 from virtyard_client.render.line import Line, Span, shorten
 from virtyard_client.render.words import STYLES, show_value
-from virtyard_client.schema.model import Field, Message
+from virtyard_client.schema.model import Field, Kind, Message
 from virtyard_client.schema.schema import Schema
 
 GAP = "  "
@@ -15,10 +16,32 @@ NARROW = 6
 """No column is made narrower than this."""
 
 
+_NO_COLUMNS = frozenset({Kind.OPAQUE, Kind.MESSAGE})
+
+
 def columns_of(message: Message) -> list[Field]:
     """The fields that a table of such messages shows."""
     chosen = [field for field in message.fields if field.column]
     return chosen or [field for field in message.fields if field.identifier or field.name == "name"]
+
+
+def chosen_columns(message: Message, wanted: str) -> list[Field]:
+    """The fields that --columns asks for, in its order; the usual ones if it is empty.
+
+    Raises:
+        UsageError: the message has no such field.
+    """
+    if not wanted:
+        return columns_of(message)
+    found = []
+    for word in wanted.split(","):
+        name = word.strip().replace("-", "_")
+        field = message.field(name) or message.field(f"{name}_bytes")
+        if field is None or field.kind in _NO_COLUMNS:
+            allowed = ", ".join(each.name.replace("_", "-") for each in message.fields if each.kind not in _NO_COLUMNS)
+            raise UsageError(f"--columns: there is no column {word.strip()!r}; there are {allowed}")
+        found.append(field)
+    return found
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, ellipsis: str = "…") -> list[Line]:
@@ -43,11 +66,16 @@ def _line(cells: Sequence[str], widths: Sequence[int], ellipsis: str, *, header:
 
 
 def objects(
-    schema: Schema, message: Message, items: Sequence[Any], width: int | None, ellipsis: str = "…"
+    schema: Schema,
+    message: Message,
+    items: Sequence[Any],
+    width: int | None,
+    ellipsis: str = "…",
+    chosen: Sequence[Field] | None = None,
 ) -> list[Line]:
-    """A table of messages of one type, with LOCKED BY where the type has an activity."""
-    columns = columns_of(message)
-    has_activity = message.field("activity") is not None
+    """A table of messages of one type; unless columns were chosen, with LOCKED BY where the type has an activity."""
+    columns = columns_of(message) if chosen is None else chosen
+    has_activity = chosen is None and message.field("activity") is not None
     headers = [header(field) for field in columns] + (["LOCKED BY"] if has_activity else [])
     rows = []
     for item in items:

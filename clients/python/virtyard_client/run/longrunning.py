@@ -12,7 +12,7 @@ from virtyard_client.command.options import ExitCode
 from virtyard_client.command.quantities import show_seconds
 from virtyard_client.command.request import message_class
 from virtyard_client.errors import ClientError
-from virtyard_client.render import json_line, plain
+from virtyard_client.render import plain
 from virtyard_client.render.line import line
 from virtyard_client.render.record import record
 from virtyard_client.render.refusal import refusal
@@ -39,8 +39,8 @@ async def show(session: Session) -> ExitCode:
     async with session.connect() as client:
         operation = await _get(client, session.request.name)
         story = Story(operation)
-        if session.json:
-            session.screen.text(json_line.message_line(session.schema, operation))
+        if session.structured:
+            session.print_message(operation)
             return ExitCode.SUCCEEDED
         request = job_service_pb2.WatchOperationRequest(name=story.name)
         async for frame in client.jobs.WatchOperation(request):
@@ -102,7 +102,7 @@ async def wait(session: Session) -> ExitCode:
         return ExitCode.UNREACHABLE
     session.following = ""
     story = Story(operation)
-    if session.screen.terminal and not session.json:
+    if session.screen.terminal and not session.structured:
         session.screen.text(plain.ended(story))
     conclude(session, story)
     return exit_code(story)
@@ -117,8 +117,8 @@ async def abort(session: Session) -> ExitCode:
         if session.arguments.given("wait"):
             return await follow(session, client, await _get(client, name))
         story = Story(await _get(client, name))
-    if session.json:
-        session.screen.text(json_line.message_line(session.schema, story.operation))
+    if session.structured:
+        session.print_message(story.operation)
     else:
         session.screen.text(_aborted(story))
     return ExitCode.SUCCEEDED
@@ -136,7 +136,7 @@ def _aborted(story: Story) -> str:
 async def watch(session: Session) -> ExitCode:
     """Watch one operation to its end, or any other stream until Ctrl-C."""
     async with session.connect() as client:
-        if session.method.name == "WatchOperation" and not session.json:
+        if session.method.name == "WatchOperation" and not session.structured:
             operation = await _get(client, session.request.name)
             return await follow(session, client, operation, session.request.options.resume_token)
         return await _watch_frames(session, client)
@@ -154,8 +154,8 @@ async def _watch_frames(session: Session, client: Client) -> ExitCode:
     try:
         async with asyncio.timeout(session.timeout):
             async for frame in resume(start, request.options):
-                if session.json:
-                    session.screen.text(json_line.message_line(session.schema, frame))
+                if session.structured:
+                    session.print_message(frame)
                     if method.name == "WatchOperation":
                         story.apply(frame)
                 else:

@@ -12,7 +12,7 @@ from virtyard_client.client import Client
 from virtyard_client.command.options import ExitCode
 from virtyard_client.command.quantities import show_seconds
 from virtyard_client.command.request import load_module, message_class
-from virtyard_client.render import json_line, plain
+from virtyard_client.render import plain
 from virtyard_client.render.line import line
 from virtyard_client.render.plan import plan
 from virtyard_client.render.refusal import refusal
@@ -48,14 +48,17 @@ async def submit(session: Session) -> ExitCode:
             _show_preview(session, story)
             return ExitCode.SUCCEEDED
         if session.arguments.options.get("wait") is False:
-            session.screen.text(json_line.message_line(session.schema, operation) if session.json else story.name)
+            if session.structured:
+                session.print_message(operation)
+            else:
+                session.screen.text(story.name)
             return ExitCode.SUCCEEDED
         return await follow(session, client, operation, story.metadata.resume_tokens.get(FEED, ""))
 
 
 def _show_preview(session: Session, story: Story) -> None:
-    if session.json:
-        session.screen.text(json_line.message_line(session.schema, story.operation))
+    if session.structured:
+        session.print_message(story.operation)
     else:
         session.screen.write(plan(story, session.screen.width))
 
@@ -79,8 +82,8 @@ async def _show(session: Session, client: Client, operation: Any, resume_token: 
     """Show every change until the operation has ended, as a live tree or as plain lines; with --json, show nothing."""
     screen = session.screen
     story = Story(operation)
-    live = screen.terminal and not session.json
-    quiet = live or session.json
+    live = screen.terminal and not session.structured
+    quiet = live or session.structured
     if not quiet:
         screen.text(plain.accepted(story))
     with screen.live(lambda: tree(story, screen.width, screen.signs)) if live else nullcontext():
@@ -98,8 +101,8 @@ async def _show(session: Session, client: Client, operation: Any, resume_token: 
 def conclude(session: Session, story: Story) -> None:
     """Print how the operation ended: the result object, or the error on standard error."""
     screen = session.screen
-    if session.json:
-        screen.text(json_line.message_line(session.schema, story.operation))
+    if session.structured:
+        session.print_message(story.operation)
         return
     if not screen.terminal:
         screen.text(plain.ended(story))

@@ -11,10 +11,9 @@ from virtyard_client.command.options import ExitCode
 from virtyard_client.command.quantities import show_time
 from virtyard_client.command.request import message_class
 from virtyard_client.command.usage import UsageError
-from virtyard_client.render import json_line
 from virtyard_client.render.line import Line, line
 from virtyard_client.render.record import record
-from virtyard_client.render.table import objects, table
+from virtyard_client.render.table import chosen_columns, objects, table
 from virtyard_client.render.words import STEP_WORDS, job_look, operation_look
 from virtyard_client.run.session import Session
 from virtyard_client.schema.model import Field, Kind, Message
@@ -28,8 +27,8 @@ async def get(session: Session) -> ExitCode:
     async with session.connect() as client:
         response = message_class(schema, method.response)
         item = await client.call(method.service, method.name, session.request, response, session.timeout)
-    if session.json:
-        session.screen.text(json_line.message_line(schema, item))
+    if session.structured:
+        session.print_message(item)
     elif isinstance(item, job_pb2.Job):
         session.screen.write(_job(session, item))
     elif isinstance(item, job_service_pb2.AbortJobResponse):
@@ -79,9 +78,9 @@ async def list_all(session: Session) -> ExitCode:
             if limit is not None and len(items) >= limit:
                 break
             items.append(item)
-            if session.json:
-                session.screen.text(json_line.message_line(session.schema, item))
-    if not session.json:
+            if session.structured:
+                session.print_message(item)
+    if not session.structured:
         _show_table(session, items)
     return ExitCode.SUCCEEDED
 
@@ -95,7 +94,8 @@ def _limit(session: Session) -> int | None:
     return int(text)
 
 
-def _items_field(session: Session) -> Field | None:
+def items_field(session: Session) -> Field | None:
+    """The field of a page that holds its items; None for google's operations."""
     if session.method.response.startswith("google.longrunning."):
         return None
     fields = session.schema.message(session.method.response).fields
@@ -105,7 +105,7 @@ def _items_field(session: Session) -> Field | None:
 async def _items(session: Session, client: Client) -> AsyncIterator[Any]:
     method, request = session.method, session.request
     response = message_class(session.schema, method.response)
-    field = _items_field(session)
+    field = items_field(session)
     while True:
         page = await client.call(method.service, method.name, request, response, session.timeout)
         for item in getattr(page, field.name if field else "operations"):
@@ -116,7 +116,7 @@ async def _items(session: Session, client: Client) -> AsyncIterator[Any]:
 
 
 def _show_table(session: Session, items: list[Any]) -> None:
-    screen, field = session.screen, _items_field(session)
+    screen, field = session.screen, items_field(session)
     if not items:
         kind = field.name.replace("_", " ") if field else "operations"
         screen.complain([line(f"There are no {kind}.")])
@@ -124,7 +124,9 @@ def _show_table(session: Session, items: list[Any]) -> None:
         screen.write(_operations(items, screen.table_width, screen.signs.ellipsis))
     else:
         message = session.schema.message(field.type_name)
-        screen.write(objects(session.schema, message, items, screen.table_width, screen.signs.ellipsis))
+        wanted = session.arguments.text("columns")
+        chosen = chosen_columns(message, wanted) if wanted else None
+        screen.write(objects(session.schema, message, items, screen.table_width, screen.signs.ellipsis, chosen))
 
 
 def _operations(items: list[Any], width: int | None, ellipsis: str) -> list[Line]:

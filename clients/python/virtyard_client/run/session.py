@@ -9,10 +9,15 @@ from typing import Any
 from virtyard_client.client import Client
 from virtyard_client.command.flags import Flag
 from virtyard_client.command.parse import Arguments
+from virtyard_client.command.usage import UsageError
 from virtyard_client.context import Context
+from virtyard_client.render import json_line
 from virtyard_client.render.screen import Screen
 from virtyard_client.schema.model import Method
 from virtyard_client.schema.schema import Schema
+
+FORMS = ("table", "json", "yaml")
+"""What --output takes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,9 +42,37 @@ class Session:
     """The operation that is being followed; Ctrl-C detaches from it."""
 
     @property
-    def json(self) -> bool:
-        """True if output is JSON lines."""
-        return self.arguments.given("json")
+    def output(self) -> str:
+        """The form of the output: table, json or yaml.
+
+        Raises:
+            UsageError: --output asks for another.
+        """
+        form = "json" if self.arguments.given("json") else self.arguments.text("output", "table")
+        if form not in FORMS:
+            raise UsageError(f"--output takes one of {', '.join(FORMS)}, not {form!r}")
+        return form
+
+    @property
+    def structured(self) -> bool:
+        """True if output is for programs."""
+        return self.output != "table"
+
+    def print_message(self, message: Any) -> None:
+        """Print a message in the form for programs that was asked for."""
+        self.print_body(json_line.body(self.schema, message))
+
+    def print_body(self, body: Any) -> None:
+        """Print a value in the form for programs that was asked for."""
+        self.screen.text(json_line.text_of(body, self.output))
+
+    def verbs(self) -> list[Method]:
+        """The verbs of the same noun."""
+        return [method for method in self.schema.methods() if method.noun == self.method.noun]
+
+    def reading(self, verb: str) -> Method:
+        """The verb of the same noun that reads, as get or list."""
+        return next(method for method in self.verbs() if method.verb == verb)
 
     def connect(self) -> Client:
         """A client by --context, VIRTYARD_CONTEXT or the default context file.

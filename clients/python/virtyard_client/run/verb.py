@@ -12,9 +12,9 @@ from virtyard_client.errors import ClientError
 from virtyard_client.render.json_line import error_line
 from virtyard_client.render.line import line
 from virtyard_client.render.refusal import refusal
-from virtyard_client.run import longrunning, operation, reading
+from virtyard_client.run import describing, longrunning, operation, reading, watching
 from virtyard_client.run.session import Session
-from virtyard_client.schema.own import OPERATION, OPERATIONS
+from virtyard_client.schema.own import CLIENT, OPERATION, OPERATIONS
 
 Handler = Callable[[Session], Awaitable[ExitCode]]
 
@@ -24,10 +24,18 @@ _LONGRUNNING: dict[str, Handler] = {
     "CancelOperation": longrunning.abort,
 }
 
+_COMPOSED: dict[str, Handler] = {
+    "Describe": describing.describe,
+    "Watch": watching.watch,
+    "Transcript": describing.transcript,
+}
+
 
 def handler_of(session: Session) -> Handler:
     """The coroutine that serves the session's method, by the shape of the method."""
     method = session.method
+    if method.service == CLIENT:
+        return _COMPOSED[method.name]
     if method.service == OPERATIONS and method.name in _LONGRUNNING:
         return _LONGRUNNING[method.name]
     if method.streaming:
@@ -42,12 +50,12 @@ def run(session: Session) -> ExitCode:
     try:
         return asyncio.run(_run(session))
     except ContextError as error:
-        complain(str(error), json=session.json)
+        complain(str(error), json=session.structured)
         return ExitCode.UNREACHABLE
     except ClientError as error:
         return refuse(session, error)
     except TimeoutError:
-        complain("the time of --timeout is over", json=session.json)
+        complain("the time of --timeout is over", json=session.structured)
         return ExitCode.UNREACHABLE
     except KeyboardInterrupt:
         if session.following:
@@ -71,7 +79,7 @@ def detached(name: str) -> str:
 def refuse(session: Session, error: ClientError) -> ExitCode:
     """Say what a service refused, and tell by the exit code whether the request or the connection is to be mended."""
     screen = session.screen
-    if session.json:
+    if session.structured:
         screen.complain([line(error_line(error))])
     else:
         screen.complain(refusal(error, session.flags, screen.width))

@@ -5,6 +5,8 @@ google.longrunning comes without our options and comments, so the verbs over ope
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from virtyard import api
@@ -12,7 +14,10 @@ from virtyard_client.schema.model import Field, Kind, Message, Method
 from virtyard_client.schema.schema import Schema
 
 OPERATIONS = "google.longrunning.Operations"
+INVENTORY = "virtyard.api.inventory.v1.InventoryService"
 OPERATION = "google.longrunning.Operation"
+CLIENT = "virtyard.client"
+"""In place of a service: the verb is the client's own, made of several calls."""
 
 _NAME = Field(
     name="name",
@@ -29,7 +34,29 @@ def own_schema() -> Schema:
     """Read `virtyard/api/descriptor.binpb` and declare the verbs over operations."""
     schema = Schema.from_bytes(Path(api.__path__[0], "descriptor.binpb").read_bytes())
     schema.declare(_methods(), _messages())
+    schema.declare([*_composed(schema)], [])
     return schema
+
+
+def _composed(schema: Schema) -> Iterator[Method]:
+    """Yield the verbs that are made of several calls: describe and watch for every kind of object, and a few more."""
+    methods = list(schema.methods())
+    streams = {method.noun for method in methods if method.verb == "watch"}
+    for method in methods:
+        words = method.noun.replace("-", " ")
+        if method.service != INVENTORY or method.noun == "event":
+            continue
+        if method.verb == "get":
+            comment = f"Describes one {words}: its jobs, events and locks, and what may be done with it now."
+            yield replace(method, service=CLIENT, name="Describe", verb="describe", comment=comment)
+        elif method.verb == "list" and method.noun not in streams:
+            comment = f"Watches every {words}: a line, or a table that redraws, for each change."
+            yield replace(method, service=CLIENT, name="Watch", verb="watch", comment=comment)
+    by_words = {(method.noun, method.verb): method for method in methods}
+    comment = "Tells the whole story of a job's operation: every step with its tries and times, errors and events."
+    yield replace(by_words["job", "show"], service=CLIENT, name="Transcript", verb="transcript", comment=comment)
+    comment = "Shows what any verb would do, and does nothing: operation preview vm start web."
+    yield replace(by_words["operation", "show"], service=CLIENT, name="Preview", verb="preview", comment=comment)
 
 
 def _methods() -> list[Method]:

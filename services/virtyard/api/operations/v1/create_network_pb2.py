@@ -30,7 +30,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/operations/v1/create_network.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\'virtyard/api/inventory/v1/network.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xb1\x02\n\x14\x43reateNetworkRequest\x12\x1e\n\nnetwork_id\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12\x33\n\x07network\x18\x02 \x01(\x0b\x32\".virtyard.api.inventory.v1.Network\x12\x38\n\x07servers\x18\x03 \x03(\tB\'\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Server\xca\xf3\x18\x08\n\x06server\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/operations/v1/create_network.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\'virtyard/api/inventory/v1/network.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xb7\x02\n\x14\x43reateNetworkRequest\x12\x1e\n\nnetwork_id\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12\x39\n\x07network\x18\x02 \x01(\x0b\x32\".virtyard.api.inventory.v1.NetworkB\x04\xe2\x41\x01\x02\x12\x38\n\x07servers\x18\x03 \x03(\tB\'\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Server\xca\xf3\x18\x08\n\x06server\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATENETWORKREQUEST'].fields_by_name['network_id']._loaded_options = None
   _globals['_CREATENETWORKREQUEST'].fields_by_name['network_id']._serialized_options = b'\342A\001\002\312\363\030\002\020\001'
+  _globals['_CREATENETWORKREQUEST'].fields_by_name['network']._loaded_options = None
+  _globals['_CREATENETWORKREQUEST'].fields_by_name['network']._serialized_options = b'\342A\001\002'
   _globals['_CREATENETWORKREQUEST'].fields_by_name['servers']._loaded_options = None
   _globals['_CREATENETWORKREQUEST'].fields_by_name['servers']._serialized_options = b'\342A\001\002\372A\024\n\022virtyard.io/Server\312\363\030\010\n\006server'
   _globals['_CREATENETWORKREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -48,5 +50,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATENETWORKREQUEST'].fields_by_name['options']._loaded_options = None
   _globals['_CREATENETWORKREQUEST'].fields_by_name['options']._serialized_options = b'\312\363\030\002 \001'
   _globals['_CREATENETWORKREQUEST']._serialized_start=289
-  _globals['_CREATENETWORKREQUEST']._serialized_end=594
+  _globals['_CREATENETWORKREQUEST']._serialized_end=600
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,177 @@
+"""The command line on a real site: describe, watch, status, transcript, preview, completion, columns and forms."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.acceptance.asking import create_machine, new_disk, prepare, run, start_machine
+from tests.acceptance.site import PROGRAM, Site, open_site, until
+from virtyard_client.completion import SCRIPTS
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A site with a machine that runs and one that does not."""
+    with open_site("embedded", ("s1",)) as opened:
+
+        async def fill() -> None:
+            async with opened.client() as client:
+                await prepare(opened, client)
+                await run(client, create_machine(opened, "web", [new_disk(4)], 1))
+                await run(client, create_machine(opened, "idle"))
+                await run(client, start_machine("web"))
+
+        asyncio.run(fill())
+        yield opened
+
+
+def environment(site: Site) -> dict[str, str]:
+    """The environment of a command on this site."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "TERM")}
+    path = f"{Path(PROGRAM).parent}:{os.environ['PATH']}"
+    return kept | {"VIRTYARD_CONTEXT": str(site.context), "PYTHONUTF8": "1", "PATH": path}
+
+
+def virtyard(site: Site, *words: str, code: int = 0) -> str:
+    """Run a command that ends with this code, and return what it printed."""
+    ended = subprocess.run(
+        [PROGRAM, *words], env=environment(site), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == code, (words, ended.stdout, ended.stderr)
+    return ended.stdout + ended.stderr
+
+
+def names(site: Site, noun: str) -> list[str]:
+    """The names of every object of a kind."""
+    return [json.loads(line)["name"] for line in virtyard(site, noun, "list", "--json").splitlines()]
+
+
+def test_describe_tells_all_of_an_object(site: Site) -> None:
+    """Its fields, jobs and events, and every verb with why it is refused now; nothing is changed by asking."""
+    before = names(site, "job")
+    text = virtyard(site, "vm", "describe", "web")
+    assert "jobs/" in text
+    assert "Start Virtual Machine" in text
+    assert "virtualMachines/web is running; it must be stopped" in text
+    told = json.loads(virtyard(site, "vm", "describe", "idle", "--json"))
+    operations = {each["verb"]: each for each in told["operations"]}
+    assert operations["start"]["allowed"]
+    assert operations["rename"]["allowed"]
+    assert operations["kill"]["reason"] == "virtualMachines/idle is stopped; it must be running or starting"
+    assert told["object"]["name"] == "virtualMachines/idle"
+    assert [job["object"] for job in told["jobs"]] == ["virtualMachines/idle"] * len(told["jobs"])
+    assert names(site, "job") == before
+    assert "NOT_FOUND" in virtyard(site, "vm", "describe", "nobody", code=2)
+
+
+@pytest.mark.parametrize("noun", ["server", "server-pool", "repository", "virtual-disk", "vm", "vnic"])
+def test_every_noun_is_described_and_listed_in_every_form(site: Site, noun: str) -> None:
+    """What a list gives as JSON it gives as YAML, and each of its objects can be described."""
+    rows = [json.loads(line) for line in virtyard(site, noun, "list", "--output", "json").splitlines()]
+    assert rows
+    assert list(yaml.safe_load_all(virtyard(site, noun, "list", "--output", "yaml"))) == rows
+    assert rows[0]["name"].partition("/")[2] in virtyard(site, noun, "describe", rows[0]["name"])
+
+
+def test_columns_are_those_that_were_asked_for(site: Site) -> None:
+    """In their order; one that does not exist is refused with those that do."""
+    table = virtyard(site, "vm", "list", "--columns", "state,name", "--filter", 'state = "STOPPED"')
+    assert table.splitlines() == ["STATE    NAME", "stopped  idle"]
+    assert "there is no column 'colour'" in virtyard(site, "vm", "list", "--columns", "colour", code=2)
+    assert "--output takes one of table, json, yaml" in virtyard(site, "vm", "list", "--output", "xml", code=2)
+
+
+def test_a_watch_tells_each_change_once(site: Site, tmp_path: Path) -> None:
+    """A line for what is there, and one for what a rename changes; Ctrl-C ends it."""
+    log = tmp_path / "watch.txt"
+    with log.open("w") as file:
+        watching = subprocess.Popen([PROGRAM, "vm", "watch"], env=environment(site), stdout=file)
+    try:
+        until(lambda: "virtualMachines/idle: " in log.read_text(), 20, "the watch shows what is there")
+        virtyard(site, "vm", "rename", "idle", "Idle one", "--wait")
+        until(lambda: "virtualMachines/idle: display name Idle one" in log.read_text(), 20, "it shows the new name")
+    finally:
+        watching.send_signal(signal.SIGTERM)
+        watching.wait(20)
+    assert log.read_text().count("display name Idle one") == 1
+
+
+def test_status_says_what_answers_and_what_there_is(site: Site) -> None:
+    """Counts by state; with nobody there it says so and ends with 5."""
+    told = json.loads(virtyard(site, "status", "--json"))
+    assert told["services"] == {"inventory": "", "jobs": "", "locks": ""}
+    assert told["objects"]["virtual-machine"] == {"running": 1, "stopped": 1}
+    assert "virtual-machine    2: 1 running, 1 stopped" in virtyard(site, "status")
+    away = json.loads(site.context.read_text())
+    away |= dict.fromkeys(("inventory", "jobs", "locks"), "127.0.0.1:1")
+    away["credentials"] = str(site.context.parent / away["credentials"])
+    elsewhere = site.folder / "away.json"
+    elsewhere.write_text(json.dumps(away))
+    assert "cannot be reached" in virtyard(site, "status", "--context", str(elsewhere), code=5)
+
+
+def test_a_preview_of_any_verb_does_nothing(site: Site) -> None:
+    """`operation preview` before a command is the same as --preview behind it."""
+    before = names(site, "operation")
+    first = virtyard(site, "operation", "preview", "vm", "start", "idle")
+    assert first == virtyard(site, "vm", "start", "idle", "--preview")
+    assert "Start Virtual Machine" in first
+    assert names(site, "operation") == before
+
+
+def test_a_transcript_is_the_whole_story(site: Site) -> None:
+    """Every job and step with its times, also of an operation that failed, with its event."""
+    missing = str(site.shared / "none")
+    virtyard(site, "repository", "create", "bad", "--server-pool", "pool", "--path", "/etc/virtyard", "--wait", code=1)
+    jobs = [json.loads(line) for line in virtyard(site, "job", "list", "--json").splitlines()]
+    failed = next(job for job in jobs if job["title"] == "Create Repository" and job["state"] == "JOB_STATE_FAILED")
+    story = virtyard(site, "job", "transcript", failed["name"])
+    assert missing not in story
+    for words in ("asked for by user/admin", "step 1: Lay out the folder", "failed", "event JOB_FAILED", "error:"):
+        assert words in story, words
+    told = json.loads(virtyard(site, "job", "transcript", failed["name"], "--json"))
+    assert [job["name"] for job in told["jobs"]] == [failed["name"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["virtual-m"], ["virtual-machine"]),
+        (["vm", "re"], ["rename", "restart"]),
+        (["vm", "start", "w"], ["web"]),
+        (["vm", "start", "--ser"], ["--server"]),
+        (["vm", "start", "web", "--server", ""], ["s1"]),
+        (["disk", "create", "x", "--allocation", "f"], ["full"]),
+        (["completion", ""], ["bash", "fish", "zsh"]),
+    ],
+)
+def test_the_next_word_is_completed(site: Site, words: list[str], found: list[str]) -> None:
+    """Nouns, verbs, flags, words of an enum, and the names of objects that are there."""
+    assert virtyard(site, "complete", *words).split() == found
+
+
+@pytest.mark.parametrize("shell", sorted(SCRIPTS))
+def test_a_shell_takes_its_script(site: Site, shell: str) -> None:
+    """The real shell loads the script; bash also completes by it."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = virtyard(site, "completion", shell)
+    more = 'COMP_WORDS=(virtyard vm start w); COMP_CWORD=3; _virtyard; echo "${COMPREPLY[@]}"'
+    load = {"bash": f"{script}\n{more}", "zsh": f"autoload -U compinit; compinit -u; {script}", "fish": script}[shell]
+    ended = subprocess.run(
+        [shell, "-c", load], env=environment(site), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert shell != "bash" or ended.stdout.split() == ["web"]
