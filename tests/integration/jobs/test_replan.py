@@ -43,7 +43,8 @@ def before_grant(site: Site, title: str, change: Callable[[], Awaitable[object]]
             asked.append(wanted)
             if len(asked) == 1:
                 await change()
-        return await acquire(wanted, *rest)
+        granted: Grant = await acquire(wanted, *rest)
+        return granted
 
     proxy.acquire = changed_first
     return asked
