@@ -16,7 +16,7 @@ from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, render
+from virtyard.jobs import outcome, render, schedule
 from virtyard.jobs.model import Operation, Shape, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -96,8 +96,9 @@ class Keeper:
 
     def mark_succeeded(self, record: Record) -> None:
         """Put a good end into a record whose jobs are all completed; it is committed with them (Ct)."""
-        record.state = operation_pb2.OPERATION_STATE_SUCCEEDED
-        record.outcome = job_pb2.OUTCOME_COMPLETE
+        record.state, record.outcome = operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE
+        if schedule.deferred_jobs(self.operation.shape, record):
+            record.state, record.outcome = operation_pb2.OPERATION_STATE_PARTIAL, job_pb2.OUTCOME_PARTIAL
         record.end_time.GetCurrentTime()
         record.response.CopyFrom(outcome.response_of(replace(self.operation, record=record)))
 
@@ -164,7 +165,7 @@ def _due(operation: Operation) -> list[Due]:
         return []
     release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
     due = [Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString())]
-    if record.state == operation_pb2.OPERATION_STATE_FAILED:
-        events = outcome.failure_events(operation)
+    events = outcome.events_of(operation)
+    if events.events:
         due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
     return due
