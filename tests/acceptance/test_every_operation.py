@@ -120,7 +120,8 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
         assert await picture(site, client) == before
         assert [job.title for job in plan.jobs] == list(example.titles)
 
-        steps = [(job, step) for job in plan.jobs for step in job.steps]
+        # What is done only where a job is put off is not reached here, where every host answers.
+        steps = [(job, step) for job in plan.jobs for step in job.steps if not step.if_deferred]
         for job, step in steps:
             if step.kind == plan_pb2.STEP_KIND_UNDOABLE:
                 with failing(site, job, step):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from virtyard.agent.actions.catalogue import AnyAction
 from virtyard.agent.actions.contract import Host
+from virtyard.agent.attachments import Attachments
 from virtyard.agent.claim import HostClaim
 from virtyard.agent.drivers.heartbeat.disk import DiskHeartbeat
 from virtyard.agent.drivers.hypervisor.choice import choose
@@ -136,6 +137,7 @@ async def open_agent(
             network=network,
             roots=roots,
             claim=claim,
+            attachments=Attachments(settings.state / "repositories.json"),
             facts=facts.look,
         )
         runner = Runner(

@@ -195,9 +195,14 @@ class Writes:
         return True
 
     def _store_observation(self, name: str, staged: _Staged, now: TypedObject) -> bool:
-        """Move what a server shows of reports out of the object; return whether it changed."""
+        """Move what a server shows of reports out of the object; return whether it changed.
+
+        Of two looks at a host the one with the higher position in its ledger counts, however it came here (P27).
+        """
         known = staged.observation
         state, observed = now.state, now.observed
+        if known is not None and observed.ledger_sequence < known.observed.ledger_sequence:
+            observed = known.observed
         changed = known is None and (state or now.HasField("observed"))
         changed = changed or (known is not None and (known.state != state or known.observed != observed))
         if changed:

@@ -77,7 +77,10 @@ class Admission:
 
     def _is_checked_by_first_step(self) -> bool:
         """Tell whether the first round is the inventory's alone, which checks the read set in its own transaction."""
-        firsts = [job.steps[0].participant for job in self._plan.jobs if job.steps and not job.after and not job.parent]
+        shape = self._keeper.operation.shape
+        first_jobs = [job.id for job in self._plan.jobs if not job.after and not job.parent]
+        # A job whose steps all come after its children begins with these, and so with hosts.
+        firsts = [shape.steps[own[0]].step.participant if (own := shape.own_first[job]) else "" for job in first_jobs]
         return firsts == [INVENTORY]
 
     async def _acquire(self, aborted: AbortSignal) -> Tokens | None:

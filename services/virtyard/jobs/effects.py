@@ -12,6 +12,7 @@ from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation, StepRef, job_name
 from virtyard.kernel.any import get_path, set_path, unpack
+from virtyard.kernel.job_states import StepState
 from virtyard.kernel.names import INVENTORY, collection_of
 from virtyard.kernel.relations import ancestor_collections
 from virtyard.runtime import telemetry
@@ -46,9 +47,13 @@ def make_round(
 
 
 def _is_first_round(operation: Operation, made: list[participant.Effect]) -> bool:
-    """Tell whether nothing has been done yet and the inventory goes first, so that it checks the read set itself."""
+    """Tell whether nothing else was begun and the inventory goes first, so that it checks the read set itself."""
+    record = operation.record
     first = operation.shape.steps[reference_of(made[0].step_key)]
-    return operation.record.done_count == 0 and first.step.participant == INVENTORY
+    if record.done_count or first.step.participant != INVENTORY:
+        return False
+    # Beside a round of somebody else the read set was checked before, and a new plan would come too late (P4).
+    return sum(int(own.state) == StepState.STARTED for own in record.steps.values()) == len(made)
 
 
 def _make(operation: Operation, ref: StepRef, phase: participant.Phase.ValueType) -> participant.Effect:

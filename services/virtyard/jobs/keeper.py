@@ -96,8 +96,9 @@ class Keeper:
 
     def mark_succeeded(self, record: Record) -> None:
         """Put a good end into a record whose jobs are all completed; it is committed with them (Ct)."""
-        record.state = operation_pb2.OPERATION_STATE_SUCCEEDED
-        record.outcome = job_pb2.OUTCOME_COMPLETE
+        record.state, record.outcome = operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE
+        if schedule.deferred_jobs(self.operation.shape, record):
+            record.state, record.outcome = operation_pb2.OPERATION_STATE_PARTIAL, job_pb2.OUTCOME_PARTIAL
         record.end_time.GetCurrentTime()
         record.response.CopyFrom(outcome.response_of(replace(self.operation, record=record)))
 
@@ -168,9 +169,8 @@ def _due(before: Operation, after: Operation) -> list[Due]:
     if _has_ended(after):
         release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
         due.append(Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString()))
-    if record.state == operation_pb2.OPERATION_STATE_FAILED:
-        events = outcome.failure_events(after)
-        due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
+        if (events := outcome.events_of(after)).events:
+            due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
     if record.rolling_back:
         known = set(schedule.stuck_jobs(before.shape, before.record))
         for job in schedule.stuck_jobs(after.shape, record):

@@ -63,6 +63,8 @@ class Shape:
     """The references of each job's steps, in their order."""
     own_first: dict[str, tuple[str, ...]]
     """The references of those steps of each job that come before its children."""
+    deferrable: tuple[plan_pb2.PlannedJob, ...]
+    """The jobs that are put off where their server cannot be reached."""
 
     @classmethod
     def of(cls, plan: plan_pb2.Plan) -> Shape:
@@ -84,6 +86,7 @@ class Shape:
             own_first={
                 job: tuple(ref.reference for ref in found if not ref.step.after_children) for job, found in own.items()
             },
+            deferrable=tuple(job for job in plan.jobs if job.deferrable),
         )
 
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+from typing import cast
+
+from google.protobuf import descriptor_pool
 from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from virtyard.api.inventory.v1 import event_pb2, write_objects_pb2
+from virtyard.api.jobs.v1 import operation_pb2, plan_pb2
+from virtyard.api.participant.v1 import finding_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation, job_name, operation_name
-from virtyard.jobs.schedule import change_step
-from virtyard.kernel.any import type_of
+from virtyard.jobs.schedule import change_step, deferred_jobs
+from virtyard.kernel.any import get_path, type_of, unpack
 from virtyard.kernel.job_states import StepState
 from virtyard.kernel.names import unwrap
 from virtyard.kernel.plan import pack
 
 _TRANSIENT = frozenset({code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED})
+_FINDINGS = "findings"
 MOST_ATTEMPTS = 5
 """How often a step that can be undone is tried before its operation rolls back."""
 
@@ -84,6 +92,76 @@ def response_of(operation: Operation) -> Any:
                 if message.name == wanted:  # type: ignore[attr-defined]  # all kinds have a name
                     return pack(message)
     return pack(Empty())
+
+
+def residue_of(operation: Operation) -> list[str]:
+    """Return what is still missing after an operation that put jobs off, a sentence for each."""
+    return [
+        f"{job.object}: {job.title} is put off, as it could not be reached; it is behind until it is refreshed"
+        for job in deferred_jobs(operation.shape, operation.record)
+    ]
+
+
+def events_of(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
+    """Return the events that tell of an operation that has ended: why it failed, or what it put off and found."""
+    if operation.record.state == operation_pb2.OPERATION_STATE_FAILED:
+        return failure_events(operation)
+    request = control_service_pb2.RaiseEventsRequest()
+    if operation.record.state in (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_PARTIAL):
+        _add_deferred(request, operation)
+        _add_findings(request, operation)
+    return request
+
+
+def _add_deferred(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:
+    for job, text in zip(deferred_jobs(operation.shape, operation.record), residue_of(operation), strict=True):
+        _add_warning(request, operation, job, f"deferred/{job.id}", "JOB_DEFERRED", job.object, text)
+
+
+def _add_findings(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:
+    """Add what participants noticed: the findings of every result that has some."""
+    for reference, step in sorted(operation.record.steps.items()):
+        if not _has_findings(type_of(step.result)):
+            continue
+        findings = cast("Sequence[finding_pb2.Finding]", get_path(unpack(step.result), _FINDINGS))
+        for number, finding in enumerate(findings, 1):
+            job = operation.shape.steps[reference].job
+            key = f"finding/{reference}/{number}"
+            _add_warning(request, operation, job, key, finding.type, finding.object, finding.message)
+
+
+@cache
+def _has_findings(result: str) -> bool:
+    """Tell whether results of this type say what was noticed."""
+    try:
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(result)
+    except KeyError:
+        return False
+    field = descriptor.fields_by_name.get(_FINDINGS)
+    return field is not None and field.message_type == finding_pb2.Finding.DESCRIPTOR
+
+
+def _add_warning(
+    request: control_service_pb2.RaiseEventsRequest,
+    operation: Operation,
+    job: plan_pb2.PlannedJob,
+    key: str,
+    kind: str,
+    subject: str,
+    message: str,
+) -> None:
+    number = operation.record.number
+    keyed = request.events.add(key=f"{operation_name(number)}/{key}")
+    keyed.event.CopyFrom(
+        event_pb2.Event(
+            type=kind,
+            severity=event_pb2.SEVERITY_WARNING,
+            object=subject,
+            message=message,
+            operation=operation_name(number),
+            job=job_name(number, job.id),
+        )
+    )
 
 
 def failure_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:

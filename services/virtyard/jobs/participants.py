@@ -80,7 +80,8 @@ class Link:
         while True:
             try:
                 stub = participant_grpc.ParticipantServiceStub(await self._connected())
-                answer = await cast(Any, stub.Settle)(request, timeout=_SETTLE_TIMEOUT)
+                with peer_cancels_named():
+                    answer = await cast(Any, stub.Settle)(request, timeout=_SETTLE_TIMEOUT)
                 self._contact(True)
                 return cast(participant.EffectRecord, answer.record)
             except grpc.aio.AioRpcError as error:
@@ -99,13 +100,35 @@ class Link:
         Raises:
             Unavailable: there is nobody at its address, or not who should be.
         """
-        try:
-            async with asyncio.timeout(_MEET_TIMEOUT):
-                await (await self._connected()).channel_ready()
-        except TimeoutError as error:
-            await self._disconnect()
+        if not await self.answers(_MEET_TIMEOUT):
             text = f"{self.name} cannot be reached at {self.address}: no agent with its certificate answers there"
-            raise Unavailable(text, resource=self.name) from error
+            raise Unavailable(text, resource=self.name)
+
+    async def answers(self, patience: float) -> bool:
+        """Tell whether the participant answers a call now.
+
+        Args:
+            patience: the seconds that it has; the time in which nobody can say where it is does not count.
+        """
+        clock = asyncio.get_running_loop().time
+        end, pause = clock() + patience, _FIRST_PAUSE
+        while (left := end - clock()) > 0:
+            try:
+                channel = await self._connected()
+            except VirtyardError as error:
+                _log.debug("%s cannot be connected: %s", self.name, error)
+                if error.resource != self.name:
+                    end, pause = clock() + patience, _FIRST_PAUSE
+            else:
+                if await _answers(channel, left):
+                    self._contact(True)
+                    return True
+                if not self._open:
+                    # Whatever is open on the channel sees to it by itself; else a new one asks for the address again.
+                    await self._disconnect()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, patience / 4)
+        return False
 
     async def run(self) -> None:
         """Keep the stream up for ever; end it by cancelling."""
@@ -179,6 +202,19 @@ class Link:
         if there is not self.in_contact:
             self.in_contact = there
             self._on_contact()
+
+
+async def _answers(channel: grpc.aio.Channel, seconds: float) -> bool:
+    """Tell whether anybody answers on a channel; a refusal is an answer."""
+    stub = participant_grpc.ParticipantServiceStub(channel)
+    try:
+        with peer_cancels_named():
+            await cast(Any, stub.ListActions)(participant.ListActionsRequest(), timeout=seconds)
+    except grpc.aio.AioRpcError as error:
+        return error.code() not in _NO_OUTCOME
+    except Unavailable:
+        return False
+    return True
 
 
 class Participants:

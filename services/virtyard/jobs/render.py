@@ -11,6 +11,7 @@ from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation, Shape, job_name, operation_name
+from virtyard.jobs.outcome import residue_of
 from virtyard.kernel.job_states import ENDED, JobState, StepState, display_state
 
 _SHARE = {int(StepState.DONE): 100.0, int(StepState.UNDOING): 100.0, int(StepState.UNDO_FAILED): 100.0}
@@ -53,6 +54,8 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
             for step in planned.steps
         ),
     )
+    if own.deferred:
+        job.deferred, job.outcome = True, job_pb2.OUTCOME_PARTIAL if job.done else job_pb2.OUTCOME_UNSPECIFIED
     for name in ("start_time", "end_time", "error"):
         if own.HasField(name):
             getattr(job, name).CopyFrom(getattr(own, name))
@@ -87,6 +90,8 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         superseded_by=record.superseded_by,
         progress=operation_progress(operation),
     )
+    if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
+        metadata.residue.extend(residue_of(operation))
     if with_plan:
         metadata.plan.CopyFrom(operation.shape.plan)
     return metadata
@@ -148,6 +153,8 @@ def _percent(operation: Operation, reference: str) -> float:
     if state == StepState.STARTED:
         live = operation.progress.get(reference)
         return live.percent if live is not None else 0.0
+    if state == StepState.SKIPPED and operation.shape.steps[reference].job.deferrable and not record.rolling_back:
+        return 100.0  # done instead of it was what the job chose to do
     return _SHARE.get(state, 0.0)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from google.rpc import code_pb2, status_pb2
 
@@ -22,6 +23,7 @@ from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.effects import make_round, reference_of
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Operation, StepRef
+from virtyard.jobs.roll_call import Answers, call_roll
 from virtyard.jobs.rollback import Rollback
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import (
@@ -59,6 +61,7 @@ class Runner:
         self._admission = Admission(self._keeper, world, self._notice_blocker)
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
         self._aborted = AbortSignal()
+        self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
         if operation.record.abort_requested:
             self._aborted.give()
         self._rounds: list[list[str]] = []
@@ -192,7 +195,7 @@ class Runner:
             for refs in _rounds_of(resumed):
                 self._send(refs, participant.PHASE_DO)
         else:
-            self._launch(await self._keeper.commit("jobs.C2", self._advance))
+            await self._begin()
         while True:
             if self._must_abort():
                 await self._turn_round(None)
@@ -208,17 +211,23 @@ class Runner:
             elif await self._handle_failure(failed, results):
                 return True
 
+    async def _begin(self) -> None:
+        """Commit the first intents and send them."""
+        answers = await self._call_roll(self.operation, {})
+        self._launch(await self._keeper.commit("jobs.C2", partial(self._advance, answers=answers)))
+
     def _must_abort(self) -> bool:
         record = self.operation.record
         return record.abort_requested and not record.too_late
 
     async def _keep_results(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Commit results with the next intents; tell whether the operation has ended by it."""
+        answers = await self._call_roll(self.operation, results)
 
         def change(record: Record) -> list[list[StepRef]]:
             for reference, result in results.items():
                 outcome.record_done(record, reference, result)
-            rounds = self._advance(record)
+            rounds = self._advance(record, answers)
             if not rounds and schedule.all_completed(self.operation.shape, record):
                 self._keeper.mark_succeeded(record)
             return rounds
@@ -245,10 +254,11 @@ class Runner:
         return True
 
     def _is_first(self, results: dict[str, participant.EffectRecord]) -> bool:
-        """Tell whether nothing has been done, so that the plan is still provisional (P4)."""
-        return self.operation.record.done_count == 0 and not any(
-            result.state == participant.EFFECT_STATE_DONE for result in results.values()
-        )
+        """Tell whether nothing else was begun or done, so that the plan is still provisional (P4)."""
+        record = self.operation.record
+        others = [ref for ref in schedule.in_flight(self.operation.shape, record) if ref.reference not in results]
+        done = any(result.state == participant.EFFECT_STATE_DONE for result in results.values())
+        return record.done_count == 0 and not others and not done
 
     async def _plan_again(self) -> bool:
         """Replace the plan under the locks that are held, or ask for others; tell whether the operation has ended."""
@@ -267,7 +277,7 @@ class Runner:
             return True
         self._keeper.granted = tokens
         self._rounds = []
-        self._launch(await self._keeper.commit("jobs.C2", self._advance))
+        await self._begin()
         return False
 
     async def _try_again(self, results: dict[str, participant.EffectRecord]) -> None:
@@ -325,10 +335,11 @@ class Runner:
 
         await self._keeper.commit("jobs.Cf", change, everything=True)
 
-    def _advance(self, record: Record) -> list[list[StepRef]]:
+    def _advance(self, record: Record, answers: Answers) -> list[list[StepRef]]:
         if self._keeper.granted is not None and not record.tokens:
             record.tokens.extend(self._keeper.granted)
-        return schedule.advance(self.operation.shape, record)
+        schedule.defer(self.operation.shape, record, answers.silent)
+        return schedule.advance(self.operation.shape, record, answers.answering)
 
     def _launch(self, rounds: Iterable[Sequence[StepRef]]) -> None:
         for refs in rounds:

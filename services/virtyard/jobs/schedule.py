@@ -2,6 +2,7 @@
 
 `advance` starts and completes jobs and finds the rounds whose intents may be written now; `next_undos` does the same
 backwards. A round is consecutive steps for one participant with no result of one in another (protocol, section D).
+A deferrable job begins only once its server is known to answer, or is put off whole (P16).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ Record = record_pb2.OperationRecord
 Round = list[StepRef]
 _NOT_BEGUN = frozenset({int(StepState.PENDING), int(job_pb2.STEP_STATE_UNSPECIFIED)})
 _BEFORE_START = frozenset({int(JobState.PENDING), int(JobState.WAITING_FOR_LOCKS)})
+_PASSED = frozenset({int(StepState.DONE), int(StepState.SKIPPED)})
+"""What lets the steps behind a step begin; on the way forward only a deferrable job skips any."""
 
 
 def step_state(record: Record, reference: str) -> int:
@@ -71,13 +74,47 @@ def in_flight(shape: Shape, record: Record) -> list[StepRef]:
     return [ref for reference, ref in shape.steps.items() if step_state(record, reference) == StepState.STARTED]
 
 
-def advance(shape: Shape, record: Record) -> list[Round]:
-    """Start and complete jobs as far as the record allows, write the intents of what is ready, return the rounds."""
+def awaiting_contact(shape: Shape, record: Record) -> list[plan_pb2.PlannedJob]:
+    """Return the deferrable jobs whose turn has come, and whose servers must be asked for an answer first."""
+    if not shape.deferrable:
+        return []
+    passed = _passed(record)
+    return [
+        job for job in shape.deferrable if job_state(record, job.id) in _BEFORE_START and _may_start(shape, job, passed)
+    ]
+
+
+def defer(shape: Shape, record: Record, jobs: Iterable[str]) -> None:
+    """Put jobs off that have not begun: of their steps only the one that notes it is left to do."""
+    for job in jobs:
+        record.jobs[job].deferred = True
+        for reference in shape.own[job]:
+            if not shape.steps[reference].step.if_deferred:
+                change_step(record, reference, StepState.SKIPPED)
+
+
+def deferred_jobs(shape: Shape, record: Record) -> list[plan_pb2.PlannedJob]:
+    """Return the jobs that were put off."""
+    return [job for job in shape.deferrable if record.jobs[job.id].deferred]
+
+
+def advance(shape: Shape, record: Record, answering: AbstractSet[str] = frozenset()) -> list[Round]:
+    """Start and complete jobs as far as the record allows, write the intents of what is ready, return the rounds.
+
+    Args:
+        shape: the plan.
+        record: the record, which is changed.
+        answering: the deferrable jobs whose servers were found to answer just now; others of that kind wait.
+    """
     while _advance_jobs(shape, record):
         pass
     known = {reference: int(own.state) for reference, own in record.steps.items()}
-    done = {reference for reference, state in known.items() if state == StepState.DONE}
-    pending = [ref for reference, ref in shape.steps.items() if known.get(reference, StepState.PENDING) in _NOT_BEGUN]
+    done = {reference for reference, state in known.items() if state in _PASSED}
+    pending = [
+        ref
+        for reference, ref in shape.steps.items()
+        if known.get(reference, StepState.PENDING) in _NOT_BEGUN and _has_contact(ref, record, answering)
+    ]
     rounds: list[Round] = []
     while (ref := next((ref for ref in pending if _is_ready(shape, ref, done)), None)) is not None:
         rounds.append(_collect_round(shape, ref, pending, done))
@@ -89,13 +126,36 @@ def advance(shape: Shape, record: Record) -> list[Round]:
             step.attempt = max(step.attempt + 1, record.first_attempt, 1)
             if job_state(record, ref.job.id) != JobState.RUNNING:
                 change_job(record, ref.job.id, JobEvent.START)
+                _decide(shape, record, ref.job)
     return rounds
+
+
+def _has_contact(ref: StepRef, record: Record, answering: AbstractSet[str]) -> bool:
+    """Tell whether a step may begin as far as the contact with its job's server goes."""
+    job = ref.job
+    if not job.deferrable:
+        return True
+    if record.jobs[job.id].deferred:
+        return True  # its other steps are skipped
+    return not ref.step.if_deferred and (job_state(record, job.id) not in _BEFORE_START or job.id in answering)
+
+
+def _decide(shape: Shape, record: Record, job: plan_pb2.PlannedJob) -> None:
+    """Note with the first intent of a deferrable job that it is never put off any more (P16)."""
+    if job.deferrable and not record.jobs[job.id].deferred:
+        for reference in shape.own[job.id]:
+            if shape.steps[reference].step.if_deferred:
+                change_step(record, reference, StepState.SKIPPED)
+
+
+def _passed(record: Record) -> set[str]:
+    return {reference for reference, own in record.steps.items() if int(own.state) in _PASSED}
 
 
 def _advance_jobs(shape: Shape, record: Record) -> bool:
     """Start jobs that begin with their children, complete jobs that are through; tell whether any changed."""
     changed = False
-    done = {reference for reference, own in record.steps.items() if int(own.state) == StepState.DONE}
+    done = _passed(record)
     states = {job: int(own.state) for job, own in record.jobs.items()}
     for job in shape.plan.jobs:
         state, children = states[job.id], shape.children.get(job.id, ())
@@ -177,6 +237,7 @@ def begin_rollback(shape: Shape, record: Record, number: int) -> None:
             change_job(record, job.id, JobEvent.ABORT)
         if job.id != record.failed_job:
             record.jobs[job.id].cause = cause
+        record.jobs[job.id].deferred = False
     for reference in shape.steps:
         if step_state(record, reference) == StepState.PENDING:
             change_step(record, reference, StepState.SKIPPED)

@@ -119,6 +119,17 @@ class JobBuilder:
             title, INVENTORY, effect, undo=undo, target=target, pivot=pivot, after_children=after_children, weight=0.2
         )
 
+    def if_deferred(self, title: str, *writes: write_objects_pb2.ObjectWrite) -> None:
+        """Let the job be put off where its server cannot be reached (P16); to be called after all its steps are added.
+
+        Args:
+            title: what is noted then, as a person reads it.
+            writes: how the inventory notes it, in place of all other steps of the job.
+        """
+        self.write(title, *writes)
+        self.planned.steps[-1].if_deferred = True
+        self.planned.deferrable = True
+
     def bind(self, field_path: str, step: str, result_path: str) -> None:
         """Set a field of the last added step's effect from the result of an earlier step.
 

@@ -17,6 +17,7 @@ from virtyard.kernel.any import get_path, unpack
 from virtyard.kernel.errors import InternalError
 from virtyard.kernel.field_paths import assignable, field_at
 from virtyard.kernel.lock_modes import LockMode, covers_write
+from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.options import descriptor_of
 
 Steps = Mapping[str, plan_pb2.PlannedStep]
@@ -34,7 +35,8 @@ def check_plan(plan: plan_pb2.Plan) -> None:
 
     Raises:
         InternalError: a job is empty, jobs or steps refer to what does not come before them, the order is not that of
-            P6, a binding does not fit, or a step writes what no exclusive lock covers.
+            P6, a job that may be put off is not made for it, a binding does not fit, or a step writes what no exclusive
+            lock covers.
     """
     order = Order(plan)
     parents = {job.parent for job in plan.jobs}
@@ -43,6 +45,7 @@ def check_plan(plan: plan_pb2.Plan) -> None:
             raise InternalError(f"job {job.id} {job.title!r} has neither steps nor children")
     steps = {f"{job.id}/{step.id}": step for job, step in steps_of(plan)}
     _check_kinds(steps, order)
+    _check_deferral(plan)
     locks = [(lock.object, LockMode(lock.mode)) for lock in plan.locks]
     for reference, step in steps.items():
         if not step.target or not covers_write(step.target, locks):
@@ -66,6 +69,28 @@ def _check_kinds(steps: Steps, order: Order) -> None:
                 raise InternalError(f"step {reference} has no undo, so a pivot must come before it")
         elif step.kind != plan_pb2.STEP_KIND_PIVOT:
             raise InternalError(f"step {reference} has no kind")
+
+
+def _check_deferral(plan: plan_pb2.Plan) -> None:
+    """A job that may be put off is a child on one server, with one step in place of the others, and nobody needs it."""
+    parents = {job.parent for job in plan.jobs}
+    deferrable = {job.id for job in plan.jobs if job.deferrable}
+    for job in plan.jobs:
+        instead = [step for step in job.steps if step.if_deferred]
+        hosts = {step.participant for step in job.steps} - {INVENTORY}
+        if not job.deferrable:
+            if instead:
+                raise InternalError(f"job {job.id} has a step for being put off, and cannot be put off")
+        elif not job.parent or job.id in parents or len(hosts) != 1:
+            raise InternalError(f"job {job.id} cannot be put off: it must be a child, without children, on one server")
+        elif instead != list(job.steps[-1:]) or instead[0].participant != INVENTORY or instead[0].bindings:
+            raise InternalError(f"job {job.id} must have its last step, a plain write, for being put off")
+        elif any(step.kind != plan_pb2.STEP_KIND_UNDOABLE for step in job.steps):
+            raise InternalError(f"job {job.id} can be put off, so each of its steps must have an undo")
+        for binding in (binding for step in job.steps for binding in step.bindings):
+            source = binding.step.partition("/")[0]
+            if source in deferrable - {job.id}:
+                raise InternalError(f"job {job.id} is bound to {binding.step}, which may be put off")
 
 
 def _check_bindings(reference: str, steps: Steps, order: Order) -> None:

@@ -15,7 +15,7 @@ from virtyard.kernel.names import collection_of, kinds
 from virtyard.kernel.options import descriptor_of, fields_of, is_repeated, reference_type
 
 _PROJECTIONS = frozenset({("serverPools", "cluster")})
-_STORED_LISTS = frozenset({("networks", "servers")})
+_STORED_LISTS = frozenset({("networks", "servers"), ("repositories", "servers")})
 
 LOCK_PARENTS: Mapping[str, str] = {
     "servers": "server_pool",

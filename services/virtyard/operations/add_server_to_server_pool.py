@@ -1,10 +1,19 @@
-"""Add Server to Server Pool: the server names the pool and, in a clustered one, takes a slot and renews it."""
+"""Add Server to Server Pool: the server gets the pool's repositories, names the pool and, in a clustered one, joins it.
+
+A server that cannot reach a repository is refused here, not when a machine is started on it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import cluster_pb2, heartbeat_device_pb2, server_pb2, server_pool_pb2
+from virtyard.api.inventory.v1 import (
+    cluster_pb2,
+    heartbeat_device_pb2,
+    repository_pb2,
+    server_pb2,
+    server_pool_pb2,
+)
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import add_server_to_server_pool_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -14,14 +23,16 @@ from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import change_members, join, leave
 from virtyard.operations.contract import OperationType
+from virtyard.operations.presentation import plan_attach, plan_record
 from virtyard.operations.refusals import state_word, wrong_state
 
 Request = add_server_to_server_pool_pb2.AddServerToServerPoolRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server, and the pool with its cluster and heartbeat device."""
-    return [select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool"), select(request.server)]
+    """Read the server, and the pool with its cluster, heartbeat device and repositories."""
+    follow = ("clusters@server_pool", "heartbeatDevices@server_pool", "repositories@server_pool")
+    return [select(request.name, *follow), select(request.server)]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
@@ -39,7 +50,13 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     builder = PlanBuilder(view)
     job = builder.job("Add Server to Server Pool", server.name)
     builder.lock(server.name, LockMode.X, parent=pool.name)
+    repositories = view.of(repository_pb2.Repository, server_pool=pool.name)
+    for repository in repositories:
+        builder.lock(repository.name, LockMode.X)
+        plan_attach(job, repository, server.name)
     job.write("Record its pool", update(server_pb2.Server(name=server.name, server_pool=pool.name), "server_pool"))
+    for repository in repositories:
+        plan_record(job, repository, {*repository.servers, server.name})
     devices = view.of(heartbeat_device_pb2.HeartbeatDevice, server_pool=pool.name)
     for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
         member = cluster_pb2.ClusterMember(server=server.name, slot=_free_slot(cluster, device))

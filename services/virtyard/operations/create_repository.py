@@ -1,4 +1,4 @@
-"""Create Repository: lay out a folder on storage that every server of a pool reaches, then record it."""
+"""Create Repository: lay out a folder on storage that a pool reaches, then record it, presented to all its servers."""
 
 from __future__ import annotations
 
@@ -62,22 +62,24 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     repository.name, repository.uid, repository.path = name, ids.uid(name), path
     repository.display_name = display_name(repository.display_name, id_of(name), "repository.display_name")
     repository.state = repository_pb2.REPOSITORY_STATE_READY
+    members = view.of(server_pb2.Server, server_pool=pool.name)
+    repository.servers[:] = [server.name for server in members]
 
     builder = PlanBuilder(view)
     job = builder.job("Create Repository", name)
     # The pool is no ancestor of its repositories; IS keeps it and its members until the folder is made.
     builder.lock(pool.name, LockMode.IS)
-    server = storage_server(
-        view.of(server_pb2.Server, server_pool=pool.name), repository.uid, pool.name, "repository.server_pool"
-    )
+    server = storage_server(members, repository.uid, pool.name, "repository.server_pool")
     where = {"repository_path": path, "repository_uid": repository.uid}
-    job.step(
+    made = job.step(
         "Lay out the folder",
         server.name,
         create_repository_folder_pb2.CreateRepositoryFolder(**where, capacity_bytes=repository.capacity_bytes),
         undo=remove_repository_folder_pb2.RemoveRepositoryFolder(**where),
     )
     job.write("Record the repository", repository)
+    for field in ("total_bytes", "free_bytes"):
+        job.bind(f"writes[0].create.repository.{field}", made, field)
     return builder.build(name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import remove_repository_folder_pb2
-from virtyard.api.inventory.v1 import repository_pb2, server_pb2, virtual_disk_pb2
+from virtyard.api.inventory.v1 import repository_pb2, virtual_disk_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import delete_repository_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -13,7 +13,7 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.hosts import storage_server
+from virtyard.operations.hosts import servers_of, storage_server
 from virtyard.operations.refusals import listed, wrong_state
 
 Request = delete_repository_pb2.DeleteRepositoryRequest
@@ -30,8 +30,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     disks = view.of(virtual_disk_pb2.VirtualDisk, repository=repository.name)
     if disks:
         raise wrong_state("name", repository.name, f"{repository.name} holds {listed(disks)}; it must be empty")
-    servers = view.of(server_pb2.Server, server_pool=repository.server_pool)
-    server = storage_server(servers, repository.uid, repository.name, "name")
+    server = storage_server(servers_of(view, repository), repository.uid, repository.name, "name")
     deleting = repository_pb2.Repository(name=repository.name, state=repository_pb2.REPOSITORY_STATE_DELETING)
 
     builder = PlanBuilder(view)

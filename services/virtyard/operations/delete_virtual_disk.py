@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import erase_disk_files_pb2, restore_disk_file_pb2, trash_disk_file_pb2
-from virtyard.api.inventory.v1 import repository_pb2, server_pb2, virtual_disk_pb2
+from virtyard.api.inventory.v1 import repository_pb2, virtual_disk_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -13,7 +13,7 @@ from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.disks import free_disk
-from virtyard.operations.hosts import storage_server
+from virtyard.operations.hosts import servers_of, storage_server
 
 Request = delete_virtual_disk_pb2.DeleteVirtualDiskRequest
 
@@ -27,8 +27,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     """Plan the steps; erasing is the point of no return."""
     disk = free_disk(view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag), "name")
     repository = view.get(disk.repository, repository_pb2.Repository, field="name")
-    servers = view.of(server_pb2.Server, server_pool=repository.server_pool)
-    server = storage_server(servers, disk.uid, repository.name, "name").name
+    server = storage_server(servers_of(view, repository), disk.uid, repository.name, "name").name
     where = {"repository_path": repository.path, "repository_uid": repository.uid}
     builder = PlanBuilder(view)
     job = builder.job("Delete Virtual Disk", disk.name)

@@ -15,7 +15,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, JobBuilder, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.hosts import storage_server
+from virtyard.operations.hosts import servers_of, storage_server
 from virtyard.operations.refusals import state_word, wrong_state
 
 Request = delete_virtual_machine_pb2.DeleteVirtualMachineRequest
@@ -63,7 +63,7 @@ def _storage(
     disk: virtual_disk_pb2.VirtualDisk, view: View
 ) -> tuple[repository_pb2.Repository, list[server_pb2.Server]]:
     repository = view.get(disk.repository, repository_pb2.Repository, field="name")
-    return repository, view.of(server_pb2.Server, server_pool=repository.server_pool)
+    return repository, servers_of(view, repository)
 
 
 def _plan_trash(builder: PlanBuilder, parent: JobBuilder, disk: virtual_disk_pb2.VirtualDisk, view: View) -> None:

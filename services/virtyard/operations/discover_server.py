@@ -21,7 +21,7 @@ from virtyard.operations.naming import check_free, display_name, named
 Request = discover_server_pb2.DiscoverServerRequest
 
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%A-Za-z0-9]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
-_FACTS = (
+FACTS = (
     "agent_address",
     "memory_bytes",
     "cpus",
@@ -31,6 +31,7 @@ _FACTS = (
     "agent_version",
     "ledger_sequence",
 )
+"""What a server's record keeps of its host's facts, by the name that both have for it."""
 
 
 def _name(request: Request) -> str:
@@ -63,7 +64,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     )
     job.write("Record the server", server)
     job.bind("writes[0].create.server.host_id", claimed, "host.host_id")
-    for fact in _FACTS:
+    for fact in FACTS:
         job.bind(f"writes[0].create.server.observed.{fact}", claimed, f"host.{fact}")
     return builder.build(name)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from virtyard.api.actions.v1 import create_disk_file_pb2, remove_disk_file_pb2
-from virtyard.api.inventory.v1 import repository_pb2, server_pb2, virtual_disk_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import repository_pb2, virtual_disk_pb2, virtual_machine_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.names import id_of
 from virtyard.kernel.plan import PlanBuilder, update
 from virtyard.kernel.view import View
-from virtyard.operations.hosts import storage_server
+from virtyard.operations.hosts import servers_of, storage_server
 from virtyard.operations.machines import MOST_DISKS, check_number, stopped_machine
 from virtyard.operations.refusals import state_word, wrong_state
 
@@ -69,8 +69,7 @@ def plan_image(
     field: str,
 ) -> None:
     """Plan the job that makes a disk: the image first and its record second, so that no half-made disk is visible."""
-    servers = view.of(server_pb2.Server, server_pool=repository.server_pool)
-    server = storage_server(servers, disk.uid, repository.name, field)
+    server = storage_server(servers_of(view, repository), disk.uid, repository.name, field)
     job = builder.job("Create Virtual Disk", disk.name)
     builder.lock(disk.name, LockMode.X, parent=repository.name)
     made = job.step(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import network_pb2, server_pb2
+from virtyard.api.inventory.v1 import network_pb2, repository_pb2, server_pb2
 from virtyard.kernel.errors import CapacityExhausted, FieldViolation, WrongState
+from virtyard.kernel.names import id_of
+from virtyard.kernel.view import View
 from virtyard.operations.networks import missing_network
 from virtyard.operations.refusals import state_word, wrong_state
 
@@ -18,22 +20,32 @@ def online(servers: Sequence[server_pb2.Server]) -> list[server_pb2.Server]:
     return [server for server in servers if server.state == server_pb2.SERVER_STATE_ONLINE]
 
 
+def is_behind(server: server_pb2.Server) -> bool:
+    """Tell whether a server has missed changes while it could not be reached; until it caught up it runs no machine."""
+    return server.applied_revision < server.desired_revision
+
+
+def servers_of(view: View, repository: repository_pb2.Repository) -> list[server_pb2.Server]:
+    """Return the servers that a repository is presented to, of those that were read."""
+    return [server for server in view.of(server_pb2.Server) if server.name in repository.servers]
+
+
 def storage_server(servers: Sequence[server_pb2.Server], key: str, what: str, field: str = "name") -> server_pb2.Server:
     """Return the server that does storage work for a key: the same for the same servers, spread over them.
 
     Args:
-        servers: the servers that reach the storage.
+        servers: the servers that reach the storage, as `servers_of` gives them for a repository.
         key: what the work is for, a uid.
         what: the object that is to be worked on, for the refusal.
         field: the request's field that led to it, for the refusal.
 
     Raises:
-        WrongState: none of them is online; each is named with its state.
+        WrongState: none of them is online and up to date; each is named with its reason.
     """
-    candidates = online(servers)
+    candidates = [server for server in servers if not _unable(server)]
     if not candidates:
-        states = ", ".join(f"{server.name} is {state_word(server)}" for server in servers) or "it has no servers"
-        raise wrong_state(field, what, f"no server that reaches {what} is online: {states}")
+        states = ", ".join(f"{server.name} {_unable(server)}" for server in servers) or "it has no servers"
+        raise wrong_state(field, what, f"no server that reaches {what} is online and up to date: {states}")
     return max(candidates, key=lambda server: hashlib.sha256(f"{key} {server.uid}".encode()).digest())
 
 
@@ -41,6 +53,7 @@ def best_server(
     servers: Sequence[server_pb2.Server],
     memory_bytes: int,
     networks: Sequence[network_pb2.Network],
+    repositories: Sequence[repository_pb2.Repository],
     machine: str,
     field: str,
 ) -> server_pb2.Server:
@@ -50,6 +63,7 @@ def best_server(
         servers: the servers that may run the machine.
         memory_bytes: what the machine needs, in bytes.
         networks: the networks that its cards are plugged into.
+        repositories: the repositories that hold its disks.
         machine: the machine's resource name, for the refusal.
         field: the request's field that led to them, for the refusal.
 
@@ -57,7 +71,12 @@ def best_server(
         WrongState: none of them is online; each is named with its reason.
         CapacityExhausted: none that is online has the memory; each is named with its reason.
     """
-    reasons = {server.name: _unfit(server, memory_bytes) or missing_network(server, networks) for server in servers}
+    reasons = {
+        server.name: _unfit(server, memory_bytes)
+        or missing_network(server, networks)
+        or missing_repository(server, repositories)
+        for server in servers
+    }
     fit = [server for server in servers if not reasons[server.name]]
     if fit:
         return min(fit, key=lambda server: (-free_memory(server), server.name))
@@ -77,10 +96,26 @@ def free_memory(server: server_pb2.Server) -> int:
     return server.observed.memory_bytes - server.reserved_memory_bytes
 
 
-def _unfit(server: server_pb2.Server, memory_bytes: int) -> str:
-    """Return why a server cannot run a machine that needs this much; empty if it can."""
+def missing_repository(server: server_pb2.Server, repositories: Sequence[repository_pb2.Repository]) -> str:
+    """Return why a server cannot run a machine with disks in these repositories; empty if it can."""
+    missing = [id_of(repository.name) for repository in repositories if server.name not in repository.servers]
+    return f"does not have {', '.join(missing)} presented to it" if missing else ""
+
+
+def _unable(server: server_pb2.Server) -> str:
+    """Return why a server can be given no work; empty if it can."""
     if server.state != server_pb2.SERVER_STATE_ONLINE:
         return f"is {state_word(server)}"
+    if is_behind(server):
+        missed = server.desired_revision - server.applied_revision
+        return f"is {missed} change{'' if missed == 1 else 's'} behind and must be refreshed first"
+    return ""
+
+
+def _unfit(server: server_pb2.Server, memory_bytes: int) -> str:
+    """Return why a server cannot run a machine that needs this much; empty if it can."""
+    if unable := _unable(server):
+        return unable
     if free_memory(server) < memory_bytes:
         return f"has {max(free_memory(server), 0) // MIB} MiB free, {memory_bytes // MIB} MiB are needed"
     return ""

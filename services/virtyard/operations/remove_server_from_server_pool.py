@@ -1,4 +1,4 @@
-"""Remove Server from Server Pool: the server leaves the cluster, where there is one, and names no pool any more."""
+"""Remove Server from Server Pool: it leaves the cluster, gives the repositories up, and names no pool any more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from virtyard.api.inventory.v1 import (
     cluster_pb2,
     heartbeat_device_pb2,
+    repository_pb2,
     server_pb2,
     server_pool_pb2,
     virtual_machine_pb2,
@@ -20,16 +21,18 @@ from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import change_members, join, leave
 from virtyard.operations.contract import OperationType
+from virtyard.operations.hosts import is_behind
+from virtyard.operations.presentation import caught_up, plan_detach, plan_record
 from virtyard.operations.refusals import listed, state_word, wrong_state
 
 Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server with what runs on it, and the pool with its cluster and heartbeat device."""
+    """Read the server with what runs on it and its repositories, and the pool with its cluster and heartbeat device."""
     return [
         select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool"),
-        select(request.server, "server_pool", "virtualMachines@server"),
+        select(request.server, "server_pool", "virtualMachines@server", "repositories@servers"),
     ]
 
 
@@ -49,7 +52,16 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
         _plan_leave(builder, cluster, device, server)
     job = builder.job("Remove Server from Server Pool", server.name)
-    job.write("Forget its pool", update(server_pb2.Server(name=server.name), "server_pool"))
+    repositories = [each for each in view.of(repository_pb2.Repository) if server.name in each.servers]
+    for repository in repositories:
+        builder.lock(repository.name, LockMode.X)
+        # One that is not there to give them up has no use of them either: nobody asks it for anything in them any more.
+        if server.state == server_pb2.SERVER_STATE_ONLINE:
+            plan_detach(job, repository, server.name)
+    missed = [caught_up(server)] if is_behind(server) else []
+    job.write("Forget its pool", update(server_pb2.Server(name=server.name), "server_pool"), *missed)
+    for repository in repositories:
+        plan_record(job, repository, {*repository.servers} - {server.name})
     return builder.build(pool.name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import resize_disk_file_pb2
-from virtyard.api.inventory.v1 import server_pb2, virtual_disk_pb2
+from virtyard.api.inventory.v1 import virtual_disk_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import resize_virtual_disk_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -15,7 +15,7 @@ from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.disks import MIB, check_size, ready_disk, ready_repository
-from virtyard.operations.hosts import storage_server
+from virtyard.operations.hosts import servers_of, storage_server
 from virtyard.operations.machines import stopped_machine
 
 Request = resize_virtual_disk_pb2.ResizeVirtualDiskRequest
@@ -33,7 +33,6 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         text = f"{request.size_bytes // MIB} MiB is not allowed; it must be more than the {disk.size_bytes // MIB} MiB"
         raise InvalidRequest.of("size_bytes", f"{text} that the disk has, as making it smaller would lose data")
     repository = ready_repository(view, disk.repository, "", "name")
-    servers = view.of(server_pb2.Server, server_pool=repository.server_pool)
     where = {"repository_path": repository.path, "repository_uid": repository.uid, "disk_uid": disk.uid}
     builder = PlanBuilder(view)
     job = builder.job("Resize Virtual Disk", disk.name)
@@ -41,7 +40,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         builder.lock(stopped_machine(view, disk.virtual_machine, "name").name, LockMode.X)
     grown = job.step(
         "Resize the image",
-        storage_server(servers, disk.uid, repository.name, "name").name,
+        storage_server(servers_of(view, repository), disk.uid, repository.name, "name").name,
         resize_disk_file_pb2.ResizeDiskFile(**where, size_bytes=request.size_bytes),
         undo=resize_disk_file_pb2.ResizeDiskFile(**where, size_bytes=disk.size_bytes),
         weight=5,

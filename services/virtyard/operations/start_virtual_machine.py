@@ -90,6 +90,7 @@ def _choose(
         raise wrong_state("name", machine.name, f"{machine.name} is in no server pool; it must be added to one")
     pool = view.get(machine.server_pool, server_pool_pb2.ServerPool, field="name")
     servers = view.of(server_pb2.Server, server_pool=pool.name)
+    repositories = view.of(repository_pb2.Repository)
     if request.server:
         wanted = view.get(request.server, server_pb2.Server, field="server")
         if wanted.server_pool != pool.name:
@@ -97,8 +98,8 @@ def _choose(
             allowed = ", ".join(server.name for server in servers) or "none, as it has no servers"
             text = f"{wanted.name} {where}, the machine in {pool.name}; allowed are {allowed}"
             raise InvalidRequest.of("server", text)
-        return best_server([wanted], machine.memory_bytes, networks, machine.name, "server")
-    return best_server(servers, machine.memory_bytes, networks, machine.name, "name")
+        return best_server([wanted], machine.memory_bytes, networks, repositories, machine.name, "server")
+    return best_server(servers, machine.memory_bytes, networks, repositories, machine.name, "name")
 
 
 def _in_order(disks: Sequence[virtual_disk_pb2.VirtualDisk]) -> list[virtual_disk_pb2.VirtualDisk]:

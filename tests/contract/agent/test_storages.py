@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -390,3 +391,48 @@ async def test_a_file_system_that_fills_up_meanwhile_leaves_nothing(
         assert tree(Path(place.path)) == before
     finally:
         await (await asyncio.create_subprocess_exec("umount", place.path)).wait()
+
+
+async def test_a_scan_knows_its_own_files_and_changes_nothing(
+    storage: DirectoryStorage, repository: Place, root: Path
+) -> None:
+    """Images and their records belong to their disks; strays, the trash and images of no disk belong to none."""
+    for uid in ("d1", "d2", "d3"):
+        await storage.create_disk(repository, uid, MIB, full=False, mark=MARK, on_progress=silent)
+    await storage.trash_disk(repository, "d3", OTHER)
+    folder = Path(repository.path)
+    (folder / "lost+found").mkdir()
+    (folder / "iso").mkdir()
+    (folder / "iso" / "a.iso").write_text("")
+    (folder / "disks" / "notes.txt").write_text("")
+    before = tree(root)
+    scan = await storage.scan(repository, {"d1", "d9"})
+    (image,) = (path.name for path in (folder / "disks").glob("d2.*") if path.suffix != ".json")
+    assert scan.images == ("d1",)
+    assert scan.foreign == (
+        ".trash/d3/",
+        f"disks/{min('d2.json', image)}",
+        f"disks/{max('d2.json', image)}",
+        "disks/notes.txt",
+        "iso/",
+    )
+    # What is free on this machine's disk changes all the time.
+    assert replace(scan.usage, free_bytes=0) == replace(await storage.usage(repository), free_bytes=0)
+    assert 0 < scan.usage.free_bytes <= scan.usage.total_bytes
+    assert tree(root) == before
+
+
+async def test_a_scan_counts_only_whole_images(storage: DirectoryStorage, repository: Place) -> None:
+    """A record without its image, as a person who tidied up would leave it, is a missing image."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    disk.path.unlink()
+    scan = await storage.scan(repository, {"d1"})
+    assert (scan.images, scan.foreign) == ((), ())
+
+
+async def test_a_scan_of_another_folder_is_refused(storage: DirectoryStorage, repository: Place, root: Path) -> None:
+    """It must be the repository that it should be, below a storage root."""
+    with pytest.raises(WrongState):
+        await storage.scan(Place(path=repository.path, uid="r2"), set())
+    with pytest.raises(InvalidRequest):
+        await storage.scan(Place(path=str(root.parent), uid="r1"), set())

@@ -10,7 +10,7 @@ from tests.contract.inventory.test_reads import execute
 from tests.contract.inventory.test_watch import BOOKMARK, Frames
 from tests.fakes.clock import FakeClock
 from virtyard.api.agent.v1 import agent_service_pb2
-from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, server_pb2
+from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, server_pb2, write_objects_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
 from virtyard.kernel.errors import PermissionDenied
 from virtyard.runtime.status import errors_named
@@ -89,6 +89,26 @@ async def test_older_report_never_overwrites_a_newer_one(served: Served) -> None
     answer = await served.host("s").ReportHost(report("s", memory=1 * GIB, sequence=4))
     assert answer.known
     assert (await get(served, "s")).observed.memory_bytes == 2 * GIB
+
+
+async def test_older_look_of_a_job_never_overwrites_a_newer_report(served: Served) -> None:
+    """A job writes what a host was like when it was looked at; a later report of the host counts (P27)."""
+    await execute(served, effect("1/1/1", create(server("s"))))
+    await served.host("s").ReportHost(report("s", memory=2 * GIB, sequence=5))
+    before = await get(served, "s")
+    await execute(served, effect("2/1/1", looked(memory=1 * GIB, sequence=4), token=2))
+    assert await get(served, "s") == before
+    await execute(served, effect("3/1/1", looked(memory=3 * GIB, sequence=6), token=3))
+    after = await get(served, "s")
+    assert (after.observed.memory_bytes, after.generation) == (3 * GIB, before.generation)
+    assert after.state == server_pb2.SERVER_STATE_ONLINE
+
+
+def looked(*, memory: int, sequence: int) -> write_objects_pb2.ObjectWrite:
+    """Return the write of what a job saw of a host."""
+    observed = server_pb2.ServerObservation(memory_bytes=memory, ledger_sequence=sequence)
+    seen = server_pb2.Server(name="servers/s", observed=observed)
+    return update(seen, "observed.memory_bytes", "observed.ledger_sequence")
 
 
 async def test_silent_server_goes_offline_and_comes_back(served: Served, clock: FakeClock) -> None:

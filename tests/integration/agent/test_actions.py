@@ -24,18 +24,22 @@ from tests.integration.agent.scenario import (
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.actions.contract import Context
 from virtyard.api.actions.v1 import (
+    attach_repository_pb2,
     claim_host_pb2,
     create_disk_file_pb2,
     create_repository_folder_pb2,
+    detach_repository_pb2,
     erase_disk_files_pb2,
     join_cluster_pb2,
     kill_guest_pb2,
     lay_out_heartbeat_device_pb2,
     leave_cluster_pb2,
+    refresh_host_pb2,
     release_host_pb2,
     remove_heartbeat_device_pb2,
     remove_repository_folder_pb2,
     restore_disk_file_pb2,
+    scan_repository_pb2,
     start_guest_pb2,
     trash_disk_file_pb2,
 )
@@ -294,3 +298,123 @@ async def test_a_probe_finds_a_guest_by_its_mark(jobs: Scheduler, tmp_path: Path
     found = await action.probe(message, context("50/1/1"))
     assert (found is not None) == running
     assert len(await jobs.agent.host.hypervisor.guests()) == running
+
+
+def attach(folder: Path, **fields: str) -> attach_repository_pb2.AttachRepository:
+    """The attachment of the one repository."""
+    return attach_repository_pb2.AttachRepository(**{"repository": "repositories/r", **place(folder), **fields})
+
+
+DETACH = detach_repository_pb2.DetachRepository(repository_uid="r1")
+
+
+async def test_a_repository_is_attached_once_and_its_undo_lets_it_go(
+    jobs: Scheduler, steps: Steps, tmp_path: Path
+) -> None:
+    """The second time it is there already, and undoing that does nothing."""
+    first = await steps.do(attach(tmp_path), DETACH)
+    again = await steps.do(attach(tmp_path), DETACH)
+    assert (first.record.changed, again.record.changed) == (True, False)
+    assert not await again.undo()
+    assert jobs.agent.host.attachments.mark("r1") is not None
+    assert await first.undo()
+    assert jobs.agent.host.attachments.mark("r1") is None
+
+
+async def test_a_folder_that_is_not_the_repository_is_not_attached(
+    jobs: Scheduler, steps: Steps, tmp_path: Path
+) -> None:
+    """Another uid, an empty folder, and one outside the storage roots are refused with their reason."""
+    other = await steps.do(attach(tmp_path, repository_uid="r2"), DETACH)
+    assert "another repository" in other.error.message
+    absent = await steps.do(attach(tmp_path, repository_path=str(tmp_path / "share" / "no")), DETACH)
+    assert "not mounted" in absent.error.message
+    outside = await steps.do(attach(tmp_path, repository_path="/etc"), DETACH)
+    assert outside.error.reason == "INVALID_REQUEST"
+    assert jobs.agent.host.attachments.mark("r1") is None
+
+
+async def test_a_repository_that_was_given_up_is_put_back_by_the_undo(
+    jobs: Scheduler, steps: Steps, tmp_path: Path
+) -> None:
+    """With the mark of before, even where its storage is gone meanwhile; nothing is put back that was not there."""
+    await steps.do(attach(tmp_path), DETACH)
+    mark = jobs.agent.host.attachments.mark("r1")
+    given_up = await steps.do(DETACH, attach(tmp_path))
+    nothing = await steps.do(DETACH, attach(tmp_path))
+    assert (given_up.record.changed, nothing.record.changed) == (True, False)
+    assert not await nothing.undo()
+    (tmp_path / "share" / "repo").rename(tmp_path / "share" / "away")
+    assert await given_up.undo()
+    assert jobs.agent.host.attachments.mark("r1") == mark
+
+
+async def test_a_probe_finds_an_attachment_by_its_mark(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:
+    """Its own is done; another's is not, and neither is a giving up that never happened."""
+    await steps.do(attach(tmp_path), DETACH)
+    host = jobs.agent.host
+    found = {name.rpartition(".")[2]: action for name, action in load().items()}
+
+    def context(mark: str) -> Context:
+        return Context(host=host, mark=mark, undoing=False, progress=lambda done, total, stage: None)
+
+    mark = str(host.attachments.mark("r1"))
+    assert await found["AttachRepository"].probe(attach(tmp_path), context(mark)) is not None
+    assert await found["AttachRepository"].probe(attach(tmp_path), context("99/1/1")) is None
+    assert await found["DetachRepository"].probe(DETACH, context("99/1/1")) is None
+    await steps.do(DETACH, attach(tmp_path))
+    by = str(host.attachments.given_up_by("r1"))
+    assert await found["DetachRepository"].probe(DETACH, context(by)) is not None
+
+
+async def test_a_removed_repository_is_attached_no_more(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:
+    """The host that removes the folder forgets it with it."""
+    await steps.do(attach(tmp_path), DETACH)
+    await steps.do(trash_disk_file_pb2.TrashDiskFile(**place(tmp_path), disk_uid="d1"))
+    await steps.do(erase_disk_files_pb2.EraseDiskFiles(**place(tmp_path), disk_uids=["d1"]))
+    await steps.do(remove_repository_folder_pb2.RemoveRepositoryFolder(**place(tmp_path)))
+    assert jobs.agent.host.attachments.mark("r1") is None
+
+
+def scan(folder: Path, *uids: str) -> scan_repository_pb2.ScanRepository:
+    """A scan that looks for the images of these disks."""
+    disks = [scan_repository_pb2.ScannedDisk(virtual_disk=f"virtualDisks/{uid}", disk_uid=uid) for uid in uids]
+    return scan_repository_pb2.ScanRepository(repository="repositories/r", **place(folder), disks=disks)
+
+
+async def test_a_scan_tells_what_is_missing_and_what_does_not_belong(steps: Steps, tmp_path: Path) -> None:
+    """One finding for each, on the disk or the repository; no file is changed, and there is nothing to undo."""
+    repository = tmp_path / "share" / "repo"
+    (repository / "thesis.txt").write_text("mine")
+    before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
+    look = scan(tmp_path, "d1", "d2")
+    step = await steps.do(look, look)
+    result = step.result(scan_repository_pb2.ScanRepositoryResult())
+    assert (list(result.images), list(result.missing), list(result.foreign_files)) == (["d1"], ["d2"], ["thesis.txt"])
+    assert 0 < result.free_bytes <= result.total_bytes
+    assert [(found.type, found.object) for found in result.findings] == [
+        ("IMAGE_MISSING", "virtualDisks/d2"),
+        ("FOREIGN_FILE", "repositories/r"),
+    ]
+    assert not await step.undo()
+    assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before
+
+
+async def test_a_folder_of_strangers_is_told_in_few_words(steps: Steps, tmp_path: Path) -> None:
+    """A hundred are named, the rest is a number."""
+    for number in range(103):
+        (tmp_path / "share" / "repo" / f"stranger{number:03}").write_text("")
+    result = (await steps.do(scan(tmp_path, "d1"))).result(scan_repository_pb2.ScanRepositoryResult())
+    assert (len(result.foreign_files), result.foreign_count, len(result.findings)) == (100, 103, 101)
+    assert result.findings[-1].message.startswith("3 more files in repositories/r")
+
+
+async def test_a_look_at_the_host_tells_its_facts(steps: Steps, tmp_path: Path) -> None:
+    """As they are now, with the guests that run; asked of another server it is refused."""
+    await steps.do(start(tmp_path), KILL)
+    seen = await steps.do(refresh_host_pb2.RefreshHost(server="servers/s1"))
+    result = seen.result(refresh_host_pb2.RefreshHostResult())
+    assert (result.host.server, result.running_guests) == ("servers/s1", 1)
+    assert not seen.record.changed
+    other = await steps.do(refresh_host_pb2.RefreshHost(server="servers/s2"))
+    assert other.error.reason == "INVALID_REQUEST"

@@ -99,6 +99,29 @@ async def test_exit_code_says_how_the_operation_ended(site: Site, state: int, co
     assert said is (state in (FAILED, CANCELLED))
 
 
+async def test_partial_end_says_what_is_missing(site: Site) -> None:
+    """The job that was put off is told on its way, what is missing on standard error, the result as ever."""
+    missing = "servers/s3: Present Repository to Server is put off"
+    machine = virtual_machine_pb2.VirtualMachine(name="virtualMachines/web1", cpus=2)
+    site.answers[CREATE] = operation()
+    site.streams[WATCH] = [
+        [
+            job_frame(2, "Create Virtual Disk", job_pb2.JOB_STATE_RUNNING, "t1", deferred=True),
+            job_frame(2, "Create Virtual Disk", job_pb2.JOB_STATE_COMPLETED, "t2", deferred=True),
+            operation_frame(operation(state=PARTIAL, response=machine, residue=[missing], **TIMES), "t3"),
+        ]
+    ]
+    ended = await run(site, *WORDS)
+    assert ended.code == 4
+    assert ended.err == f"virtyard: {missing}\n"
+    assert ended.out.splitlines()[1:4] == [
+        "jobs/12-2: Create Virtual Disk: running",
+        "jobs/12-2: Create Virtual Disk: put off, as its server could not be reached",
+        "jobs/12-2: Create Virtual Disk: completed",
+    ]
+    assert ended.out.splitlines()[-1].startswith("virtualMachines/web1: ")
+
+
 async def test_failure_after_acceptance_is_not_the_call_s(site: Site) -> None:
     """--no-wait prints the operation's name and exits 0, whatever becomes of it."""
     site.answers[CREATE] = operation()

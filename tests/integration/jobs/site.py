@@ -20,7 +20,15 @@ from virtyard.agent.actions.catalogue import AnyAction, load
 from virtyard.agent.actions.contract import Context, Outcome
 from virtyard.agent.facts import Resources
 from virtyard.agent.main import Agent, Settings, open_agent
-from virtyard.api.inventory.v1 import repository_pb2, server_pb2, server_pool_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import (
+    event_pb2,
+    inventory_service_pb2,
+    inventory_service_pb2_grpc,
+    repository_pb2,
+    server_pb2,
+    server_pool_pb2,
+    virtual_machine_pb2,
+)
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.operations.v1 import (
@@ -92,6 +100,7 @@ class Site:
         self.inventory: Inventory
         self.locks: Locks
         self.jobs: Jobs
+        self._agents: dict[str, AsyncExitStack] = {}
         self._near: dict[str, LocalChannel] = {}
         self._jobs_stack = AsyncExitStack()
         self.authority = Authority.create(folder / "pki", "virtyard.test")
@@ -143,7 +152,8 @@ class Site:
         self._jobs_stack = AsyncExitStack()
 
     async def open_agent(self, name: str) -> str:
-        """Start the agent of a server and return its address."""
+        """Start the agent of a server, at its address if it had one, and return that."""
+        stack = self._agents[name] = await self.stack.enter_async_context(AsyncExitStack())
         settings = Settings(
             server=f"servers/{name}",
             state=self.folder / "agents" / name,
@@ -152,15 +162,20 @@ class Site:
             driver="sim",
             resources=Resources(memory_bytes=64 * GIB, cpus=16),
         )
-        agent = await self.stack.enter_async_context(
+        agent = await stack.enter_async_context(
             open_agent(settings, SystemClock(), self.faults.catalogue(), transition_hook=self.hook)
         )
-        server = await self.stack.enter_async_context(
-            serve(agent.services, "127.0.0.1:0", self._issue(f"agent/{name}"), on_closing=[agent.end_streams])
+        listen = self.addresses.get(name, "127.0.0.1:0")
+        server = await stack.enter_async_context(
+            serve(agent.services, listen, self._issue(f"agent/{name}"), on_closing=[agent.end_streams])
         )
         agent.facts.address = server.address
         self.agents[name], self.addresses[name] = agent, server.address
         return server.address
+
+    async def close_agent(self, name: str) -> None:
+        """Stop the agent of a server; what runs there is left to be taken up."""
+        await self._agents.pop(name).aclose()
 
     @property
     def service(self) -> Any:
@@ -204,6 +219,17 @@ class Site:
     async def view(self, *selections: Any) -> View:
         """Read the inventory as the scheduler does."""
         return await self.jobs.scheduler.world.view(selections)
+
+    async def jobs_of(self, operation: str) -> list[job_pb2.Job]:
+        """Return the jobs of an operation, in their order."""
+        wanted = f'operation = "{operation}"'
+        return list((await self.service.ListJobs(job_service_pb2.ListJobsRequest(filter=wanted))).jobs)
+
+    async def events(self, object_name: str) -> list[event_pb2.Event]:
+        """Return the events on an object."""
+        stub: Any = inventory_service_pb2_grpc.InventoryServiceStub(self._near["inventory"])
+        answer = await stub.ListEvents(inventory_service_pb2.ListEventsRequest(filter=f'object = "{object_name}"'))
+        return list(answer.events)
 
     async def objects(self) -> dict[str, Message]:
         """Return every object by its name."""

@@ -15,7 +15,14 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from tests.fakes.clock import FakeClock
-from virtyard.api.actions.v1 import claim_host_pb2, create_disk_file_pb2, start_guest_pb2
+from virtyard.api.actions.v1 import (
+    claim_host_pb2,
+    create_disk_file_pb2,
+    create_repository_folder_pb2,
+    refresh_host_pb2,
+    scan_repository_pb2,
+    start_guest_pb2,
+)
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import (
     heartbeat_device_pb2,
@@ -34,8 +41,12 @@ from virtyard.api.operations.v1 import (
     delete_virtual_machine_pb2,
     discover_server_pb2,
     kill_virtual_machine_pb2,
+    present_repository_pb2,
+    refresh_repository_pb2,
+    refresh_server_pb2,
     rename_virtual_machine_pb2,
     start_virtual_machine_pb2,
+    unpresent_repository_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
@@ -59,6 +70,13 @@ HOST_RESULTS: Mapping[str, Message] = {
     "ClaimHost": claim_host_pb2.ClaimHostResult(
         host=agent_service_pb2.Host(memory_bytes=4 * GIB, cpus=8, hypervisor="sim", host_id="h", ledger_sequence=3)
     ),
+    "CreateRepositoryFolder": create_repository_folder_pb2.CreateRepositoryFolderResult(
+        total_bytes=9 * GIB, free_bytes=8 * GIB
+    ),
+    "RefreshHost": refresh_host_pb2.RefreshHostResult(
+        host=agent_service_pb2.Host(memory_bytes=4 * GIB, cpus=16, hypervisor="sim", ledger_sequence=4)
+    ),
+    "ScanRepository": scan_repository_pb2.ScanRepositoryResult(total_bytes=9 * GIB, free_bytes=7 * GIB),
     "CreateDiskFile": create_disk_file_pb2.CreateDiskFileResult(path="disks/x.qcow2", allocated_bytes=4096),
     "StartGuest": start_guest_pb2.StartGuestResult(hypervisor="sim", accelerator="none", process_id=77),
 }
@@ -84,7 +102,7 @@ class Site:
         self._number += 1
         plan = kind.plan(request, view, Ids(uuid.uuid5(uuid.NAMESPACE_OID, str(self._number))))
         steps = {f"{job.id}/{step.id}": step for job, step in steps_of(plan)}
-        order = Order(plan).sequence()
+        order = [reference for reference in Order(plan).sequence() if not steps[reference].if_deferred]
         results: dict[str, AnyMessage] = {}
         for reference in order:
             results[reference] = await self._carry_out(plan, reference, steps[reference], results)
@@ -177,6 +195,8 @@ REPOSITORY = create_repository_pb2.CreateRepositoryRequest(
     repository_id="R",
     repository=repository_pb2.Repository(path="/storage/r", server_pool="serverPools/P", capacity_bytes=3 * GIB),
 )
+PRESENT = present_repository_pb2.PresentRepositoryRequest(name="repositories/R", servers=["servers/c"])
+UNPRESENT = unpresent_repository_pb2.UnpresentRepositoryRequest(name="repositories/R", servers=["servers/c"])
 WEB = "virtualMachines/web"
 
 
@@ -208,7 +228,9 @@ DELETIONS: list[Message] = [
 
 async def test_undo_of_every_operation_puts_back_what_was_there(site: Site) -> None:
     """Each is carried out, undone last step first, compared, and carried out for good."""
-    for request in [discover("a"), discover("b"), discover("c"), POOL, REPOSITORY, machine(), START, RENAME]:
+    shared = [UNPRESENT, PRESENT, refresh_repository_pb2.RefreshRepositoryRequest(name="repositories/R")]
+    made = [discover("a"), discover("b"), discover("c"), POOL, REPOSITORY, *shared, machine(), START, RENAME]
+    for request in made:
         before = await site.objects()
         await site.do(request, undo=True)
         assert await site.objects() == before
@@ -269,3 +291,30 @@ async def test_second_machine_goes_to_another_server(site: Site) -> None:
     with pytest.raises(VirtyardError) as caught:
         await site.do(start_virtual_machine_pb2.StartVirtualMachineRequest(name="virtualMachines/four"))
     assert {"servers/a", "servers/b", "servers/c"} <= caught.value.metadata.keys()
+
+
+async def test_servers_of_a_repository_are_those_that_it_was_presented_to(site: Site) -> None:
+    """All of the pool at first; taken off one and presented again; its space is that of the last look."""
+    for request in (discover("a"), discover("b"), discover("c"), POOL, REPOSITORY):
+        await site.do(request)
+    made = await site.get("repositories/R")
+    assert list(made.servers) == ["servers/a", "servers/b", "servers/c"]
+    assert (made.total_bytes, made.free_bytes) == (9 * GIB, 8 * GIB)
+    await site.do(UNPRESENT)
+    assert list((await site.get("repositories/R")).servers) == ["servers/a", "servers/b"]
+    await site.do(PRESENT)
+    assert list((await site.get("repositories/R")).servers) == ["servers/a", "servers/b", "servers/c"]
+    await site.do(refresh_repository_pb2.RefreshRepositoryRequest(name="repositories/R"))
+    assert (await site.get("repositories/R")).free_bytes == 7 * GIB
+
+
+async def test_a_refreshed_server_shows_what_was_seen_and_keeps_its_generation(site: Site) -> None:
+    """Facts are no configuration (P27); whoever read the etag before is told that something changed."""
+    await site.do(discover("a"))
+    before = await site.get("servers/a")
+    await site.do(refresh_server_pb2.RefreshServerRequest(name="servers/a"))
+    after = await site.get("servers/a")
+    assert (before.observed.cpus, after.observed.cpus) == (8, 16)
+    assert after.generation == before.generation
+    assert after.etag != before.etag
+    assert after.state == server_pb2.SERVER_STATE_ONLINE

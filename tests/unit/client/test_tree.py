@@ -102,6 +102,14 @@ def test_tree_shows_jobs_children_bars_and_waits() -> None:
     ]
 
 
+def test_tree_notes_what_was_put_off() -> None:
+    """A job that is completed because its server could not be reached says so below it."""
+    put_off = _job(2, "Present Repository to Server", COMPLETED, parent_job="jobs/12-1", deferred=True)
+    shown = _shown(_story(_job(1, "Present Repository", RUNNING, progress=_progress(50)), put_off))
+    assert shown[2].endswith("completed")
+    assert shown[3].strip() == "put off, as its server could not be reached"
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 @pytest.mark.parametrize("signs", [UNICODE, ASCII])
 def test_tree_fits_any_width(width: int, signs: Signs) -> None:

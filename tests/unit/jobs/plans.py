@@ -54,6 +54,22 @@ def job(
     return planned
 
 
+def deferrable(planned: plan_pb2.PlannedJob) -> plan_pb2.PlannedJob:
+    """Return a job with one more step, which the inventory does in place of the others if the job is put off."""
+    step = planned.steps.add(
+        id=str(len(planned.steps) + 1),
+        participant="inventory",
+        target=planned.object,
+        kind=UNDOABLE,
+        title="Note it",
+        if_deferred=True,
+    )
+    step.do.Pack(kill_guest_pb2.KillGuest(uid="note"))
+    step.undo.Pack(kill_guest_pb2.KillGuest(uid="note"))
+    planned.deferrable = True
+    return planned
+
+
 def shape_of(*jobs: plan_pb2.PlannedJob) -> Shape:
     """Return the shape of a plan of these jobs."""
     return Shape.of(plan_pb2.Plan(jobs=jobs))

@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 from google.rpc import code_pb2, status_pb2
 
-from tests.unit.jobs.plans import done, failed, job, operation_of, shape_of, step_states
+from tests.unit.jobs.plans import deferrable, done, failed, job, operation_of, shape_of, step_states
+from virtyard.api.actions.v1 import kill_guest_pb2, scan_repository_pb2
+from virtyard.api.inventory.v1 import event_pb2
+from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.api.participant.v1 import finding_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import outcome, schedule
 from virtyard.kernel.errors import GenerationMismatch, StaleEpoch, Unavailable
+from virtyard.kernel.plan import pack
 from virtyard.runtime.status import to_status
 
 SHAPE = shape_of(job(1, "servers/a"), job(2, "inventory", after=[1]))
@@ -76,3 +81,41 @@ def test_the_event_of_a_failure_is_about_the_job_that_failed() -> None:
     assert keyed.key == "operations/12/failed"
     assert (keyed.event.object, keyed.event.job) == ("servers/o2", "jobs/12-2")
     assert keyed.event.message == "Job 2 failed: the disk is full"
+
+
+MEMBERS = shape_of(job(1), deferrable(job(2, "servers/a", parent=1)), deferrable(job(3, "servers/b", parent=1)))
+
+
+def test_the_events_of_a_partial_end_are_about_the_servers_that_are_behind() -> None:
+    """A warning for each, keyed by its job, with the words that the operation's residue has."""
+    operation = operation_of(MEMBERS)
+    schedule.defer(MEMBERS, operation.record, {"3"})
+    operation.record.state = operation_pb2.OPERATION_STATE_PARTIAL
+    (keyed,) = outcome.events_of(operation).events
+    assert (keyed.key, keyed.event.job) == ("operations/12/deferred/3", "jobs/12-3")
+    assert (keyed.event.type, keyed.event.object) == ("JOB_DEFERRED", "servers/o3")
+    assert keyed.event.severity == event_pb2.SEVERITY_WARNING
+    assert [keyed.event.message] == outcome.residue_of(operation)
+
+
+def test_what_a_participant_noticed_becomes_an_event_for_each() -> None:
+    """Any result with findings raises them, once the operation has ended well, and no other result does."""
+    operation = operation_of(SHAPE)
+    scanned = scan_repository_pb2.ScanRepositoryResult(
+        findings=[
+            finding_pb2.Finding(type="IMAGE_MISSING", object="virtualDisks/a", message="gone"),
+            finding_pb2.Finding(type="FOREIGN_FILE", object="repositories/r", message="not ours"),
+        ]
+    )
+    schedule.advance(SHAPE, operation.record)
+    outcome.record_done(
+        operation.record, "1/1", participant.EffectRecord(state=participant.EFFECT_STATE_DONE, result=pack(scanned))
+    )
+    assert not outcome.events_of(operation).events
+    operation.record.state = operation_pb2.OPERATION_STATE_SUCCEEDED
+    first, second = outcome.events_of(operation).events
+    assert (first.key, second.key) == ("operations/12/finding/1/1/1", "operations/12/finding/1/1/2")
+    assert (first.event.type, first.event.object, first.event.message) == ("IMAGE_MISSING", "virtualDisks/a", "gone")
+    assert second.event.severity == event_pb2.SEVERITY_WARNING
+    operation.record.steps["1/1"].result.CopyFrom(pack(kill_guest_pb2.KillGuestResult()))
+    assert not outcome.events_of(operation).events

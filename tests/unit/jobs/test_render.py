@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.jobs.plans import done, failed, job, operation_of, shape_of, undo
+from tests.unit.jobs.plans import deferrable, done, failed, job, operation_of, shape_of, undo
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import schedule
@@ -101,3 +101,22 @@ def test_the_etag_changes_with_the_state_alone() -> None:
     assert render_job(operation, FAMILY.jobs["1"]).etag == first
     schedule.advance(FAMILY, operation.record)
     assert render_job(operation, FAMILY.jobs["1"]).etag != first
+
+
+def test_a_job_that_was_put_off_is_shown_as_such_and_as_done() -> None:
+    """Its skipped steps count as done, its outcome is partial, and the operation names what is missing."""
+    shape = shape_of(job(1), deferrable(job(2, "servers/a", parent=1)), deferrable(job(3, "servers/b", parent=1)))
+    operation = operation_of(shape)
+    record = operation.record
+    schedule.defer(shape, record, {"2"})
+    schedule.advance(shape, record, {"3"})
+    done(record, "2/2", "3/1")
+    schedule.advance(shape, record)
+    put_off, other = (render_job(operation, shape.jobs[number]) for number in ("2", "3"))
+    assert (put_off.deferred, put_off.outcome) == (True, job_pb2.OUTCOME_PARTIAL)
+    assert (other.deferred, other.outcome) == (False, job_pb2.OUTCOME_COMPLETE)
+    assert {put_off.progress.percent, other.progress.percent, operation_progress(operation).percent} == {100}
+    assert not render_metadata(operation).residue
+    record.state = operation_pb2.OPERATION_STATE_PARTIAL
+    (missing,) = render_metadata(operation).residue
+    assert missing.startswith("servers/o2: Job 2 is put off")

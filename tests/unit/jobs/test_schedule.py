@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.jobs.plans import (
     bind,
+    deferrable,
     done,
     failed,
     job,
@@ -21,6 +22,7 @@ from tests.unit.jobs.plans import (
 )
 from tests.unit.operations.estate import finance, new_machine
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import schedule
 from virtyard.jobs.effects import make_round
 from virtyard.jobs.model import Shape
@@ -37,6 +39,13 @@ FAMILY = shape_of(
     job(1, "inventory", "inventory", after_children=1),
     job(2, "servers/a", "servers/a", parent=1),
     job(3, "servers/b", "servers/b", parent=1),
+    job(4, "inventory", after=[1]),
+)
+
+MEMBERS = shape_of(
+    job(1, "inventory", "inventory", after_children=1),
+    deferrable(job(2, "servers/a", "servers/a", parent=1)),
+    deferrable(job(3, "servers/b", parent=1)),
     job(4, "inventory", after=[1]),
 )
 
@@ -257,3 +266,85 @@ def test_effects_of_a_round_follow_each_other_and_the_first_carries_the_read_set
     done(operation.record, "1/1", "2/1")
     (refs,) = schedule.advance(shape, operation.record)
     assert not make_round(operation, refs, participant.PHASE_DO)[0].HasField("require")
+
+
+def asked(record: record_pb2.OperationRecord) -> list[str]:
+    """Return the members whose servers must be asked now."""
+    return [planned.id for planned in schedule.awaiting_contact(MEMBERS, record)]
+
+
+def members_turn() -> record_pb2.OperationRecord:
+    """Return a record in which the turn of the members has come."""
+    record = record_of(MEMBERS)
+    assert names(schedule.advance(MEMBERS, record)) == [["1/1"]]
+    assert asked(record) == []
+    done(record, "1/1")
+    return record
+
+
+def test_a_member_does_not_begin_before_its_server_has_answered() -> None:
+    """Nothing of it is intended until then; who has not been asked stays as it is."""
+    record = members_turn()
+    assert asked(record) == ["2", "3"]
+    assert names(schedule.advance(MEMBERS, record)) == []
+    assert names(schedule.advance(MEMBERS, record, {"3"})) == [["3/1"]]
+    assert asked(record) == ["2"]
+    assert job_states(MEMBERS, record) == ["RUNNING", "WAITING_FOR_LOCKS", "RUNNING", "PENDING"]
+
+
+def test_a_member_that_has_begun_is_never_put_off() -> None:
+    """With its first intent the step for being put off is skipped, for good (P16)."""
+    record = members_turn()
+    schedule.advance(MEMBERS, record, {"2", "3"})
+    assert asked(record) == []
+    assert step_states(MEMBERS, record) == [
+        *("DONE", "PENDING"),
+        *("STARTED", "STARTED", "SKIPPED"),
+        *("STARTED", "SKIPPED"),
+        "PENDING",
+    ]
+    with pytest.raises(InternalError, match="SKIPPED cannot become STARTED"):
+        schedule.change_step(record, "2/3", StepState.STARTED)
+
+
+def test_a_member_that_is_put_off_does_one_step_instead_and_is_completed() -> None:
+    """The others go on beside it, and what comes after the children waits for the note too."""
+    record = members_turn()
+    schedule.defer(MEMBERS, record, {"2"})
+    assert names(schedule.advance(MEMBERS, record, {"3"})) == [["2/3"], ["3/1"]]
+    done(record, "3/1")
+    assert names(schedule.advance(MEMBERS, record)) == []
+    done(record, "2/3")
+    assert run(MEMBERS, record) == [[["1/2", "4/1"]]]
+    assert job_states(MEMBERS, record) == ["COMPLETED"] * 4
+    assert step_states(MEMBERS, record)[2:5] == ["SKIPPED", "SKIPPED", "DONE"]
+    assert [planned.id for planned in schedule.deferred_jobs(MEMBERS, record)] == ["2"]
+    assert schedule.all_completed(MEMBERS, record)
+
+
+def test_the_way_back_takes_a_deferral_back() -> None:
+    """The note is undone beside its siblings' steps, what was skipped is not, and the job is put off no more."""
+    record = members_turn()
+    schedule.defer(MEMBERS, record, {"2"})
+    schedule.advance(MEMBERS, record, {"3"})
+    done(record, "2/3")
+    failed(record, "3/1")
+    schedule.begin_rollback(MEMBERS, record, record.number)
+    assert schedule.deferred_jobs(MEMBERS, record) == []
+    assert undo(MEMBERS, record) == [[["2/3"]], [["1/1"]]]
+    schedule.end_rollback(MEMBERS, record)
+    assert job_states(MEMBERS, record) == ["ABORTED", "ABORTED", "FAILED", "ABORTED"]
+
+
+def test_a_round_of_the_inventory_beside_a_host_carries_no_read_set() -> None:
+    """A plan that was found changed then could not be made again, as another step may have acted already (P4)."""
+    operation = operation_of(MEMBERS)
+    operation.shape = shape = shape_of(job(1), *(MEMBERS.jobs[number] for number in ("2", "3")))
+    operation.record = record_of(shape)
+    schedule.defer(shape, operation.record, {"2"})
+    beside, _ = schedule.advance(shape, operation.record, {"3"})
+    assert not make_round(operation, beside, participant.PHASE_DO)[0].HasField("require")
+    operation.record = record_of(shape)
+    schedule.defer(shape, operation.record, {"2"})
+    (alone,) = schedule.advance(shape, operation.record)
+    assert make_round(operation, alone, participant.PHASE_DO)[0].HasField("require")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -253,3 +255,57 @@ def _run(made: plan_pb2.Plan, data: st.DataObject) -> list[str]:
         if not allowed:
             return done
         done.append(data.draw(st.sampled_from(allowed)))
+
+
+def member(steps: str = "hu", **fields: Any) -> plan_pb2.PlannedJob:
+    """Return a child that may be put off: `h` is a step on a host; the last step is the one for being put off."""
+    planned = job("2", "u" * len(steps), parent="1")
+    for step, letter in zip(planned.steps, steps, strict=True):
+        step.participant = "servers/a" if letter == "h" else "inventory"
+        step.kind = LETTERS.get(letter, U)
+        if step.kind != U:
+            step.ClearField("undo")
+    planned.steps[-1].if_deferred = True
+    planned.deferrable = True
+    planned.MergeFrom(plan_pb2.PlannedJob(**fields))
+    return planned
+
+
+def test_a_child_on_one_server_may_be_put_off() -> None:
+    """Its last step is a plain write in place of the others."""
+    check_plan(plan(job("1", "u|u"), member()))
+
+
+def broken_members() -> dict[str, list[plan_pb2.PlannedJob]]:
+    """Return plans with a member that could not be put off, by what is wrong with it."""
+    elsewhere, twice, not_last, bound, alone, not_said = (member("hhu") for _ in range(6))
+    elsewhere.steps[1].participant = "servers/b"
+    twice.steps[1].if_deferred = True
+    not_last.steps[1].if_deferred, not_last.steps[2].if_deferred = True, False
+    bound.steps[2].bindings.add(field_path="owner_id", step="1/1", result_path="host.host_id")
+    alone.parent = ""
+    not_said.deferrable = False
+    for_ever = member("ff")
+    for_ever.steps[0].participant = "servers/a"
+    user = job("3", "u", after=("1",))
+    user.steps[0].bindings.add(field_path="owner_id", step="2/1", result_path="host.host_id")
+    return {
+        "on two servers": [job("1"), elsewhere],
+        "with two steps for it": [job("1"), twice],
+        "with a step after it": [job("1"), not_last],
+        "noted on a host": [job("1"), member("hh")],
+        "on no server": [job("1"), member("uu")],
+        "with a result in the note": [job("1", "u"), bound],
+        "no child": [job("1", "u"), alone],
+        "with a child": [job("1"), member(), job("3", "u", parent="2")],
+        "with a note, and not for it": [job("1"), not_said],
+        "needed by others": [job("1"), member(), user],
+        "that cannot be undone": [job("1", "p|f"), for_ever],
+    }
+
+
+@pytest.mark.parametrize("wrong", sorted(broken_members()))
+def test_a_job_that_could_not_be_put_off_is_refused(wrong: str) -> None:
+    """A plan is refused before it is durable, not when a server happens to be away (P16)."""
+    with pytest.raises(InternalError, match="put off"):
+        check_plan(plan(*broken_members()[wrong]))

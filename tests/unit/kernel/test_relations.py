@@ -21,7 +21,7 @@ STORED = {
     "serverPools": (),
     "clusters": ("server_pool", "heartbeat_device"),
     "heartbeatDevices": ("server_pool",),
-    "repositories": ("server_pool",),
+    "repositories": ("server_pool", "servers"),
     "virtualDisks": ("repository", "virtual_machine"),
     "virtualMachines": ("server_pool", "server"),
     "vnics": ("virtual_machine", "bridged_network"),

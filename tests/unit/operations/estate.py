@@ -42,6 +42,9 @@ from virtyard.api.operations.v1 import (
     forget_server_pb2,
     kill_virtual_machine_pb2,
     operation_service_pb2,
+    present_repository_pb2,
+    refresh_repository_pb2,
+    refresh_server_pb2,
     remove_server_from_server_pool_pb2,
     remove_vnic_pb2,
     rename_virtual_machine_pb2,
@@ -49,6 +52,7 @@ from virtyard.api.operations.v1 import (
     restart_virtual_machine_pb2,
     start_virtual_machine_pb2,
     stop_virtual_machine_pb2,
+    unpresent_repository_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.errors import VirtyardError
@@ -232,11 +236,24 @@ def network(name: str, *servers: str) -> Message:
     )
 
 
-def repository(name: str, *, path: str, pool: str = "serverPools/Finance") -> Message:
-    """Return a repository that is ready."""
+def repository(
+    name: str, *, path: str, pool: str = "serverPools/Finance", servers: Sequence[str] = ("servers/a", "servers/b")
+) -> Message:
+    """Return a repository that is ready, presented to the servers of Finance unless others are named."""
     return repository_pb2.Repository(
-        name=f"repositories/{name}", path=path, server_pool=pool, state=repository_pb2.REPOSITORY_STATE_READY
+        name=f"repositories/{name}",
+        path=path,
+        server_pool=pool,
+        servers=servers,
+        state=repository_pb2.REPOSITORY_STATE_READY,
     )
+
+
+def behind() -> Estate:
+    """Return Finance's site with a second repository that b does not have, and b two changes behind."""
+    site = finance().add(repository("S", path="/storage/s", servers=["servers/a"]))
+    site.get("servers/b").desired_revision, site.get("servers/b").applied_revision = 5, 3
+    return site
 
 
 def finance() -> Estate:
@@ -461,6 +478,30 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
                 name="serverPools/Ledger", server="servers/y"
             ),
         ),
+        "PresentRepository": (
+            finance().add(repository("S", path="/storage/s", servers=[])),
+            present_repository_pb2.PresentRepositoryRequest(name="repositories/S", servers=["servers/a", "servers/b"]),
+        ),
+        "PresentRepository behind": (
+            behind(),
+            present_repository_pb2.PresentRepositoryRequest(name="repositories/S", servers=["servers/b"]),
+        ),
+        "UnpresentRepository": (
+            finance(),
+            unpresent_repository_pb2.UnpresentRepositoryRequest(
+                name="repositories/R", servers=["servers/a", "servers/b"]
+            ),
+        ),
+        "UnpresentRepository behind": (
+            behind(),
+            unpresent_repository_pb2.UnpresentRepositoryRequest(name="repositories/R", servers=["servers/b"]),
+        ),
+        "RefreshRepository": (
+            finance(),
+            refresh_repository_pb2.RefreshRepositoryRequest(name="repositories/R"),
+        ),
+        "RefreshServer": (finance(), refresh_server_pb2.RefreshServerRequest(name="servers/a")),
+        "RefreshServer behind": (behind(), refresh_server_pb2.RefreshServerRequest(name="servers/b")),
         "ForgetServer": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c")),
         "ForgetServer forced": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c", force=True)),
         "DeleteVirtualMachine bare": (bare, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),

@@ -7,11 +7,13 @@ import pytest
 from tests.unit.operations.estate import (
     GIB,
     actions,
+    disk,
     done_by,
     field_of,
     finance,
     locks,
     refusal,
+    repository,
     running,
     server,
     titles,
@@ -177,3 +179,26 @@ def test_absent_or_changed_machine_is_refused() -> None:
     """The name must exist, and be what the caller read."""
     assert isinstance(refusal(finance(), Request(name="virtualMachines/none")), NotFound)
     assert isinstance(refusal(running(), Request(name=WEB, etag="old")), EtagMismatch)
+
+
+def test_server_without_a_repository_of_the_machine_is_not_chosen() -> None:
+    """Each server is named with what it lacks; one that has them all is taken, though it has less memory."""
+    estate = finance().add(repository("S", path="/storage/s", servers=["servers/b"]))
+    estate.add(disk("web-disk2", of="web", position=2, repository="repositories/S"))
+    estate.get("servers/b").observed.memory_bytes = 2 * GIB
+    assert list(estate.plan(ASKED).servers) == ["servers/b"]
+    estate.get("repositories/S").servers[:] = []
+    refused = refusal(estate, ASKED)
+    assert refused.metadata["servers/a"] == "does not have S presented to it"
+    assert refused.metadata["servers/b"] == "does not have S presented to it"
+
+
+def test_server_that_is_behind_runs_no_machine() -> None:
+    """Until it has caught up with what it missed (P16)."""
+    estate = finance()
+    estate.get("servers/a").desired_revision = 1
+    assert list(estate.plan(ASKED).servers) == ["servers/b"]
+    refused = refusal(estate, Request(name=WEB, server="servers/a"))
+    assert refused.metadata["servers/a"] == "is 1 change behind and must be refreshed first"
+    estate.get("servers/a").applied_revision = 1
+    assert list(estate.plan(ASKED).servers) == ["servers/a"]

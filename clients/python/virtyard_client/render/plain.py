@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard_client.command.quantities import show_seconds
 from virtyard_client.render.tree import elapsed, waiting
-from virtyard_client.render.words import job_look, operation_look
+from virtyard_client.render.words import DEFERRED, job_look, operation_look
 from virtyard_client.story import Change, Story
 
 
@@ -32,6 +32,8 @@ def lines_of(change: Change, story: Story) -> Iterator[str]:
         yield f"{head}{job_look(job.state).word}{why}"
     if before is not None and before.contact_lost != job.contact_lost:
         yield f"{head}{'host is silent' if job.contact_lost else 'host answers again'}"
+    if job.deferred and not (before is not None and before.deferred):
+        yield f"{head}{DEFERRED}"
     known = set(before.residue) if before is not None else set()
     for residue in job.residue:
         if residue not in known:

@@ -35,9 +35,10 @@ def _job(job: plan_pb2.PlannedJob, width: int) -> Iterator[Line]:
     child = f"  child of {job.parent}" if job.parent else ""
     yield fit([Span(f"{indent}{job.id}. {job.title}", ""), Span(f"  {job.object}{after}{child}", "dim")], width)
     for step in job.steps:
-        pivot = "  (no way back)" if step.kind == plan_pb2.STEP_KIND_PIVOT else ""
+        note = "  (no way back)" if step.kind == plan_pb2.STEP_KIND_PIVOT else ""
+        note = note or ("  (only if it cannot be reached)" if step.if_deferred else "")
         words = step.title or step.do.type_url.rpartition(".")[2]
-        yield fit([Span(f"{indent}     - {words}"), Span(f"  {step.participant}{pivot}", "dim")], width)
+        yield fit([Span(f"{indent}     - {words}"), Span(f"  {step.participant}{note}", "dim")], width)
 
 
 def _mode(mode: int) -> str:

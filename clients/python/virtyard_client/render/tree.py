@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard_client.command.quantities import show_bytes, show_seconds
 from virtyard_client.render.line import Line, Span, fit, shorten
-from virtyard_client.render.words import job_look, operation_look, short_name
+from virtyard_client.render.words import DEFERRED, job_look, operation_look, short_name
 from virtyard_client.story import Story
 
 BAR = 14
@@ -155,6 +155,8 @@ def _notes(row: _Row, story: Story, width: int, signs: Signs) -> Iterator[Line]:
         notes.append((waiting(row.job.waiting_for), "yellow"))
     if row.job.HasField("error") and row.job.error.message and not row.job.cause:
         notes.append((row.job.error.message, "red"))
+    if row.job.deferred:
+        notes.append((DEFERRED, "yellow"))
     notes.extend((f"left behind: {residue}", "bold red") for residue in row.job.residue)
     for text, style in notes:
         yield fit([Span(f"{row.rail}  ", "dim"), Span(text, style)], width, signs.ellipsis)

@@ -47,6 +47,9 @@ OPERATION_LOOKS = {
 
 UNKNOWN = Look("unknown", "?", "?", "")
 
+DEFERRED = "put off, as its server could not be reached"
+"""What is said of a job whose work is still to be done."""
+
 STEP_WORDS = ("", "pending", "started", "done", "failed", "undoing", "undone", "undo failed", "skipped")
 """Words by the number of StepState."""
 

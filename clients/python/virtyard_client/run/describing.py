@@ -22,7 +22,7 @@ from virtyard_client.render import json_line
 from virtyard_client.render.line import Line, Span, line
 from virtyard_client.render.record import record
 from virtyard_client.render.table import table
-from virtyard_client.render.words import job_look
+from virtyard_client.render.words import DEFERRED, job_look
 from virtyard_client.run.session import Session
 from virtyard_client.schema.model import Message, Method
 from virtyard_client.schema.own import OPERATION
@@ -195,6 +195,8 @@ def _told(job: job_pb2.Job) -> list[Line]:
         lines.append(line(f"  error: {job.error.message}"))
     if job.cause:
         lines.append(line(f"  because of {job.cause}"))
+    if job.deferred:
+        lines.append(line(f"  {DEFERRED}"))
     lines.extend(line(f"  left behind: {one}") for one in job.residue)
     return lines
 

@@ -110,6 +110,8 @@ def conclude(session: Session, story: Story) -> None:
     if error is not None:
         screen.complain(refusal(error, session.flags, screen.width, subject=f"{story.name} {story.title}"))
         return
+    if story.metadata.residue:
+        screen.complain([line(f"virtyard: {missing}") for missing in story.metadata.residue])
     summary = _summary(session, story)
     if summary:
         screen.text(summary)

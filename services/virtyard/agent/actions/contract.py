@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from virtyard.agent.attachments import Attachments
 from virtyard.agent.claim import HostClaim
 from virtyard.agent.drivers.heartbeat.contract import Heartbeat
 from virtyard.agent.drivers.hypervisor.contract import Hypervisor
@@ -54,6 +55,8 @@ class Host:
     """The folders that may be touched."""
     claim: HostClaim
     """Whose host this is."""
+    attachments: Attachments
+    """The repositories that are presented to it."""
     facts: Callable[[], Awaitable[agent_service_pb2.Host]]
     """Looks at the host as it is now."""
 

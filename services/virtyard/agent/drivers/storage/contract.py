@@ -7,6 +7,7 @@ what carries that mark. An image is named after its disk's uid, so no name from 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -59,6 +60,18 @@ class Usage:
     """What counts against the limit: the sizes of full images, what sparse ones take, the trash included."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What a look through a repository found."""
+
+    usage: Usage
+    """Its space."""
+    images: tuple[str, ...]
+    """The uids, of those that were asked for, whose images are there."""
+    foreign: tuple[str, ...]
+    """Files that belong to no disk, as paths relative to the folder; a folder ends with a slash."""
+
+
 class Storage(Protocol):
     """Repositories on one kind of storage; every method may be repeated safely.
 
@@ -99,6 +112,10 @@ class Storage(Protocol):
 
     async def usage(self, place: Place) -> Usage:
         """Return the space of the repository."""
+        ...
+
+    async def scan(self, place: Place, uids: AbstractSet[str]) -> Scan:
+        """Look through the repository, which should hold the images of the disks with these uids; change nothing."""
         ...
 
     async def create_disk(

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from virtyard.agent.drivers.durable_file import Record, read_record, remove_file, sync_folder, write_record
 from virtyard.agent.drivers.storage import image, layout
-from virtyard.agent.drivers.storage.contract import DiskFile, Place, Report, Usage
+from virtyard.agent.drivers.storage.contract import DiskFile, Place, Report, Scan, Usage
 from virtyard.agent.drivers.storage.layout import Repository
 from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.drivers.storage.scan import scan
 from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.errors import InvalidRequest, NotFound, WrongState
 
@@ -64,6 +66,10 @@ class DirectoryStorage:
     async def usage(self, place: Place) -> Usage:
         """Return the space of the repository."""
         return await self._threads.run(lambda: layout.usage(self._find(place)))
+
+    async def scan(self, place: Place, uids: AbstractSet[str]) -> Scan:
+        """Look through the repository."""
+        return await self._threads.run(lambda: scan(self._find(place), uids))
 
     async def create_disk(
         self, place: Place, uid: str, size_bytes: int, *, full: bool, mark: str, on_progress: Report

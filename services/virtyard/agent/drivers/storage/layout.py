@@ -35,6 +35,8 @@ from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequ
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MARKER = ".virtyard-repository.json"
 _FOREIGN_BUT_HARMLESS = {"lost+found"}
+OF_THE_LAYOUT = frozenset({_MARKER, *_FOREIGN_BUT_HARMLESS})
+"""What lies in a repository's folder beside its images and its trash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from virtyard.api.type.v1 import activity_pb2 as virtyard_dot_api_dot_type_dot_v
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/inventory/v1/repository.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#virtyard/api/type/v1/activity.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xfd\x05\n\nRepository\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x18\n\ngeneration\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12N\n\x06labels\x18\x06 \x03(\x0b\x32\x31.virtyard.api.inventory.v1.Repository.LabelsEntryB\x0b\xca\xf3\x18\x07\n\x05label\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x08\x61\x63tivity\x18\n \x01(\x0b\x32\x1e.virtyard.api.type.v1.ActivityB\x04\xe2\x41\x01\x03\x12\x45\n\x05state\x18\x0b \x01(\x0e\x32*.virtyard.api.inventory.v1.RepositoryStateB\n\xe2\x41\x01\x03\xca\xf3\x18\x02(\x01\x12\x14\n\x04path\x18\x0c \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x36\n\x0bserver_pool\x18\r \x01(\tB!\xfa\x41\x18\n\x16virtyard.io/ServerPool\xca\xf3\x18\x02(\x01\x12*\n\x0e\x63\x61pacity_bytes\x18\x0e \x01(\x03\x42\x12\xca\xf3\x18\x0e\n\x08\x63\x61pacity\x18\x01(\x01\x12\'\n\x11provisioned_bytes\x18\x0f \x01(\x03\x42\x0c\xe2\x41\x01\x03\xca\xf3\x18\x04\x18\x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:P\xea\x41M\n\x16virtyard.io/Repository\x12\x19repositories/{repository}*\x0crepositories2\nrepository*n\n\x0fRepositoryState\x12 \n\x1cREPOSITORY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPOSITORY_STATE_READY\x10\x01\x12\x1d\n\x19REPOSITORY_STATE_DELETING\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/inventory/v1/repository.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#virtyard/api/type/v1/activity.proto\x1a&virtyard/api/type/v1/annotations.proto\"\x90\x07\n\nRepository\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x18\n\ngeneration\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12N\n\x06labels\x18\x06 \x03(\x0b\x32\x31.virtyard.api.inventory.v1.Repository.LabelsEntryB\x0b\xca\xf3\x18\x07\n\x05label\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x08\x61\x63tivity\x18\n \x01(\x0b\x32\x1e.virtyard.api.type.v1.ActivityB\x04\xe2\x41\x01\x03\x12\x45\n\x05state\x18\x0b \x01(\x0e\x32*.virtyard.api.inventory.v1.RepositoryStateB\n\xe2\x41\x01\x03\xca\xf3\x18\x02(\x01\x12\x14\n\x04path\x18\x0c \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x36\n\x0bserver_pool\x18\r \x01(\tB!\xfa\x41\x18\n\x16virtyard.io/ServerPool\xca\xf3\x18\x02(\x01\x12*\n\x0e\x63\x61pacity_bytes\x18\x0e \x01(\x03\x42\x12\xca\xf3\x18\x0e\n\x08\x63\x61pacity\x18\x01(\x01\x12\'\n\x11provisioned_bytes\x18\x0f \x01(\x03\x42\x0c\xe2\x41\x01\x03\xca\xf3\x18\x04\x18\x01(\x01\x12,\n\x07servers\x18\x10 \x03(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12virtyard.io/Server\x12\x1f\n\x0btotal_bytes\x18\x11 \x01(\x03\x42\n\xe2\x41\x01\x03\xca\xf3\x18\x02\x18\x01\x12\x1e\n\nfree_bytes\x18\x12 \x01(\x03\x42\n\xe2\x41\x01\x03\xca\xf3\x18\x02\x18\x01\x12\"\n\x0epromised_bytes\x18\x13 \x01(\x03\x42\n\xe2\x41\x01\x03\xca\xf3\x18\x02\x18\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:P\xea\x41M\n\x16virtyard.io/Repository\x12\x19repositories/{repository}*\x0crepositories2\nrepository*n\n\x0fRepositoryState\x12 \n\x1cREPOSITORY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPOSITORY_STATE_READY\x10\x01\x12\x1d\n\x19REPOSITORY_STATE_DELETING\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -66,12 +66,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPOSITORY'].fields_by_name['capacity_bytes']._serialized_options = b'\312\363\030\016\n\010capacity\030\001(\001'
   _globals['_REPOSITORY'].fields_by_name['provisioned_bytes']._loaded_options = None
   _globals['_REPOSITORY'].fields_by_name['provisioned_bytes']._serialized_options = b'\342A\001\003\312\363\030\004\030\001(\001'
+  _globals['_REPOSITORY'].fields_by_name['servers']._loaded_options = None
+  _globals['_REPOSITORY'].fields_by_name['servers']._serialized_options = b'\342A\001\003\372A\024\n\022virtyard.io/Server'
+  _globals['_REPOSITORY'].fields_by_name['total_bytes']._loaded_options = None
+  _globals['_REPOSITORY'].fields_by_name['total_bytes']._serialized_options = b'\342A\001\003\312\363\030\002\030\001'
+  _globals['_REPOSITORY'].fields_by_name['free_bytes']._loaded_options = None
+  _globals['_REPOSITORY'].fields_by_name['free_bytes']._serialized_options = b'\342A\001\003\312\363\030\002\030\001'
+  _globals['_REPOSITORY'].fields_by_name['promised_bytes']._loaded_options = None
+  _globals['_REPOSITORY'].fields_by_name['promised_bytes']._serialized_options = b'\342A\001\003\312\363\030\002\030\001'
   _globals['_REPOSITORY']._loaded_options = None
   _globals['_REPOSITORY']._serialized_options = b'\352AM\n\026virtyard.io/Repository\022\031repositories/{repository}*\014repositories2\nrepository'
-  _globals['_REPOSITORYSTATE']._serialized_start=1011
-  _globals['_REPOSITORYSTATE']._serialized_end=1121
+  _globals['_REPOSITORYSTATE']._serialized_start=1158
+  _globals['_REPOSITORYSTATE']._serialized_end=1268
   _globals['_REPOSITORY']._serialized_start=244
-  _globals['_REPOSITORY']._serialized_end=1009
-  _globals['_REPOSITORY_LABELSENTRY']._serialized_start=882
-  _globals['_REPOSITORY_LABELSENTRY']._serialized_end=927
+  _globals['_REPOSITORY']._serialized_end=1156
+  _globals['_REPOSITORY_LABELSENTRY']._serialized_start=1029
+  _globals['_REPOSITORY_LABELSENTRY']._serialized_end=1074
 # @@protoc_insertion_point(module_scope)

@@ -86,6 +86,10 @@ class Repository(_message.Message):
     SERVER_POOL_FIELD_NUMBER: _builtins.int
     CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
     PROVISIONED_BYTES_FIELD_NUMBER: _builtins.int
+    SERVERS_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    PROMISED_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as repositories/ID; it never changes."""
     uid: _builtins.str
@@ -103,11 +107,17 @@ class Repository(_message.Message):
     path: _builtins.str
     """Where it lies, an absolute path that is the same on every server."""
     server_pool: _builtins.str
-    """The pool whose servers it is presented to."""
+    """The pool whose servers it may be presented to."""
     capacity_bytes: _builtins.int
     """The most that its disks may take together, in bytes; 0 sets no limit."""
     provisioned_bytes: _builtins.int
     """The size that its disks have together, in bytes."""
+    total_bytes: _builtins.int
+    """The size of the file system below it when it was last looked at, in bytes."""
+    free_bytes: _builtins.int
+    """What was free on that file system when it was last looked at, in bytes."""
+    promised_bytes: _builtins.int
+    """What counted against the capacity when it was last looked at, in bytes: full images whole, sparse ones as written."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -123,6 +133,10 @@ class Repository(_message.Message):
     @_builtins.property
     def activity(self) -> _activity_pb2.Activity:
         """Locks and operations on the repository, a projection."""
+
+    @_builtins.property
+    def servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The servers of the pool that it is presented to."""
 
     def __init__(
         self,
@@ -142,10 +156,14 @@ class Repository(_message.Message):
         server_pool: _builtins.str = ...,
         capacity_bytes: _builtins.int = ...,
         provisioned_bytes: _builtins.int = ...,
+        servers: _abc.Iterable[_builtins.str] | None = ...,
+        total_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
+        promised_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "capacity_bytes", b"capacity_bytes", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "name", b"name", "path", b"path", "provisioned_bytes", b"provisioned_bytes", "server_pool", b"server_pool", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "capacity_bytes", b"capacity_bytes", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "free_bytes", b"free_bytes", "generation", b"generation", "labels", b"labels", "name", b"name", "path", b"path", "promised_bytes", b"promised_bytes", "provisioned_bytes", b"provisioned_bytes", "server_pool", b"server_pool", "servers", b"servers", "state", b"state", "total_bytes", b"total_bytes", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -87,6 +87,8 @@ class Server(_message.Message):
     OBSERVED_FIELD_NUMBER: _builtins.int
     RESERVED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     HOST_ID_FIELD_NUMBER: _builtins.int
+    DESIRED_REVISION_FIELD_NUMBER: _builtins.int
+    APPLIED_REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as servers/ID; it never changes."""
     uid: _builtins.str
@@ -109,6 +111,10 @@ class Server(_message.Message):
     """The memory that placed machines have reserved, in bytes."""
     host_id: _builtins.str
     """The id of the host, stable across restarts of its agent."""
+    desired_revision: _builtins.int
+    """The number of the last change that was asked for on it while it could not be reached."""
+    applied_revision: _builtins.int
+    """The number of the last such change that it has caught up with; while it is lower, the server runs no machine."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -148,10 +154,12 @@ class Server(_message.Message):
         observed: Global___ServerObservation | None = ...,
         reserved_memory_bytes: _builtins.int = ...,
         host_id: _builtins.str = ...,
+        desired_revision: _builtins.int = ...,
+        applied_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "observed", b"observed", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "agent_address", b"agent_address", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "host_id", b"host_id", "labels", b"labels", "name", b"name", "observed", b"observed", "reserved_memory_bytes", b"reserved_memory_bytes", "server_pool", b"server_pool", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "agent_address", b"agent_address", "applied_revision", b"applied_revision", "create_time", b"create_time", "description", b"description", "desired_revision", b"desired_revision", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "host_id", b"host_id", "labels", b"labels", "name", b"name", "observed", b"observed", "reserved_memory_bytes", b"reserved_memory_bytes", "server_pool", b"server_pool", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -107,6 +107,7 @@ class OperationMetadata(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     REPLANS_FIELD_NUMBER: _builtins.int
     SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
+    RESIDUE_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method that was called, as package.Service/Method."""
     state: Global___OperationState.ValueType
@@ -163,6 +164,10 @@ class OperationMetadata(_message.Message):
     def options(self) -> _submission_pb2.SubmissionOptions:
         """How it was submitted: reason, priority, deadline, policy."""
 
+    @_builtins.property
+    def residue(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is still missing or left over after a partial end, a sentence for each thing."""
+
     def __init__(
         self,
         *,
@@ -186,10 +191,11 @@ class OperationMetadata(_message.Message):
         epoch: _builtins.int = ...,
         replans: _builtins.int = ...,
         superseded_by: _builtins.str = ...,
+        residue: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options", "plan", b"plan", "progress", b"progress", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "replans", b"replans", "request", b"request", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "replans", b"replans", "request", b"request", "residue", b"residue", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -112,6 +112,7 @@ class PlannedJob(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    DEFERRABLE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The job's name inside the plan, a number counted from 1."""
     title: _builtins.str
@@ -120,6 +121,8 @@ class PlannedJob(_message.Message):
     """The object that the job changes."""
     parent: _builtins.str
     """The id of the job that it is a child of; empty if none."""
+    deferrable: _builtins.bool
+    """True if it is put off where its server cannot be reached before its first step is intended."""
     @_builtins.property
     def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids of jobs that must be completed before it starts."""
@@ -137,10 +140,11 @@ class PlannedJob(_message.Message):
         after: _abc.Iterable[_builtins.str] | None = ...,
         parent: _builtins.str = ...,
         steps: _abc.Iterable[Global___PlannedStep] | None = ...,
+        deferrable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "id", b"id", "object", b"object", "parent", b"parent", "steps", b"steps", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "deferrable", b"deferrable", "id", b"id", "object", b"object", "parent", b"parent", "steps", b"steps", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -193,6 +197,7 @@ class PlannedStep(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     AFTER_CHILDREN_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    IF_DEFERRED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The step's name inside its job, a number counted from 1."""
     participant: _builtins.str
@@ -209,6 +214,8 @@ class PlannedStep(_message.Message):
     """True if it starts only when all children of the job are completed."""
     kind: Global___StepKind.ValueType
     """How it behaves towards failure and abort."""
+    if_deferred: _builtins.bool
+    """True if it is done in place of the job's other steps, and only when the job is put off."""
     @_builtins.property
     def do(self) -> _any_pb2.Any:
         """The effect to carry out: a message of the actions or the inventory package."""
@@ -235,10 +242,11 @@ class PlannedStep(_message.Message):
         title: _builtins.str = ...,
         after_children: _builtins.bool = ...,
         kind: Global___StepKind.ValueType = ...,
+        if_deferred: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["do", b"do", "undo", b"undo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_children", b"after_children", "bindings", b"bindings", "do", b"do", "id", b"id", "kind", b"kind", "participant", b"participant", "participant_address", b"participant_address", "target", b"target", "title", b"title", "undo", b"undo", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_children", b"after_children", "bindings", b"bindings", "do", b"do", "id", b"id", "if_deferred", b"if_deferred", "kind", b"kind", "participant", b"participant", "participant_address", b"participant_address", "target", b"target", "title", b"title", "undo", b"undo", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,9 @@ from virtyard.api.operations.v1 import discover_server_pb2 as virtyard_dot_api_d
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_edit__virtual__machine__pb2
 from virtyard.api.operations.v1 import forget_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_kill__virtual__machine__pb2
+from virtyard.api.operations.v1 import present_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_present__repository__pb2
+from virtyard.api.operations.v1 import refresh_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_refresh__repository__pb2
+from virtyard.api.operations.v1 import refresh_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_refresh__server__pb2
 from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_remove__server__from__server__pool__pb2
 from virtyard.api.operations.v1 import remove_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_remove__vnic__pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_rename__virtual__machine__pb2
@@ -29,6 +32,7 @@ from virtyard.api.operations.v1 import resize_virtual_disk_pb2 as virtyard_dot_a
 from virtyard.api.operations.v1 import restart_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_restart__virtual__machine__pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_start__virtual__machine__pb2
 from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_stop__virtual__machine__pb2
+from virtyard.api.operations.v1 import unpresent_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_unpresent__repository__pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2
 from virtyard.api.operations.v1 import update_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2
@@ -237,6 +241,26 @@ class OperationServiceStub:
         self.UpdateNetwork = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/UpdateNetwork',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2.UpdateNetworkRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.PresentRepository = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/PresentRepository',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_present__repository__pb2.PresentRepositoryRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UnpresentRepository = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UnpresentRepository',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_unpresent__repository__pb2.UnpresentRepositoryRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.RefreshRepository = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/RefreshRepository',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_refresh__repository__pb2.RefreshRepositoryRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.RefreshServer = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/RefreshServer',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_refresh__server__pb2.RefreshServerRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
 
@@ -483,6 +507,34 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PresentRepository(self, request, context):
+        """Presents a repository to servers of its pool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnpresentRepository(self, request, context):
+        """Takes a repository off servers that no longer need it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshRepository(self, request, context):
+        """Looks through a repository and records its space.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshServer(self, request, context):
+        """Looks at a host now and records its facts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -654,6 +706,26 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'UpdateNetwork': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateNetwork,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2.UpdateNetworkRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'PresentRepository': grpc.unary_unary_rpc_method_handler(
+                    servicer.PresentRepository,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_present__repository__pb2.PresentRepositoryRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UnpresentRepository': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnpresentRepository,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_unpresent__repository__pb2.UnpresentRepositoryRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'RefreshRepository': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshRepository,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_refresh__repository__pb2.RefreshRepositoryRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'RefreshServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshServer,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_refresh__server__pb2.RefreshServerRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -1575,6 +1647,114 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/UpdateNetwork',
             virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2.UpdateNetworkRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PresentRepository(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/PresentRepository',
+            virtyard_dot_api_dot_operations_dot_v1_dot_present__repository__pb2.PresentRepositoryRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnpresentRepository(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UnpresentRepository',
+            virtyard_dot_api_dot_operations_dot_v1_dot_unpresent__repository__pb2.UnpresentRepositoryRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshRepository(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/RefreshRepository',
+            virtyard_dot_api_dot_operations_dot_v1_dot_refresh__repository__pb2.RefreshRepositoryRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/RefreshServer',
+            virtyard_dot_api_dot_operations_dot_v1_dot_refresh__server__pb2.RefreshServerRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

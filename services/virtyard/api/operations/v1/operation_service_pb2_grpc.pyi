@@ -24,6 +24,9 @@ from virtyard.api.operations.v1 import discover_server_pb2 as _discover_server_p
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as _edit_virtual_machine_pb2
 from virtyard.api.operations.v1 import forget_server_pb2 as _forget_server_pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as _kill_virtual_machine_pb2
+from virtyard.api.operations.v1 import present_repository_pb2 as _present_repository_pb2
+from virtyard.api.operations.v1 import refresh_repository_pb2 as _refresh_repository_pb2
+from virtyard.api.operations.v1 import refresh_server_pb2 as _refresh_server_pb2
 from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2 as _remove_server_from_server_pool_pb2
 from virtyard.api.operations.v1 import remove_vnic_pb2 as _remove_vnic_pb2
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2 as _rename_virtual_machine_pb2
@@ -31,6 +34,7 @@ from virtyard.api.operations.v1 import resize_virtual_disk_pb2 as _resize_virtua
 from virtyard.api.operations.v1 import restart_virtual_machine_pb2 as _restart_virtual_machine_pb2
 from virtyard.api.operations.v1 import start_virtual_machine_pb2 as _start_virtual_machine_pb2
 from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as _stop_virtual_machine_pb2
+from virtyard.api.operations.v1 import unpresent_repository_pb2 as _unpresent_repository_pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as _update_cluster_pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as _update_heartbeat_device_pb2
 from virtyard.api.operations.v1 import update_network_pb2 as _update_network_pb2
@@ -118,6 +122,14 @@ class OperationServiceStub:
     """Deletes a network from its servers."""
     UpdateNetwork: _aio.UnaryUnaryMultiCallable[_update_network_pb2.UpdateNetworkRequest, _operations_pb2.Operation]
     """Changes the display name, labels or description of a network."""
+    PresentRepository: _aio.UnaryUnaryMultiCallable[_present_repository_pb2.PresentRepositoryRequest, _operations_pb2.Operation]
+    """Presents a repository to servers of its pool."""
+    UnpresentRepository: _aio.UnaryUnaryMultiCallable[_unpresent_repository_pb2.UnpresentRepositoryRequest, _operations_pb2.Operation]
+    """Takes a repository off servers that no longer need it."""
+    RefreshRepository: _aio.UnaryUnaryMultiCallable[_refresh_repository_pb2.RefreshRepositoryRequest, _operations_pb2.Operation]
+    """Looks through a repository and records its space."""
+    RefreshServer: _aio.UnaryUnaryMultiCallable[_refresh_server_pb2.RefreshServerRequest, _operations_pb2.Operation]
+    """Looks at a host now and records its facts."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -393,5 +405,37 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_update_network_pb2.UpdateNetworkRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Changes the display name, labels or description of a network."""
+
+    @_abc_1.abstractmethod
+    def PresentRepository(
+        self,
+        request: _present_repository_pb2.PresentRepositoryRequest,
+        context: _aio.ServicerContext[_present_repository_pb2.PresentRepositoryRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Presents a repository to servers of its pool."""
+
+    @_abc_1.abstractmethod
+    def UnpresentRepository(
+        self,
+        request: _unpresent_repository_pb2.UnpresentRepositoryRequest,
+        context: _aio.ServicerContext[_unpresent_repository_pb2.UnpresentRepositoryRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Takes a repository off servers that no longer need it."""
+
+    @_abc_1.abstractmethod
+    def RefreshRepository(
+        self,
+        request: _refresh_repository_pb2.RefreshRepositoryRequest,
+        context: _aio.ServicerContext[_refresh_repository_pb2.RefreshRepositoryRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Looks through a repository and records its space."""
+
+    @_abc_1.abstractmethod
+    def RefreshServer(
+        self,
+        request: _refresh_server_pb2.RefreshServerRequest,
+        context: _aio.ServicerContext[_refresh_server_pb2.RefreshServerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Looks at a host now and records its facts."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

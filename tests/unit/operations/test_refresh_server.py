@@ -1,0 +1,60 @@
+"""Refresh Server: a look at the host, its facts, and what it missed."""
+
+from __future__ import annotations
+
+from tests.unit.operations.estate import actions, behind, done_by, finance, locks, titles
+from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
+from virtyard.api.operations.v1 import refresh_server_pb2
+
+Request = refresh_server_pb2.RefreshServerRequest
+WRITE = ("WriteObjects", "RevertWrites", "undoable")
+LOOK = ("RefreshHost", "RefreshHost", "undoable")
+
+
+def test_facts_of_the_host_are_recorded_and_nothing_else() -> None:
+    """Every path is below `observed`, and each but none is bound to what was seen."""
+    plan = finance().plan(Request(name="servers/a"))
+    assert titles(plan) == ["Refresh Server"]
+    assert actions(plan) == [LOOK, WRITE]
+    (recorded,) = done_by(plan, write_objects_pb2.WriteObjects)
+    paths = set(recorded.writes[0].update.update_mask.paths)
+    assert all(path.startswith("observed.") for path in paths)
+    bindings = plan.jobs[0].steps[1].bindings
+    assert {binding.field_path.partition("server.")[2] for binding in bindings} == paths
+    seen = {field.name for field in server_pb2.ServerObservation.DESCRIPTOR.fields} - {"report_time"}
+    assert paths == {f"observed.{name}" for name in seen}
+    assert locks(plan) == {"servers/a": "X", "serverPools/Finance": "IX"}
+
+
+def test_host_is_met_before_anything_is_sent() -> None:
+    """The look has the address at which the host was last heard, or else was discovered."""
+    estate = finance()
+    estate.get("servers/a").agent_address = "a:1"
+    assert estate.plan(Request(name="servers/a")).jobs[0].steps[0].participant_address == "a:1"
+    estate.get("servers/a").observed.agent_address = "a:2"
+    assert estate.plan(Request(name="servers/a")).jobs[0].steps[0].participant_address == "a:2"
+
+
+def test_server_that_is_offline_is_looked_at_all_the_same() -> None:
+    """A look may be what it needs; that it does not answer is found out by asking."""
+    estate = finance()
+    estate.get("servers/a").state = server_pb2.SERVER_STATE_OFFLINE
+    assert len(estate.plan(Request(name="servers/a")).jobs) == 1
+
+
+def test_server_that_is_behind_catches_up() -> None:
+    """In two rounds: what the host does, and what is recorded of it."""
+    plan = behind().plan(Request(name="servers/b"))
+    assert [step.title for step in plan.jobs[0].steps] == [
+        "Look at the host",
+        "Attach repositories/R",
+        "Detach repositories/S",
+        "Record that it is up to date",
+        "Record its facts",
+    ]
+    assert locks(plan) == {
+        "servers/b": "X",
+        "serverPools/Finance": "IX",
+        "repositories/R": "IS",
+        "repositories/S": "IS",
+    }
