@@ -34,6 +34,7 @@ UNITS = {
     "noop_p99_ms": "one no-op alone, embedded, 99th percentile",
     "split_noop_jobs_per_s": "no-op jobs, split into processes, 64 in flight",
     "create_vm_operations_per_s": "create a machine, 2 disks and a card, 64 in flight",
+    "create_vm_five_jobs_per_s": "create a machine, 1 disk and a card: the five jobs, 64 in flight",
     "create_vm_p50_ms": "create one machine alone, median",
     "lock_cycles_per_s": "acquire and release five objects, 64 in flight",
     "fanout_100_per_s": "frames of WatchJobs to 100 readers",

@@ -81,7 +81,7 @@ class _Process:
                 **self._shared,
             )
         )
-        server = await self._serve(stack, jobs.services, jobs.feed, serving=False)
+        server = await self._serve(stack, jobs.services, jobs.feed, serving=False, on_closing=[jobs.scheduler.stop])
         await jobs.scheduler.start()
         await server.set_serving(True)
 
