@@ -71,7 +71,8 @@ class Site:
     def environment(self, server: str = "") -> dict[str, str]:
         """Return the environment of a process of this site."""
         runtime = self.folder / "run" / (server or "site")
-        return {**os.environ, "VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
+        own = {"VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime), "VIRTYARD_CONFIG": os.devnull}
+        return {**os.environ, **own}
 
 
 def find_site() -> Site:

@@ -96,6 +96,8 @@ class Site:
         """Start one process, a second time perhaps; with `kill_at` it kills itself at that durable transition."""
         runtime = self.folder / "run" / name
         environment = {**os.environ, "VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
+        # No file of the machine on which the tests run.
+        environment.setdefault("VIRTYARD_CONFIG", os.devnull)
         environment.pop("VIRTYARD_KILL_AT", None)
         environment["VIRTYARD_FAIL_FILE"] = str(self.fail_file)
         if kill_at:

@@ -90,7 +90,7 @@ def environment() -> dict[str, str]:
     """Return the environment of every process: the extension is installed, telemetry is off."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTYARD_", "OTEL_"))}
     path = [str(EXTENSION), str(ROOT), *filter(None, [kept.get("PYTHONPATH", "")])]
-    return kept | {"PYTHONPATH": os.pathsep.join(path)}
+    return kept | {"PYTHONPATH": os.pathsep.join(path), "VIRTYARD_CONFIG": os.devnull}
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from virtyard.kernel.effects import (
 )
 from virtyard.kernel.errors import InvalidRequest, KeyRefused, VirtyardError
 from virtyard.runtime.database import Database, Transaction
+from virtyard.runtime.metrics import Metrics
 
 Describe = Callable[[VirtyardError], status_pb2.Status]
 """Turns an error into the status that a record keeps."""
@@ -96,6 +97,10 @@ class Ledger:
     def commits(self) -> int:
         """Return how many commits the database has made since it was opened."""
         return self._database.commits
+
+    def measure(self, metrics: Metrics) -> None:
+        """Count the commits of the database."""
+        metrics.watch_database(self._database)
 
     def on_doubt(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after a commit whose outcome is unknown: effects may be accepted that nobody began."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from virtyard.agent.actions.catalogue import AnyAction
-from virtyard.agent.actions.contract import Host
+from virtyard.agent.actions.contract import Host, Lane
 from virtyard.agent.attachments import Attachments
 from virtyard.agent.claim import HostClaim
+from virtyard.agent.drivers.heartbeat.contract import DEFAULT_WATCHDOG_SECONDS
 from virtyard.agent.drivers.heartbeat.disk import DiskHeartbeat
 from virtyard.agent.drivers.hypervisor.choice import choose
 from virtyard.agent.drivers.network.bridge import BridgeNetwork
@@ -24,9 +25,11 @@ from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.agent.facts import Facts, Resources, resources_of_host
 from virtyard.agent.ledger import Ledger
+from virtyard.agent.metrics import show_host
 from virtyard.agent.rpc import AgentRpc, ParticipantRpc, services
 from virtyard.agent.runner import Runner
 from virtyard.kernel.clock import Clock
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.status import to_status
 
@@ -47,6 +50,10 @@ class Settings:
     """The hypervisor driver: `auto`, `qemu` or `sim`."""
     resources: Resources | None = None
     """What machines may use; all that the host has if None."""
+    watchdog: float = DEFAULT_WATCHDOG_SECONDS
+    """W of heartbeat devices that it lays out, in seconds."""
+    lanes: Mapping[Lane, int] = field(default_factory=dict)
+    """How many actions of a lane run at a time; absent lanes have their usual width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,7 @@ async def open_agent(
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     patience: float = 0.0,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Agent]:
     """Open an agent and take up what an earlier one left.
 
@@ -86,11 +94,13 @@ async def open_agent(
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
         patience: for how many seconds running effects may go on when it closes.
+        metrics: of the process; nowhere that is read if None.
 
     Raises:
         WrongState: another agent has this state open.
         Unsupported: the driver that was asked for does not work here.
     """
+    metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         ledger = await Ledger.open(
             settings.state / "ledger.db",
@@ -100,6 +110,7 @@ async def open_agent(
             commit_hook=commit_hook,
         )
         stack.push_async_callback(ledger.close)
+        ledger.measure(metrics)
         bridges = BridgeNetwork()
         stack.callback(bridges.close)
         choice = await choose(
@@ -113,7 +124,9 @@ async def open_agent(
         roots = StorageRoots(settings.storage_roots)
         storage = DirectoryStorage(roots=roots, program="" if simulated else "qemu-img")
         stack.callback(storage.close)
-        heartbeat = DiskHeartbeat(state=settings.state / "heartbeat", roots=roots, clock=clock)
+        heartbeat = DiskHeartbeat(
+            state=settings.state / "heartbeat", roots=roots, clock=clock, watchdog=settings.watchdog
+        )
         await heartbeat.open()
         stack.push_async_callback(heartbeat.close)
         claim = HostClaim(settings.state / "claim.json")
@@ -147,9 +160,12 @@ async def open_agent(
             clock=clock,
             describe=to_status,
             transition_hook=transition_hook,
+            metrics=metrics,
+            lanes=settings.lanes,
         )
         await runner.open()
         stack.push_async_callback(runner.close, patience=patience)
+        metrics.on_scrape("agent.host", lambda: show_host(metrics, host, runner.running))
         participant_rpc = ParticipantRpc(runner)
         stack.push_async_callback(participant_rpc.close)
         served = services(participant_rpc, AgentRpc(facts.look))

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
 from virtyard.kernel.errors import VirtyardError
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
 Send = Callable[[host_service_pb2.ReportHostRequest], Awaitable[host_service_pb2.ReportHostResponse]]
@@ -25,8 +26,11 @@ _log = logging.getLogger(__name__)
 class Reporter:
     """Sends the reports of one host; use `open` and `close`."""
 
-    def __init__(self, look: Callable[[], Awaitable[agent_service_pb2.Host]], send: Send) -> None:
-        """Send what `look` finds by `send`."""
+    def __init__(
+        self, look: Callable[[], Awaitable[agent_service_pb2.Host]], send: Send, metrics: Metrics | None = None
+    ) -> None:
+        """Send what `look` finds by `send`; the metrics count how it went."""
+        self._metrics = metrics or Metrics()
         self._look = look
         self._send = send
         self._changed = asyncio.Event()
@@ -64,8 +68,10 @@ class Reporter:
             if self._in_contact:
                 _log.warning("the inventory does not take reports: %s", error)
             self._in_contact = False
+            self._metrics.reports.add("failed")
             return 1.0
         if not self._in_contact:
             _log.info("the inventory takes reports again")
         self._in_contact = True
+        self._metrics.reports.add("taken")
         return float(answer.report_interval_seconds) or _INTERVAL

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from virtyard.agent.actions.catalogue import AnyAction
 from virtyard.agent.actions.contract import Context, Host, Lane, LeftBehindError, Outcome
 from virtyard.agent.ledger import Describe, Ledger
+from virtyard.agent.metrics import observe_effect
 from virtyard.agent.model import Decision, Key, Listener, Verdict, key_of, report_of
 from virtyard.agent.progress import Progress
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -23,7 +24,9 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.effects import payload
 from virtyard.kernel.errors import Cancelled, InternalError, KeyRefused, Unavailable, Unsupported, VirtyardError
 from virtyard.runtime import telemetry
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
+from virtyard.runtime.status import from_status
 
 _LANE_WIDTHS = {Lane.HOST: 16, Lane.STORAGE: 8, Lane.HYPERVISOR: 8, Lane.HEARTBEAT: 8}
 _RECORD_AGAIN = 0.2
@@ -44,6 +47,8 @@ class _Running:
         self.task: asyncio.Task[None] | None = None
         self.begun = False
         self.working = False
+        self.began: float | None = None
+        self.action = "unknown"
         self.ended = False
         self.stopped = False
 
@@ -83,6 +88,8 @@ class Runner:
         clock: Clock,
         describe: Describe,
         transition_hook: Callable[[str], None] | None = None,
+        metrics: Metrics | None = None,
+        lanes: Mapping[Lane, int] | None = None,
     ) -> None:
         """Take the ledger to answer to, the actions to choose from, and the host to act on.
 
@@ -94,8 +101,9 @@ class Runner:
         self._clock = clock
         self._describe = describe
         self._hook = transition_hook
+        self._metrics = metrics or Metrics()
         self._running: dict[Key, _Running] = {}
-        self._lanes = {lane: asyncio.Semaphore(width) for lane, width in _LANE_WIDTHS.items()}
+        self._lanes = {lane: asyncio.Semaphore(width) for lane, width in {**_LANE_WIDTHS, **(lanes or {})}.items()}
         self._scope = TaskScope("runner")
         self._doubt: asyncio.Task[None] | None = None
 
@@ -150,6 +158,11 @@ class Runner:
         for running in self._running.values():
             running.listeners.discard(listener)
 
+    @property
+    def running(self) -> int:
+        """Return how many effects are under way."""
+        return len(self._running)
+
     def actions(self) -> list[participant.Action]:
         """Return every action of the catalogue, with why those that this host cannot do are not supported."""
         found = []
@@ -161,6 +174,8 @@ class Runner:
     def _follow(self, decision: Decision, listener: Listener) -> None:
         key = key_of(decision.effect)
         if decision.verdict is Verdict.ANSWER:
+            if decision.record is not None and decision.record.HasField("error"):
+                self._metrics.note_violation(from_status(decision.record.error))
             listener(report_of(key, decision.record or participant.EffectRecord()))
         else:
             # Under way and not running means accepted by a commit in doubt, and not begun.
@@ -208,6 +223,8 @@ class Runner:
 
     def _ended(self, running: _Running, record: participant.EffectRecord) -> None:
         del self._running[running.key]
+        seconds = None if running.began is None else self._clock.monotonic() - running.began
+        observe_effect(self._metrics, running.action, record, seconds)
         running.done.set_result(record)
         running.tell(report_of(running.key, record))
 
@@ -246,6 +263,7 @@ class Runner:
         action = self._catalogue.get(type_of(asked))
         if action is None:
             raise Unsupported(f"this agent has no action for {type_of(asked)}")
+        running.action = type_of(asked).rpartition(".")[2]
         reason = action.unsupported(self._host)
         if reason:
             raise Unsupported(reason)
@@ -254,7 +272,7 @@ class Runner:
         name = f"action {type_of(asked).rpartition('.')[2]}"
         async with self._lanes[action.lane]:
             with telemetry.span(name, effect.trace_context, job=effect.job, step_key=effect.step_key):
-                running.working = True
+                running.working, running.began = True, self._clock.monotonic()
                 outcome = await work(action, unpack(asked), self._context(effect, progress.advance))
         if outcome is None:
             raise Unavailable(f"the agent was stopped while it carried out {effect.step_key}; nothing is left of it")

@@ -22,6 +22,7 @@ from virtyard.inventory.activity_news import ActivityNews
 from virtyard.inventory.control_rpc import ControlRpc
 from virtyard.inventory.host_rpc import HostRpc
 from virtyard.inventory.inventory_rpc import InventoryRpc
+from virtyard.inventory.metrics import show_servers
 from virtyard.inventory.participant_rpc import ParticipantRpc
 from virtyard.inventory.presence import Presence
 from virtyard.inventory.sqlite_store import SqliteStore
@@ -29,6 +30,7 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
+from virtyard.runtime.metrics import Look, Metrics
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.scope import TaskScope
 
@@ -69,6 +71,8 @@ async def open_inventory(
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     step_hook: Callable[[str], None] | None = None,
+    journal_keep: int = 100_000,
+    metrics: Metrics | None = None,
 ) -> AsyncGenerator[Inventory, None]:
     """Open inventory.db in this folder and run the inventory on it; watchers are told GOODBYE at the end.
 
@@ -82,10 +86,13 @@ async def open_inventory(
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
         step_hook: is told the key of each step that is to be done, and may refuse it.
+        journal_keep: about so many entries of the feed are kept; see `Database.open`.
+        metrics: of the process; nowhere that is read if None.
 
     Raises:
         WrongState: another process has the folder open.
     """
+    metrics = metrics or Metrics()
     feed = Feed("inventory", keepalive=keepalive)
     database = await Database.open(
         Path(state_dir) / "inventory.db",
@@ -94,12 +101,16 @@ async def open_inventory(
         clock,
         transition_hook=transition_hook,
         commit_hook=commit_hook,
+        journal_keep=journal_keep,
     )
+    metrics.watch_database(database)
+    metrics.watch_feed(feed)
     async with database, TaskScope("inventory") as scope:
         store = SqliteStore(database, clock, step_hook)
         presence = Presence(store, clock, interval=report_interval, silence=silence, refresh=6 * report_interval)
         store.on_effects(presence.notice)
         await presence.open()
+        metrics.on_scrape("inventory.servers", _look(metrics, presence))
         activity = None
         if locks_channel is not None:
             news = ActivityNews(store, feed)
@@ -108,7 +119,7 @@ async def open_inventory(
             _ = scope.start(activity.follow(), name="activity")
             _ = scope.start(news.publish(), name="activity-news")
         _ = scope.start(_sweep(presence, report_interval), name="presence")
-        effects = ParticipantRpc(store, scope)
+        effects = ParticipantRpc(store, scope, metrics)
         try:
             yield Inventory(
                 services=(
@@ -126,6 +137,13 @@ async def open_inventory(
         finally:
             effects.end_streams()
             feed.close()
+
+
+def _look(metrics: Metrics, presence: Presence) -> Look:
+    async def look() -> None:
+        show_servers(metrics, presence.states())
+
+    return look
 
 
 def _service(module: Any) -> ServiceDescriptor:

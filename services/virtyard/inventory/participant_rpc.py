@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from virtyard.api.inventory.v1 import write_objects_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.inventory.metrics import observe_round
 from virtyard.inventory.store import InventoryStore
 from virtyard.runtime import telemetry
 from virtyard.runtime.call import Call
 from virtyard.runtime.logs import bound
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
 __all__ = ["ParticipantRpc"]
@@ -71,8 +74,9 @@ class _Mailbox:
 class ParticipantRpc:
     """Carries out effects on objects."""
 
-    def __init__(self, store: InventoryStore, scope: TaskScope) -> None:
-        """Use the store, and the scope that owns the tasks which read streams."""
+    def __init__(self, store: InventoryStore, scope: TaskScope, metrics: Metrics | None = None) -> None:
+        """Use the store, the scope that owns the tasks which read streams, and the metrics to count effects in."""
+        self._metrics = metrics or Metrics()
         self._store = store
         self._scope = scope
         self._open: set[_Mailbox] = set()
@@ -93,8 +97,10 @@ class ParticipantRpc:
         reader = self._scope.start(mailbox.fill(requests), name="execute")
         try:
             while effects := await mailbox.take():
+                began = time.perf_counter()
                 with _traced(effects):
                     outcome = await self._store.execute(effects)
+                observe_round(self._metrics, effects, outcome.records, time.perf_counter() - began)
                 _log_failures(effects, outcome.records)
                 yield participant.ExecuteResponse(reports=_reports(effects, outcome.records))
         finally:

@@ -56,6 +56,10 @@ class Presence:
         self._refresh = refresh
         self._servers: dict[str, _Seen] = {}
 
+    def states(self) -> list[int]:
+        """Return the state of each server as it was last stored; -1 where that failed."""
+        return [seen.state for seen in self._servers.values()]
+
     async def open(self) -> None:
         """Read the servers that are stored; each has the whole time of silence before it from now on."""
         for server, observation in (await self._store.observations()).items():

@@ -35,11 +35,19 @@ class DueWork:
         self._locks = locks
         self._inventory = inventory
         self._items: list[Due] = []
+        self._open: set[str] = set()
         self._wake = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        """Return how many items are not done yet."""
+        return len(self._open)
 
     def add(self, items: Iterable[Due]) -> None:
         """Take what has just become durable."""
+        before = len(self._items)
         self._items += items
+        self._open.update(item.key for item in self._items[before:])
         self._wake.set()
 
     async def recall(self) -> None:
@@ -55,6 +63,7 @@ class DueWork:
             done = await asyncio.gather(*map(self._do, _merged(items)))
             left = [item for outcome in done for item in outcome]
             kept = {item.key for item in left}
+            self._open.difference_update(item.key for item in items if item.key not in kept)
             self._store.forget(item.key for item in items if item.key not in kept)
             if left:
                 _ = asyncio.get_running_loop().call_later(_PAUSE, self.add, left)

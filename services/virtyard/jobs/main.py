@@ -32,6 +32,7 @@ from virtyard.operations.contract import OperationType
 from virtyard.runtime.channel import open_channel
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.pki import Credentials
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.scope import TaskScope
@@ -68,6 +69,8 @@ async def open_jobs(
     credentials: Credentials,
     transition_hook: Callable[[str], None] | None = None,
     keepalive: float = 15.0,
+    journal_keep: int = 100_000,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Jobs]:
     """Open jobs.db in this folder, adopt what is open, and run operations until the block is left.
 
@@ -79,14 +82,24 @@ async def open_jobs(
         credentials: what agents are called with.
         transition_hook: is told every durable transition; see `Database.open`.
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
+        journal_keep: about so many entries of the feed are kept; see `Database.open`.
+        metrics: of the process; nowhere that is read if None.
 
     Raises:
         WrongState: another process has the folder open.
     """
+    metrics = metrics or Metrics()
     feed = Feed("jobs", keepalive=keepalive, scope_of=scope_of)
     database = await Database.open(
-        Path(state_dir) / "jobs.db", _MIGRATIONS, feed, clock, transition_hook=transition_hook
+        Path(state_dir) / "jobs.db",
+        _MIGRATIONS,
+        feed,
+        clock,
+        transition_hook=transition_hook,
+        journal_keep=journal_keep,
     )
+    metrics.watch_database(database)
+    metrics.watch_feed(feed)
     port = InventoryPort(inventory)
     operations = catalogue.load()
 
@@ -114,7 +127,7 @@ async def open_jobs(
                 clock=clock,
                 on_due=due.add,
             )
-            scheduler = Scheduler(world, due, tasks)
+            scheduler = Scheduler(world, due, tasks, metrics)
 
             def tokens() -> dict[str, str]:
                 known = {"jobs": feed.token(), "locks": proxy.token}

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections import OrderedDict
 from datetime import UTC
 from enum import Enum
 
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.jobs.due import DueWork
+from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import Unavailable, WrongState
+from virtyard.kernel.invariants import Invariant
 from virtyard.locks.model import Blocker
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
 _PAUSE, _LONGEST_PAUSE = 0.5, 60.0
@@ -41,14 +45,17 @@ class SchedulerState(Enum):
 class Scheduler:
     """Runs operations."""
 
-    def __init__(self, world: World, due: DueWork, tasks: TaskScope) -> None:
+    def __init__(self, world: World, due: DueWork, tasks: TaskScope, metrics: Metrics) -> None:
         """Make a scheduler that is not started.
 
         Args:
             world: the ports of its runners.
             due: sees to what is due in other services.
             tasks: the scope of its tasks.
+            metrics: where operations and jobs are counted.
         """
+        self._metrics = metrics
+        metrics.on_scrape("jobs.scheduler", self._show_metrics)
         self.world = world
         self.state = SchedulerState.STARTING
         self._tasks = tasks
@@ -169,9 +176,12 @@ class Scheduler:
             try:
                 await runner.run()
                 over = True
-            except Exception:  # noqa: BLE001 - see the next line; it is logged with its trace
+            except Exception as error:  # noqa: BLE001 - see the next line; it is logged with its trace
                 # One operation's trouble must not stop the others; it keeps its locks meanwhile.
                 _log.exception("%s was interrupted and is taken up again", runner.operation.name)
+                self._metrics.note_violation(error)
+                if isinstance(error, sqlite3.IntegrityError):
+                    self._metrics.violated(Invariant.STATE_TABLE)
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -191,9 +201,16 @@ class Scheduler:
     def _remember(self, operation: Operation) -> None:
         """Keep an operation for those who ask for it right after its end, as most clients do."""
         if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+            observe_end(self._metrics, operation)
             self._ended[operation.number] = operation
             if len(self._ended) > _MOST_REMEMBERED:
                 self._ended.popitem(last=False)
+
+    async def _show_metrics(self) -> None:
+        """Set the gauges to what is being run and due now."""
+        show_open(self._metrics, (runner.operation for runner in self._runners.values()))
+        self._metrics.due_items.set(self._due.pending)
+        self._metrics.contact_lost.set(len(self.world.participants.silent()))
 
     def _set_deadline(self, runner: Runner) -> asyncio.TimerHandle | None:
         options = runner.operation.record.options

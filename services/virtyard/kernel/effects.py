@@ -13,13 +13,13 @@ from google.protobuf.any_pb2 import Any
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.kernel.errors import (
-    InternalError,
     InvalidRequest,
     PayloadMismatch,
     StaleEpoch,
     StaleToken,
     Superseded,
 )
+from virtyard.kernel.invariants import Invariant, broken
 from virtyard.kernel.lock_modes import MODES, LockMode, conflicts, covers_write
 
 
@@ -63,7 +63,8 @@ def check_payload(effect: participant.Effect, recorded_hash: bytes) -> None:
         PayloadMismatch: it is another one.
     """
     if payload_hash(effect) != recorded_hash:
-        raise PayloadMismatch(f"the ledger has another payload under {effect.step_key}", resource=effect.target)
+        message = f"the ledger has another payload under {effect.step_key}"
+        raise broken(Invariant.EFFECT_ONCE, message, resource=effect.target, kind=PayloadMismatch)
 
 
 def check_epoch(effect_epoch: int, seen_epoch: int, step_key: str) -> None:
@@ -133,7 +134,7 @@ def check_coverage(target: str, locks: Iterable[lock_pb2.LockToken]) -> None:
     if not target:
         raise InvalidRequest.of("target", "the name of the object that the effect writes is required")
     if not covers_write(target, [(lock.object, _mode(lock)) for lock in locks]):
-        raise InternalError(f"no exclusive lock covers {target}", resource=target)
+        raise broken(Invariant.LOCK_COVERAGE, f"no exclusive lock covers {target}", resource=target)
 
 
 def _mode(lock: lock_pb2.LockToken) -> LockMode:

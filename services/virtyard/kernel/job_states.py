@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import Enum, IntEnum
 
 from virtyard.api.jobs.v1 import job_pb2
-from virtyard.kernel.errors import InternalError
+from virtyard.kernel.invariants import Invariant, broken
 
 
 class JobState(IntEnum):
@@ -98,7 +98,8 @@ def next_job_state(state: int, event: JobEvent) -> JobState:
     try:
         return JOB_TABLE[JobState(state), event]
     except KeyError:
-        raise InternalError(f"a job that is {JobState(state).name} cannot take {event.name}") from None
+        message = f"a job that is {JobState(state).name} cannot take {event.name}"
+        raise broken(Invariant.STATE_TABLE, message) from None
 
 
 def check_step_change(before: int, after: int) -> None:
@@ -108,7 +109,8 @@ def check_step_change(before: int, after: int) -> None:
         InternalError: the table has no such change.
     """
     if StepState(after) not in STEP_TABLE[StepState(before)]:
-        raise InternalError(f"a step that is {StepState(before).name} cannot become {StepState(after).name}")
+        message = f"a step that is {StepState(before).name} cannot become {StepState(after).name}"
+        raise broken(Invariant.STATE_TABLE, message)
 
 
 def display_state(state: int, children: list[int]) -> job_pb2.DisplayState.ValueType:

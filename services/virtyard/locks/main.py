@@ -14,6 +14,7 @@ from virtyard.locks.rpc import LocksRpc
 from virtyard.locks.service import LocksService
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.rpc import Service
 
 __all__ = ["Locks", "open_locks"]
@@ -45,6 +46,8 @@ async def open_locks(
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     place_interval: float = 0.05,
     keepalive: float = 15.0,
+    journal_keep: int = 100_000,
+    metrics: Metrics | None = None,
 ) -> AsyncGenerator[Locks, None]:
     """Open locks.db in this folder and run the lock service on it.
 
@@ -55,10 +58,13 @@ async def open_locks(
         commit_hook: makes commits fail; see `Database.open`.
         place_interval: seconds between two rounds of telling waiters their places.
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
+        journal_keep: about so many entries of the feed are kept; see `Database.open`.
+        metrics: of the process; nowhere that is read if None.
 
     Raises:
         WrongState: another process has the folder open.
     """
+    metrics = metrics or Metrics()
     feed = Feed("locks", keepalive=keepalive)
     database = await Database.open(
         Path(state_dir) / "locks.db",
@@ -67,8 +73,11 @@ async def open_locks(
         clock,
         transition_hook=transition_hook,
         commit_hook=commit_hook,
+        journal_keep=journal_keep,
     )
-    async with LocksService(database, feed, clock, place_interval=place_interval) as service:
+    metrics.watch_database(database)
+    metrics.watch_feed(feed)
+    async with LocksService(database, feed, clock, place_interval=place_interval, metrics=metrics) as service:
         yield Locks(
             services=(Service(_LOCK_SERVICE, LocksRpc(service)),), service=service, feed=feed, database=database
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,13 +18,16 @@ from typing import Any, Self, TypeVar
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InternalError, NotFound, OwnerClosed, Superseded, Unavailable, VirtyardError
+from virtyard.kernel.invariants import Invariant
 from virtyard.locks import wire
+from virtyard.locks.metrics import observe_grant, show_table
 from virtyard.locks.model import Change, Claim, Grant, LockSet, LockView, QueuePlace, Refusal, Release, views
 from virtyard.locks.session import Session
 from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore, snapshot
 from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed, Frame
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
 __all__ = ["LockPage", "LocksService", "refused"]
@@ -72,7 +76,15 @@ class LockPage:
 class LocksService:
     """Grants, queues, gives back and shows locks; open it with `locks.main.open_locks`."""
 
-    def __init__(self, database: Database, feed: Feed, clock: Clock, *, place_interval: float = 0.05) -> None:
+    def __init__(
+        self,
+        database: Database,
+        feed: Feed,
+        clock: Clock,
+        *,
+        place_interval: float = 0.05,
+        metrics: Metrics | None = None,
+    ) -> None:
         """Use this database, which is open, and the feed that is bound to it.
 
         Args:
@@ -80,9 +92,14 @@ class LocksService:
             feed: its feed.
             clock: for the times that people see.
             place_interval: seconds between two rounds of telling waiters their places.
+            metrics: where waits are counted; nowhere that is read if None.
         """
         self.feed = feed
+        self._metrics = metrics or Metrics()
+        self._metrics.lock_wait.begin()
+        self._metrics.on_scrape("locks.table", self._show_metrics)
         self._database = database
+        self._clock = clock
         self._store = LockStore(database, clock)
         self._place_interval = place_interval
         self._scope = TaskScope("locks")
@@ -193,6 +210,11 @@ class LocksService:
         """Return the frames of the lock feed, in batches; a body is a serialised `Lock`, a key `<object>|<owner>`."""
         return self.feed.watch_batches([TOPIC], options, snapshot, matches)
 
+    async def _show_metrics(self) -> None:
+        """Set the gauges to what is held and waited for now."""
+        now = self._clock.now()
+        await self._look(lambda table: show_table(self._metrics, table, now))
+
     def _check_open(self) -> None:
         if self._closing:
             raise _stopping()
@@ -220,8 +242,10 @@ class LocksService:
                 raise
             except VirtyardError as error:
                 self._fail(batch, error)
-            except Exception:  # noqa: BLE001 - a defect that one batch meets must not end the service
+            except Exception as error:  # noqa: BLE001 - a defect that one batch meets must not end the service
                 _log.exception("a batch of locks failed")
+                if isinstance(error, sqlite3.IntegrityError):
+                    self._metrics.violated(Invariant.LOCK_EXCLUSION)
                 self._fail(batch, InternalError("the lock service failed; its log says why"))
 
     async def _wait_for_work(self) -> None:
@@ -280,6 +304,7 @@ class LocksService:
         claims = [claim for claim in (change.before, change.after) if claim is not None]
         self._stale |= table.waiting_on(lock.object for claim in claims for lock in claim.locks)
         claim = change.after
+        observe_grant(self._metrics, change)
         if claim is None or not claim.waiting:
             self._places.pop(change.owner, None)
         sessions = self._listeners.get(change.owner, {})

@@ -7,106 +7,126 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from virtyard.agent.actions.catalogue import load
-from virtyard.agent.drivers.hypervisor.choice import KINDS
+from virtyard.agent.actions.contract import Lane
 from virtyard.agent.facts import Resources, resources_of_host
 from virtyard.agent.inventory_link import InventoryLink
 from virtyard.agent.main import Agent, Settings, open_agent
 from virtyard.agent.reports import Reporter
 from virtyard.kernel.errors import InvalidRequest, WrongState
+from virtyard.processes.agent_settings import (
+    ADVERTISE,
+    AGENT_LISTEN,
+    AGENT_NAME,
+    AGENT_STATE,
+    CPUS,
+    CREDENTIALS,
+    DRIVER,
+    HYPERVISOR_ACTIONS,
+    MEMORY,
+    RUNTIME,
+    STOP_PATIENCE,
+    STORAGE_ACTIONS,
+    STORAGE_ROOTS,
+    WATCHDOG,
+)
+from virtyard.processes.command_line import add_flags, configuration_of
+from virtyard.processes.control_settings import CONTEXT, INVENTORY_ADDRESS, METRICS, STOP_GRACE
 from virtyard.processes.faults import failing, kill_hook
-from virtyard.processes.hosting import run_process, say
-from virtyard.processes.site import default_context, read_context, state_folder
+from virtyard.processes.hosting import measured, run_process, say
+from virtyard.processes.options import served
+from virtyard.processes.site import read_context
 from virtyard.runtime.channel import open_channel
 from virtyard.runtime.clock import SystemClock
+from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.folders import Folders
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.pki import Credentials
+from virtyard.runtime.rpc import Service
 from virtyard.runtime.server import Server, serve
 
 _INVENTORY = "service/inventory"
-_PATIENCE = 2.0
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the agent of one physical server."""
     parser = argparse.ArgumentParser(prog="virtyard agent", description=main.__doc__)
-    parser.add_argument("--name", required=True, help="id of the server, as in the certificate agent/NAME")
-    parser.add_argument("--state", type=Path, help="folder of the ledger and of the drivers' records")
-    parser.add_argument("--credentials", type=Path, required=True, help="folder of cert.pem, key.pem and ca.pem")
-    parser.add_argument("--inventory", default="", help="host:port of the inventory; from the context if not given")
-    parser.add_argument("--context", type=Path, default=default_context(), help="context file to read")
-    parser.add_argument("--listen", default="127.0.0.1:0", help="host:port; port 0 takes the last one, or any")
-    parser.add_argument("--advertise", default="", help="host:port under which others dial; where it listens if empty")
-    parser.add_argument(
-        "--storage-root", type=Path, action="append", default=[], help="folder that the agent may use; may be repeated"
-    )
-    parser.add_argument("--driver", choices=KINDS, default="auto", help="hypervisor driver")
-    parser.add_argument("--memory-bytes", type=int, default=0, help="memory for machines; all that there is if 0")
-    parser.add_argument("--cpus", type=int, default=0, help="processors for machines; all that there are if 0")
-    arguments = parser.parse_args(argv)
-    return run_process(f"agent {arguments.name}", lambda stop: _run(arguments, stop))
+    add_flags(parser, ("agent",))
+    settings = configuration_of("agent", parser.parse_args(argv), parser.prog)
+    return run_process(f"agent {settings[AGENT_NAME]}", settings, lambda stop: _run(settings, stop))
 
 
-async def _run(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
-    credentials = Credentials.load(arguments.credentials)
-    if credentials.identity != f"agent/{arguments.name}":
-        raise InvalidRequest.of("--name", f"the certificate is for {credentials.identity}, not for {arguments.name}")
-    settings = _settings(arguments)
-    clock = SystemClock()
+async def _run(settings: Configuration, stop: asyncio.Event) -> None:
+    name, metrics, shown_at = settings[AGENT_NAME], Metrics(), settings[METRICS["agent"]]
+    credentials = Credentials.load(settings[CREDENTIALS])
+    if credentials.identity != f"agent/{name}":
+        raise InvalidRequest.of(AGENT_NAME.name, f"the certificate is for {credentials.identity}, not for {name}")
+    told = _settings(settings)
     async with AsyncExitStack() as stack:
         agent = await stack.enter_async_context(
-            open_agent(settings, clock, failing(load()), transition_hook=kill_hook(), patience=_PATIENCE)
+            open_agent(
+                told,
+                SystemClock(),
+                failing(load()),
+                transition_hook=kill_hook(),
+                patience=settings[STOP_PATIENCE],
+                metrics=metrics,
+            )
         )
-        server = await stack.enter_async_context(_served(agent, settings.state, arguments.listen, credentials))
-        agent.facts.address = arguments.advertise or server.address
+        services = served(agent.services, metrics, shown_at)
+        server = await stack.enter_async_context(_served(agent, services, told.state, settings, credentials))
+        agent.facts.address = settings[ADVERTISE] or server.address
         link = InventoryLink(
-            lambda: arguments.inventory or read_context(arguments.context).services.get("inventory", ""),
+            lambda: settings[INVENTORY_ADDRESS] or read_context(settings[CONTEXT]).services.get("inventory", ""),
             lambda address: open_channel(address, credentials, _INVENTORY),
         )
         stack.push_async_callback(link.close)
-        reporter = Reporter(agent.facts.look, link.send)
+        reporter = Reporter(agent.facts.look, link.send, metrics)
         agent.host.hypervisor.on_change(reporter.change)
         await reporter.open()
         stack.push_async_callback(reporter.close)
         facts = await agent.facts.look()
-        say(f"virtyard agent {arguments.name} drives {facts.hypervisor}: {facts.hypervisor_reason}")
-        say(f"virtyard agent {arguments.name} serves on {server.address}")
+        await stack.enter_async_context(measured(metrics, shown_at, f"agent {name}"))
+        say(f"virtyard agent {name} drives {facts.hypervisor}: {facts.hypervisor_reason}")
+        say(f"virtyard agent {name} serves on {server.address}")
         await stop.wait()
-        say(f"virtyard agent {arguments.name} stops; its guests run on")
+        say(f"virtyard agent {name} stops; its guests run on")
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    state = arguments.state or state_folder() / "agents" / arguments.name
-    folders = Folders.find(os.environ, state=state).make()
+def _settings(settings: Configuration) -> Settings:
+    folders = Folders(state=settings[AGENT_STATE].absolute(), runtime=settings[RUNTIME].absolute()).make()
     present = resources_of_host()
     return Settings(
-        server=f"servers/{arguments.name}",
+        server=f"servers/{settings[AGENT_NAME]}",
         state=folders.state,
         sockets=folders.runtime,
-        storage_roots=tuple(path.absolute() for path in arguments.storage_root),
-        driver=arguments.driver,
-        resources=Resources(
-            memory_bytes=arguments.memory_bytes or present.memory_bytes, cpus=arguments.cpus or present.cpus
-        ),
+        storage_roots=tuple(path.absolute() for path in settings[STORAGE_ROOTS]),
+        driver=settings[DRIVER],
+        resources=Resources(memory_bytes=settings[MEMORY] or present.memory_bytes, cpus=settings[CPUS] or present.cpus),
+        watchdog=settings[WATCHDOG],
+        lanes={Lane.STORAGE: settings[STORAGE_ACTIONS], Lane.HYPERVISOR: settings[HYPERVISOR_ACTIONS]},
     )
 
 
 @asynccontextmanager
-async def _served(agent: Agent, state: Path, listen: str, credentials: Credentials) -> AsyncIterator[Server]:
+async def _served(
+    agent: Agent, services: Sequence[Service], state: Path, settings: Configuration, credentials: Credentials
+) -> AsyncIterator[Server]:
     """Serve where it was asked; with port 0 on the port of the last time, so that those who knew it find it again."""
-    remembered = state / "port"
+    listen, remembered = settings[AGENT_LISTEN], state / "port"
     host, _, port = listen.rpartition(":")
     last = remembered.read_text().strip() if port == "0" and remembered.exists() else ""
     async with AsyncExitStack() as stack:
         server = None
         for address in [f"{host}:{last}", listen] if last else [listen]:
             try:
-                serving = serve(agent.services, address, credentials, on_closing=[agent.end_streams])
+                serving = serve(
+                    services, address, credentials, on_closing=[agent.end_streams], grace=settings[STOP_GRACE]
+                )
                 server = await stack.enter_async_context(serving)
             except WrongState:
                 if address == listen:

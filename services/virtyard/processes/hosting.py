@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from virtyard.kernel.errors import VirtyardError
+from virtyard.processes.control_settings import LOG_FORMAT, LOG_LEVEL, TRACES
 from virtyard.runtime import loop, telemetry
+from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.logs import configure_logs
+from virtyard.runtime.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
 
-def run_process(name: str, main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> int:
+def run_process(
+    name: str, configuration: Configuration, main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+) -> int:
     """Run a process until SIGTERM or SIGINT; return its exit code.
 
     Args:
         name: the process, as `jobs`, for logs and traces.
+        configuration: its settings; those of logs and traces are applied here.
         main: runs until the event that it is given is set.
     """
-    configure_logs(
-        name, form=os.environ.get("VIRTYARD_LOG_FORMAT", "text"), level=os.environ.get("VIRTYARD_LOG_LEVEL", "INFO")
-    )
-    close_telemetry = telemetry.configure(name, os.environ)
+    configure_logs(name, form=configuration[LOG_FORMAT], level=configuration[LOG_LEVEL])
+    close_telemetry = telemetry.configure(name, {"VIRTYARD_TRACES": configuration[TRACES]})
 
     async def supervise() -> None:
         stop = asyncio.Event()
@@ -44,6 +48,28 @@ def run_process(name: str, main: Callable[[asyncio.Event], Coroutine[Any, Any, N
     finally:
         close_telemetry()
     return 0
+
+
+@asynccontextmanager
+async def measured(metrics: Metrics, address: str, name: str) -> AsyncIterator[str]:
+    """Show the metrics of a process at an address until the block ends; nowhere if it is empty.
+
+    Args:
+        metrics: of the process.
+        address: host:port, or nothing.
+        name: the process, as it says who it is.
+
+    Yields: where they are, as host:port; empty if nowhere.
+    """
+    if not address:
+        yield ""
+        return
+    # Only now: without metrics nothing of the library is imported.
+    from virtyard.runtime.exposition import serve_metrics
+
+    async with serve_metrics(metrics, address) as bound:
+        say(f"virtyard {name} shows metrics at http://{bound}/metrics")
+        yield bound
 
 
 def say(line: str) -> None:

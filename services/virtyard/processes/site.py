@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import socket
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from virtyard.kernel.errors import InvalidRequest, NotFound
-from virtyard.runtime.context_file import Context, context_path
-from virtyard.runtime.folders import Folders
+from virtyard.runtime.context_file import Context
 from virtyard.runtime.pki import Authority, Credentials, dns_name
 
 SERVICES = ("inventory", "jobs", "locks")
@@ -23,16 +23,7 @@ ADMIN = "user/admin"
 CONTROL_PLANE = "service/control"
 """The identity of a process that hosts all services; its certificate names each of them."""
 DEFAULT_DOMAIN = "virtyard.internal"
-
-
-def state_folder() -> Path:
-    """Return where state is kept: VIRTYARD_STATE, /var/lib/virtyard for root, else the XDG state folder."""
-    return Folders.find(os.environ).state
-
-
-def default_context() -> Path:
-    """Return the context file when nobody names one."""
-    return context_path(os.environ)
+YEAR = timedelta(days=365)
 
 
 def local_hosts(listen: str) -> list[str]:
@@ -42,14 +33,17 @@ def local_hosts(listen: str) -> list[str]:
     return list(dict.fromkeys(["localhost", "127.0.0.1", socket.gethostname() if wildcard else host]))
 
 
-def prepare_authority(pki: Path, domain: str = DEFAULT_DOMAIN, hosts: Collection[str] = ()) -> Authority:
+def prepare_authority(
+    pki: Path, domain: str = DEFAULT_DOMAIN, hosts: Collection[str] = (), *, lifetime: timedelta = YEAR
+) -> Authority:
     """Make the authority, and the certificates of services and first administrator, where they are missing."""
     authority = Authority.create(pki, domain)
     names = list(dict.fromkeys(["localhost", "127.0.0.1", *hosts]))
     for service in SERVICES:
-        _issue_once(authority, f"service/{service}", pki, [*names, service])
-    _issue_once(authority, CONTROL_PLANE, pki, [*names, *(dns_name(f"service/{service}") for service in SERVICES)])
-    _issue_once(authority, ADMIN, pki, [])
+        _issue_once(authority, f"service/{service}", pki, [*names, service], lifetime)
+    every = [*names, *(dns_name(f"service/{service}") for service in SERVICES)]
+    _issue_once(authority, CONTROL_PLANE, pki, every, lifetime)
+    _issue_once(authority, ADMIN, pki, [], lifetime)
     return authority
 
 
@@ -62,14 +56,18 @@ def credentials_of(pki: Path, identity: str) -> Credentials:
     return Credentials.load(pki / identity)
 
 
-def write_context(file: Path, addresses: Mapping[str, str], pki: Path) -> None:
-    """Put addresses into the context file; other processes write theirs at the same time."""
+def write_context(
+    file: Path, addresses: Mapping[str, str], pki: Path, metrics: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Put addresses, and those of metrics, into the context file; other processes write theirs at the same time."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         context = replace(read_context(file), credentials=str((pki / ADMIN).resolve()))
         for service, address in addresses.items():
             context = context.with_service(service, address)
+        for process, address in metrics.items():
+            context = context.with_metrics(process, address)
         context.write(file)
 
 
@@ -80,6 +78,6 @@ def read_context(file: Path) -> Context:
     return Context()
 
 
-def _issue_once(authority: Authority, identity: str, pki: Path, hosts: Collection[str]) -> None:
+def _issue_once(authority: Authority, identity: str, pki: Path, hosts: Collection[str], lifetime: timedelta) -> None:
     if not (pki / identity / "cert.pem").exists():
-        authority.issue(identity, pki / identity, hosts=hosts)
+        authority.issue(identity, pki / identity, hosts=hosts, lifetime=lifetime)

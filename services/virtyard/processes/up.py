@@ -6,75 +6,82 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
+from datetime import timedelta
 
 from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.permissions import Principal
 from virtyard.locks.main import open_locks
-from virtyard.processes.faults import kill_hook, step_hook
-from virtyard.processes.hosting import run_process, say
+from virtyard.processes.command_line import add_flags, configuration_of
+from virtyard.processes.control_settings import (
+    CERTIFICATE_DAYS,
+    CONTEXT,
+    DOMAIN,
+    METRICS,
+    PKI,
+    STATE,
+    STOP_GRACE,
+    UP_LISTEN,
+)
+from virtyard.processes.hosting import measured, run_process, say
+from virtyard.processes.options import inventory_options, served, shared_options
 from virtyard.processes.site import (
     CONTROL_PLANE,
     SERVICES,
     credentials_of,
-    default_context,
     local_hosts,
     prepare_authority,
-    state_folder,
     write_context,
 )
 from virtyard.runtime.clock import SystemClock
+from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.local import LocalChannel
+from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.server import serve
 
 
 def main(argv: Sequence[str]) -> int:
     """Run inventory, jobs and locks in one process."""
     parser = argparse.ArgumentParser(prog="virtyard up", description=main.__doc__)
-    parser.add_argument("--state", type=Path, default=state_folder(), help="folder of databases and certificates")
-    parser.add_argument("--listen", default="127.0.0.1:0", help="host:port; port 0 lets the kernel choose")
-    parser.add_argument("--context", type=Path, default=default_context(), help="context file to write")
-    parser.add_argument("--pki", type=Path, help="folder of the authority; STATE/pki if not given")
-    arguments = parser.parse_args(argv)
-    return run_process("up", lambda stop: _up(arguments, stop))
+    add_flags(parser, ("up",))
+    settings = configuration_of("up", parser.parse_args(argv), parser.prog)
+    return run_process("up", settings, lambda stop: _up(settings, stop))
 
 
-async def _up(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
-    pki = arguments.pki or arguments.state / "pki"
-    prepare_authority(pki, hosts=local_hosts(arguments.listen))
+async def _up(settings: Configuration, stop: asyncio.Event) -> None:
+    pki, state, listen, shown_at = settings[PKI], settings[STATE], settings[UP_LISTEN], settings[METRICS["up"]]
+    lifetime = timedelta(days=settings[CERTIFICATE_DAYS])
+    prepare_authority(pki, settings[DOMAIN], local_hosts(listen), lifetime=lifetime)
     credentials = credentials_of(pki, CONTROL_PLANE)
-    clock, hook = SystemClock(), kill_hook()
+    clock, metrics, scheduler = SystemClock(), Metrics(), Principal.of("service/jobs")
+    shared = shared_options(settings, metrics)
     async with AsyncExitStack() as stack:
-        locks = await stack.enter_async_context(open_locks(arguments.state, clock, transition_hook=hook))
-        near_locks = await stack.enter_async_context(LocalChannel(locks.services, Principal.of("service/jobs")))
+        locks = await stack.enter_async_context(open_locks(state, clock, **shared))
+        lock_services = served(locks.services, metrics, shown_at)
+        near_locks = await stack.enter_async_context(LocalChannel(lock_services, scheduler))
         inventory = await stack.enter_async_context(
-            open_inventory(arguments.state, clock, near_locks, transition_hook=hook, step_hook=step_hook())
+            open_inventory(state, clock, near_locks, **inventory_options(settings), **shared)
         )
-        near_inventory = await stack.enter_async_context(LocalChannel(inventory.services, Principal.of("service/jobs")))
+        inventory_services = served(inventory.services, metrics, shown_at)
+        near_inventory = await stack.enter_async_context(LocalChannel(inventory_services, scheduler))
         jobs = await stack.enter_async_context(
-            open_jobs(
-                arguments.state,
-                clock,
-                inventory=near_inventory,
-                locks=near_locks,
-                credentials=credentials,
-                transition_hook=hook,
-            )
+            open_jobs(state, clock, inventory=near_inventory, locks=near_locks, credentials=credentials, **shared)
         )
         server = await stack.enter_async_context(
             serve(
-                [*inventory.services, *locks.services, *jobs.services],
-                arguments.listen,
+                [*inventory_services, *lock_services, *served(jobs.services, metrics, shown_at)],
+                listen,
                 credentials,
                 feeds=[jobs.feed, inventory.feed, locks.feed],
                 on_closing=[jobs.scheduler.stop, inventory.end_streams],
                 serving=False,
+                grace=settings[STOP_GRACE],
             )
         )
         await jobs.scheduler.start()
         await server.set_serving(True)
-        write_context(arguments.context, dict.fromkeys(SERVICES, server.address), pki)
-        say(f"virtyard is up on {server.address}; context {arguments.context}")
+        shown = await stack.enter_async_context(measured(metrics, shown_at, "up"))
+        write_context(settings[CONTEXT], dict.fromkeys(SERVICES, server.address), pki, {"up": shown})
+        say(f"virtyard is up on {server.address}; context {settings[CONTEXT]}")
         await stop.wait()
         say("virtyard stops; running operations are resumed at the next start")

@@ -38,6 +38,8 @@ class Context:
     """The folder of the authority, relative to the file; empty where it is not on this machine."""
     domain: str = ""
     """The trust domain."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """host:port at which each process shows its metrics, by its name; absent ones show none."""
 
     @classmethod
     def read(cls, path: Path) -> Context:
@@ -53,7 +55,8 @@ class Context:
             raise NotFound(f"{path} does not exist: is Virtyard running?", resource=str(path)) from error
         except ValueError as error:
             raise InvalidRequest(f"{path} is no context file: {error}", resource=str(path)) from error
-        if not isinstance(content, dict) or not isinstance(content.get("agents", {}), dict):
+        tables = ("agents", "metrics")
+        if not isinstance(content, dict) or not all(isinstance(content.get(name, {}), dict) for name in tables):
             raise InvalidRequest(f"{path} is no context file", resource=str(path))
         return cls(
             services={name: str(content[name]) for name in SERVICES if name in content},
@@ -61,6 +64,7 @@ class Context:
             credentials=str(content.get("credentials", "")),
             authority=str(content.get("authority", "")),
             domain=str(content.get("domain", "")),
+            metrics={str(name): str(address) for name, address in content.get("metrics", {}).items()},
         )
 
     def write(self, path: Path) -> None:
@@ -72,6 +76,7 @@ class Context:
             "credentials": self.credentials,
             "authority": self.authority,
             "domain": self.domain,
+            **({"metrics": dict(sorted(self.metrics.items()))} if self.metrics else {}),
         }
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         fresh.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -84,6 +89,11 @@ class Context:
     def with_agent(self, name: str, address: str) -> Context:
         """Return the context with the address of one more agent."""
         return replace(self, agents={**self.agents, name: address})
+
+    def with_metrics(self, name: str, address: str) -> Context:
+        """Return the context with where one process shows its metrics; with nothing of it if the address is empty."""
+        others = {known: there for known, there in self.metrics.items() if known != name}
+        return replace(self, metrics={**others, name: address} if address else others)
 
     def service(self, name: str) -> str:
         """Return the address of a service.

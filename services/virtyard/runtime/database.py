@@ -73,6 +73,8 @@ class Database:
         self._commit_hook: Callable[[sqlite3.Connection], None] = _commit
         self._batch_limit = 256
         self._journal_keep = 100_000
+        self.observer: Callable[[int, float | None], None] | None = None
+        """Is told of each commit how many functions shared it and the seconds it took; None where it failed."""
 
     @classmethod
     async def open(
@@ -239,12 +241,16 @@ class Database:
                 continue
             batch = self._waiting[: self._batch_limit]
             del self._waiting[: self._batch_limit]
+            began, took = loop.time(), None
             try:
                 done = await self._run(batch)
             except Exception as error:  # noqa: BLE001 - whatever it was, the batch is lost and everybody is told
                 await self._recover(batch, error)
             else:
+                took = loop.time() - began
                 self._deliver(batch, done)
+            if self.observer is not None:
+                self.observer(len(batch), took)
 
     async def _run(self, batch: Sequence[_Waiting]) -> Batch:
         if self._writer is None:

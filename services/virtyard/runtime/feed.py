@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.kernel.errors import InternalError, Unavailable
+from virtyard.kernel.invariants import Invariant, broken
 from virtyard.runtime.batches import one_by_one
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.journal_reader import JournalPage, Snapshot, read_journal
@@ -83,6 +84,13 @@ class Feed:
         self._scoped: dict[str, set[Subscription]] = {}
         self._scope_of = scope_of
         self._watchers: set[Subscription] = set()
+        self.violated: Callable[[Invariant], None] | None = None
+        """Is told of a broken invariant that is met here."""
+
+    @property
+    def lag(self) -> int:
+        """Return by how many entries the slowest watcher is behind."""
+        return max((watcher.lag(self.head) for watcher in self._watchers), default=0)
 
     @property
     def watchers(self) -> int:
@@ -123,7 +131,10 @@ class Feed:
             if entry.sequence <= self.head:
                 continue
             if entry.sequence != self.head + 1:
-                raise InternalError(f"the feed {self.service} stands at {self.head} and was given {entry.sequence}")
+                if self.violated is not None:
+                    self.violated(Invariant.FEED_ORDER)
+                message = f"the feed {self.service} stands at {self.head} and was given {entry.sequence}"
+                raise broken(Invariant.FEED_ORDER, message)
             news = News(entry, self.stem)
             self.head = entry.sequence
             self._ring.append(news)
@@ -217,10 +228,12 @@ class Feed:
                 if news.entry.topic in subscription.topics and self._in_scope(news.entry, subscription):
                     subscription.recall(news)
         self._offer_progress(subscription)
+        subscription.live = True
         return True
 
     def leave_live(self, subscription: Subscription) -> None:
         """Stop telling the watcher live news."""
+        subscription.live = False
         index, places = self._places(subscription)
         for place in places:
             watchers = index.get(place)

@@ -84,6 +84,7 @@ class Subscription:
         "_waiter",
         "complete",
         "fold",
+        "live",
         "overflowed",
         "position",
         "scope",
@@ -105,6 +106,7 @@ class Subscription:
         self.scope = ""
         self.position = 0
         self.complete = False
+        self.live = False
         self.overflowed = False
         self.told_at = 0.0
         self._matches = matches
@@ -120,6 +122,13 @@ class Subscription:
     def pending(self) -> int:
         """Return how many frames wait for the reader."""
         return len(self._recalled) + len(self._pending)
+
+    def lag(self, head: int) -> int:
+        """Return by how many entries the reader is behind the feed, which stands at `head`; none within a snapshot."""
+        waiting = self._recalled[0] if self._recalled else next(iter(self._pending.values()), None)
+        if waiting is not None:
+            return head - waiting.news.entry.sequence + 1
+        return head - self.position if self.position and (self.overflowed or not self.live) else 0
 
     def wants(self, topic: str, key: str, body: bytes) -> bool:
         """Return whether the filter lets an item's state through."""

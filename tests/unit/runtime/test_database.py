@@ -329,3 +329,26 @@ def test_failing_migration_leaves_nothing() -> None:
 def journal_numbers(connection: sqlite3.Connection) -> list[int]:
     """Return the sequences of the journal."""
     return [number for (number,) in connection.execute("SELECT sequence FROM journal ORDER BY sequence")]
+
+
+async def test_observer_is_told_of_every_commit_with_its_size(tmp_path: Path, clock: FakeClock) -> None:
+    """Proves that changes which share a commit are told as one, with the time, and a failed commit without one."""
+    told: list[tuple[int, float | None]] = []
+    failing = False
+
+    def commit(connection: sqlite3.Connection) -> None:
+        if failing:
+            raise sqlite3.OperationalError("the disk is full")
+        connection.execute("COMMIT")
+
+    async with await Database.open(tmp_path / "t.db", None, None, clock, commit_hook=commit) as database:
+        database.observer = lambda size, seconds: told.append((size, seconds))
+        await database.write(create_things)
+        await asyncio.gather(*(database.write(putting(f"k{number}")) for number in range(20)))
+        assert sum(size for size, _ in told) == 21
+        assert len(told) == database.commits < 21
+        assert all(seconds is not None and seconds > 0 for _, seconds in told)
+        failing = True
+        with pytest.raises(Unavailable):
+            await database.write(putting("lost"))
+        assert told[-1] == (1, None)

@@ -509,3 +509,45 @@ async def test_story_is_what_happened_since_a_token(things: Database, feed: Feed
     assert await feed.story(feed.token(), {"a"}, lambda key: True) == []
     assert await feed.story("", {"a"}, lambda key: True) is None
     assert await feed.story(feed.point(99).token(), {"a"}, lambda key: True) is None
+
+
+async def test_lag_is_that_of_the_slowest_watcher(feed: Feed, database: Database) -> None:
+    """Proves that a watcher who does not read is seen in entries, beside one who does, and that reading ends it."""
+    slow, quick = Reader(feed, skip_snapshot=True), Reader(feed, skip_snapshot=True)
+    for reader in (slow, quick):
+        await reader.next()
+    await database.write(putting("first"))
+    for reader in (slow, quick):
+        assert (await reader.next()).key == "first"
+    assert (feed.watchers, feed.lag) == (2, 0)
+    for number in range(5):
+        await database.write(putting(f"k{number}"))
+    assert await quick.take(5)
+    assert feed.lag == 5
+    await slow.take(5)
+    assert feed.lag == 0
+
+
+async def test_lag_counts_what_must_be_read_from_the_journal_again(tmp_path: Path, clock: FakeClock) -> None:
+    """Proves that a reader of a log whose pending entries were dropped is behind by all of them, until it has read."""
+    feed = Feed("things", log_limit=2)
+    async with await Database.open(tmp_path / "log.db", None, feed, clock) as database:
+        await database.write(create_things)
+        log = Reader(feed, skip_snapshot=True, fold=False)
+        await log.next()
+        await database.write(putting("first"))
+        await log.next()
+        for number in range(7):
+            await database.write(putting(f"k{number}"))
+        assert feed.lag == 7
+        assert [key for _, key, _ in await log.take(7)] == [f"k{number}" for number in range(7)]
+        assert feed.lag == 0
+
+
+async def test_a_watcher_within_its_snapshot_is_not_behind(feed: Feed, database: Database) -> None:
+    """Proves that a new watcher of a long history raises no alarm."""
+    for number in range(3):
+        await database.write(putting(f"k{number}"))
+    reader = Reader(feed)
+    assert (await reader.next()).kind == FrameKind.FRAME_KIND_SNAPSHOT
+    assert (feed.watchers, feed.lag) == (1, 0)
