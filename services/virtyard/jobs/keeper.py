@@ -164,7 +164,7 @@ def _due(operation: Operation) -> list[Due]:
         return []
     release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
     due = [Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString())]
-    if record.state == operation_pb2.OPERATION_STATE_FAILED:
-        events = outcome.failure_events(operation)
+    events = outcome.ending_events(operation)
+    if events.events:
         due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
     return due

@@ -6,12 +6,14 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from virtyard.api.inventory.v1 import event_pb2, write_objects_pb2
+from virtyard.api.inventory.v1 import write_objects_pb2
+from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation, job_name, operation_name
 from virtyard.jobs.schedule import change_step
+from virtyard.kernel import event_types
 from virtyard.kernel.any import type_of
 from virtyard.kernel.job_states import StepState
 from virtyard.kernel.names import unwrap
@@ -86,21 +88,29 @@ def response_of(operation: Operation) -> Any:
     return pack(Empty())
 
 
-def failure_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
-    """Return the event that tells of a failed operation, on the object of the job that failed."""
-    record = operation.record
-    planned = operation.shape.jobs.get(record.failed_job) or operation.shape.plan.jobs[0]
+def ending_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
+    """Return the events that tell of an operation's bad end, each on its object; none of a good one.
+
+    Those of a failure are about every object of the job that failed: its own, and what its steps were to change. What
+    was done to them has been undone by then.
+    """
+    record, name = operation.record, operation_name(operation.record.number)
     request = control_service_pb2.RaiseEventsRequest()
-    keyed = request.events.add(key=f"{operation_name(record.number)}/failed")
-    keyed.event.CopyFrom(
-        event_pb2.Event(
-            type="JOB_FAILED",
-            severity=event_pb2.SEVERITY_WARNING,
-            object=planned.object,
-            message=f"{planned.title} failed: {record.error.message}",
-            operation=operation_name(record.number),
-            job=job_name(record.number, planned.id),
-            causes=[record.error],
+    if record.state == operation_pb2.OPERATION_STATE_FAILED:
+        planned = operation.shape.jobs.get(record.failed_job) or operation.shape.plan.jobs[0]
+        kind, what, said = event_types.JOB_FAILED, "failed", "failed"
+        subjects = list(dict.fromkeys([planned.object, *(step.target for step in planned.steps)]))
+    elif record.state == operation_pb2.OPERATION_STATE_CANCELLED:
+        planned = operation.shape.plan.jobs[0]
+        kind, what, said = event_types.OPERATION_ABORTED, "aborted", "was aborted"
+        subjects = [operation.shape.plan.result_object or planned.object]
+    else:
+        return request
+    for place, subject in enumerate(subjects):
+        message = f"{planned.title} {said}: {record.error.message}"
+        event = event_types.new_event(
+            kind, subject, message, operation=name, job=job_name(record.number, planned.id), causes=[record.error]
         )
-    )
+        # The first key is the one that older releases gave the only event, so that an upgrade repeats none.
+        request.events.add(key=f"{name}/{what}" + (f"/{subject}" if place else ""), event=event)
     return request

@@ -6,6 +6,7 @@ import pytest
 from google.rpc import code_pb2, status_pb2
 
 from tests.unit.jobs.plans import done, failed, job, operation_of, shape_of, step_states
+from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import outcome, schedule
 from virtyard.kernel.errors import GenerationMismatch, StaleEpoch, Unavailable
@@ -64,15 +65,32 @@ def test_a_settled_step_is_what_really_happened(state: int, becomes: str) -> Non
     assert operation.record.steps["1/1"].left_residue is (state == participant.EFFECT_STATE_RESIDUE)
 
 
-def test_the_event_of_a_failure_is_about_the_job_that_failed() -> None:
-    """It is keyed by the operation, so that it is raised once however often it is due."""
+def test_the_events_of_a_failure_are_about_each_object_of_the_job_that_failed() -> None:
+    """They are keyed by the operation and the object, so that each is raised once however often it is due."""
     operation = operation_of(SHAPE)
     schedule.advance(SHAPE, operation.record)
     done(operation.record, "1/1")
     schedule.advance(SHAPE, operation.record)
     failed(operation.record, "2/1")
     operation.record.error.message = "the disk is full"
-    (keyed,) = outcome.failure_events(operation).events
-    assert keyed.key == "operations/12/failed"
-    assert (keyed.event.object, keyed.event.job) == ("servers/o2", "jobs/12-2")
-    assert keyed.event.message == "Job 2 failed: the disk is full"
+    assert not outcome.ending_events(operation).events, "it has not ended yet"
+    operation.record.state = operation_pb2.OPERATION_STATE_FAILED
+    operation.shape.jobs["2"].steps[0].target = "virtualDisks/d"
+    first, second = outcome.ending_events(operation).events
+    assert (first.key, second.key) == ("operations/12/failed", "operations/12/failed/virtualDisks/d")
+    assert (first.event.object, second.event.object) == ("servers/o2", "virtualDisks/d")
+    for keyed in (first, second):
+        assert (keyed.event.type, keyed.event.job) == ("JOB_FAILED", "jobs/12-2")
+        assert keyed.event.message == "Job 2 failed: the disk is full"
+
+
+def test_an_aborted_operation_has_one_event_and_a_good_one_has_none() -> None:
+    """The abort is told on what the operation would have answered with, or its first job's object."""
+    operation = operation_of(SHAPE)
+    operation.record.error.message = "user/ann stopped it"
+    operation.record.state = operation_pb2.OPERATION_STATE_CANCELLED
+    (keyed,) = outcome.ending_events(operation).events
+    assert (keyed.key, keyed.event.object) == ("operations/12/aborted", "servers/o1")
+    assert (keyed.event.type, keyed.event.message) == ("OPERATION_ABORTED", "Job 1 was aborted: user/ann stopped it")
+    operation.record.state = operation_pb2.OPERATION_STATE_SUCCEEDED
+    assert not outcome.ending_events(operation).events

@@ -7,10 +7,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtyard.api.inventory.v1 import cluster_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import cluster_pb2, event_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.filters import compile_filter
+from virtyard.kernel.filters import compile_filter, restrictions_of
 from virtyard.kernel.options import descriptor_of
 
 MACHINE = virtual_machine_pb2.VirtualMachine(
@@ -210,3 +210,29 @@ def test_any_text_is_a_filter_or_is_refused(text: str) -> None:
         except InvalidRequest:
             continue
         assert passes(message) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "complete"),
+    [
+        ("", [], True),
+        ('object = "servers/s1"', [("object", "=", "servers/s1")], True),
+        ("severity >= WARNING AND type = JOB_FAILED", [("severity", ">=", 3), ("type", "=", "JOB_FAILED")], True),
+        ("severity >= warning type = A", [("severity", ">=", 3), ("type", "=", "A")], True),
+        ("type = A AND (object = b OR object = c)", [("type", "=", "A")], False),
+        ("type = A OR type = B", [], False),
+        ("NOT type = A AND object = b", [("object", "=", "b")], False),
+        ("-type = A object = b", [("object", "=", "b")], False),
+        ("(type = A)", [], False),
+        ("type = A AND word", [("type", "=", "A")], False),
+        ("causes.message = x AND type = A", [("type", "=", "A")], False),
+        ("message:* AND type = A", [("type", "=", "A")], False),
+    ],
+)
+def test_what_is_joined_by_and_is_told_apart(
+    text: str, found: list[tuple[str, str, object]], *, complete: bool
+) -> None:
+    """A store may look for what every match must meet, and knows whether there is more to ask."""
+    restrictions, whole = restrictions_of(text, event_pb2.Event.DESCRIPTOR)
+    assert [(each.path, each.operator, each.value) for each in restrictions] == found
+    assert whole is complete
