@@ -9,8 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from google.longrunning import operations_pb2
 
-from tests.acceptance.asking import FAILED, create_machine, new_disk, prepare, run, start_machine, wait_unlocked
+from tests.acceptance.asking import (
+    FAILED,
+    LIMIT,
+    ask,
+    create_machine,
+    new_disk,
+    prepare,
+    run,
+    start_machine,
+    wait_unlocked,
+)
 from tests.acceptance.killing import run_through_the_kill
 from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import event_pb2
@@ -174,6 +185,30 @@ async def test_a_failure_is_told_with_what_was_taken_back() -> None:
             ]
             assert "virtualMachines/web" in {event.object for event in done}
             assert lives == [*done, *undone]
+
+
+async def test_an_undo_that_is_refused_is_critical_until_it_is_done() -> None:
+    """A host that cannot end the guest of a failed start: told on the machine, and again what became of it."""
+    with open_site("embedded", ("s1",)) as site:
+        async with site.client() as client:
+            await prepare(site, client)
+            await run(client, create_machine(site, "web"))
+            (state,) = {path.parent for path in (site.folder / "state").glob("**/s1/**/guests")}
+            settings = state / "settings.json"
+            settings.write_text(json.dumps({"refuse_kill": "the power switch is broken"}))
+            site.fail_file.write_text("1/3")
+            operation = await ask(client, start_machine("web"))
+            await wait_for(client, "ROLLBACK_FAILED", MACHINE)
+            (event,) = await listed(client, "severity = CRITICAL")
+            assert "the power switch is broken" in event.message
+            assert (event.operation, event.object) == (operation.name, MACHINE)
+            settings.unlink()
+            site.fail_file.unlink()
+            await client.longrunning.CancelOperation(operations_pb2.CancelOperationRequest(name=operation.name))
+            assert (await client.wait(operation.name, timeout=LIMIT)).state == FAILED
+            await wait_for(client, "JOB_FAILED", MACHINE)
+            told = await listed(client, f"operation = {operation.name}")
+            assert [event.type for event in told] == ["ROLLBACK_FAILED", "JOB_FAILED"], "it never was told as started"
 
 
 @pytest.mark.parametrize("moment", ["inventory.I", "inventory.I#2", "inventory.I#3"])

@@ -89,24 +89,29 @@ def raise_event(transaction: FeedWriter, key: str, event: event_pb2.Event, now: 
         return
     recorded = event_pb2.Event()
     recorded.CopyFrom(event)
-    transaction.execute(_INSERT, _publish(transaction, key, recorded, now))
+    recorded.create_time.FromDatetime(now)
+    transaction.execute(_INSERT, _publish(transaction, key, recorded))
 
 
-def tell(transaction: FeedWriter, events: Iterable[event_pb2.Event], now: datetime) -> None:
-    """Record events of the transaction's own effects, which happen once with these, and publish them."""
+def tell(transaction: FeedWriter, events: Iterable[event_pb2.Event]) -> None:
+    """Record events of the transaction's own effects, which happen once with these, and publish them.
+
+    They have their times, but no names.
+    """
     for event in events:
-        transaction.put(_INSERT, _publish(transaction, None, event, now))
+        transaction.put(_INSERT, _publish(transaction, None, event))
 
 
-def _publish(transaction: FeedWriter, key: str | None, event: event_pb2.Event, now: datetime) -> tuple[object, ...]:
-    """Give the event its name and time, put it into the feed, and return its row."""
+def _publish(transaction: FeedWriter, key: str | None, event: event_pb2.Event) -> tuple[object, ...]:
+    """Give the event its name, put it into the feed, and return its row."""
     _check_type(event, "event")
     number = transaction.next_sequence
     event.name = f"events/{number}"
-    event.create_time.FromDatetime(now)
     body = event.SerializeToString()
     transaction.append(TOPIC, event_key(number), body)
-    return (number, key, event.type, event.severity, event.object, event.operation, microseconds(now), body)
+    stamp = event.create_time
+    time = stamp.seconds * 1_000_000 + stamp.nanos // 1000
+    return (number, key, event.type, event.severity, event.object, event.operation, time, body)
 
 
 def unfilled(reader: Reader, limit: int) -> list[tuple[int, bytes]]:

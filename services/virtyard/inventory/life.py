@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from virtyard.api.inventory.v1 import event_pb2, virtual_machine_pb2
 from virtyard.inventory.masks import KEPT_FIELDS
 from virtyard.inventory.model import Reader, TypedObject
@@ -60,13 +62,14 @@ class Origin:
         return cls(operation=f"operations/{operation}", job=f"jobs/{operation}-{job}", undone=undone)
 
 
-def tell_life(reader: Reader, changes: Sequence[Change], origin: Origin) -> list[event_pb2.Event]:
-    """Return the events of these changes, in their order.
+def tell_life(reader: Reader, changes: Sequence[Change], origin: Origin, now: Timestamp) -> list[event_pb2.Event]:
+    """Return the events of these changes, in their order and without their names.
 
     Args:
         reader: the transaction, to look up what was told before.
         changes: what the effect changed.
         origin: the effect.
+        now: the time that the changed objects show.
     """
     because = f": {origin.operation} is undone" if origin.undone else ""
     return [
@@ -74,6 +77,7 @@ def tell_life(reader: Reader, changes: Sequence[Change], origin: Origin) -> list
             kind,
             change.name,
             f"{change.name} {fact}{because}",
+            create_time=now,
             operation=origin.operation,
             job=origin.job,
             changed_fields=fields,

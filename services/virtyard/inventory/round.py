@@ -63,7 +63,6 @@ class Round:
         """
         self._step_hook = step_hook
         self._transaction = transaction
-        self._time = now
         self._now = Timestamp()
         self._now.FromDatetime(now)
         self._ledger = Ledger(transaction)
@@ -78,7 +77,7 @@ class Round:
         """Carry out the effects in their order and record what came of each."""
         records = [self._one(effect) for effect in effects]
         objects = self._show()
-        tell(self._transaction, self._events, self._time)
+        tell(self._transaction, self._events)
         self._ledger.flush()
         return RoundOutcome(records=records, objects=objects)
 
@@ -222,7 +221,7 @@ class Round:
         self._written.append((entry.record, writes.names))
         if writes.changes:
             origin = Origin.of(effect.step_key, undone=reverting)
-            self._events += tell_life(self._transaction, writes.changes, origin)
+            self._events += tell_life(self._transaction, writes.changes, origin, self._now)
 
     def _prior_of(self, step_key: str) -> bytes:
         """Return what puts back what the step did; nothing if it did nothing."""

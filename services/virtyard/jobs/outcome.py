@@ -88,6 +88,26 @@ def response_of(operation: Operation) -> Any:
     return pack(Empty())
 
 
+def stuck_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
+    """Return the events that tell of undos which are refused, each on the object that the step was to put back."""
+    record, name = operation.record, operation_name(operation.record.number)
+    request = control_service_pb2.RaiseEventsRequest()
+    for reference, ref in operation.shape.steps.items():
+        step = record.steps.get(reference)
+        if step is None or int(step.state) != StepState.UNDO_FAILED:
+            continue
+        event = event_types.new_event(
+            event_types.ROLLBACK_FAILED,
+            ref.step.target,
+            f"{ref.step.title} cannot be undone: {step.error.message}",
+            operation=name,
+            job=job_name(record.number, ref.job.id),
+            causes=[step.error],
+        )
+        request.events.add(key=f"{name}/stuck/{reference}/{step.undo_attempt}", event=event)
+    return request
+
+
 def ending_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
     """Return the events that tell of an operation's bad end, each on its object; none of a good one.
 

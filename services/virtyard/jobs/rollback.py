@@ -140,7 +140,7 @@ class Rollback:
                 step = schedule.change_step(record, reference, StepState.UNDOING)
                 step.undo_attempt += 1
 
-        await self._keeper.commit("jobs.stuck", stuck, everything=True)
+        await self._keeper.commit("jobs.stuck", stuck, everything=True, news=outcome.stuck_events)
         _log.error("%s cannot be undone; its locks stay held: %s", self._keeper.operation.name, refused)
         while await self._inbox.get() is not None:
             pass

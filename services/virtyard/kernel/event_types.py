@@ -135,6 +135,14 @@ JOB_FAILED = EventType(
     advice="Read `virtyard job transcript`, remove the cause, and ask for the operation again.",
     acknowledgeable=True,
 )
+ROLLBACK_FAILED = EventType(
+    name="ROLLBACK_FAILED",
+    severity=_CRITICAL,
+    meaning="An undo on the object was refused again and again: its operation stays open, with its locks.",
+    advice="Read the job's `residue`, remove the cause, and abort the operation once more, which tries the undo again.",
+    acknowledgeable=True,
+    cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
+)
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
@@ -156,6 +164,7 @@ EVENT_TYPES = (
     SERVER_ONLINE,
     SERVER_OFFLINE,
     JOB_FAILED,
+    ROLLBACK_FAILED,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""

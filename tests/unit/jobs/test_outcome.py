@@ -6,7 +6,7 @@ import pytest
 from google.rpc import code_pb2, status_pb2
 
 from tests.unit.jobs.plans import done, failed, job, operation_of, shape_of, step_states
-from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import outcome, schedule
 from virtyard.kernel.errors import GenerationMismatch, StaleEpoch, Unavailable
@@ -94,3 +94,17 @@ def test_an_aborted_operation_has_one_event_and_a_good_one_has_none() -> None:
     assert (keyed.event.type, keyed.event.message) == ("OPERATION_ABORTED", "Job 1 was aborted: user/ann stopped it")
     operation.record.state = operation_pb2.OPERATION_STATE_SUCCEEDED
     assert not outcome.ending_events(operation).events
+
+
+def test_a_refused_undo_is_told_on_its_object_once_for_each_giving_up() -> None:
+    """The key has the try, so that another one which is refused too is another event."""
+    operation = operation_of(SHAPE)
+    schedule.advance(SHAPE, operation.record)
+    assert not outcome.stuck_events(operation).events
+    step = operation.record.steps["1/1"]
+    step.state, step.undo_attempt = job_pb2.STEP_STATE_UNDO_FAILED, 6
+    step.error.message = "the storage is away"
+    (keyed,) = outcome.stuck_events(operation).events
+    assert keyed.key == "operations/12/stuck/1/1/6"
+    assert (keyed.event.type, keyed.event.job) == ("ROLLBACK_FAILED", "jobs/12-1")
+    assert keyed.event.message.endswith("cannot be undone: the storage is away")
