@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +12,15 @@ from tests.contract.inventory.conftest import Dump
 from tests.contract.inventory.samples import create, effect, machine, pool
 from tests.contract.inventory.served import Served
 from tests.contract.inventory.test_reads import execute
+from tests.fakes.clock import FakeClock
 from virtyard.api.inventory.v1 import inventory_service_pb2 as pb
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.inventory import event_log
+from virtyard.inventory.event_frames import watch_events
+from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.kernel.errors import InvalidRequest
+from virtyard.runtime.database import Database
+from virtyard.runtime.feed import Feed
 from virtyard.runtime.status import errors_named
 
 SNAPSHOT = watch_pb2.FRAME_KIND_SNAPSHOT
@@ -135,6 +141,35 @@ async def test_a_gap_is_followed_by_what_the_log_still_has(served: Served) -> No
     await resumed.until(BOOKMARK)
     await pools(served, 4, "h")
     assert subjects([await resumed.next()]) == "h"
+
+
+async def test_a_reader_too_slow_for_the_journal_is_told_the_rest_after_a_gap(tmp_path: Path, clock: FakeClock) -> None:
+    """Whoever falls behind what is pending and behind the journal too goes on behind the last frame that it read."""
+    feed = Feed("inventory", log_limit=2, ring=2)
+    path = tmp_path / "inventory.db"
+    async with await Database.open(path, "virtyard.inventory.migrations", feed, clock) as database:
+        store = SqliteStore(database, clock)
+
+        async def make(operation: int, names: str) -> None:
+            await store.execute([effect(f"{operation}/1/1", *(create(pool(name)) for name in names))])
+
+        await make(1, "ab")
+        frames = watch_events(feed, pb.WatchEventsRequest())
+        read = [pb.WatchEventsResponse.FromString(await anext(frames)) for _ in range(3)]
+        reading = asyncio.ensure_future(anext(frames))
+        await asyncio.sleep(0)
+        await make(2, "c")
+        read.append(pb.WatchEventsResponse.FromString(await reading))
+        assert subjects(read) == "abc"
+        await make(3, "defg")
+        head = database.sequence
+        await database.write(lambda transaction: transaction.execute("DELETE FROM journal").close())
+        await database.write(lambda transaction: transaction.execute("UPDATE feed SET oldest = ?", (head + 1,)).close())
+        async with asyncio.timeout(5):
+            rest = [pb.WatchEventsResponse.FromString(await anext(frames)) for _ in range(6)]
+        assert [frame.kind for frame in rest] == [GAP, *([SNAPSHOT] * 4), BOOKMARK]
+        assert subjects(rest) == "defg"
+        await frames.aclose()
 
 
 async def test_a_slow_reader_loses_nothing(served: Served) -> None:

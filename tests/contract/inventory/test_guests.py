@@ -115,6 +115,19 @@ async def test_a_start_after_an_old_report_is_no_contradiction(store: SqliteStor
     assert await story(store, LOST) == []
 
 
+async def test_a_record_that_changes_before_the_commit_is_no_contradiction(
+    store: SqliteStore, reports: GuestReports
+) -> None:
+    """What was read is looked at again in the transaction of the event: another start in between is another case."""
+    await report(reports, "m", "n")
+    (lacking,) = [guest for guest in await store.recorded_guests("servers/s") if guest.uid == "uid-m"]
+    await done(store, effect("2/1/1", update(in_state("m", "STOPPED"), "state", "server"), token=2))
+    await store.tell_stopped("servers/s", {lacking})
+    await done(store, effect("3/1/1", update(in_state("m", "RUNNING", "servers/s"), "state", "server"), token=3))
+    await store.tell_stopped("servers/s", {lacking})
+    assert await story(store, LOST) == []
+
+
 async def test_each_start_can_be_lost_again(store: SqliteStore, reports: GuestReports) -> None:
     """After another start the machine is a new case."""
     await report(reports, "n")
