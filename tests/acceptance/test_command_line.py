@@ -175,3 +175,46 @@ def test_a_shell_takes_its_script(site: Site, shell: str) -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert shell != "bash" or ended.stdout.split() == ["web"]
+
+
+def test_events_are_listed_got_and_counted(site: Site) -> None:
+    """A table with the usual columns, the newest first; filters, one event in full, and counts as a table."""
+    lines = virtyard(site, "event", "list", "--filter", "object = virtualMachines/web").splitlines()
+    assert lines[0].split() == ["NAME", "TYPE", "SEVERITY", "OBJECT", "MESSAGE", "CREATE", "TIME"]
+    assert [line.split()[1:3] for line in lines[1:]] == [
+        ["MACHINE_STARTED", "informational"],
+        ["OBJECT_CHANGED", "informational"],
+        ["OBJECT_CREATED", "informational"],
+    ]
+    shown = virtyard(site, "event", "get", lines[1].split()[0])
+    assert "virtualMachines/web runs on servers/s1" in shown
+    assert "operations/" in shown
+    counted = virtyard(site, "event", "count", "--filter", "object = virtualMachines/web").splitlines()
+    assert counted[0].split() == ["TYPE", "SEVERITY", "COUNT"]
+    assert [line.split() for line in counted[1:]] == [
+        ["MACHINE_STARTED", "informational", "1"],
+        ["OBJECT_CHANGED", "informational", "1"],
+        ["OBJECT_CREATED", "informational", "1"],
+    ]
+    assert "no counts" in virtyard(site, "event", "count", "--filter", "severity = CRITICAL")
+    as_json = json.loads(virtyard(site, "event", "count", "--filter", "type = MACHINE_STARTED", "--json"))
+    assert as_json["counts"] == [{"type": "MACHINE_STARTED", "severity": "SEVERITY_INFORMATIONAL", "count": "1"}]
+    assert "there is no field" in virtyard(site, "event", "list", "--filter", "colour = red", code=2)
+
+
+def test_events_are_watched_as_lines(site: Site) -> None:
+    """Each event is a line with what the table shows of it."""
+    told = virtyard(site, "event", "watch", "--filter", "object = virtualMachines/web", "--timeout", "3s").splitlines()
+    assert [line.split("  ")[1:4] for line in told] == [
+        ["OBJECT_CREATED", "informational", "virtualMachines/web"],
+        ["OBJECT_CHANGED", "informational", "virtualMachines/web"],
+        ["MACHINE_STARTED", "informational", "virtualMachines/web"],
+    ]
+
+
+def test_a_description_has_the_latest_events(site: Site) -> None:
+    """What happened to an object last is the first of its events."""
+    told = virtyard(site, "vm", "describe", "web")
+    assert "virtualMachines/web runs on servers/s1" in told
+    described = json.loads(virtyard(site, "vm", "describe", "web", "--json"))
+    assert described["events"][0]["type"] == "MACHINE_STARTED"

@@ -28,6 +28,7 @@ from tests.acceptance.asking import (
     wait_unlocked,
 )
 from tests.acceptance.killing import done_twice, run_through_the_kill
+from tests.acceptance.lives import check_lives, check_taken_back, versions
 from tests.acceptance.site import Site, open_site
 from tests.examples.contract import Example, load
 from virtyard.api.inventory.v1 import server_pb2
@@ -125,13 +126,15 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
         for job, step in steps:
             if step.kind == plan_pb2.STEP_KIND_UNDOABLE:
                 with failing(site, job, step):
-                    await run(client, example.request(site), ended=FAILED)
+                    failed = await run(client, example.request(site), ended=FAILED)
                 await wait_unlocked(client)
+                await check_taken_back(client, failed.name)
                 now = without_versions(await picture(site, client))
                 assert now == without_versions(before), f"{job.title}: {step.title} failed"
 
         # From the point of no return on a step is tried again until it is done.
         ran: list[job_pb2.Job] = []
+        present = await versions(client)
         pivots = [(job, step) for job, step in steps if step.kind == plan_pb2.STEP_KIND_PIVOT]
         for job, step in pivots:
             with failing(site, job, step):
@@ -141,6 +144,7 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
             ran = await list_jobs(client, operation.name)
         if not pivots:
             ran = await list_jobs(client, (await run(client, example.request(site))).name)
+        await check_lives(client, ran[0].operation, present)
         assert [(job.title, job.object) for job in ran] == [(job.title, job.object) for job in plan.jobs]
         assert [[step.title for step in job.steps] for job in ran] == [
             [step.title for step in job.steps] for job in plan.jobs

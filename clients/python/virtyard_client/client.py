@@ -181,6 +181,19 @@ class Client:
 
         return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
 
+    def watch_events(
+        self,
+        matching: str = "",
+        resume_token: str = "",
+    ) -> AsyncIterator[inventory_service_pb2.WatchEventsResponse]:
+        """Yield the frames of WatchEvents for ever, across cuts and restarts."""
+
+        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
+            request = inventory_service_pb2.WatchEventsRequest(filter=matching, options=asked)
+            return aiter(self.inventory.WatchEvents(request))
+
+        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+
     def watch_locks(
         self, matching: str = "", resume_token: str = ""
     ) -> AsyncIterator[lock_service_pb2.WatchLocksResponse]:

@@ -1,4 +1,8 @@
-"""Events: facts about objects, each raised once for its key, named by a rising number."""
+"""Events: facts about objects, each recorded once and for good, named by their place in the feed.
+
+What an effect changed is told in the effect's own transaction, so that it happens exactly as often as the effect. What
+others raise comes with a key and is recorded once for it.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,48 @@ from datetime import datetime
 
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
-from virtyard.inventory.model import FeedWriter, NewEvent
+from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.event_types import EVENT_TYPES, find, severity_word
 
-__all__ = ["check_events", "raise_event", "raise_events"]
+__all__ = [
+    "TOPIC",
+    "check_events",
+    "event_key",
+    "fill_columns",
+    "microseconds",
+    "raise_event",
+    "raise_events",
+    "tell",
+    "unfilled",
+]
+
+TOPIC = "event"
+"""The topic of events in the feed."""
 
 _KNOWN = "SELECT 1 FROM event WHERE key = ?"
-_INSERT = "INSERT INTO event (key, body) VALUES (?, ?)"
-_NAME = "UPDATE event SET body = ? WHERE number = ?"
+_INSERT = """
+    INSERT INTO event (number, key, type, severity, object, operation, time, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_UNFILLED = "SELECT number, body FROM event WHERE type = '' ORDER BY number LIMIT ?"
+_FILL = "UPDATE event SET type = ?, severity = ?, object = ?, operation = ?, time = ? WHERE number = ?"
+
+
+def event_key(number: int) -> str:
+    """Return an event's key in the feed, whose order as text is that of the numbers."""
+    return f"{number:019}"
+
+
+def microseconds(time: datetime) -> int:
+    """Return a time as the event's row has it, in microseconds since 1970."""
+    return round(time.timestamp() * 1_000_000)
 
 
 def check_events(events: Iterable[control_service_pb2.KeyedEvent]) -> None:
-    """Refuse events that lack what every event has.
+    """Refuse events that lack what every event has, or that the catalogue does not know.
 
     Raises:
-        InvalidRequest: naming the field.
+        InvalidRequest: naming the field and what is allowed.
     """
     for number, keyed in enumerate(events):
         for path, given in (
@@ -31,32 +62,66 @@ def check_events(events: Iterable[control_service_pb2.KeyedEvent]) -> None:
         ):
             if not given:
                 raise InvalidRequest.of(f"events[{number}].{path}", "is required")
+        _check_type(keyed.event, f"events[{number}].event")
+        if keyed.event.HasField("create_time"):
+            raise InvalidRequest.of(f"events[{number}].event.create_time", "must be empty; it is given here")
+
+
+def _check_type(event: event_pb2.Event, field: str) -> None:
+    kind = find(event.type)
+    if kind is None:
+        allowed = ", ".join(kind.name for kind in EVENT_TYPES)
+        raise InvalidRequest.of(f"{field}.type", f"{event.type!r} is not in the catalogue; allowed are {allowed}")
+    if event.severity != kind.severity:
+        text = f"{event.severity} is not allowed; {kind.name} is always {severity_word(kind.severity)}"
+        raise InvalidRequest.of(f"{field}.severity", text)
 
 
 def raise_events(transaction: FeedWriter, events: Iterable[control_service_pb2.KeyedEvent], now: datetime) -> None:
-    """Store the events that are not known by their key yet, and publish them."""
+    """Record the events that are not known by their key yet, and publish them."""
     for keyed in events:
-        event = event_pb2.Event()
-        event.CopyFrom(keyed.event)
-        if not event.HasField("create_time"):
-            event.create_time.FromDatetime(now)
-        _store(transaction, keyed.key, event)
+        raise_event(transaction, keyed.key, keyed.event, now)
 
 
-def raise_event(transaction: FeedWriter, new: NewEvent) -> None:
-    """Store an event of the inventory's own, and publish it."""
-    event = event_pb2.Event(
-        type=new.type, severity=event_pb2.Severity.ValueType(new.severity), object=new.object, message=new.message
-    )
-    event.create_time.FromDatetime(new.time)
-    _store(transaction, new.key, event)
-
-
-def _store(transaction: FeedWriter, key: str, event: event_pb2.Event) -> None:
+def raise_event(transaction: FeedWriter, key: str, event: event_pb2.Event, now: datetime) -> None:
+    """Record an event unless one with this key is known, and publish it."""
     if transaction.execute(_KNOWN, (key,)).fetchone() is not None:
         return
-    inserted = transaction.execute(_INSERT, (key, b""))
-    event.name = f"events/{inserted.lastrowid}"
+    recorded = event_pb2.Event()
+    recorded.CopyFrom(event)
+    recorded.create_time.FromDatetime(now)
+    transaction.execute(_INSERT, _publish(transaction, key, recorded))
+
+
+def tell(transaction: FeedWriter, events: Iterable[event_pb2.Event]) -> None:
+    """Record events of the transaction's own effects, which happen once with these, and publish them.
+
+    They have their times, but no names.
+    """
+    for event in events:
+        transaction.put(_INSERT, _publish(transaction, None, event))
+
+
+def _publish(transaction: FeedWriter, key: str | None, event: event_pb2.Event) -> tuple[object, ...]:
+    """Give the event its name, put it into the feed, and return its row."""
+    _check_type(event, "event")
+    number = transaction.next_sequence
+    event.name = f"events/{number}"
     body = event.SerializeToString()
-    transaction.execute(_NAME, (body, inserted.lastrowid))
-    transaction.append("event", event.name, body)
+    transaction.append(TOPIC, event_key(number), body)
+    stamp = event.create_time
+    time = stamp.seconds * 1_000_000 + stamp.nanos // 1000
+    return (number, key, event.type, event.severity, event.object, event.operation, time, body)
+
+
+def unfilled(reader: Reader, limit: int) -> list[tuple[int, bytes]]:
+    """Return up to `limit` (number, body) of events that an older release recorded, whose columns are empty."""
+    return reader.execute(_UNFILLED, (limit,)).fetchall()
+
+
+def fill_columns(reader: Reader, events: Iterable[tuple[int, bytes]]) -> None:
+    """Fill the columns of these events."""
+    for number, body in events:
+        event = event_pb2.Event.FromString(body)
+        time = event.create_time.ToMicroseconds()
+        reader.execute(_FILL, (event.type or "UNKNOWN", event.severity, event.object, event.operation, time, number))

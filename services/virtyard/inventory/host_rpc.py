@@ -5,6 +5,7 @@ from __future__ import annotations
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
+from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.presence import Presence
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import PermissionDenied
@@ -16,9 +17,10 @@ __all__ = ["HostRpc", "observation_of"]
 class HostRpc:
     """Takes the reports of agents."""
 
-    def __init__(self, presence: Presence, clock: Clock) -> None:
-        """Use the presence of servers, and the clock whose time a report gets."""
+    def __init__(self, presence: Presence, guests: GuestReports, clock: Clock) -> None:
+        """Use the presence of servers, what compares their guests, and the clock whose time a report gets."""
         self._presence = presence
+        self._guests = guests
         self._clock = clock
 
     async def ReportHost(
@@ -38,6 +40,8 @@ class HostRpc:
         observed = observation_of(request.host)
         observed.report_time.FromDatetime(self._clock.now())
         known = await self._presence.report(own, observed)
+        if known:
+            await self._guests.report(own, [guest.uid for guest in request.host.guests if guest.running])
         return host_service_pb2.ReportHostResponse(
             known=known, report_interval_seconds=max(round(self._presence.interval), 1)
         )

@@ -10,8 +10,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from virtyard.api.inventory.v1 import inventory_service_pb2
+from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.inventory.activity import LockActivity
+from virtyard.inventory.event_frames import watch_events
 from virtyard.inventory.listing import EVENTS
 from virtyard.inventory.model import Query, TypedObject
 from virtyard.inventory.object_frames import ObjectFrames, compile_object_filter
@@ -41,7 +42,7 @@ class InventoryRpc:
         self._handlers = {
             method.full_name: self._handler(method)
             for method in inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"].methods
-            if not method.server_streaming
+            if not hasattr(self, method.name)
         }
 
     async def handle(self, method: MethodDescriptor, request: Any, call: Call) -> Message:
@@ -64,6 +65,38 @@ class InventoryRpc:
         response = inventory_service_pb2.WatchObjectsResponse.DESCRIPTOR
         async for message in messages(batches, self._frames.encode, response, request.options):
             yield message
+
+    async def WatchEvents(
+        self,
+        request: inventory_service_pb2.WatchEventsRequest,
+        call: Call,
+    ) -> AsyncGenerator[bytes, None]:
+        """Watch events as they are recorded."""
+        frames = watch_events(self._feed, request)
+        try:
+            async for frame in frames:
+                yield frame
+        finally:
+            await frames.aclose()
+
+    async def CountEvents(
+        self,
+        request: inventory_service_pb2.CountEventsRequest,
+        call: Call,
+    ) -> inventory_service_pb2.CountEventsResponse:
+        """Count events by type and severity.
+
+        Raises:
+            InvalidRequest: the filter cannot be read.
+        """
+        counted = await self._store.count_events(request.filter)
+        ordered = sorted(counted.items(), key=lambda item: (-item[0][1], item[0][0]))
+        return inventory_service_pb2.CountEventsResponse(
+            counts=[
+                event_pb2.EventCount(type=kind, severity=event_pb2.Severity.ValueType(severity), count=count)
+                for (kind, severity), count in ordered
+            ]
+        )
 
     def _handler(self, method: MethodDescriptor) -> Callable[[Any], Awaitable[Message]]:
         """Return what answers a method: Get gives a resource, List has one repeated field of them."""

@@ -11,21 +11,20 @@ import binascii
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor
 
-from virtyard.api.inventory.v1 import event_pb2
-from virtyard.inventory.model import Page, Query, Reader, TypedObject
+from virtyard.inventory.model import Page, Place, Query, Reader, TypedObject
 from virtyard.inventory.objects import row_of
 from virtyard.inventory.projections import present
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.filters import compile_filter
 from virtyard.kernel.names import kinds
 
-__all__ = ["EVENTS", "Place", "parse_place", "read_events", "read_objects"]
+__all__ = ["EVENTS", "page_token", "parse_place", "read_objects"]
 
 EVENTS = "events"
 """The collection of the events, which are listed as objects are but stored apart."""
@@ -59,8 +58,6 @@ _BY_CREATE_TIME_DESC = """
     SELECT name, uid, generation, writer, deleted, body, create_time FROM object
     WHERE deleted = 0 AND kind = ? AND (create_time, name) < (?, ?) ORDER BY create_time DESC, name DESC LIMIT ?
 """
-_EVENTS = "SELECT number, body FROM event WHERE number > ? ORDER BY number LIMIT ?"
-_EVENTS_DESC = "SELECT number, body FROM event WHERE number < ? ORDER BY number DESC LIMIT ?"
 
 _ORDERS = {
     ("display_name", False): (_BY_DISPLAY_NAME, ""),
@@ -68,22 +65,6 @@ _ORDERS = {
     ("create_time", False): (_BY_CREATE_TIME, -_LARGEST),
     ("create_time", True): (_BY_CREATE_TIME_DESC, _LARGEST),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a page begins."""
-
-    column: str
-    """What the list is ordered by."""
-    descending: bool
-    """Whether it is reversed."""
-    key: Any = None
-    """The column's value of the last item of the page before; None at the beginning."""
-    name: str = ""
-    """The name of that item."""
-    sequence: int | None = None
-    """The feed's position at the first page; None if this is the first one."""
 
 
 def parse_place(query: Query) -> Place:
@@ -119,17 +100,6 @@ def read_objects(reader: Reader, query: Query, place: Place) -> Page:
     return _page(reader, query, place, found)
 
 
-def read_events(reader: Reader, query: Query, place: Place) -> Page:
-    """Return a page of events.
-
-    Raises:
-        InvalidRequest: the filter cannot be read.
-    """
-    matches = compile_filter(query.filter, event_pb2.Event.DESCRIPTOR)
-    found = (item for item in _events(reader, query, place) if matches(item[1]))
-    return _page(reader, query, place, found)
-
-
 def _page(reader: Reader, query: Query, place: Place, found: Iterator[tuple[Any, TypedObject]]) -> Page:
     sequence = place.sequence
     if sequence is None:
@@ -139,9 +109,21 @@ def _page(reader: Reader, query: Query, place: Place, found: Iterator[tuple[Any,
     if len(items) > query.size:
         del items[query.size :]
         key, last = items[-1]
-        text = json.dumps([_digest(query), key, last.name, sequence], separators=(",", ":"), ensure_ascii=False)
-        token = base64.urlsafe_b64encode(text.encode()).decode()
+        token = page_token(query, key, last.name, sequence)
     return Page(items=[item for _, item in items], next_page_token=token, sequence=sequence)
+
+
+def page_token(query: Query, key: Any, name: str, sequence: int) -> str:
+    """Return the token of the page that follows an item.
+
+    Args:
+        query: what is listed.
+        key: the value of the ordering column of the item.
+        name: the item's name.
+        sequence: the position of the feed at the first page.
+    """
+    text = json.dumps([_digest(query), key, name, sequence], separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def _objects(reader: Reader, query: Query, place: Place) -> Iterator[tuple[Any, TypedObject]]:
@@ -168,19 +150,6 @@ def _chunk(reader: Reader, kind: str, place: Place, limit: int) -> list[Any]:
     if key is None:
         key, name = first, _LAST_CHARACTER if place.descending else ""
     return reader.execute(statement, (kind, key, name, limit)).fetchall()
-
-
-def _events(reader: Reader, query: Query, place: Place) -> Iterator[tuple[int, TypedObject]]:
-    statement, first = (_EVENTS_DESC, _LARGEST) if place.descending else (_EVENTS, 0)
-    number = place.key if place.key is not None else first
-    chunk = min(query.size + 1, _CHUNK)
-    while True:
-        rows = reader.execute(statement, (number, chunk)).fetchall()
-        for key, body in rows:
-            yield key, event_pb2.Event.FromString(body)
-        if len(rows) < chunk:
-            return
-        number, chunk = rows[-1][0], _CHUNK
 
 
 def _order(query: Query) -> tuple[str, bool]:

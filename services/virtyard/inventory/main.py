@@ -20,11 +20,13 @@ from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
 from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
 from virtyard.inventory.control_rpc import ControlRpc
+from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.host_rpc import HostRpc
 from virtyard.inventory.inventory_rpc import InventoryRpc
 from virtyard.inventory.metrics import show_servers
 from virtyard.inventory.participant_rpc import ParticipantRpc
 from virtyard.inventory.presence import Presence
+from virtyard.inventory.retention import EVENT_RETENTION, Retention, forget_events
 from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
@@ -68,6 +70,7 @@ async def open_inventory(
     report_interval: float = 10.0,
     silence: float = 35.0,
     keepalive: float = 15.0,
+    retention: Retention = EVENT_RETENTION,
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     step_hook: Callable[[str], None] | None = None,
@@ -83,6 +86,7 @@ async def open_inventory(
         report_interval: seconds between the reports of an agent.
         silence: seconds without a report after which a server is offline.
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
+        retention: how long events are kept.
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
         step_hook: is told the key of each step that is to be done, and may refuse it.
@@ -118,14 +122,17 @@ async def open_inventory(
             activity = LockActivity(locks_channel, news.changed)
             _ = scope.start(activity.follow(), name="activity")
             _ = scope.start(news.publish(), name="activity-news")
+        guests = GuestReports(store, activity.of if activity is not None else None)
+        store.on_effects(guests.notice)
         _ = scope.start(_sweep(presence, report_interval), name="presence")
+        _ = scope.start(forget_events(database, clock, retention), name="retention")
         effects = ParticipantRpc(store, scope, metrics)
         try:
             yield Inventory(
                 services=(
                     Service(_service(inventory_service_pb2), InventoryRpc(store, feed, activity)),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
-                    Service(_service(host_service_pb2), HostRpc(presence, clock)),
+                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock)),
                     Service(_service(participant_service_pb2), effects),
                 ),
                 feed=feed,

@@ -6,7 +6,6 @@ import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from virtyard.api.inventory.v1 import object_pb2
@@ -14,11 +13,12 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 
 __all__ = [
     "FeedWriter",
-    "NewEvent",
     "Page",
+    "Place",
     "Query",
     "Reader",
     "Reading",
+    "RecordedGuest",
     "RoundOutcome",
     "Row",
     "TypedObject",
@@ -39,6 +39,15 @@ class Reader(Protocol):
 
 class FeedWriter(Reader, Protocol):
     """A transaction that can add to the feed."""
+
+    @property
+    def next_sequence(self) -> int:
+        """Return the sequence that the next `append` gives."""
+        ...
+
+    def put(self, sql: str, row: Sequence[Any], /) -> None:
+        """Insert a row at the end of the commit, together with those of others; nobody reads it before."""
+        ...
 
     def append(self, topic: str, key: str, body: bytes, *, removed: bool = False) -> int:
         """Add the state of an item to the feed and return its sequence."""
@@ -114,21 +123,31 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
-    """An event that the inventory raises by itself."""
+class Place:
+    """Where a page begins."""
 
-    key: str
-    """What makes it happen once."""
-    type: str
-    """The kind of fact, as SERVER_OFFLINE."""
-    severity: int
-    """How grave it is, a `Severity`."""
-    object: str
-    """The object that it is about."""
-    message: str
-    """The fact in one sentence."""
-    time: datetime
-    """When it happened."""
+    column: str
+    """What the list is ordered by."""
+    descending: bool
+    """Whether it is reversed."""
+    key: Any = None
+    """The column's value of the last item of the page before; None at the beginning."""
+    name: str = ""
+    """The name of that item."""
+    sequence: int | None = None
+    """The feed's position at the first page; None if this is the first one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedGuest:
+    """A machine that is recorded as running on a server."""
+
+    name: str
+    """Resource name of the machine."""
+    uid: str
+    """Its unique id, by which agents know its guest."""
+    generation: int
+    """Its count of configuration changes; every start raises it."""
 
 
 def etag_of(uid: str, generation: int, revision: int) -> str:

@@ -8,9 +8,10 @@ from datetime import datetime
 
 from virtyard.api.inventory.v1 import event_pb2, server_pb2
 from virtyard.inventory.events import raise_event
-from virtyard.inventory.model import FeedWriter, NewEvent, Reader
+from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.inventory.objects import read_row
 from virtyard.inventory.projections import present
+from virtyard.kernel import event_types
 from virtyard.kernel.names import wrap
 
 __all__ = [
@@ -119,17 +120,11 @@ def observe(
         (message,) = present(transaction, [row])
         transaction.append("object", server, wrap(message).SerializeToString())
     if state != before.state and before.state:
-        raise_event(transaction, _transition(server, row.uid, after, now))
+        raise_event(transaction, f"{row.uid}/{after.revision}", _transition(server, state), now)
     return after
 
 
-def _transition(server: str, uid: str, observation: Observation, now: datetime) -> NewEvent:
-    online = observation.state == server_pb2.SERVER_STATE_ONLINE
-    return NewEvent(
-        key=f"{uid}/{observation.revision}",
-        type="SERVER_ONLINE" if online else "SERVER_OFFLINE",
-        severity=event_pb2.SEVERITY_INFORMATIONAL if online else event_pb2.SEVERITY_WARNING,
-        object=server,
-        message=f"{server} reports again" if online else f"{server} has stopped reporting",
-        time=now,
-    )
+def _transition(server: str, state: int) -> event_pb2.Event:
+    if state == server_pb2.SERVER_STATE_ONLINE:
+        return event_types.new_event(event_types.SERVER_ONLINE, server, f"{server} reports again")
+    return event_types.new_event(event_types.SERVER_OFFLINE, server, f"{server} has stopped reporting")

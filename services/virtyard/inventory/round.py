@@ -13,10 +13,12 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from virtyard.api.inventory.v1 import write_objects_pb2
+from virtyard.api.inventory.v1 import event_pb2, write_objects_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.inventory.capacity import check_memory, check_space
+from virtyard.inventory.events import tell
 from virtyard.inventory.ledger import Entry, Ledger
+from virtyard.inventory.life import Origin, tell_life
 from virtyard.inventory.model import FeedWriter, Reader, RoundOutcome, Row, TypedObject
 from virtyard.inventory.objects import read_rows
 from virtyard.inventory.projections import present
@@ -69,11 +71,13 @@ class Round:
         self._touched: dict[str, None] = {}
         self._rows: dict[str, Row | None] = {}
         self._held: dict[str, tuple[int, int]] = {}
+        self._events: list[event_pb2.Event] = []
 
     def run(self, effects: Sequence[participant.Effect]) -> RoundOutcome:
         """Carry out the effects in their order and record what came of each."""
         records = [self._one(effect) for effect in effects]
         objects = self._show()
+        tell(self._transaction, self._events)
         self._ledger.flush()
         return RoundOutcome(records=records, objects=objects)
 
@@ -215,6 +219,9 @@ class Round:
         self._touched.update(writes.touched)
         self._rows.update(writes.rows)
         self._written.append((entry.record, writes.names))
+        if writes.changes:
+            origin = Origin.of(effect.step_key, undone=reverting)
+            self._events += tell_life(self._transaction, writes.changes, origin, self._now)
 
     def _prior_of(self, step_key: str) -> bytes:
         """Return what puts back what the step did; nothing if it did nothing."""

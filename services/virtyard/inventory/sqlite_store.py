@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from virtyard.api.inventory.v1 import event_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, raise_events
-from virtyard.inventory.listing import EVENTS, parse_place, read_events, read_objects
-from virtyard.inventory.model import Page, Query, Reading, RoundOutcome, TypedObject
+from virtyard.inventory.guests import read_recorded, tell_stopped
+from virtyard.inventory.listing import EVENTS, parse_place, read_objects
+from virtyard.inventory.model import Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
 from virtyard.inventory.objects import read_row, read_rows, row_of
 from virtyard.inventory.observations import Observation, observe, read_observations
 from virtyard.inventory.projections import present
@@ -124,6 +127,14 @@ class SqliteStore:
         read = read_events if query.collection == EVENTS else read_objects
         return await self._database.read(lambda connection: read(connection, query, place))
 
+    async def count_events(self, text: str) -> Mapping[tuple[str, int], int]:
+        """See `InventoryStore.count_events`."""
+        counted: dict[tuple[str, int], int] = {}
+        until: int | None = None
+        while until != 0:
+            counted, until = await self._database.read(partial(count_events, text=text, until=until, counted=counted))
+        return counted
+
     async def raise_events(self, events: Sequence[control_service_pb2.KeyedEvent]) -> None:
         """See `InventoryStore.raise_events`."""
         check_events(events)
@@ -139,6 +150,15 @@ class SqliteStore:
             lambda transaction: observe(transaction, server, state=state, observed=observed, now=now),
             after=lambda _: self._after_report(server),
         )
+
+    async def recorded_guests(self, server: str) -> Sequence[RecordedGuest]:
+        """See `InventoryStore.recorded_guests`."""
+        return await self._database.read(lambda connection: read_recorded(connection, server))
+
+    async def tell_stopped(self, server: str, lacking: Collection[RecordedGuest]) -> None:
+        """See `InventoryStore.tell_stopped`."""
+        now = self._clock.now()
+        await self._database.write(lambda transaction: tell_stopped(transaction, server, lacking, now))
 
     async def observations(self) -> Mapping[str, Observation]:
         """See `InventoryStore.observations`."""

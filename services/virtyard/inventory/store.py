@@ -8,7 +8,7 @@ from typing import Protocol
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
-from virtyard.inventory.model import Page, Query, Reading, RoundOutcome, TypedObject
+from virtyard.inventory.model import Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
 from virtyard.inventory.observations import Observation
 
 __all__ = ["InventoryStore"]
@@ -62,11 +62,19 @@ class InventoryStore(Protocol):
         """
         ...
 
+    async def count_events(self, text: str) -> Mapping[tuple[str, int], int]:
+        """Return how many events a filter matches, by (type, severity).
+
+        Raises:
+            InvalidRequest: the filter cannot be read.
+        """
+        ...
+
     async def raise_events(self, events: Sequence[control_service_pb2.KeyedEvent]) -> None:
         """Store the events that are not there yet.
 
         Raises:
-            InvalidRequest: an event lacks its key, type or severity.
+            InvalidRequest: an event lacks its key, type or severity, or is not as the catalogue has it.
         """
         ...
 
@@ -74,6 +82,14 @@ class InventoryStore(Protocol):
         self, server: str, *, state: int, observed: server_pb2.ServerObservation | None
     ) -> Observation | None:
         """Store what was observed of a server; return what is known now, None if there is no such server."""
+        ...
+
+    async def recorded_guests(self, server: str) -> Sequence[RecordedGuest]:
+        """Return the machines that are recorded as running on a server."""
+        ...
+
+    async def tell_stopped(self, server: str, lacking: Collection[RecordedGuest]) -> None:
+        """Raise an event for each machine whose guest a server lacks, unless its record has changed meanwhile."""
         ...
 
     async def observations(self) -> Mapping[str, Observation]:

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.inventory.v1 import object_pb2, write_objects_pb2
 from virtyard.inventory.addresses import give_address
+from virtyard.inventory.life import Change
 from virtyard.inventory.masks import check_paths, take_over
 from virtyard.inventory.model import Reader, Row, TypedObject
 from virtyard.inventory.objects import Link, links_of, read_row, remove_row, write_links, write_row
@@ -62,6 +63,8 @@ class Writes:
         """The rows that were stored; None for an object that is gone."""
         self.filled: dict[str, int] = {}
         """How much more is taken of each target than before, in bytes."""
+        self.changes: list[Change] = []
+        """What became of the objects whose configuration differs from before, in order."""
 
     @property
     def inverse(self) -> write_objects_pb2.WriteObjects:
@@ -105,6 +108,7 @@ class Writes:
                 if staged.observation is not None:
                     forget_observation(self._reader, name)
                 self._relate(name, staged)
+                self.changes.append(Change(name=name, before=staged.before, now=None))
                 changed = True
         return changed
 
@@ -192,6 +196,7 @@ class Writes:
         now.update_time.CopyFrom(self._now)
         self.rows[name] = write_row(self._reader, now, self._operation)
         self._relate(name, staged)
+        self.changes.append(Change(name=name, before=staged.before, now=now))
         return True
 
     def _store_observation(self, name: str, staged: _Staged, now: TypedObject) -> bool:

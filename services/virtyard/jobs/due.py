@@ -13,7 +13,7 @@ from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.store import RELEASE, Due, JobStore
-from virtyard.kernel.errors import StopError, VirtyardError
+from virtyard.kernel.errors import InvalidRequest, StopError, VirtyardError
 from virtyard.locks.proxy import LocksProxy
 
 _PAUSE = 0.5
@@ -74,16 +74,28 @@ class DueWork:
             if items[0].kind == RELEASE:
                 await self._locks.release([lock_service_pb2.OwnerRelease.FromString(item.body) for item in items])
             else:
-                request = control_service_pb2.RaiseEventsRequest()
-                for item in items:
-                    request.MergeFromString(item.body)
-                await self._inventory.raise_events(request)
+                await self._raise_events(items)
         except StopError as error:
             _log.warning("%s is not ours to do: %s", items[0].key, error)
         except VirtyardError as error:
             _log.info("%s is due and cannot be done now: %s", items[0].key, error)
             return items
         return ()
+
+    async def _raise_events(self, items: Sequence[Due]) -> None:
+        """Raise the events of all items; one that is refused keeps none of the others back."""
+        request = control_service_pb2.RaiseEventsRequest()
+        for item in items:
+            request.MergeFromString(item.body)
+        try:
+            await self._inventory.raise_events(request)
+        except InvalidRequest as error:
+            if len(items) == 1:
+                # A defect of ours, as an event of no known type: asking again would be refused again.
+                _log.error("%s is refused and given up: %s", items[0].key, error)
+                return
+            for item in items:
+                await self._raise_events([item])
 
 
 def _merged(items: Sequence[Due]) -> list[Sequence[Due]]:

@@ -15,6 +15,7 @@ from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
+from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import outcome, render, schedule
 from virtyard.jobs.model import Operation, Shape, owner_name
@@ -45,6 +46,7 @@ class Keeper:
         *,
         everything: bool = False,
         shape: Shape | None = None,
+        news: Callable[[Operation], control_service_pb2.RaiseEventsRequest] | None = None,
     ) -> T:
         """Make a change of the record durable and take it over; return what the change returned.
 
@@ -53,6 +55,7 @@ class Keeper:
             change: changes the copy of the record that it is given; may be called again.
             everything: write all jobs, not just those that the change touched.
             shape: a new plan that goes with the change.
+            news: gives the events that are due with the change, beside those of the operation's end.
 
         Raises:
             StaleEpoch: another scheduler has the operation.
@@ -64,12 +67,13 @@ class Keeper:
                 result = change(draft)
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
-                due = _due(self.operation, candidate)
+                ended = _due(candidate)
+                due = [*ended, *_due_news(candidate, transition, news(candidate))] if news is not None else ended
                 try:
                     await self._world.store.save(
                         candidate,
                         jobs,
-                        "jobs.Ct" if _has_ended(candidate) else transition,
+                        "jobs.Ct" if ended else transition,
                         due=due,
                         new_plan=shape is not None,
                         after=partial(self._take_over, candidate),
@@ -158,24 +162,22 @@ def _changed(before: Operation, after: Operation) -> set[str]:
     return changed
 
 
-def _has_ended(operation: Operation) -> bool:
-    return operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
+def _due_news(operation: Operation, transition: str, events: control_service_pb2.RaiseEventsRequest) -> list[Due]:
+    """Return what must follow a change that is no end."""
+    if not events.events:
+        return []
+    key = f"events {operation.number} {transition} {events.events[0].key}"
+    return [Due(key=key, kind=EVENTS, body=events.SerializeToString())]
 
 
-def _due(before: Operation, after: Operation) -> list[Due]:
-    """Return what must follow a commit in other services (P5): at the end the release, and events where it failed."""
-    record = after.record
-    due = []
-    if _has_ended(after):
-        release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
-        due.append(Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString()))
-        if (events := outcome.events_of(after)).events:
-            due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
-    if record.rolling_back:
-        known = set(schedule.stuck_jobs(before.shape, before.record))
-        for job in schedule.stuck_jobs(after.shape, record):
-            if job not in known:
-                events = outcome.stuck_event(after, job)
-                key = events.events[0].key
-                due.append(Due(key=f"events {key}", kind=EVENTS, body=events.SerializeToString()))
+def _due(operation: Operation) -> list[Due]:
+    """Return what must follow the end of an operation in other services (P5)."""
+    record = operation.record
+    if record.state == operation_pb2.OPERATION_STATE_ACTIVE:
+        return []
+    release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
+    due = [Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString())]
+    events = outcome.events_of(operation)
+    if events.events:
+        due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
     return due

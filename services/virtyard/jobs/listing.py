@@ -15,7 +15,7 @@ from virtyard.jobs.model import operation_number
 from virtyard.jobs.render import render_operation
 from virtyard.jobs.store import JobStore
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.filters import compile_filter, required_values
+from virtyard.kernel.filters import compile_filter, restrictions_of
 from virtyard.kernel.job_states import JobState
 
 _USUAL, _MOST = 100, 1000
@@ -81,7 +81,8 @@ async def list_jobs(store: JobStore, request: job_service_pb2.ListJobsRequest) -
 
 def _narrow(text: str) -> Narrow | None:
     """Return what a filter demands of all jobs that an index can find, the rarest first."""
-    equal = required_values(text, job_pb2.Job.DESCRIPTOR)
+    restrictions, _ = restrictions_of(text, job_pb2.Job.DESCRIPTOR)
+    equal = {each.path: each.value for each in restrictions if each.operator == "="}
     number = operation_number(str(equal.get("operation", "")))
     if number:
         return Narrow(column="operation", value=number)

@@ -11,7 +11,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from virtyard.api.inventory.v1 import event_pb2, write_objects_pb2
+from virtyard.api.inventory.v1 import write_objects_pb2
 from virtyard.api.jobs.v1 import operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import finding_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -19,7 +19,9 @@ from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation, job_name, operation_name
 from virtyard.jobs.schedule import change_step, deferred_jobs
+from virtyard.kernel import event_types
 from virtyard.kernel.any import get_path, type_of, unpack
+from virtyard.kernel.errors import InternalError
 from virtyard.kernel.job_states import StepState
 from virtyard.kernel.names import unwrap
 from virtyard.kernel.plan import pack
@@ -104,9 +106,7 @@ def residue_of(operation: Operation) -> list[str]:
 
 def events_of(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
     """Return the events that tell of an operation that has ended: why it failed, or what it put off and found."""
-    if operation.record.state == operation_pb2.OPERATION_STATE_FAILED:
-        return failure_events(operation)
-    request = control_service_pb2.RaiseEventsRequest()
+    request = ending_events(operation)
     if operation.record.state in (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_PARTIAL):
         _add_deferred(request, operation)
         _add_findings(request, operation)
@@ -115,7 +115,7 @@ def events_of(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
 
 def _add_deferred(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:
     for job, text in zip(deferred_jobs(operation.shape, operation.record), residue_of(operation), strict=True):
-        _add_warning(request, operation, job, f"deferred/{job.id}", "JOB_DEFERRED", job.object, text)
+        _add_event(request, operation, job, f"deferred/{job.id}", event_types.JOB_DEFERRED, job.object, text)
 
 
 def _add_findings(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:
@@ -127,7 +127,10 @@ def _add_findings(request: control_service_pb2.RaiseEventsRequest, operation: Op
         for number, finding in enumerate(findings, 1):
             job = operation.shape.steps[reference].job
             key = f"finding/{reference}/{number}"
-            _add_warning(request, operation, job, key, finding.type, finding.object, finding.message)
+            kind = event_types.find(finding.type)
+            if kind is None:
+                raise InternalError(f"{finding.type} is no type of event", resource=finding.object)
+            _add_event(request, operation, job, key, kind, finding.object, finding.message)
 
 
 @cache
@@ -141,65 +144,63 @@ def _has_findings(result: str) -> bool:
     return field is not None and field.message_type == finding_pb2.Finding.DESCRIPTOR
 
 
-def _add_warning(
+def _add_event(
     request: control_service_pb2.RaiseEventsRequest,
     operation: Operation,
     job: plan_pb2.PlannedJob,
     key: str,
-    kind: str,
+    kind: event_types.EventType,
     subject: str,
     message: str,
 ) -> None:
-    number = operation.record.number
-    keyed = request.events.add(key=f"{operation_name(number)}/{key}")
-    keyed.event.CopyFrom(
-        event_pb2.Event(
-            type=kind,
-            severity=event_pb2.SEVERITY_WARNING,
-            object=subject,
-            message=message,
-            operation=operation_name(number),
-            job=job_name(number, job.id),
-        )
-    )
+    name = operation_name(operation.record.number)
+    event = event_types.new_event(kind, subject, message, operation=name, job=job_name(operation.record.number, job.id))
+    request.events.add(key=f"{name}/{key}", event=event)
 
 
-def failure_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
-    """Return the event that tells of a failed operation, on the object of the job that failed."""
-    record = operation.record
-    planned = operation.shape.jobs.get(record.failed_job) or operation.shape.plan.jobs[0]
+def stuck_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
+    """Return the events that tell of undos which are refused, each on the object that the step was to put back."""
+    record, name = operation.record, operation_name(operation.record.number)
     request = control_service_pb2.RaiseEventsRequest()
-    keyed = request.events.add(key=f"{operation_name(record.number)}/failed")
-    keyed.event.CopyFrom(
-        event_pb2.Event(
-            type="JOB_FAILED",
-            severity=event_pb2.SEVERITY_WARNING,
-            object=planned.object,
-            message=f"{planned.title} failed: {record.error.message}",
-            operation=operation_name(record.number),
-            job=job_name(record.number, planned.id),
-            causes=[record.error],
+    for reference, ref in operation.shape.steps.items():
+        step = record.steps.get(reference)
+        if step is None or int(step.state) != StepState.UNDO_FAILED:
+            continue
+        event = event_types.new_event(
+            event_types.ROLLBACK_FAILED,
+            ref.step.target,
+            f"{ref.step.title} cannot be undone: {step.error.message}",
+            operation=name,
+            job=job_name(record.number, ref.job.id),
+            causes=[step.error],
         )
-    )
+        request.events.add(key=f"{name}/stuck/{reference}/{step.undo_attempt}", event=event)
     return request
 
 
-def stuck_event(operation: Operation, job: str) -> control_service_pb2.RaiseEventsRequest:
-    """Return the event that tells of a job that could not be undone, once for each time that it was given up."""
-    record, planned = operation.record, operation.shape.jobs[job]
-    attempts = sum(record.steps[each].undo_attempt for each in operation.shape.own[job] if each in record.steps)
-    name = job_name(record.number, job)
+def ending_events(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
+    """Return the events that tell of an operation's bad end, each on its object; none of a good one.
+
+    Those of a failure are about every object of the job that failed: its own, and what its steps were to change. What
+    was done to them has been undone by then.
+    """
+    record, name = operation.record, operation_name(operation.record.number)
     request = control_service_pb2.RaiseEventsRequest()
-    keyed = request.events.add(key=f"{name}/rollback failed/{attempts}")
-    keyed.event.CopyFrom(
-        event_pb2.Event(
-            type="JOB_ROLLBACK_FAILED",
-            severity=event_pb2.SEVERITY_CRITICAL,
-            object=planned.object,
-            message=f"{planned.title} cannot be undone: {'; '.join(record.jobs[job].residue)}",
-            operation=operation_name(record.number),
-            job=name,
-            causes=[step.error for each in operation.shape.own[job] if (step := record.steps[each]).HasField("error")],
+    if record.state == operation_pb2.OPERATION_STATE_FAILED:
+        planned = operation.shape.jobs.get(record.failed_job) or operation.shape.plan.jobs[0]
+        kind, what, said = event_types.JOB_FAILED, "failed", "failed"
+        subjects = list(dict.fromkeys([planned.object, *(step.target for step in planned.steps)]))
+    elif record.state == operation_pb2.OPERATION_STATE_CANCELLED:
+        planned = operation.shape.plan.jobs[0]
+        kind, what, said = event_types.OPERATION_ABORTED, "aborted", "was aborted"
+        subjects = [operation.shape.plan.result_object or planned.object]
+    else:
+        return request
+    for place, subject in enumerate(subjects):
+        message = f"{planned.title} {said}: {record.error.message}"
+        event = event_types.new_event(
+            kind, subject, message, operation=name, job=job_name(record.number, planned.id), causes=[record.error]
         )
-    )
+        # The first key is the one that older releases gave the only event, so that an upgrade repeats none.
+        request.events.add(key=f"{name}/{what}" + (f"/{subject}" if place else ""), event=event)
     return request

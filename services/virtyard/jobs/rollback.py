@@ -175,7 +175,7 @@ class Rollback:
                 schedule.change_step(record, reference, StepState.UNDO_FAILED)
             schedule.mark_stuck(self._shape, record)
 
-        await self._keeper.commit("jobs.stuck", stuck, everything=True)
+        await self._keeper.commit("jobs.stuck", stuck, everything=True, news=outcome.stuck_events)
         _log.error("%s cannot be undone; its locks stay held: %s", self._keeper.operation.name, refused)
 
 

@@ -1,7 +1,7 @@
 """Filters over lists and watches: the part of AIP-160 that people use.
 
 ``state = RUNNING AND server_pool = "serverPools/Finance" AND NOT labels.env:test`` - comparisons ``= != < <= > >= :``,
-``AND OR NOT -``, parentheses, ``field:*`` for what is set; a bare word means that the name or display name contains it.
+``AND OR NOT -``, parentheses, ``field:*`` for what is set; a bare word means that a name, title or message contains it.
 As the standard has it, OR binds more closely than AND: ``a AND b OR c`` is ``a AND (b OR c)``.
 Source: https://google.aip.dev/160.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +28,41 @@ _TOKEN = re.compile(
 _OPERATORS = frozenset({"=", "!=", "<", "<=", ">", ">=", ":"})
 _LONGEST = 2000
 _DEEPEST = 50
-_SEARCHED = ("name", "display_name", "title")
+_SEARCHED = ("name", "display_name", "title", "message")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restriction:
+    """One comparison that everything which a filter lets pass meets."""
+
+    path: str
+    """The field, as `object` or `labels.env`."""
+    operator: str
+    """One of `= != < <= > >= :`."""
+    value: Any
+    """What it is compared with: text, number, truth, time, or the number of an enum's value."""
+
+
+def restrictions_of(text: str, descriptor: Descriptor) -> tuple[Sequence[Restriction], bool]:
+    """Return the comparisons that a filter joins by AND, and whether they are all that it says.
+
+    A store finds by them, through an index, what the whole filter is then asked about. Comparisons inside maps are left
+    out of the first.
+
+    Raises:
+        InvalidRequest: as `compile_filter` does.
+    """
+    compile_filter(text, descriptor)
+    if not text.strip():
+        return (), True
+    parser = _Parser(_tokens(text), descriptor)
+    parser.parse()
+    found = []
+    for path, operator, operand in parser.joined:
+        field = descriptor.fields_by_name.get(path)
+        if field is not None and operand != "*" and not is_map(field):
+            found.append(Restriction(path=path, operator=operator, value=_operand(field, path, operand)))
+    return found, len(found) == parser.parts
 
 
 def compile_filter(text: str, descriptor: Descriptor) -> Callable[[Message], bool]:
@@ -41,21 +76,6 @@ def compile_filter(text: str, descriptor: Descriptor) -> Callable[[Message], boo
     if len(text) > _LONGEST:
         raise InvalidRequest.of("filter", f"{len(text)} characters are too many; at most {_LONGEST} are allowed")
     return _Parser(_tokens(text), descriptor).parse()
-
-
-def required_values(text: str, descriptor: Descriptor) -> dict[str, Any]:
-    """Return the fields that a filter requires to have one value, with that value, for whoever has an index of them.
-
-    Only what stands alone or joined by AND at the top is found; every message that passes the filter has these values.
-
-    Raises:
-        InvalidRequest: the filter cannot be read, or names a field that the type does not have.
-    """
-    if not text.strip():
-        return {}
-    parser = _Parser(_tokens(text), descriptor)
-    parser.parse()
-    return parser.required
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
@@ -79,7 +99,10 @@ class _Parser:
         self._descriptor = descriptor
         self._position = 0
         self._depth = 0
-        self.required: dict[str, Any] = {}
+        self.joined: list[tuple[str, str, str]] = []
+        """The plain comparisons among what is joined by AND at the top: path, operator, operand."""
+        self.parts = 0
+        """How much is joined by AND at the top."""
 
     def parse(self) -> Callable[[Message], bool]:
         predicate = self._all()
@@ -98,29 +121,30 @@ class _Parser:
         return token
 
     def _all(self) -> Callable[[Message], bool]:
-        parts = [self._either()]
+        parts = [self._part()]
         while self._peek()[0] and self._peek() != ("punct", ")"):
             if self._peek() == ("word", "AND"):
                 self._take()
-            parts.append(self._either())
+            parts.append(self._part())
         return parts[0] if len(parts) == 1 else lambda message: all(part(message) for part in parts)
 
-    def _either(self) -> Callable[[Message], bool]:
+    def _part(self) -> Callable[[Message], bool]:
+        """Read one of what is joined by AND; at the top, note a plain comparison."""
         begin = self._position
+        part = self._either()
+        if self._depth == 0:
+            self.parts += 1
+            read = self._tokens[begin : self._position]
+            if len(read) == 3 and read[1][0] == "punct" and not read[0][1].startswith("-"):
+                self.joined.append((read[0][1], read[1][1], read[2][1]))
+        return part
+
+    def _either(self) -> Callable[[Message], bool]:
         parts = [self._unary()]
         while self._peek() == ("word", "OR"):
             self._take()
             parts.append(self._unary())
-        if self._depth == 0 and len(parts) == 1:
-            self._require(self._tokens[begin : self._position])
         return parts[0] if len(parts) == 1 else lambda message: any(part(message) for part in parts)
-
-    def _require(self, tokens: Sequence[tuple[str, str]]) -> None:
-        """Take note of a restriction that is `field = value`."""
-        if len(tokens) == 3 and tokens[0][0] == "word" and tokens[1] == ("punct", "="):
-            field = self._descriptor.fields_by_name.get(tokens[0][1])
-            if field is not None and not is_repeated(field) and not _is_time(field):
-                self.required[field.name] = _operand(field, field.name, tokens[2][1])
 
     def _unary(self) -> Callable[[Message], bool]:
         kind, value = self._take()

@@ -98,7 +98,7 @@ class Subscription:
         Args:
             topics: what is watched.
             matches: the filter; None for everything.
-            fold: keep the last state of each item only.
+            fold: keep the last state of each item only; False for a log, whose entries are items by themselves.
             limit: without folding, as many entries may be pending; then they are read from the journal again.
         """
         self.topics = frozenset(topics)
@@ -141,7 +141,7 @@ class Subscription:
 
     def show(self, topic: str, key: str) -> None:
         """Remember that the item's present state was sent in a snapshot."""
-        if self._matches is not None:
+        if self._matches is not None and self.fold:
             self._shown[topic, key] = True
 
     def offer(self, news: News) -> None:
@@ -165,7 +165,7 @@ class Subscription:
         if self._matches is None:
             return news.plain
         wanted = not entry.removed and self._matches(entry.topic, entry.key, entry.body)
-        if news.progress:
+        if news.progress or not self.fold:
             return Pending(news, CHANGED) if wanted else None
         before = self._remember((entry.topic, entry.key), wanted)
         if wanted:

@@ -64,12 +64,17 @@ class Transaction:
         """Insert a row once the functions have run, together with those of the others; nobody reads it before."""
         self.puts.append((sql, row))
 
+    @property
+    def next_sequence(self) -> int:
+        """Return the sequence that the next `append` gives."""
+        return self._sequence + len(self.entries) + 1
+
     def append(self, topic: str, key: str, body: bytes, *, removed: bool = False) -> int:
         """Add the state of an item to the feed and return its sequence.
 
         The row is written at the end of the commit; a function that fails gives its numbers back.
         """
-        sequence = self._sequence + len(self.entries) + 1
+        sequence = self.next_sequence
         self.entries.append(Entry(sequence=sequence, topic=topic, key=key, body=body, removed=removed))
         return sequence
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.contract.inventory.served import Served
 from virtyard.api.inventory.v1 import event_pb2
@@ -50,6 +53,31 @@ async def test_events_are_paged(served: Served, order: str) -> None:
         if not token:
             break
     assert found == ("gfedcba" if order in ("", "name desc") else "abcdefg")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("type", "SOMETHING_ELSE", "JOB_FAILED"),
+        ("severity", event_pb2.SEVERITY_CRITICAL, "WARNING"),
+        ("create_time", Timestamp(seconds=1), "empty"),
+    ],
+)
+async def test_event_that_is_not_as_the_catalogue_has_it_is_refused(
+    served: Served, field: str, value: Any, allowed: str
+) -> None:
+    """An unknown type, another severity than the type's and a time of one's own are refused, with what is allowed."""
+    request = raised("a", "b")
+    good = request.events[1].event
+    given = event_pb2.Event(**{field: value})
+    good.ClearField(field)  # type: ignore[arg-type]  # the name of a field
+    good.MergeFrom(given)
+    with pytest.raises(InvalidRequest) as caught, errors_named():
+        await served.control.RaiseEvents(request)
+    (violation,) = caught.value.violations
+    assert violation.field == f"events[1].event.{field}"
+    assert allowed in violation.description
+    assert not (await served.reads.ListEvents(pb.ListEventsRequest())).events
 
 
 @pytest.mark.parametrize("missing", ["key", "type", "severity"])

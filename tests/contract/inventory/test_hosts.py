@@ -126,8 +126,9 @@ async def test_silent_server_goes_offline_and_comes_back(served: Served, clock: 
     assert await served.inventory.presence.sweep() == []
     await served.host("s").ReportHost(report("s"))
     assert (await watch.next()).object.server.state == ONLINE
-    assert await event_types(served) == ["SERVER_ONLINE", "SERVER_OFFLINE"]
-    page = await served.reads.ListEvents(inventory_service_pb2.ListEventsRequest(filter='object = "servers/s"'))
+    assert await event_types(served) == ["SERVER_ONLINE", "SERVER_OFFLINE", "OBJECT_CREATED", "OBJECT_CREATED"]
+    asked = 'object = "servers/s" AND type:SERVER_'
+    page = await served.reads.ListEvents(inventory_service_pb2.ListEventsRequest(filter=asked))
     assert [event.severity for event in page.events] == [event_pb2.SEVERITY_INFORMATIONAL, event_pb2.SEVERITY_WARNING]
 
 

@@ -62,7 +62,7 @@ async def test_broken_stream_aborts_no_effect(served: Served) -> None:
     await wait_until(lambda: served.inventory.feed.head > 0)
     call.cancel()
     await execute(served, asked)
-    assert served.inventory.feed.head == 1
+    assert served.inventory.feed.head == 2, "the pool, and the event that it was created"
 
 
 async def test_settle_over_the_wire(served: Served) -> None:

@@ -17,8 +17,8 @@ from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
-from virtyard.inventory.listing import Place, parse_place, read_objects
-from virtyard.inventory.model import Query
+from virtyard.inventory.listing import parse_place, read_objects
+from virtyard.inventory.model import Place, Query
 from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.kernel.errors import InvalidRequest, NotFound, VirtyardError
 from virtyard.kernel.names import kinds

@@ -86,7 +86,7 @@ async def test_failed_commit_is_asked_again(tmp_path: Path, clock: FakeClock, du
         assert record.state == DONE
         found = await view(inventory, "serverPools/p")
         assert found.objects[0].server_pool.generation == 1
-        assert inventory.feed.head == 1
+        assert inventory.feed.head == 2, "the pool, and the one event of its creation"
 
 
 async def test_second_process_is_refused(tmp_path: Path, clock: FakeClock) -> None:

@@ -226,9 +226,10 @@ class Site:
         return list((await self.service.ListJobs(job_service_pb2.ListJobsRequest(filter=wanted))).jobs)
 
     async def events(self, object_name: str) -> list[event_pb2.Event]:
-        """Return the events on an object."""
+        """Return the events on an object that somebody should look at."""
         stub: Any = inventory_service_pb2_grpc.InventoryServiceStub(self._near["inventory"])
-        answer = await stub.ListEvents(inventory_service_pb2.ListEventsRequest(filter=f'object = "{object_name}"'))
+        asked = inventory_service_pb2.ListEventsRequest(filter=f'object = "{object_name}" AND severity >= WARNING')
+        answer = await stub.ListEvents(asked)
         return list(answer.events)
 
     async def objects(self) -> dict[str, Message]:

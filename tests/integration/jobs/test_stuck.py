@@ -92,10 +92,10 @@ async def test_a_refused_undo_keeps_the_locks_and_says_what_is_left(stuck: Stuck
     assert "virtualDisks/web-disk0" in await site.held_locks()
 
     async def told() -> bool:
-        return any(event.type == "JOB_ROLLBACK_FAILED" for event in await events_of(site))
+        return any(event.type == "ROLLBACK_FAILED" for event in await events_of(site))
 
     await site.wait_until(told)
-    (event,) = [event for event in await events_of(site) if event.type == "JOB_ROLLBACK_FAILED"]
+    (event,) = [event for event in await events_of(site) if event.type == "ROLLBACK_FAILED"]
     assert (event.severity, event.object, event.job) == (
         event_pb2.SEVERITY_CRITICAL,
         "virtualDisks/web-disk0",

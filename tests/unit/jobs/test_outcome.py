@@ -8,7 +8,7 @@ from google.rpc import code_pb2, status_pb2
 from tests.unit.jobs.plans import deferrable, done, failed, job, operation_of, shape_of, step_states
 from virtyard.api.actions.v1 import kill_guest_pb2, scan_repository_pb2
 from virtyard.api.inventory.v1 import event_pb2
-from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.participant.v1 import finding_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import outcome, schedule
@@ -69,18 +69,49 @@ def test_a_settled_step_is_what_really_happened(state: int, becomes: str) -> Non
     assert operation.record.steps["1/1"].left_residue is (state == participant.EFFECT_STATE_RESIDUE)
 
 
-def test_the_event_of_a_failure_is_about_the_job_that_failed() -> None:
-    """It is keyed by the operation, so that it is raised once however often it is due."""
+def test_the_events_of_a_failure_are_about_each_object_of_the_job_that_failed() -> None:
+    """They are keyed by the operation and the object, so that each is raised once however often it is due."""
     operation = operation_of(SHAPE)
     schedule.advance(SHAPE, operation.record)
     done(operation.record, "1/1")
     schedule.advance(SHAPE, operation.record)
     failed(operation.record, "2/1")
     operation.record.error.message = "the disk is full"
-    (keyed,) = outcome.failure_events(operation).events
-    assert keyed.key == "operations/12/failed"
-    assert (keyed.event.object, keyed.event.job) == ("servers/o2", "jobs/12-2")
-    assert keyed.event.message == "Job 2 failed: the disk is full"
+    assert not outcome.ending_events(operation).events, "it has not ended yet"
+    operation.record.state = operation_pb2.OPERATION_STATE_FAILED
+    operation.shape.jobs["2"].steps[0].target = "virtualDisks/d"
+    first, second = outcome.ending_events(operation).events
+    assert (first.key, second.key) == ("operations/12/failed", "operations/12/failed/virtualDisks/d")
+    assert (first.event.object, second.event.object) == ("servers/o2", "virtualDisks/d")
+    for keyed in (first, second):
+        assert (keyed.event.type, keyed.event.job) == ("JOB_FAILED", "jobs/12-2")
+        assert keyed.event.message == "Job 2 failed: the disk is full"
+
+
+def test_an_aborted_operation_has_one_event_and_a_good_one_has_none() -> None:
+    """The abort is told on what the operation would have answered with, or its first job's object."""
+    operation = operation_of(SHAPE)
+    operation.record.error.message = "user/ann stopped it"
+    operation.record.state = operation_pb2.OPERATION_STATE_CANCELLED
+    (keyed,) = outcome.ending_events(operation).events
+    assert (keyed.key, keyed.event.object) == ("operations/12/aborted", "servers/o1")
+    assert (keyed.event.type, keyed.event.message) == ("OPERATION_ABORTED", "Job 1 was aborted: user/ann stopped it")
+    operation.record.state = operation_pb2.OPERATION_STATE_SUCCEEDED
+    assert not outcome.ending_events(operation).events
+
+
+def test_a_refused_undo_is_told_on_its_object_once_for_each_giving_up() -> None:
+    """The key has the try, so that another one which is refused too is another event."""
+    operation = operation_of(SHAPE)
+    schedule.advance(SHAPE, operation.record)
+    assert not outcome.stuck_events(operation).events
+    step = operation.record.steps["1/1"]
+    step.state, step.undo_attempt = job_pb2.STEP_STATE_UNDO_FAILED, 6
+    step.error.message = "the storage is away"
+    (keyed,) = outcome.stuck_events(operation).events
+    assert keyed.key == "operations/12/stuck/1/1/6"
+    assert (keyed.event.type, keyed.event.job) == ("ROLLBACK_FAILED", "jobs/12-1")
+    assert keyed.event.message.endswith("cannot be undone: the storage is away")
 
 
 MEMBERS = shape_of(job(1), deferrable(job(2, "servers/a", parent=1)), deferrable(job(3, "servers/b", parent=1)))

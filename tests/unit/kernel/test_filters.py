@@ -7,10 +7,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtyard.api.inventory.v1 import cluster_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import cluster_pb2, event_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.filters import compile_filter, required_values
+from virtyard.kernel.filters import compile_filter, restrictions_of
 from virtyard.kernel.options import descriptor_of
 
 MACHINE = virtual_machine_pb2.VirtualMachine(
@@ -213,22 +213,26 @@ def test_any_text_is_a_filter_or_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "required"),
+    ("text", "found", "complete"),
     [
-        ("", {}),
-        ("state = RUNNING", {"state": 3}),
-        ('state = RUNNING AND object = "servers/s1"', {"state": 3, "object": "servers/s1"}),
-        ('state=RUNNING object="servers/s1" done = true', {"state": 3, "object": "servers/s1", "done": True}),
-        ("state = RUNNING OR state = PENDING", {}),
-        ("NOT state = RUNNING", {}),
-        ("-state = RUNNING", {}),
-        ("state != RUNNING", {}),
-        ("(state = RUNNING)", {}),
-        ('object : "servers/s1"', {}),
-        ("done = true AND (state = RUNNING OR state = PENDING)", {"done": True}),
-        ('object = "a" OR object = "b" AND state = RUNNING', {"state": 3}),
+        ("", [], True),
+        ('object = "servers/s1"', [("object", "=", "servers/s1")], True),
+        ("severity >= WARNING AND type = JOB_FAILED", [("severity", ">=", 3), ("type", "=", "JOB_FAILED")], True),
+        ("severity >= warning type = A", [("severity", ">=", 3), ("type", "=", "A")], True),
+        ("type = A AND (object = b OR object = c)", [("type", "=", "A")], False),
+        ("type = A OR type = B", [], False),
+        ("NOT type = A AND object = b", [("object", "=", "b")], False),
+        ("-type = A object = b", [("object", "=", "b")], False),
+        ("(type = A)", [], False),
+        ("type = A AND word", [("type", "=", "A")], False),
+        ("causes.message = x AND type = A", [("type", "=", "A")], False),
+        ("message:* AND type = A", [("type", "=", "A")], False),
     ],
 )
-def test_what_a_filter_requires_of_every_message_is_found(text: str, required: dict[str, object]) -> None:
-    """Only what holds for everything that passes: no alternative, nothing denied."""
-    assert required_values(text, job_pb2.Job.DESCRIPTOR) == required
+def test_what_is_joined_by_and_is_told_apart(
+    text: str, found: list[tuple[str, str, object]], *, complete: bool
+) -> None:
+    """A store may look for what every match must meet, and knows whether there is more to ask."""
+    restrictions, whole = restrictions_of(text, event_pb2.Event.DESCRIPTOR)
+    assert [(each.path, each.operator, each.value) for each in restrictions] == found
+    assert whole is complete

@@ -152,7 +152,7 @@ async def transcript(session: Session) -> ExitCode:
         operation = await client.longrunning.GetOperation(operations_pb2.GetOperationRequest(name=job.operation))
         matching = f'operation = "{job.operation}"'
         jobs = (await client.jobs.ListJobs(job_service_pb2.ListJobsRequest(filter=matching, page_size=1000))).jobs
-        asked = inventory_service_pb2.ListEventsRequest(filter=matching, page_size=1000)
+        asked = inventory_service_pb2.ListEventsRequest(filter=matching, page_size=1000, order_by="create_time")
         events = (await client.inventory.ListEvents(asked)).events
     schema = session.schema
     ordered = sorted(jobs, key=lambda each: [int(part) for part in each.name.rpartition("-")[2].split(".")])

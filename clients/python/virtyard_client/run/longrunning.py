@@ -16,11 +16,12 @@ from virtyard_client.render import plain
 from virtyard_client.render.line import line
 from virtyard_client.render.record import record
 from virtyard_client.render.refusal import refusal
+from virtyard_client.render.table import columns_of
 from virtyard_client.render.tree import tree
-from virtyard_client.render.words import operation_look
+from virtyard_client.render.words import operation_look, show_value
 from virtyard_client.run.operation import conclude, exit_code, follow
 from virtyard_client.run.session import Session
-from virtyard_client.schema.model import Message
+from virtyard_client.schema.model import Kind, Message
 from virtyard_client.story import Change, Story
 from virtyard_client.watch import resume
 
@@ -171,8 +172,20 @@ def _nameless() -> Any:
     return operations_pb2.Operation()
 
 
+def _columns(session: Session, frame: Any) -> str:
+    """What a table shows of the item that a frame brings, in one line; empty if it brings none."""
+    schema = session.schema
+    for field in schema.message(session.method.response).fields:
+        if field.kind is Kind.MESSAGE and frame.HasField(field.name):
+            item = getattr(frame, field.name)
+            columns = columns_of(schema.message(field.type_name))
+            values = [show_value(schema, column, getattr(item, column.name), short=False) for column in columns]
+            return "  ".join(value for value in values if value)
+    return ""
+
+
 def _show_frame(session: Session, frame: Any, story: Story) -> None:
-    """A line for a frame: of a job what changed, of anything else its name and what happened to it."""
+    """A line for a frame: of a job what changed, of anything else what a table shows, or what became of it."""
     screen = session.screen
     if frame.kind == watch_pb2.FRAME_KIND_BOOKMARK:
         return
@@ -182,6 +195,10 @@ def _show_frame(session: Session, frame: Any, story: Story) -> None:
         story.jobs[job.name] = job
         for text in plain.lines_of(Change(job, before, 0, ""), story):
             screen.text(text)
+        return
+    shown = _columns(session, frame)
+    if shown:
+        screen.text(shown)
         return
     kind = watch_pb2.FrameKind.Name(frame.kind).removeprefix("FRAME_KIND_").lower()
     screen.text(f"{getattr(frame, 'name', '')}: {kind}".removeprefix(": "))

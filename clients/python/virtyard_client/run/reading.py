@@ -33,9 +33,18 @@ async def get(session: Session) -> ExitCode:
         session.screen.write(_job(session, item))
     elif isinstance(item, job_service_pb2.AbortJobResponse):
         session.screen.text(_aborted(item))
+    elif (rows := _rows_of(schema.message(method.response))) is not None:
+        _show_table(session, list(getattr(item, rows.name)))
     else:
         session.screen.write(record(schema, schema.message(method.response), item))
     return ExitCode.SUCCEEDED
+
+
+def _rows_of(message: Message) -> Field | None:
+    """The field of an answer that is nothing but a list of messages; None for any other answer."""
+    if len(message.fields) != 1 or not message.fields[0].repeated or message.fields[0].kind is not Kind.MESSAGE:
+        return None
+    return message.fields[0]
 
 
 def _aborted(response: job_service_pb2.AbortJobResponse) -> str:

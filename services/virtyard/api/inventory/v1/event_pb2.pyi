@@ -68,10 +68,12 @@ class Event(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
     CAUSES_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    UNDONE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as events/ID; later events have higher numbers."""
     type: _builtins.str
-    """What kind of fact it is, as JOB_FAILED."""
+    """What kind of fact it is, as JOB_FAILED; docs/events.md says what each means and what to do."""
     severity: Global___Severity.ValueType
     """How grave the fact is."""
     object: _builtins.str
@@ -82,13 +84,19 @@ class Event(_message.Message):
     """The operation that it came from, if any."""
     job: _builtins.str
     """The job that it came from, if any."""
+    undone: _builtins.bool
+    """True if it happened because the operation was being undone."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened, by the clock of the service that raised it."""
+        """When it was recorded, by the inventory's clock, which never goes back."""
 
     @_builtins.property
     def causes(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]:
         """What caused it, the nearest cause first."""
+
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields of the object that a change is about, in the order of its proto."""
 
     def __init__(
         self,
@@ -102,11 +110,43 @@ class Event(_message.Message):
         operation: _builtins.str = ...,
         job: _builtins.str = ...,
         causes: _abc.Iterable[_status_pb2.Status] | None = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        undone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "create_time", b"create_time", "job", b"job", "message", b"message", "name", b"name", "object", b"object", "operation", b"operation", "severity", b"severity", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "changed_fields", b"changed_fields", "create_time", b"create_time", "job", b"job", "message", b"message", "name", b"name", "object", b"object", "operation", b"operation", "severity", b"severity", "type", b"type", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class EventCount(_message.Message):
+    """How many events there are of one type and severity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The type of the events that were counted."""
+    severity: Global___Severity.ValueType
+    """The severity that the counted events have."""
+    count: _builtins.int
+    """The number of such events that are kept."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        severity: Global___Severity.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "severity", b"severity", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventCount: _TypeAlias = EventCount  # noqa: Y015

@@ -855,13 +855,13 @@ class ListEventsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The largest number of events in a page; 0 means 100, at most 1000."""
+    """The largest number of events in a page; 0 means 100, at most 1000. A page may have fewer before the end."""
     page_token: _builtins.str
     """The token that the page of events before ended with."""
     filter: _builtins.str
-    """An AIP-160 filter over the fields of events."""
+    """An AIP-160 filter over the fields of events, as object = "servers/s1" AND severity >= WARNING."""
     order_by: _builtins.str
-    """The field to order events by, with desc behind it to reverse; by name if empty."""
+    """Either name or create_time, with desc behind it for the newest first, which is also the order if it is empty."""
     def __init__(
         self,
         *,
@@ -979,3 +979,113 @@ class WatchObjectsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchObjectsResponse: _TypeAlias = WatchObjectsResponse  # noqa: Y015
+
+@_typing.final
+class WatchEventsRequest(_message.Message):
+    """Says which events to watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """An AIP-160 filter over the fields of an event, as in a list of them."""
+    @_builtins.property
+    def options(self) -> _watch_pb2.WatchOptions:
+        """Where the watch over events is to start; without a token up to 1000 of the latest come first."""
+
+    def __init__(
+        self,
+        *,
+        options: _watch_pb2.WatchOptions | None = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "options", b"options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEventsRequest: _TypeAlias = WatchEventsRequest  # noqa: Y015
+
+@_typing.final
+class WatchEventsResponse(_message.Message):
+    """A frame of the watch over events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    kind: _watch_pb2.FrameKind.ValueType
+    """What kind of frame this is; an event comes once, as SNAPSHOT or CHANGED."""
+    resume_token: _builtins.str
+    """The token to go on with after this frame."""
+    name: _builtins.str
+    """The name of the event that the frame brings."""
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """The event itself, which never changes."""
+
+    def __init__(
+        self,
+        *,
+        kind: _watch_pb2.FrameKind.ValueType = ...,
+        resume_token: _builtins.str = ...,
+        name: _builtins.str = ...,
+        event: _event_pb2.Event | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015
+
+@_typing.final
+class CountEventsRequest(_message.Message):
+    """Says which events to count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """An AIP-160 filter that the counted events match; all are counted if it is empty."""
+    def __init__(
+        self,
+        *,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountEventsRequest: _TypeAlias = CountEventsRequest  # noqa: Y015
+
+@_typing.final
+class CountEventsResponse(_message.Message):
+    """How many events there are of each sort."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.EventCount]:
+        """The counts by type and severity, the gravest first; sorts of which there are none are left out."""
+
+    def __init__(
+        self,
+        *,
+        counts: _abc.Iterable[_event_pb2.EventCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountEventsResponse: _TypeAlias = CountEventsResponse  # noqa: Y015

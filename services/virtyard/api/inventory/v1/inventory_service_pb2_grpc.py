@@ -150,6 +150,16 @@ class InventoryServiceStub:
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchObjectsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchObjectsResponse.FromString,
                 _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/virtyard.api.inventory.v1.InventoryService/WatchEvents',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
+        self.CountEvents = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/CountEvents',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsResponse.FromString,
+                _registered_method=True)
 
 
 class InventoryServiceServicer:
@@ -290,7 +300,7 @@ class InventoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Lists events, a page at a time.
+        """Lists events, the newest first, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,6 +308,20 @@ class InventoryServiceServicer:
 
     def WatchObjects(self, request, context):
         """Watches objects of any kind, from a snapshot or from a token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEvents(self, request, context):
+        """Watches events as they are recorded: the latest ones first, or all after a token; none is folded away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountEvents(self, request, context):
+        """Counts the events that are kept, by type and severity.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -410,6 +434,16 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.WatchObjects,
                     request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchObjectsRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchObjectsResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchEventsRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchEventsResponse.SerializeToString,
+            ),
+            'CountEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountEvents,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -980,6 +1014,60 @@ class InventoryService:
             '/virtyard.api.inventory.v1.InventoryService/WatchObjects',
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchObjectsRequest.SerializeToString,
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchObjectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/WatchEvents',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchEventsRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.WatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/CountEvents',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

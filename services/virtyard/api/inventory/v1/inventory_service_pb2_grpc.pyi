@@ -65,9 +65,13 @@ class InventoryServiceStub:
     GetEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetEventRequest, _event_pb2.Event]
     """Gets one event by its name."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListEventsRequest, _inventory_service_pb2.ListEventsResponse]
-    """Lists events, a page at a time."""
+    """Lists events, the newest first, a page at a time."""
     WatchObjects: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchObjectsRequest, _inventory_service_pb2.WatchObjectsResponse]
     """Watches objects of any kind, from a snapshot or from a token."""
+    WatchEvents: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchEventsRequest, _inventory_service_pb2.WatchEventsResponse]
+    """Watches events as they are recorded: the latest ones first, or all after a token; none is folded away."""
+    CountEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.CountEventsRequest, _inventory_service_pb2.CountEventsResponse]
+    """Counts the events that are kept, by type and severity."""
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and watches the objects; operations change them."""
@@ -230,7 +234,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.ListEventsRequest,
         context: _aio.ServicerContext[_inventory_service_pb2.ListEventsRequest, _abc.Awaitable[_inventory_service_pb2.ListEventsResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.ListEventsResponse]:
-        """Lists events, a page at a time."""
+        """Lists events, the newest first, a page at a time."""
 
     @_abc_1.abstractmethod
     def WatchObjects(
@@ -239,5 +243,21 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_service_pb2.WatchObjectsRequest, _abc.AsyncIterator[_inventory_service_pb2.WatchObjectsResponse]],
     ) -> _abc.AsyncIterator[_inventory_service_pb2.WatchObjectsResponse]:
         """Watches objects of any kind, from a snapshot or from a token."""
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _inventory_service_pb2.WatchEventsRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.WatchEventsRequest, _abc.AsyncIterator[_inventory_service_pb2.WatchEventsResponse]],
+    ) -> _abc.AsyncIterator[_inventory_service_pb2.WatchEventsResponse]:
+        """Watches events as they are recorded: the latest ones first, or all after a token; none is folded away."""
+
+    @_abc_1.abstractmethod
+    def CountEvents(
+        self,
+        request: _inventory_service_pb2.CountEventsRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.CountEventsRequest, _abc.Awaitable[_inventory_service_pb2.CountEventsResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.CountEventsResponse]:
+        """Counts the events that are kept, by type and severity."""
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _aio.Server) -> None: ...

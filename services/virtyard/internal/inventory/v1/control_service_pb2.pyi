@@ -125,7 +125,7 @@ class KeyedEvent(_message.Message):
     """The key; a second event with it is the same event."""
     @_builtins.property
     def event(self) -> _event_pb2.Event:
-        """The event to raise, without its name."""
+        """The event to raise, without its name and time; its type and severity must be those of the catalogue."""
 
     def __init__(
         self,
