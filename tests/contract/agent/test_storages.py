@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from virtyard.agent.drivers.durable_file import Record
 from virtyard.agent.drivers.storage import layout
 from virtyard.agent.drivers.storage.contract import DiskFile, Place
 from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
+from virtyard.runtime.durable_file import Record
 
 MARK = "12/1/1"
 OTHER = "13/1/1"

@@ -9,13 +9,13 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import Record, read_record, remove_file, sync_folder, write_record
 from virtyard.agent.drivers.storage import image, layout
 from virtyard.agent.drivers.storage.contract import DiskFile, Place, Report, Usage
 from virtyard.agent.drivers.storage.layout import Repository
 from virtyard.agent.drivers.storage.roots import StorageRoots
-from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.errors import InvalidRequest, NotFound, WrongState
+from virtyard.runtime.durable_file import Record, read_record, remove_file, sync_folder, write_record
+from virtyard.runtime.threads import Threads
 
 _PATH = "repository_path"
 _UID = "disk_uid"

@@ -16,8 +16,8 @@ from pathlib import Path
 from virtyard.agent.drivers import process
 from virtyard.agent.drivers.storage.contract import Report
 from virtyard.agent.drivers.storage.layout import allocated
-from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.errors import CapacityExhausted, Unavailable
+from virtyard.runtime.threads import Threads
 
 _POLL_SECONDS = 0.05
 _CHUNK = 4 << 20

@@ -21,7 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import (
+from virtyard.agent.drivers.storage.contract import DiskFile, Usage
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
+from virtyard.runtime.durable_file import (
     Record,
     create_record,
     read_record,
@@ -29,8 +31,6 @@ from virtyard.agent.drivers.durable_file import (
     sync_folder,
     write_record,
 )
-from virtyard.agent.drivers.storage.contract import DiskFile, Usage
-from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MARKER = ".virtyard-repository.json"
