@@ -59,16 +59,22 @@ async def _run(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
     settings = _settings(arguments)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        agent = await stack.enter_async_context(
-            open_agent(settings, clock, failing(load()), transition_hook=kill_hook(), patience=_PATIENCE)
-        )
-        server = await stack.enter_async_context(_served(agent, settings.state, arguments.listen, credentials))
-        agent.facts.address = arguments.advertise or server.address
         link = InventoryLink(
             lambda: arguments.inventory or read_context(arguments.context).services.get("inventory", ""),
             lambda address: open_channel(address, credentials, _INVENTORY),
         )
         stack.push_async_callback(link.close)
+        opened = open_agent(
+            settings,
+            clock,
+            failing(load()),
+            read_upload=link.read_upload,
+            transition_hook=kill_hook(),
+            patience=_PATIENCE,
+        )
+        agent = await stack.enter_async_context(opened)
+        server = await stack.enter_async_context(_served(agent, settings.state, arguments.listen, credentials))
+        agent.facts.address = arguments.advertise or server.address
         reporter = Reporter(agent.facts.look, link.send)
         agent.host.hypervisor.on_change(reporter.change)
         await reporter.open()

@@ -19,6 +19,7 @@ from virtyard.agent.drivers.hypervisor.contract import Hypervisor
 from virtyard.agent.drivers.network.contract import Network
 from virtyard.agent.drivers.storage.contract import Storage
 from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.drivers.storage.sources import ReadUpload
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.kernel.errors import VirtyardError
 
@@ -56,6 +57,8 @@ class Host:
     """Whose host this is."""
     facts: Callable[[], Awaitable[agent_service_pb2.Host]]
     """Looks at the host as it is now."""
+    read_upload: ReadUpload
+    """Reads what the inventory keeps of uploads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@
     .virtyard-repository.json       uid, mark, capacity; also the file that changes are serialised by
     disks/UID.qcow2  disks/UID.json the image, and its record, which is there first and goes last
     disks/UID.qcow2.part            the image while it is being made
+    disks/UID.iso, UID.img          an imported image, with a record like that of a disk's
     .trash/UID/                     the same two files
 
 Every function here blocks; the driver runs them in its threads.
@@ -256,7 +257,7 @@ def images(folder: Path, uid: str) -> list[Path]:
 
 
 def _names(folder: Path, uid: str) -> list[Path]:
-    return [folder / f"{uid}.{kind}" for kind in ("qcow2", "raw")]
+    return [folder / f"{uid}.{kind}" for kind in ("qcow2", "raw", "iso", "img")]
 
 
 def allocated(path: Path) -> int:

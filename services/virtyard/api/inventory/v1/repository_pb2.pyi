@@ -107,7 +107,7 @@ class Repository(_message.Message):
     capacity_bytes: _builtins.int
     """The most that its disks may take together, in bytes; 0 sets no limit."""
     provisioned_bytes: _builtins.int
-    """The size that its disks have together, in bytes."""
+    """The size that its disks and images have together, in bytes."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
