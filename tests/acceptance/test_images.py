@@ -196,3 +196,24 @@ async def test_an_upload_is_fetched_across_a_kill_of_the_inventory() -> None:
             assert f"{upload.name} does not exist" in again.error.message
             await wait_unlocked(client)
             assert not await list_locks(client)
+
+
+async def test_an_agent_that_is_killed_half_way_begins_anew() -> None:
+    """What was copied by then is found by its mark and removed; the image that comes of it in the end is whole."""
+    with open_site("embedded", ("s1",)) as site:
+        source = site.shared / "large.raw"
+        source.write_bytes(os.urandom(4 * MIB) * 128)
+        async with site.client() as client:
+            await prepare(site, client)
+            importing = await ask(client, import_image(site, "large", path=str(source)))
+            await half_way(client, importing.name)
+            site.kill("s1")
+            (part,) = site.shared.glob("shared/disks/*.part")
+            first = part.stat().st_ino
+            site.start("s1")
+            assert (await client.wait(importing.name, timeout=LIMIT)).state == SUCCEEDED
+            image = await the(client, "Images", "images/large")
+            whole = site.shared / "shared" / image.path
+            assert whole.stat().st_ino != first
+            assert image.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+            assert [path.suffix for path in sorted(whole.parent.iterdir())] == [".img", ".json"]
