@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.acceptance.site import Site, until
 from tools import processes
 from virtyard.api.inventory.v1 import (
     heartbeat_device_pb2,
+    image_pb2,
     inventory_service_pb2,
     repository_pb2,
     server_pb2,
@@ -27,6 +29,7 @@ from virtyard.api.operations.v1 import (
     create_server_pool_pb2,
     create_virtual_machine_pb2,
     discover_server_pb2,
+    import_image_pb2,
     start_virtual_machine_pb2,
 )
 from virtyard_client.client import Client
@@ -48,12 +51,40 @@ NOUNS = {
     "VirtualMachines": "virtual_machines",
     "Vnics": "vnics",
     "Networks": "networks",
+    "Images": "images",
 }
 
 
 def new_disk(size_mib: int = 16, repository: str = "repositories/shared", **fields: Any) -> Any:
     """Return a disk to be made with a machine."""
     return create_virtual_machine_pb2.NewVirtualDisk(repository=repository, size_bytes=size_mib * MIB, **fields)
+
+
+def disk_file(site: Site, name: str = "debian.raw", content: bytes = b"a disk", size_mib: int = 3) -> str:
+    """Return the path of a raw disk image on the shared storage that is to be imported, made if it is not there."""
+    path = site.shared / name
+    if not path.exists():
+        path.write_bytes(content)
+        os.truncate(path, size_mib * MIB)
+    return str(path)
+
+
+def iso_file(site: Site, name: str = "installer.iso") -> str:
+    """Return the path of an image on the shared storage that begins as an ISO 9660 image does, made if needed."""
+    return disk_file(site, name, bytes(0x8001) + b"CD001", 1)
+
+
+def import_image(
+    site: Site, name: str, *, iso: bool = False, path: str = "", **fields: Any
+) -> import_image_pb2.ImportImageRequest:
+    """Return the request that imports an image from a path on the shared storage, a small one of its own if none."""
+    wanted = image_pb2.Image(
+        repository="repositories/shared",
+        format=image_pb2.IMAGE_FORMAT_ISO if iso else image_pb2.IMAGE_FORMAT_DISK,
+    )
+    if "upload" not in fields:
+        fields["server_path"] = path or (iso_file(site) if iso else disk_file(site))
+    return import_image_pb2.ImportImageRequest(**{"image_id": name, "image": wanted, **fields})
 
 
 def create_machine(
@@ -196,6 +227,9 @@ __all__ = [
     "create_machine",
     "create_pool",
     "create_repository",
+    "disk_file",
+    "import_image",
+    "iso_file",
     "list_jobs",
     "list_locks",
     "list_objects",

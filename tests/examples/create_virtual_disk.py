@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.asking import create_machine, new_disk
+from tests.acceptance.asking import create_machine, import_image, new_disk
 from tests.examples.contract import Bad, Example
 from virtyard.api.inventory.v1 import virtual_disk_pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2
@@ -13,10 +13,16 @@ EXAMPLE = Example(
     request=lambda site: Request(
         virtual_disk_id="more",
         virtual_machine="virtualMachines/web",
-        virtual_disk=virtual_disk_pb2.VirtualDisk(repository="repositories/shared", size_bytes=4 << 20),
+        virtual_disk=virtual_disk_pb2.VirtualDisk(
+            repository="repositories/shared", size_bytes=4 << 20, image="images/debian"
+        ),
     ),
     titles=["Create Virtual Disk", "Add Virtual Disk to Virtual Machine"],
-    prepare=lambda site: [create_machine(site, "web", [new_disk(4)], 1)],
+    prepare=lambda site: [
+        create_machine(site, "web", [new_disk(4)], 1),
+        import_image(site, "debian"),
+        import_image(site, "installer", iso=True),
+    ],
     bad=(
         Bad(
             request=lambda site: Request(
@@ -33,6 +39,14 @@ EXAMPLE = Example(
             ),
             reason="ALREADY_EXISTS",
             field="virtual_disk_id",
+        ),
+        Bad(
+            request=lambda site: Request(
+                virtual_disk_id="more",
+                virtual_disk=virtual_disk_pb2.VirtualDisk(repository="repositories/shared", image="images/installer"),
+            ),
+            reason="INVALID_REQUEST",
+            field="virtual_disk.image",
         ),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +13,20 @@ import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.message import Message
 
-from virtyard.api.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from virtyard.api.inventory.v1 import (
+    inventory_service_pb2,
+    inventory_service_pb2_grpc,
+    upload_service_pb2,
+    upload_service_pb2_grpc,
+)
 from virtyard.api.jobs.v1 import job_service_pb2, job_service_pb2_grpc
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.operations.v1 import operation_service_pb2_grpc
 from virtyard.api.type.v1 import watch_pb2
 from virtyard_client.channel import load_credentials, open_channel
 from virtyard_client.context import Context
+from virtyard_client.errors import ClientError
+from virtyard_client.file_parts import FileParts
 from virtyard_client.story import Change, Story
 from virtyard_client.watch import Patience, resume
 
@@ -54,6 +61,11 @@ class Client:
     def locks(self) -> lock_service_pb2_grpc.LockServiceStub:
         """Shows locks."""
         return lock_service_pb2_grpc.LockServiceStub(self._open("locks"))
+
+    @cached_property
+    def uploads(self) -> upload_service_pb2_grpc.UploadServiceStub:
+        """Takes the bytes of images that are to be imported; `upload` sends a whole file."""
+        return upload_service_pb2_grpc.UploadServiceStub(self._open("inventory"))
 
     @cached_property
     def longrunning(self) -> Any:
@@ -116,6 +128,29 @@ class Client:
             response_deserializer=response.FromString,
         )
         return aiter(stub(request))
+
+    async def upload(
+        self, file: Path, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> upload_service_pb2.UploadResponse:
+        """Upload a file for an import, a MiB at a time; what is cut off leaves nothing on the server.
+
+        Args:
+            file: a local file.
+            on_progress: is told how many bytes are sent, and how many there are.
+
+        Raises:
+            OSError: the file cannot be read.
+            ClientError: it was refused, or the service stayed away.
+        """
+        sent = FileParts(file, on_progress)
+        try:
+            answer = await self.uploads.Upload(aiter(sent))
+        except grpc.aio.AioRpcError as error:
+            raise ClientError.from_rpc(error) from None
+        finally:
+            sent.close()
+        sent.check(answer)
+        return answer
 
     async def watch_operation(self, operation: Any, resume_token: str = "") -> AsyncIterator[tuple[Change, Story]]:
         """Yield each change of an operation with its whole story, until it has ended; goes on after cuts and restarts.

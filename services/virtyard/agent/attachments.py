@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import Record, read_record, write_record
 from virtyard.agent.drivers.storage.contract import Place
+from virtyard.runtime.durable_file import Record, read_record, write_record
 
 _HERE, _GIVEN_UP = "attached", "given_up"
 

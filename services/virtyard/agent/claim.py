@@ -8,8 +8,8 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import Record, create_record, read_record, sync_folder, write_record
 from virtyard.kernel.errors import WrongState
+from virtyard.runtime.durable_file import Record, create_record, read_record, sync_folder, write_record
 
 
 class HostClaim:

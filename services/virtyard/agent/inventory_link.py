@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
 import grpc.aio
@@ -15,7 +15,7 @@ _TIMEOUT = 5.0
 
 
 class InventoryLink:
-    """Sends reports to the inventory."""
+    """Sends reports to the inventory, and reads uploads from it."""
 
     def __init__(self, find: Callable[[], str], connect: Callable[[str], grpc.aio.Channel]) -> None:
         """Dial what `find` gives as host:port, "" while nobody knows, by `connect`."""
@@ -35,6 +35,22 @@ class InventoryLink:
         with errors_named():
             answer = await cast(Any, stub.ReportHost)(request, timeout=_TIMEOUT)
         return cast(host_service_pb2.ReportHostResponse, answer)
+
+    async def read_upload(self, upload: str, offset: int) -> AsyncGenerator[host_service_pb2.ReadUploadResponse, None]:
+        """Stream an upload that the inventory keeps, from an offset in bytes on.
+
+        Raises:
+            Unavailable: nobody knows where the inventory is, or it broke off.
+            NotFound: there is no such upload.
+        """
+        stub = host_service_pb2_grpc.HostServiceStub(await self._present_channel())
+        call = cast(Any, stub.ReadUpload)(host_service_pb2.ReadUploadRequest(upload=upload, offset_bytes=offset))
+        try:
+            with errors_named():
+                async for answer in call:
+                    yield answer
+        finally:
+            call.cancel()
 
     async def close(self) -> None:
         """Close the channel."""

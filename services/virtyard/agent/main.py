@@ -23,6 +23,7 @@ from virtyard.agent.drivers.network.contract import Network
 from virtyard.agent.drivers.network.sim import SimNetwork
 from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.drivers.storage.sources import ReadUpload, reach_no_inventory
 from virtyard.agent.facts import Facts, Resources, resources_of_host
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.metrics import show_host
@@ -80,6 +81,7 @@ async def open_agent(
     clock: Clock,
     catalogue: Mapping[str, AnyAction],
     *,
+    read_upload: ReadUpload = reach_no_inventory,
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     patience: float = 0.0,
@@ -91,6 +93,7 @@ async def open_agent(
         settings: what it is told.
         clock: the process's clock.
         catalogue: the actions that it knows.
+        read_upload: reads uploads from the inventory.
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
         patience: for how many seconds running effects may go on when it closes.
@@ -152,6 +155,7 @@ async def open_agent(
             claim=claim,
             attachments=Attachments(settings.state / "repositories.json"),
             facts=facts.look,
+            read_upload=read_upload,
         )
         runner = Runner(
             ledger=ledger,

@@ -40,7 +40,7 @@ def check_memory(reader: Reader, reservations: Iterable[write_objects_pb2.Memory
 
 
 def check_space(reader: Reader, filled: Mapping[str, int]) -> None:
-    """Check that the disks of each repository that was filled up fit into it; a capacity of 0 sets no limit.
+    """Check that disks and images of each repository that was filled up fit into it; a capacity of 0 sets no limit.
 
     Args:
         reader: the transaction.
@@ -56,7 +56,7 @@ def check_space(reader: Reader, filled: Mapping[str, int]) -> None:
         if row is None or row.deleted:
             continue
         capacity = repository_pb2.Repository.FromString(row.body).capacity_bytes
-        taken = _total(reader, name, "virtualDisks", "repository")
+        taken = sum(_total(reader, name, kind, "repository") for kind in ("virtualDisks", "images"))
         if capacity and taken > capacity:
             free = max(capacity - taken + asked, 0)
             raise _exhausted(name, "space", asked=asked, free=free, capacity=capacity)

@@ -1,12 +1,15 @@
-"""HostService: an agent reports on its own host, and on no other."""
+"""HostService: an agent reports on its own host, and on no other, and reads what clients uploaded."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncGenerator
 
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.presence import Presence
+from virtyard.inventory.uploads import Uploads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import PermissionDenied
 from virtyard.runtime.call import Call
@@ -15,13 +18,27 @@ __all__ = ["HostRpc", "observation_of"]
 
 
 class HostRpc:
-    """Takes the reports of agents."""
+    """Takes the reports of agents, and lets them read uploads."""
 
-    def __init__(self, presence: Presence, guests: GuestReports, clock: Clock) -> None:
-        """Use the presence of servers, what compares their guests, and the clock whose time a report gets."""
+    def __init__(self, presence: Presence, guests: GuestReports, clock: Clock, uploads: Uploads) -> None:
+        """Use these.
+
+        Args:
+            presence: which servers have reported.
+            guests: compares the guests that they report.
+            clock: gives the time of a report.
+            uploads: what clients uploaded.
+        """
         self._presence = presence
         self._guests = guests
         self._clock = clock
+        self._uploads = uploads
+
+    def ReadUpload(
+        self, request: host_service_pb2.ReadUploadRequest, call: Call
+    ) -> AsyncGenerator[host_service_pb2.ReadUploadResponse, None]:
+        """Stream an upload from an offset on."""
+        return self._uploads.read(request.upload, request.offset_bytes)
 
     async def ReportHost(
         self, request: host_service_pb2.ReportHostRequest, call: Call

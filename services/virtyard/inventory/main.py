@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, cast
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 
-from virtyard.api.inventory.v1 import inventory_service_pb2
+from virtyard.api.inventory.v1 import inventory_service_pb2, upload_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
 from virtyard.inventory.activity import LockActivity
@@ -24,10 +24,13 @@ from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.host_rpc import HostRpc
 from virtyard.inventory.inventory_rpc import InventoryRpc
 from virtyard.inventory.metrics import show_servers
+from virtyard.inventory.model import TypedObject
 from virtyard.inventory.participant_rpc import ParticipantRpc
 from virtyard.inventory.presence import Presence
 from virtyard.inventory.retention import EVENT_RETENTION, Retention, forget_events
 from virtyard.inventory.sqlite_store import SqliteStore
+from virtyard.inventory.upload_rpc import UploadRpc
+from virtyard.inventory.uploads import COLLECTION, Limits, Uploads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
 from virtyard.runtime.database import Database
@@ -40,6 +43,7 @@ __all__ = ["Inventory", "open_inventory"]
 
 _log = logging.getLogger(__name__)
 _MIGRATIONS = "virtyard.inventory.migrations"
+_SWEEP_UPLOADS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +51,8 @@ class Inventory:
     """A running inventory."""
 
     services: tuple[Service, ...]
-    """What is served, over the wire or within the process: InventoryService, ControlService, HostService and
-    ParticipantService."""
+    """What is served, over the wire or within the process: InventoryService, UploadService, ControlService, HostService
+    and ParticipantService."""
     feed: Feed
     """The news of objects (`object`) and events (`event`)."""
     database: Database
@@ -58,7 +62,7 @@ class Inventory:
     activity: LockActivity | None
     """Who locks what; None without a lock service."""
     end_streams: Callable[[], None]
-    """Ends the streams of effects; to be called when the server closes, see `serve(on_closing=...)`."""
+    """Ends the streams of effects and of uploads; to be called when the server closes, see `serve(on_closing=...)`."""
 
 
 @asynccontextmanager
@@ -71,6 +75,7 @@ async def open_inventory(
     silence: float = 35.0,
     keepalive: float = 15.0,
     retention: Retention = EVENT_RETENTION,
+    upload_limits: Limits | None = None,
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     step_hook: Callable[[str], None] | None = None,
@@ -87,6 +92,7 @@ async def open_inventory(
         silence: seconds without a report after which a server is offline.
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         retention: how long events are kept.
+        upload_limits: what uploads may take.
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
         step_hook: is told the key of each step that is to be done, and may refuse it.
@@ -115,6 +121,9 @@ async def open_inventory(
         store.on_effects(presence.notice)
         await presence.open()
         metrics.on_scrape("inventory.servers", _look(metrics, presence))
+        uploads = Uploads(Path(state_dir) / "uploads", clock, upload_limits)
+        await uploads.open()
+        store.on_effects(lambda objects: _forget_used(uploads, scope, objects))
         activity = None
         if locks_channel is not None:
             news = ActivityNews(store, feed)
@@ -126,23 +135,31 @@ async def open_inventory(
         store.on_effects(guests.notice)
         _ = scope.start(_sweep(presence, report_interval), name="presence")
         _ = scope.start(forget_events(database, clock, retention), name="retention")
+        _ = scope.start(_sweep_uploads(uploads), name="uploads")
         effects = ParticipantRpc(store, scope, metrics)
+
+        def end_streams() -> None:
+            effects.end_streams()
+            uploads.end_streams()
+
         try:
             yield Inventory(
                 services=(
                     Service(_service(inventory_service_pb2), InventoryRpc(store, feed, activity)),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
-                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock)),
+                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads)),
+                    Service(_service(upload_service_pb2), UploadRpc(uploads)),
                     Service(_service(participant_service_pb2), effects),
                 ),
                 feed=feed,
                 database=database,
                 presence=presence,
                 activity=activity,
-                end_streams=effects.end_streams,
+                end_streams=end_streams,
             )
         finally:
-            effects.end_streams()
+            end_streams()
+            uploads.close()
             feed.close()
 
 
@@ -167,3 +184,20 @@ async def _sweep(presence: Presence, interval: float) -> None:
             await presence.sweep()
         except VirtyardError as error:
             _log.warning("silent servers could not be noted: %s", error)
+
+
+async def _sweep_uploads(uploads: Uploads) -> None:
+    """Remove old uploads now and then, until cancelled."""
+    while True:
+        await asyncio.sleep(_SWEEP_UPLOADS)
+        try:
+            await uploads.sweep()
+        except (VirtyardError, OSError) as error:
+            _log.warning("old uploads could not be removed: %s", error)
+
+
+def _forget_used(uploads: Uploads, scope: TaskScope, objects: Mapping[str, TypedObject | None]) -> None:
+    """Remove the uploads of images that were just recorded; one that stays by mischance expires."""
+    for name, image in objects.items():
+        if name.startswith("images/") and image is not None and image.source.startswith(f"{COLLECTION}/"):
+            _ = scope.start(uploads.remove(image.source), name="upload")

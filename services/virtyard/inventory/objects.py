@@ -38,6 +38,7 @@ ADDRESSES = "macAddresses"
 _AMOUNTS: Mapping[tuple[str, str], str] = {
     ("virtualMachines", "server"): "memory_bytes",
     ("virtualDisks", "repository"): "size_bytes",
+    ("images", "repository"): "size_bytes",
 }
 
 

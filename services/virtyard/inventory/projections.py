@@ -25,7 +25,7 @@ class Shape(enum.Enum):
     ONE = "one"
     """The name of the only one."""
     SUM = "sum"
-    """The sum of what they take."""
+    """The sum of what they take; a field that has several sources shows them together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ PROJECTIONS = (
     Projection(
         kind="repositories", field="provisioned_bytes", source="virtualDisks", via="repository", shape=Shape.SUM
     ),
+    Projection(kind="repositories", field="provisioned_bytes", source="images", via="repository", shape=Shape.SUM),
 )
 """Every projection that comes from relations."""
 
@@ -119,6 +120,9 @@ def _project(reader: Reader, projection: Projection, messages: Mapping[str, Type
     for target, value in rows:
         if projection.shape is Shape.LIST:
             getattr(messages[target], projection.field).append(value)
+        elif projection.shape is Shape.SUM:
+            shown = messages[target]
+            setattr(shown, projection.field, getattr(shown, projection.field) + value)
         else:
             setattr(messages[target], projection.field, value)
 

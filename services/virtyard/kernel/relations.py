@@ -24,6 +24,7 @@ LOCK_PARENTS: Mapping[str, str] = {
     "heartbeatDevices": "server_pool",
     "vnics": "virtual_machine",
     "virtualDisks": "repository",
+    "images": "repository",
 }
 """The one field of each kind that names its parent in the lock tree; a kind that is not here is a root (P25)."""
 

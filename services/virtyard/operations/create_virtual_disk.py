@@ -15,12 +15,12 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.disks import (
     attachable_machine,
-    check_size,
     complete,
     next_position,
     plan_attachment,
     plan_image,
     ready_repository,
+    source_image,
 )
 from virtyard.operations.naming import check_free, display_name, named
 
@@ -32,10 +32,12 @@ def _name(request: Request) -> str:
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the name to be taken, the repository with its servers, and the machine with its disks."""
+    """Read the name to be taken, the repository with its servers, the image, and the machine with its disks."""
     if not request.virtual_disk.repository:
         raise InvalidRequest.of("virtual_disk.repository", "is required: the repository that is to hold the image")
     found = [select(_name(request)), select(request.virtual_disk.repository, "server_pool/servers@server_pool")]
+    if request.virtual_disk.image:
+        found.append(select(request.virtual_disk.image, "repository"))
     if request.virtual_machine:
         found.append(select(request.virtual_machine, "server_pool", "virtualDisks@virtual_machine"))
     return found
@@ -48,14 +50,14 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     disk = configured(request.virtual_disk)
     disk.name, disk.uid = name, ids.uid(name)
     disk.display_name = display_name(disk.display_name, id_of(name), "virtual_disk.display_name")
-    check_size(disk.size_bytes, "virtual_disk.size_bytes")
     machine = attachable_machine(view, request.virtual_machine, "virtual_machine") if request.virtual_machine else None
     pool = machine.server_pool if machine is not None else ""
     repository = ready_repository(view, disk.repository, pool, "virtual_disk.repository")
+    source = source_image(view, disk, repository.server_pool, "virtual_disk")
     builder = PlanBuilder(view)
     if machine is not None:
         disk.position = next_position(view, machine, "virtual_machine")
-    plan_image(builder, complete(disk), repository, view, "virtual_disk.repository")
+    plan_image(builder, complete(disk), repository, view, "virtual_disk.repository", source)
     if machine is not None:
         plan_attachment(builder, name, machine)
     return builder.build(name)

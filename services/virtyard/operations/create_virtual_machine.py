@@ -20,8 +20,8 @@ from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
 from virtyard.operations.cards import new_card, plan_card
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import check_size, complete, plan_attachment, plan_image, ready_repository
-from virtyard.operations.machines import MOST_CARDS, MOST_DISKS, check_machine, check_number
+from virtyard.operations.disks import complete, plan_attachment, plan_image, ready_repository, source_image
+from virtyard.operations.machines import MOST_CARDS, MOST_DISKS, check_machine, check_number, lock_cdrom
 from virtyard.operations.naming import check_free, display_name, named
 
 Request = create_virtual_machine_pb2.CreateVirtualMachineRequest
@@ -56,11 +56,16 @@ def _pool(request: Request) -> str:
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the names to be taken, the pool, and each repository with the servers that can reach it."""
+    """Read the names to be taken, the pool, each repository with the servers that can reach it, and images."""
     repositories = sorted({disk.repository for disk in request.disks})
     networks = sorted({card.bridged_network for card in request.vnics} - {""})
+    images = sorted({request.virtual_machine.cdrom, *(disk.image for disk in request.disks)} - {""})
     names = [_name(request), _pool(request), *_disk_names(request), *_vnic_names(request), *networks]
-    return [*map(select, names), *(select(name, "server_pool/servers@server_pool") for name in repositories)]
+    return [
+        *map(select, names),
+        *(select(name, "server_pool/servers@server_pool") for name in repositories),
+        *(select(name, "repository") for name in images),
+    ]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
@@ -82,6 +87,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     added = virtual_machine_pb2.VirtualMachine(name=name, server_pool=pool)
     builder.job("Add Virtual Machine to Server Pool", name).write("Add it to the pool", update(added, "server_pool"))
     builder.lock(name, LockMode.X, parent=pool)
+    lock_cdrom(builder, view, machine.cdrom, pool, "virtual_machine.cdrom")
     taken: set[str] = set()
     for index, disk_name in enumerate(_disk_names(request)):
         _check_new(view, taken, disk_name, f"disks[{index}].virtual_disk_id")
@@ -126,11 +132,13 @@ def _plan_disk(builder: PlanBuilder, request: Request, index: int, name: str, vi
         name=name,
         uid=ids.uid(name),
         repository=repository.name,
-        size_bytes=check_size(wanted.size_bytes, f"{field}.size_bytes"),
+        size_bytes=wanted.size_bytes,
         allocation=wanted.allocation,
         position=index,
+        image=wanted.image,
     )
-    plan_image(builder, complete(disk), repository, view, f"{field}.repository")
+    source = source_image(view, disk, _pool(request), field)
+    plan_image(builder, complete(disk), repository, view, f"{field}.repository", source)
     owner = virtual_machine_pb2.VirtualMachine(name=_name(request), server_pool=_pool(request))
     plan_attachment(builder, disk.name, owner)
 

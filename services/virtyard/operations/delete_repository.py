@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import remove_repository_folder_pb2
-from virtyard.api.inventory.v1 import repository_pb2, virtual_disk_pb2
+from virtyard.api.inventory.v1 import image_pb2, repository_pb2, virtual_disk_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import delete_repository_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -20,16 +20,19 @@ Request = delete_repository_pb2.DeleteRepositoryRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the repository, its disks and the servers that reach it."""
-    return [select(request.name, "server_pool/servers@server_pool", "virtualDisks@repository")]
+    """Read the repository, its disks and images, and the servers that reach it."""
+    return [select(request.name, "server_pool/servers@server_pool", "virtualDisks@repository", "images@repository")]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the removal; the folder's is the point of no return."""
     repository = view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
-    disks = view.of(virtual_disk_pb2.VirtualDisk, repository=repository.name)
-    if disks:
-        raise wrong_state("name", repository.name, f"{repository.name} holds {listed(disks)}; it must be empty")
+    held = [
+        *view.of(virtual_disk_pb2.VirtualDisk, repository=repository.name),
+        *view.of(image_pb2.Image, repository=repository.name),
+    ]
+    if held:
+        raise wrong_state("name", repository.name, f"{repository.name} holds {listed(held)}; it must be empty")
     server = storage_server(servers_of(view, repository), repository.uid, repository.name, "name")
     deleting = repository_pb2.Repository(name=repository.name, state=repository_pb2.REPOSITORY_STATE_DELETING)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.actions.v1 import erase_disk_files_pb2, restore_disk_file_pb2, trash_disk_file_pb2
 from virtyard.api.inventory.v1 import repository_pb2, virtual_disk_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
+from virtyard.kernel.plan import Ids, PlanBuilder
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import free_disk
+from virtyard.operations.disks import free_disk, plan_erasure
 from virtyard.operations.hosts import servers_of, storage_server
 
 Request = delete_virtual_disk_pb2.DeleteVirtualDiskRequest
@@ -28,20 +27,9 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     disk = free_disk(view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag), "name")
     repository = view.get(disk.repository, repository_pb2.Repository, field="name")
     server = storage_server(servers_of(view, repository), disk.uid, repository.name, "name").name
-    where = {"repository_path": repository.path, "repository_uid": repository.uid}
     builder = PlanBuilder(view)
-    job = builder.job("Delete Virtual Disk", disk.name)
     leaving = virtual_disk_pb2.VirtualDisk(name=disk.name, state=virtual_disk_pb2.VIRTUAL_DISK_STATE_DELETING)
-    job.write("Mark the disk", update(leaving, "state"))
-    job.step(
-        "Move the image to the trash",
-        server,
-        trash_disk_file_pb2.TrashDiskFile(**where, disk_uid=disk.uid),
-        undo=restore_disk_file_pb2.RestoreDiskFile(**where, disk_uid=disk.uid),
-    )
-    erase = erase_disk_files_pb2.EraseDiskFiles(**where, disk_uids=[disk.uid])
-    job.step("Erase the image", server, erase, pivot=True)
-    job.write("Remove the record", delete(disk.name), forward=True)
+    plan_erasure(builder.job("Delete Virtual Disk", disk.name), leaving, disk.uid, repository, server)
     return builder.build()
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from virtyard.api.actions.v1 import create_disk_file_pb2, remove_disk_file_pb2
-from virtyard.api.inventory.v1 import repository_pb2, virtual_disk_pb2, virtual_machine_pb2
+from typing import Any, cast
+
+from google.protobuf.message import Message
+
+from virtyard.api.actions.v1 import (
+    create_disk_file_pb2,
+    erase_disk_files_pb2,
+    remove_disk_file_pb2,
+    restore_disk_file_pb2,
+    trash_disk_file_pb2,
+)
+from virtyard.api.inventory.v1 import image_pb2, repository_pb2, virtual_disk_pb2, virtual_machine_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.lock_modes import LockMode
-from virtyard.kernel.names import id_of
-from virtyard.kernel.plan import PlanBuilder, update
+from virtyard.kernel.names import id_of, kind_of
+from virtyard.kernel.plan import JobBuilder, PlanBuilder, delete, update
 from virtyard.kernel.view import View
 from virtyard.operations.hosts import servers_of, storage_server
+from virtyard.operations.images import UsableImage, usable_image
 from virtyard.operations.machines import MOST_DISKS, check_number, stopped_machine
 from virtyard.operations.refusals import state_word, wrong_state
 
@@ -25,6 +36,32 @@ def check_size(size_bytes: int, field: str) -> int:
     if size_bytes % MIB or size_bytes <= 0:
         raise InvalidRequest.of(field, f"{size_bytes} is not allowed; it must be a multiple of 1 MiB above 0")
     return size_bytes
+
+
+def source_image(view: View, disk: virtual_disk_pb2.VirtualDisk, pool: str, field: str) -> UsableImage | None:
+    """Return the image that a new disk is made from, if it is one, and see that the disk is large enough for it.
+
+    A disk without a size gets that of the image.
+
+    Args:
+        view: what was read: the image and its repository.
+        disk: the disk, whose size is filled in.
+        pool: the pool whose servers must reach both.
+        field: the request's field that holds the disk, for the refusal.
+
+    Raises:
+        NotFound, InvalidRequest, WrongState: the image cannot be used, or the disk's size is not allowed.
+    """
+    source = None
+    if disk.image:
+        source = usable_image(view, disk.image, image_pb2.IMAGE_FORMAT_DISK, pool, f"{field}.image")
+        needed = -(-source.image.virtual_size_bytes // MIB) * MIB
+        disk.size_bytes = disk.size_bytes or needed
+        if 0 < disk.size_bytes < needed:
+            text = f"{disk.size_bytes} is not allowed; {disk.image} needs at least {needed} bytes"
+            raise InvalidRequest.of(f"{field}.size_bytes", text)
+    check_size(disk.size_bytes, f"{field}.size_bytes")
+    return source
 
 
 def ready_repository(view: View, name: str, pool: str, field: str) -> repository_pb2.Repository:
@@ -67,11 +104,14 @@ def plan_image(
     repository: repository_pb2.Repository,
     view: View,
     field: str,
+    source: UsableImage | None = None,
 ) -> None:
     """Plan the job that makes a disk: the image first and its record second, so that no half-made disk is visible."""
     server = storage_server(servers_of(view, repository), disk.uid, repository.name, field)
     job = builder.job("Create Virtual Disk", disk.name)
     builder.lock(disk.name, LockMode.X, parent=repository.name)
+    if source is not None:
+        builder.lock(source.image.name, LockMode.S)
     made = job.step(
         "Make the disk's image",
         server.name,
@@ -81,6 +121,7 @@ def plan_image(
             disk_uid=disk.uid,
             size_bytes=disk.size_bytes,
             full=disk.allocation == virtual_disk_pb2.DISK_ALLOCATION_FULL,
+            image=source.file if source is not None else None,
         ),
         undo=remove_disk_file_pb2.RemoveDiskFile(
             repository_path=repository.path, repository_uid=repository.uid, disk_uid=disk.uid
@@ -90,6 +131,32 @@ def plan_image(
     job.write("Record the disk", disk)
     job.bind("writes[0].create.virtual_disk.path", made, "path")
     job.bind("writes[0].create.virtual_disk.allocated_bytes", made, "allocated_bytes")
+
+
+def plan_erasure(
+    job: JobBuilder, leaving: Message, uid: str, repository: repository_pb2.Repository, server: str
+) -> None:
+    """Plan the steps that remove a disk or an image for good; until its file lies in the trash all can be put back.
+
+    Args:
+        job: the job to add them to.
+        leaving: the object by its name, with the state that it has meanwhile.
+        uid: its uid, after which its file is named.
+        repository: what holds the file.
+        server: the server that does the work.
+    """
+    name = str(cast("Any", leaving).name)
+    where = {"repository_path": repository.path, "repository_uid": repository.uid}
+    job.write(f"Mark the {kind_of(name).noun.rpartition(' ')[2]}", update(leaving, "state"))
+    job.step(
+        "Move the image to the trash",
+        server,
+        trash_disk_file_pb2.TrashDiskFile(**where, disk_uid=uid),
+        undo=restore_disk_file_pb2.RestoreDiskFile(**where, disk_uid=uid),
+    )
+    erase = erase_disk_files_pb2.EraseDiskFiles(**where, disk_uids=[uid])
+    job.step("Erase the image", server, erase, pivot=True)
+    job.write("Remove the record", delete(name), forward=True)
 
 
 def ready_disk(disk: virtual_disk_pb2.VirtualDisk, field: str) -> virtual_disk_pb2.VirtualDisk:

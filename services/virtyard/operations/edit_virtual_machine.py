@@ -1,16 +1,19 @@
-"""Edit Virtual Machine: memory, processors and boot source of a machine that does not run; see `updating`."""
+"""Edit Virtual Machine: memory, processors, boot source and CD-ROM of a machine that does not run; see `updating`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import virtual_machine_pb2
+from virtyard.api.inventory.v1 import image_pb2, virtual_machine_pb2
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2
+from virtyard.kernel.view import View
+from virtyard.operations.images import usable_image
 from virtyard.operations.machines import check_machine, check_stopped
 from virtyard.operations.updating import updates
 
 
 def _check(
+    view: View,
     before: virtual_machine_pb2.VirtualMachine,
     wanted: virtual_machine_pb2.VirtualMachine,
     paths: Sequence[str],
@@ -27,6 +30,8 @@ def _check(
         only.ClearField(name)  # type: ignore[arg-type]  # as above
     after.MergeFrom(only)
     check_machine(after)
+    if "cdrom" in paths and wanted.cdrom:
+        usable_image(view, wanted.cdrom, image_pb2.IMAGE_FORMAT_ISO, before.server_pool, f"{field}.cdrom")
 
 
 OPERATION = updates(edit_virtual_machine_pb2.EditVirtualMachineRequest, "Edit Virtual Machine", _check)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from virtyard.api.inventory.v1 import virtual_machine_pb2
+from virtyard.api.inventory.v1 import image_pb2, virtual_machine_pb2
 from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.kernel.plan import PlanBuilder
 from virtyard.kernel.view import View
+from virtyard.operations.images import UsableImage, usable_image
 from virtyard.operations.refusals import state_word, wrong_state
 from virtyard.operations.storage_paths import absolute_path
 
@@ -28,9 +31,46 @@ def check_machine(machine: virtual_machine_pb2.VirtualMachine) -> None:
         )
     if not 1 <= machine.cpus <= MOST_CPUS:
         raise InvalidRequest.of("virtual_machine.cpus", f"{machine.cpus} is not allowed; it must be 1 to {MOST_CPUS}")
-    absolute_path(machine.boot.kernel_path, "virtual_machine.boot.kernel_path")
-    if machine.boot.initrd_path:
-        absolute_path(machine.boot.initrd_path, "virtual_machine.boot.initrd_path")
+    _check_boot(machine.boot, "virtual_machine.boot")
+
+
+def _check_boot(boot: virtual_machine_pb2.BootSource, field: str) -> None:
+    """Refuse a boot source of which parts would have no effect."""
+    if boot.kernel_path:
+        absolute_path(boot.kernel_path, f"{field}.kernel_path")
+        if boot.initrd_path:
+            absolute_path(boot.initrd_path, f"{field}.initrd_path")
+        if boot.boot_order:
+            text = "is for firmware, which boots only where no kernel is given; leave out one of the two"
+            raise InvalidRequest.of(f"{field}.boot_order", text)
+    elif boot.initrd_path or boot.kernel_arguments:
+        text = "is required where an initial file system or arguments are given: they are those of a kernel"
+        raise InvalidRequest.of(f"{field}.kernel_path", text)
+    if virtual_machine_pb2.BOOT_DEVICE_UNSPECIFIED in boot.boot_order or len(set(boot.boot_order)) < len(
+        boot.boot_order
+    ):
+        names = ", ".join(virtual_machine_pb2.BootDevice.keys()[1:])
+        raise InvalidRequest.of(f"{field}.boot_order", f"each device may be named once; allowed are {names}")
+
+
+def lock_cdrom(builder: PlanBuilder, view: View, cdrom: str, pool: str, field: str) -> UsableImage | None:
+    """Return the image for a machine's CD-ROM drive, if one is named, and keep it where it is.
+
+    Args:
+        builder: the plan, which has a job already.
+        view: what was read: the image and its repository.
+        cdrom: the image; empty for none.
+        pool: the pool whose servers must reach it.
+        field: the request's field that led to it, for the refusal.
+
+    Raises:
+        NotFound, InvalidRequest, WrongState: it cannot be used as a CD-ROM in this pool.
+    """
+    if not cdrom:
+        return None
+    found = usable_image(view, cdrom, image_pb2.IMAGE_FORMAT_ISO, pool, field)
+    builder.lock(cdrom, LockMode.S)
+    return found
 
 
 def check_stopped(machine: virtual_machine_pb2.VirtualMachine, field: str) -> None:

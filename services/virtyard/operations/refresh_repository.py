@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import scan_repository_pb2
-from virtyard.api.inventory.v1 import repository_pb2, virtual_disk_pb2
+from virtyard.api.inventory.v1 import image_pb2, repository_pb2, virtual_disk_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import refresh_repository_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -22,12 +22,12 @@ SPACE = ("total_bytes", "free_bytes", "promised_bytes")
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the repository with its disks, and its servers."""
-    return [select(request.name, "virtualDisks@repository", "servers")]
+    """Read the repository with its disks and images, and its servers."""
+    return [select(request.name, "virtualDisks@repository", "images@repository", "servers")]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
-    """Plan the look and the record; under the lock no disk comes or goes meanwhile."""
+    """Plan the look and the record; under the lock no disk or image comes or goes meanwhile."""
     view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
     repository = ready_repository(view, request.name, "", "name")
     server = storage_server(servers_of(view, repository), repository.uid, repository.name, "name")
@@ -35,9 +35,9 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         repository=repository.name,
         repository_path=repository.path,
         repository_uid=repository.uid,
-        disks=[
-            scan_repository_pb2.ScannedDisk(virtual_disk=disk.name, disk_uid=disk.uid)
-            for disk in view.of(virtual_disk_pb2.VirtualDisk, repository=repository.name)
+        files=[
+            *(_file(disk) for disk in view.of(virtual_disk_pb2.VirtualDisk, repository=repository.name)),
+            *(_file(image) for image in view.of(image_pb2.Image, repository=repository.name)),
         ],
     )
     builder = PlanBuilder(view)
@@ -48,6 +48,10 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for field in SPACE:
         job.bind(f"writes[0].update.object.repository.{field}", seen, field)
     return builder.build(repository.name)
+
+
+def _file(held: virtual_disk_pb2.VirtualDisk | image_pb2.Image) -> scan_repository_pb2.ScannedFile:
+    return scan_repository_pb2.ScannedFile(object=held.name, uid=held.uid)
 
 
 OPERATION = OperationType(

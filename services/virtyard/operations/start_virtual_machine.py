@@ -24,6 +24,8 @@ from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import best_server
+from virtyard.operations.images import UsableImage
+from virtyard.operations.machines import lock_cdrom
 from virtyard.operations.networks import networks_of
 from virtyard.operations.refusals import state_word, wrong_state
 from virtyard.operations.running import PLACEMENT
@@ -32,11 +34,11 @@ Request = start_virtual_machine_pb2.StartVirtualMachineRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the machine, its disks and cards, and the servers of its pool."""
+    """Read the machine, its disks, cards and CD-ROM, and the servers of its pool."""
     paths = ("server_pool/servers@server_pool", "virtualDisks@virtual_machine/repository")
     cards = "vnics@virtual_machine/bridged_network"
     named = [select(request.server)] if request.server else []
-    return [select(request.name, *paths, cards), *named]
+    return [select(request.name, *paths, cards, "cdrom/repository"), *named]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
@@ -59,6 +61,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         builder.lock(disk.name, LockMode.S)
     for network in networks:
         builder.lock(network.name, LockMode.S)
+    cdrom = lock_cdrom(builder, view, machine.cdrom, machine.server_pool, "name")
     starting = virtual_machine_pb2.VirtualMachine(
         name=machine.name, server=server.name, state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STARTING
     )
@@ -67,7 +70,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     started = job.step(
         "Start the guest",
         server.name,
-        _guest(machine, disks, cards, view),
+        _guest(machine, disks, cards, cdrom, view),
         undo=kill_guest_pb2.KillGuest(virtual_machine=machine.name, uid=machine.uid),
         weight=3,
     )
@@ -110,6 +113,7 @@ def _guest(
     machine: virtual_machine_pb2.VirtualMachine,
     disks: Sequence[virtual_disk_pb2.VirtualDisk],
     cards: Sequence[vnic_pb2.Vnic],
+    cdrom: UsableImage | None,
     view: View,
 ) -> start_guest_pb2.StartGuest:
     guest = start_guest_pb2.StartGuest(
@@ -120,6 +124,8 @@ def _guest(
         kernel_path=machine.boot.kernel_path,
         initrd_path=machine.boot.initrd_path,
         kernel_arguments=machine.boot.kernel_arguments,
+        boot_order=machine.boot.boot_order,
+        cdrom=cdrom.file if cdrom is not None else None,
     )
     for disk in disks:
         repository = view.get(disk.repository, repository_pb2.Repository, field="name")

@@ -16,18 +16,21 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.names import check_name
-from virtyard.kernel.options import descriptor_of, fields_of, hint_of, is_output, resource_of
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.kernel.names import check_name, kind_of
+from virtyard.kernel.options import descriptor_of, fields_of, hint_of, is_output, reference_type, resource_of
 from virtyard.kernel.plan import Ids, PlanBuilder, update
-from virtyard.kernel.relations import ancestor_path
+from virtyard.kernel.relations import ancestor_path, targets_of
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.naming import check_display_name
 
 __all__ = ["Check", "object_field", "paths_of", "updates"]
 
-Check = Callable[[Any, Any, Sequence[str], str], None]
-"""From the object as it is and as it is asked for, the paths and the field's name; raises for what cannot be."""
+Check = Callable[[View, Any, Any, Sequence[str], str], None]
+"""From the view, the object as it is and as it is asked for, the paths and the field's name; raises for what cannot be.
+
+The view has what the object is to refer to, too, each with the objects above it in the lock tree."""
 
 
 def updates(request: type[Message], title: str, check: Check | None = None) -> OperationType:
@@ -53,8 +56,19 @@ def object_field(request: Message | type[Message]) -> FieldDescriptor:
 
 def _selections(field: FieldDescriptor, request: Any) -> Sequence[participant.Selection]:
     name = _name(field, request)
-    path = ancestor_path(name.partition("/")[0])
-    return [select(name, path) if path else select(name)]
+    wanted, settable = getattr(request, field.name), hint_of(field).settable
+    targets = [target for each in fields_of(wanted) if each.name in settable for target in _targets(wanted, each)]
+    return [_with_ancestors(target) for target in dict.fromkeys([name, *targets])]
+
+
+def _with_ancestors(name: str) -> participant.Selection:
+    path = ancestor_path(kind_of(name).collection)
+    return select(name, path) if path else select(name)
+
+
+def _targets(message: Any, field: FieldDescriptor) -> Sequence[str]:
+    """Return the objects that a field of a message refers to; none if it is no reference."""
+    return targets_of(message, field.name) if reference_type(field) else ()
 
 
 def _name(field: FieldDescriptor, request: Any) -> str:
@@ -78,13 +92,28 @@ def _plan(
     paths = paths_of(field, wanted, request.update_mask.paths)
     _check_common(wanted, paths, field.name)
     if check is not None:
-        check(before, wanted, paths, field.name)
+        check(view, before, wanted, paths, field.name)
     taken = type(wanted)(name=before.name)
     for path in paths:
         _copy(wanted, taken, path)
     builder = PlanBuilder(view)
     builder.job(title, before.name).write("Change the record", update(taken, *paths))
+    _lock_targets(builder, view, taken, field.name)
     return builder.build(before.name)
+
+
+def _lock_targets(builder: PlanBuilder, view: View, taken: Message, field: str) -> None:
+    """Keep what the object refers to from now on where it is, while the reference is written.
+
+    Raises:
+        NotFound: it does not exist; the refusal names the field that refers to it.
+    """
+    for each in fields_of(taken):
+        if each.name == "name":
+            continue
+        for target in _targets(taken, each):
+            view.get(target, kind_of(target).message, field=f"{field}.{each.name}")
+            builder.lock(target, LockMode.S)
 
 
 def paths_of(field: FieldDescriptor, wanted: Message, mask: Sequence[str]) -> list[str]:

@@ -67,11 +67,17 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         raise InvalidRequest.of(AGENT_NAME.name, f"the certificate is for {credentials.identity}, not for {name}")
     told = _settings(settings)
     async with AsyncExitStack() as stack:
+        link = InventoryLink(
+            lambda: settings[INVENTORY_ADDRESS] or read_context(settings[CONTEXT]).services.get("inventory", ""),
+            lambda address: open_channel(address, credentials, _INVENTORY),
+        )
+        stack.push_async_callback(link.close)
         agent = await stack.enter_async_context(
             open_agent(
                 told,
                 SystemClock(),
                 failing(load()),
+                read_upload=link.read_upload,
                 transition_hook=kill_hook(),
                 patience=settings[STOP_PATIENCE],
                 metrics=metrics,
@@ -80,11 +86,6 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         services = served(agent.services, metrics, shown_at)
         server = await stack.enter_async_context(_served(agent, services, told.state, settings, credentials))
         agent.facts.address = settings[ADVERTISE] or server.address
-        link = InventoryLink(
-            lambda: settings[INVENTORY_ADDRESS] or read_context(settings[CONTEXT]).services.get("inventory", ""),
-            lambda address: open_channel(address, credentials, _INVENTORY),
-        )
-        stack.push_async_callback(link.close)
         reporter = Reporter(agent.facts.look, link.send, metrics)
         agent.host.hypervisor.on_change(reporter.change)
         await reporter.open()

@@ -20,7 +20,7 @@ from typing_extensions import override
 from virtyard.kernel.errors import CapacityExhausted, Unsupported, VirtyardError
 from virtyard.runtime import telemetry
 from virtyard.runtime.call import MAX_MESSAGE_BYTES, Call, Principal
-from virtyard.runtime.local_call import LocalStreamCall, LocalUnaryCall, Requests
+from virtyard.runtime.local_call import LocalCollectingCall, LocalStreamCall, LocalUnaryCall, Requests
 from virtyard.runtime.rpc import Method, Service
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.window import Window
@@ -113,8 +113,8 @@ class LocalChannel(grpc.aio.Channel):
         response_deserializer: Decode[R] | None = None,
         _registered_method: bool = False,
     ) -> grpc.aio.StreamUnaryMultiCallable[Q, R]:
-        """Refuse: no service here has such a method."""
-        raise grpc.aio.UsageError(f"{method}: a stream of requests with one answer is not served in a process")
+        """Return what calls a method with a stream of requests and one answer."""
+        return _Collecting(self, method, request_serializer, response_deserializer)
 
     @override
     def stream_stream(
@@ -236,6 +236,35 @@ class _Talking(_Dialled[Q, R], grpc.aio.StreamStreamMultiCallable[Q, R]):
         call = LocalStreamCall[Q, R](
             channel.scope, self._path, deadline, open_stream, self._named, self._decode, Window(channel.window)
         )
+        call.feed(channel.scope, request_iterator, requests, self._encode)
+        return call
+
+
+class _Collecting(_Dialled[Q, R], grpc.aio.StreamUnaryMultiCallable[Q, R]):
+    """Calls with a stream of requests and one answer."""
+
+    @override
+    def __call__(
+        self,
+        request_iterator: Requests[Q] = None,
+        timeout: float | None = None,
+        metadata: Metadata = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> LocalCollectingCall[Q, R]:
+        """Start the call."""
+        deadline, channel = _deadline(timeout), self._channel
+        made = self._call(deadline, metadata)
+        requests = Window(channel.window)
+
+        async def work() -> bytes:
+            try:
+                return await self._served().collect(requests.items(), made())
+            finally:
+                requests.finish()
+
+        call = LocalCollectingCall[Q, R](channel.scope, self._path, deadline, work, self._decode, stoppable=True)
         call.feed(channel.scope, request_iterator, requests, self._encode)
         return call
 

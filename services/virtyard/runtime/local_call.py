@@ -20,7 +20,7 @@ from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import code_of, to_rpc_error
 from virtyard.runtime.window import Window
 
-__all__ = ["LocalStreamCall", "LocalUnaryCall", "answer_into", "stream_into"]
+__all__ = ["LocalCollectingCall", "LocalStreamCall", "LocalUnaryCall", "answer_into", "stream_into"]
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -158,6 +158,35 @@ class _LocalCall(grpc.aio.Call):
             callback(self)
 
 
+class _FedCall(_LocalCall):
+    """A call whose caller sends a stream of requests."""
+
+    _requests: Window | None = None
+    _encode: Callable[[Any], bytes] | None = None
+    _feeder: asyncio.Task[None] | None = None
+    _task: asyncio.Task[None]
+
+    def feed(self, scope: TaskScope, requests: Requests[Any], window: Window, encode: Callable[[Any], bytes]) -> None:
+        """Send the requests to the callee; None leaves that to `write`."""
+        self._requests, self._encode = window, encode
+        if requests is not None:
+            self._feeder = scope.start(_feed(requests, window, encode), name=self._path)
+            self._task.add_done_callback(_cancelling(self._feeder))
+
+    async def write(self, request: Any) -> None:
+        """Send one request."""
+        if self._requests is None or self._encode is None or self._feeder is not None:
+            raise grpc.aio.UsageError("the call was given its requests")
+        if self._ended.done():
+            raise asyncio.InvalidStateError("the call has ended")
+        await self._requests.put(self._encode(request))
+
+    async def done_writing(self) -> None:
+        """Send no more requests."""
+        if self._requests is not None:
+            self._requests.finish()
+
+
 class LocalUnaryCall(_LocalCall, grpc.aio.UnaryUnaryCall[Q, R], Generic[Q, R]):
     """A call with one answer; a mutation in flight goes on when its caller leaves."""
 
@@ -213,7 +242,11 @@ class LocalUnaryCall(_LocalCall, grpc.aio.UnaryUnaryCall[Q, R], Generic[Q, R]):
             self._task.cancel()
 
 
-class LocalStreamCall(_LocalCall, grpc.aio.StreamStreamCall[Q, R], grpc.aio.UnaryStreamCall[Q, R], Generic[Q, R]):
+class LocalCollectingCall(_FedCall, LocalUnaryCall[Q, R], grpc.aio.StreamUnaryCall[Q, R], Generic[Q, R]):
+    """A call with a stream of requests and one answer; the callee is cancelled when the caller leaves."""
+
+
+class LocalStreamCall(_FedCall, grpc.aio.StreamStreamCall[Q, R], grpc.aio.UnaryStreamCall[Q, R], Generic[Q, R]):
     """A call with a stream of answers, and maybe of requests; the callee is cancelled when the caller leaves."""
 
     def __init__(
@@ -230,9 +263,6 @@ class LocalStreamCall(_LocalCall, grpc.aio.StreamStreamCall[Q, R], grpc.aio.Unar
         super().__init__(path, deadline)
         self._decode = decode
         self._window = window
-        self._requests: Window | None = None
-        self._encode: Callable[[Q], bytes] | None = None
-        self._feeder: asyncio.Task[None] | None = None
         self._task = scope.start(stream_into(window, open_stream, named), name=path, context=contextvars.Context())
 
     def __del__(self) -> None:
@@ -241,13 +271,6 @@ class LocalStreamCall(_LocalCall, grpc.aio.StreamStreamCall[Q, R], grpc.aio.Unar
         if task is not None and not task.done():
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(task.cancel)
-
-    def feed(self, scope: TaskScope, requests: Requests[Q], window: Window, encode: Callable[[Q], bytes]) -> None:
-        """Send the requests to the callee; None leaves that to `write`."""
-        self._requests, self._encode = window, encode
-        if requests is not None:
-            self._feeder = scope.start(_feed(requests, window, encode), name=self._path)
-            self._task.add_done_callback(_cancelling(self._feeder))
 
     @override
     def __aiter__(self) -> AsyncIterator[R]:
@@ -259,21 +282,6 @@ class LocalStreamCall(_LocalCall, grpc.aio.StreamStreamCall[Q, R], grpc.aio.Unar
         """Return the next answer, `grpc.aio.EOF` at the end."""
         raw = await self._next()
         return grpc.aio.EOF if raw is None else self._decode(raw)
-
-    @override
-    async def write(self, request: Q) -> None:
-        """Send one request."""
-        if self._requests is None or self._encode is None or self._feeder is not None:
-            raise grpc.aio.UsageError("the call was given its requests")
-        if self._ended.done():
-            raise asyncio.InvalidStateError("the call has ended")
-        await self._requests.put(self._encode(request))
-
-    @override
-    async def done_writing(self) -> None:
-        """Send no more requests."""
-        if self._requests is not None:
-            self._requests.finish()
 
     async def _answers(self) -> AsyncIterator[R]:
         while (raw := await self._next()) is not None:

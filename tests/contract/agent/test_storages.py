@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from virtyard.agent.drivers.durable_file import Record
 from virtyard.agent.drivers.storage import layout
 from virtyard.agent.drivers.storage.contract import DiskFile, Place
 from virtyard.agent.drivers.storage.directory import DirectoryStorage
-from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
+from virtyard.runtime.durable_file import Record
 
 MARK = "12/1/1"
 OTHER = "13/1/1"
@@ -40,38 +37,6 @@ def virtual_size(disk: DiskFile) -> int:
     """What a guest sees of an image: the file's length, or what the header of a qcow2 image says."""
     head = disk.path.read_bytes()[:32]
     return int.from_bytes(head[24:32], "big") if disk.format == "qcow2" else disk.path.stat().st_size
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The one storage root."""
-    (tmp_path / "share").mkdir()
-    return tmp_path / "share"
-
-
-@pytest.fixture(params=["qcow2", "raw"])
-def storage(request: pytest.FixtureRequest, root: Path) -> Iterator[DirectoryStorage]:
-    """The driver, with qemu-img and without."""
-    if request.param == "qcow2" and shutil.which("qemu-img") is None:
-        pytest.skip("qemu-img is not installed")
-    storage = DirectoryStorage(
-        roots=StorageRoots([root]), program="qemu-img" if request.param == "qcow2" else "no-such"
-    )
-    yield storage
-    storage.close()
-
-
-@pytest.fixture
-def place(root: Path) -> Place:
-    """Where the repository is, or will be."""
-    return Place(path=str(root / "repo"), uid="r1")
-
-
-@pytest.fixture
-async def repository(storage: DirectoryStorage, place: Place) -> Place:
-    """A repository without a limit."""
-    await storage.create_repository(place, MARK)
-    return place
 
 
 async def test_a_repository_is_there_once_made(storage: DirectoryStorage, place: Place) -> None:

@@ -23,8 +23,8 @@ from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.pki import Authority, Credentials
 from virtyard.runtime.server import serve
 
-CALLERS = ("user/viewer", "service/jobs", "agent/s", "agent/t")
-ROLES = {"user/viewer": ("viewer",)}
+CALLERS = ("user/viewer", "user/operator", "service/jobs", "agent/s", "agent/t")
+ROLES = {"user/viewer": ("viewer",), "user/operator": ("operator",)}
 
 Dump: TypeAlias = Callable[[], Awaitable[list[Any]]]
 
@@ -109,7 +109,7 @@ async def served(
             if address:
                 channel = open_channel(address, credentials[identity], "service/inventory")
             else:
-                roles = frozenset({Role.ROLE_VIEWER}) if identity in ROLES else frozenset()
+                roles = frozenset(Role.Value(f"ROLE_{role.upper()}") for role in ROLES.get(identity, ()))
                 channel = LocalChannel(inventory.services, Principal.of(identity, roles))
             channels[identity] = await stack.enter_async_context(channel)
         yield Served(inventory=inventory, dial=channels.__getitem__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import grpc.aio
 
-from virtyard.api.inventory.v1 import inventory_service_pb2_grpc
+from virtyard.api.inventory.v1 import inventory_service_pb2_grpc, upload_service_pb2_grpc
 from virtyard.api.participant.v1 import participant_service_pb2_grpc
 from virtyard.internal.inventory.v1 import control_service_pb2_grpc, host_service_pb2_grpc
 from virtyard.inventory.main import Inventory
@@ -39,6 +39,11 @@ class Served:
     def control(self) -> control_service_pb2_grpc.ControlServiceStub:
         """Return the stub that the scheduler reads with."""
         return control_service_pb2_grpc.ControlServiceStub(self.dial("service/jobs"))
+
+    @property
+    def uploads(self) -> upload_service_pb2_grpc.UploadServiceStub:
+        """Return the stub that people upload with."""
+        return upload_service_pb2_grpc.UploadServiceStub(self.dial("user/operator"))
 
     def host(self, name: str) -> host_service_pb2_grpc.HostServiceStub:
         """Return the stub that a host's agent reports with."""

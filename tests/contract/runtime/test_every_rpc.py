@@ -61,6 +61,8 @@ async def outcome(channel: LocalChannel, path: str, streaming: tuple[bool, bool]
                 await channel.unary_unary(path, bytes, bytes)(b"", timeout=5)
             elif streaming == (False, True):
                 await channel.unary_stream(path, bytes, bytes)(b"", timeout=5).read()
+            elif streaming == (True, False):
+                await channel.stream_unary(path, bytes, bytes)(iter([b""]), timeout=5)
             else:
                 await channel.stream_stream(path, bytes, bytes)(iter([b""]), timeout=5).read()
     except errors.VirtyardError as error:

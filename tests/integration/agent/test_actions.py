@@ -378,8 +378,8 @@ async def test_a_removed_repository_is_attached_no_more(jobs: Scheduler, steps: 
 
 def scan(folder: Path, *uids: str) -> scan_repository_pb2.ScanRepository:
     """A scan that looks for the images of these disks."""
-    disks = [scan_repository_pb2.ScannedDisk(virtual_disk=f"virtualDisks/{uid}", disk_uid=uid) for uid in uids]
-    return scan_repository_pb2.ScanRepository(repository="repositories/r", **place(folder), disks=disks)
+    files = [scan_repository_pb2.ScannedFile(object=f"virtualDisks/{uid}", uid=uid) for uid in uids]
+    return scan_repository_pb2.ScanRepository(repository="repositories/r", **place(folder), files=files)
 
 
 async def test_a_scan_tells_what_is_missing_and_what_does_not_belong(steps: Steps, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from virtyard.agent.drivers.hypervisor.choice import choose
 from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec
 from virtyard.agent.drivers.hypervisor.qemu import QemuHypervisor
 from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, architecture
-from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.errors import InvalidRequest, Unavailable, Unsupported, WrongState
+from virtyard.runtime.threads import Threads
 
 BINARY = shutil.which(f"qemu-system-{architecture()}") or ""
 pytestmark = [pytest.mark.qemu, pytest.mark.skipif(not BINARY, reason="qemu is not installed")]

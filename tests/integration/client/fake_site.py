@@ -77,6 +77,8 @@ class Site:
     """By method path: a message, a Status to refuse with, or a list of them, one for each call (the last stays)."""
     streams: dict[str, list[list[Any]]] = field(default_factory=dict)
     """By method path: for each call what to do: send a frame, cut the stream, refuse it, or await a callable."""
+    collected: dict[str, Callable[[list[bytes]], Any]] = field(default_factory=dict)
+    """By method path: from all requests of a stream to the one answer, a message or a Status to refuse with."""
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     """Each request as (method path, bytes)."""
     metadata: list[dict[str, str]] = field(default_factory=list)
@@ -101,6 +103,8 @@ class _Handler(grpc.GenericRpcHandler):
         path = handler_call_details.method
         if path in self._site.streams:
             return grpc.unary_stream_rpc_method_handler(self._stream(path))
+        if path in self._site.collected:
+            return grpc.stream_unary_rpc_method_handler(self._collect(path))
         if path in self._site.answers:
             return grpc.unary_unary_rpc_method_handler(self._unary(path))
         return None
@@ -115,6 +119,15 @@ class _Handler(grpc.GenericRpcHandler):
             said = self._site.answers[path]
             if isinstance(said, list):
                 said = said.pop(0) if len(said) > 1 else said[0]
+            if isinstance(said, status_pb2.Status):
+                await context.abort_with_status(_to_status(said))
+            return bytes(said.SerializeToString())
+
+        return answer
+
+    def _collect(self, path: str) -> Callable[[AsyncIterator[bytes], Any], Any]:
+        async def answer(requests: AsyncIterator[bytes], context: Any) -> bytes:
+            said = self._site.collected[path]([data async for data in requests])
             if isinstance(said, status_pb2.Status):
                 await context.abort_with_status(_to_status(said))
             return bytes(said.SerializeToString())

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec, NicSpec
+import pytest
+
+from virtyard.agent.drivers.hypervisor.contract import BootDevice, DiskSpec, GuestSpec, NicSpec
 from virtyard.agent.drivers.hypervisor.qemu_command import SANDBOX, Emulator, GuestFiles, guest_arguments
 
 FILES = GuestFiles(folder=Path("/state/guests/a,b"), monitor=Path("/run/x.qmp"))
@@ -64,3 +68,48 @@ def test_kvm_shows_the_hosts_processor() -> None:
     arguments = guest_arguments(emulator, spec(), FILES)
     assert (value_of(arguments, "-accel"), value_of(arguments, "-cpu")) == ("kvm", "host")
     assert "-sandbox" not in arguments
+
+
+def devices(spec: GuestSpec) -> dict[str, dict[str, Any]]:
+    """Return the devices of a guest by their ids."""
+    arguments = guest_arguments(EMULATOR, spec, FILES)
+    found = [json.loads(arguments[index + 1]) for index, one in enumerate(arguments) if one == "-device"]
+    return {device["id"]: device for device in found}
+
+
+@pytest.mark.parametrize(
+    ("order", "places"),
+    [
+        ((BootDevice.DISK, BootDevice.CDROM), {"blk0": 0, "blk1": 1, "cd0": 2, "eth0": None}),
+        ((BootDevice.CDROM, BootDevice.DISK), {"cd0": 0, "blk0": 1, "blk1": 2, "eth0": None}),
+        ((BootDevice.NETWORK,), {"blk0": None, "blk1": None, "cd0": None, "eth0": 0}),
+    ],
+)
+def test_firmware_tries_the_devices_in_their_order(
+    order: tuple[BootDevice, ...], places: dict[str, int | None]
+) -> None:
+    """And no others; a card that is not booted from needs no firmware of its own."""
+    booting = replace(
+        spec(),
+        kernel=None,
+        initrd=None,
+        kernel_arguments="",
+        disks=spec().disks * 2,
+        cdrom=Path('/srv/a,b".iso'),
+        boot_order=order,
+    )
+    found = devices(booting)
+    assert {name: found[name].get("bootindex") for name in places} == places
+    assert ("romfile" in found["eth0"]) == (places["eth0"] is None)
+    assert value_of(guest_arguments(EMULATOR, booting, FILES), "-boot") == "strict=on"
+
+
+def test_a_drive_cannot_be_written_to() -> None:
+    """The image of a CD-ROM is read as it is, whatever is in it; beside a kernel it is no boot device."""
+    arguments = guest_arguments(EMULATOR, replace(spec(), cdrom=Path('/srv/a,b".iso')), FILES)
+    nodes = [json.loads(arguments[index + 1]) for index, one in enumerate(arguments) if one == "-blockdev"]
+    (node,) = [node for node in nodes if node["node-name"] == "cdrom0"]
+    assert (node["driver"], node["read-only"], node["file"]["read-only"]) == ("raw", True, True)
+    assert node["file"]["filename"] == '/srv/a,b".iso'
+    assert "bootindex" not in devices(replace(spec(), cdrom=Path("/srv/a.iso")))["cd0"]
+    assert "-boot" not in arguments

@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "LockService.Release": "between services: the scheduler gives them back",
     "ParticipantService.Execute": "between services: the steps of an operation",
     "ParticipantService.Settle": "between services: what became of a step",
+    "UploadService.Upload": "stages bytes that nothing depends on; the job begins where an import uses them",
 }
 """Methods that change something and are no operations, each with its reason; every one is audited by its caller."""
 

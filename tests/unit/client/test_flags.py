@@ -26,6 +26,8 @@ def test_resource_of_the_request_is_flattened(schema: Schema) -> None:
         "--kernel",
         "--initrd",
         "--kernel-arguments",
+        "--boot-order",
+        "--cdrom",
         "--disk",
         "--vnic",
         "--preview",
@@ -76,8 +78,9 @@ def test_repeated_message_has_keys(schema: Schema) -> None:
     assert [(key.name, key.required) for key in flags["disk"].keys] == [
         ("id", False),
         ("repository", True),
-        ("size", True),
+        ("size", False),
         ("allocation", False),
+        ("image", False),
     ]
 
 

@@ -131,8 +131,11 @@ def test_options_of_the_command_line_are_no_fields(create: _Verb) -> None:
         ("web1 --label nothing", "--label takes KEY=VALUE, not 'nothing'"),
         ("web1 --server-pool servers/a", "--server-pool takes serverPools/NAME or NAME, not 'servers/a'"),
         ("web1 --deadline soon", "--deadline takes a time such as"),
-        ("web1 --disk size=1G", "--disk takes KEY=VALUE,... with repository (keys: id, repository, size, allocation)"),
-        ("web1 --disk colour=red", "with the keys id, repository, size, allocation, not 'colour'"),
+        (
+            "web1 --disk size=1G",
+            "--disk takes KEY=VALUE,... with repository (keys: id, repository, size, allocation, image)",
+        ),
+        ("web1 --disk colour=red", "with the keys id, repository, size, allocation, image, not 'colour'"),
         ("web1 --disk repository=r,size=big", "--disk takes for size, a size such as"),
         ("web1 --disk repository=r,size=1G,size=2G", "--disk takes size only once"),
         ("web1 --disk repository", "--disk takes repository=VALUE"),

@@ -31,6 +31,7 @@ def test_kinds_are_those_of_the_contract() -> None:
         "virtualMachines",
         "vnics",
         "networks",
+        "images",
     }
     kind = kind_of("virtualMachines/web")
     assert (kind.type, kind.field, kind.noun) == ("virtyard.io/VirtualMachine", "virtual_machine", "virtual machine")

@@ -22,10 +22,11 @@ STORED = {
     "clusters": ("server_pool", "heartbeat_device"),
     "heartbeatDevices": ("server_pool",),
     "repositories": ("server_pool", "servers"),
-    "virtualDisks": ("repository", "virtual_machine"),
-    "virtualMachines": ("server_pool", "server"),
+    "virtualDisks": ("repository", "virtual_machine", "image"),
+    "virtualMachines": ("server_pool", "server", "cdrom"),
     "vnics": ("virtual_machine", "bridged_network"),
     "networks": ("servers",),
+    "images": ("repository",),
 }
 
 ABOVE = {
@@ -38,6 +39,7 @@ ABOVE = {
     "virtualMachines": {"serverPools"},
     "vnics": {"virtualMachines", "serverPools"},
     "networks": set(),
+    "images": {"repositories"},
 }
 
 

@@ -68,7 +68,6 @@ def _set(path: str, value: object) -> Callable[[Request], None]:
         ("virtual_machine.boot.kernel_path", "/a\nb", "control characters"),
         ("disks[0].repository", "", "is required"),
         ("disks[0].repository", "repositories/", "allowed is repositories/ID"),
-        ("disks[0].size_bytes", 0, "is required"),
         ("disks[0].size_bytes", -5, "0 or more"),
         ("disks[0].allocation", 77, "DISK_ALLOCATION_SPARSE, DISK_ALLOCATION_FULL"),
         ("options.on_failure", 9, "ON_FAILURE_ROLL_BACK"),
@@ -90,7 +89,6 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         "virtual_machine_id",
         "virtual_machine",
         "disks[0].repository",
-        "disks[0].size_bytes",
         "request_id",
     ]
 

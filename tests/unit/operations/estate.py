@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from virtyard.api.inventory.v1 import (
     cluster_pb2,
     heartbeat_device_pb2,
+    image_pb2,
     network_pb2,
     repository_pb2,
     server_pb2,
@@ -31,6 +32,7 @@ from virtyard.api.operations.v1 import (
     create_server_pool_pb2,
     create_virtual_disk_pb2,
     create_virtual_machine_pb2,
+    delete_image_pb2,
     delete_network_pb2,
     delete_repository_pb2,
     delete_server_pool_pb2,
@@ -40,6 +42,7 @@ from virtyard.api.operations.v1 import (
     discover_server_pb2,
     edit_virtual_machine_pb2,
     forget_server_pb2,
+    import_image_pb2,
     kill_virtual_machine_pb2,
     operation_service_pb2,
     present_repository_pb2,
@@ -256,6 +259,35 @@ def behind() -> Estate:
     return site
 
 
+DISK_IMAGE, ISO_IMAGE = "images/debian", "images/installer"
+
+
+def image(name: str, *, iso: bool = False, repository: str = "repositories/R") -> image_pb2.Image:
+    """Return an image that is ready; a disk image of which a guest sees 10 MiB and a half."""
+    return image_pb2.Image(
+        name=f"images/{name}",
+        repository=repository,
+        format=image_pb2.IMAGE_FORMAT_ISO if iso else image_pb2.IMAGE_FORMAT_DISK,
+        size_bytes=GIB >> 9,
+        virtual_size_bytes=21 << 19,
+        state=image_pb2.IMAGE_STATE_READY,
+    )
+
+
+def import_request(**fields: Any) -> import_image_pb2.ImportImageRequest:
+    """Return a request for an image from a path on a server, unless it is said otherwise."""
+    wanted = image_pb2.Image(repository="repositories/R", format=image_pb2.IMAGE_FORMAT_DISK)
+    source = {} if "upload" in fields else {"server_path": "/storage/in/debian.qcow2"}
+    return import_image_pb2.ImportImageRequest(**{"image_id": "new", "image": wanted, **source, **fields})
+
+
+def with_cdrom() -> Estate:
+    """Return Finance's site with the installer in the machine's drive."""
+    site = finance()
+    site.get("virtualMachines/web").cdrom = ISO_IMAGE
+    return site
+
+
 def finance() -> Estate:
     """Return a site with a plain pool of two servers, a repository, and a machine with two disks and a card."""
     pool = "serverPools/Finance"
@@ -271,6 +303,8 @@ def finance() -> Estate:
         disk("web-disk1", of="web", position=1),
         card("web-vnic0", of="web"),
         network("lan", "servers/a", "servers/b", "servers/d"),
+        image("debian"),
+        image("installer", iso=True),
     )
 
 
@@ -308,6 +342,15 @@ def new_machine(disks: int = 0, vnics: int = 0) -> create_virtual_machine_pb2.Cr
         ],
         vnics=[create_virtual_machine_pb2.NewVnic() for _ in range(vnics)],
     )
+
+
+def from_images() -> create_virtual_machine_pb2.CreateVirtualMachineRequest:
+    """Return a request for a machine that boots from images: a disk made from one, another in its drive."""
+    request = new_machine()
+    request.virtual_machine.cdrom = ISO_IMAGE
+    request.virtual_machine.boot.Clear()
+    request.disks.add(repository="repositories/R", image=DISK_IMAGE)
+    return request
 
 
 def new_pool(*, is_clustered: bool) -> create_server_pool_pb2.CreateServerPoolRequest:
@@ -390,7 +433,7 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
     for name in ("virtualDisks/web-disk0", "virtualDisks/web-disk1"):
         del bare.objects[name]
     lonely = finance()
-    for name in [name for name in lonely.objects if name.startswith(("virtual", "vnics", "repositories"))]:
+    for name in [name for name in lonely.objects if name.startswith(("virtual", "vnics", "repositories", "images"))]:
         del lonely.objects[name]
     spread = finance().add(repository("S", path="/storage/s"))
     spread.add(disk("web-disk2", of="web", position=2, repository="repositories/S"))
@@ -439,6 +482,24 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
             finance(),
             resize_virtual_disk_pb2.ResizeVirtualDiskRequest(name="virtualDisks/web-disk0", size_bytes=2 * GIB),
         ),
+        "CreateVirtualDisk from image": (
+            finance(),
+            create_virtual_disk_pb2.CreateVirtualDiskRequest(
+                virtual_disk_id="new",
+                virtual_disk=virtual_disk_pb2.VirtualDisk(repository="repositories/R", image=DISK_IMAGE),
+            ),
+        ),
+        "CreateVirtualMachine from images": (finance(), from_images()),
+        "StartVirtualMachine cdrom": (with_cdrom(), start_virtual_machine_pb2.StartVirtualMachineRequest(name=web)),
+        "EditVirtualMachine cdrom": (
+            finance(),
+            edit_virtual_machine_pb2.EditVirtualMachineRequest(
+                virtual_machine=virtual_machine_pb2.VirtualMachine(name=web, cdrom=ISO_IMAGE)
+            ),
+        ),
+        "ImportImage path": (finance(), import_request(server="servers/b")),
+        "ImportImage upload": (finance(), import_request(upload="uploads/0a")),
+        "DeleteImage": (finance(), delete_image_pb2.DeleteImageRequest(name=DISK_IMAGE)),
         "AttachVirtualDisk": (
             with_free_disk(),
             attach_virtual_disk_pb2.AttachVirtualDiskRequest(name=FREE, virtual_machine=web),

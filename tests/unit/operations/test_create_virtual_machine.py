@@ -147,7 +147,6 @@ def _at(path: str, value: object) -> Callable[[Request], None]:
         ("virtual_machine.memory_bytes", 0, InvalidRequest),
         ("virtual_machine.cpus", 0, InvalidRequest),
         ("virtual_machine.cpus", 65, InvalidRequest),
-        ("virtual_machine.boot.kernel_path", "", InvalidRequest),
         ("virtual_machine.boot.kernel_path", "vmlinuz", InvalidRequest),
         ("virtual_machine.boot.initrd_path", "/storage/../etc/shadow", InvalidRequest),
         ("virtual_machine.display_name", "x" * 129, InvalidRequest),

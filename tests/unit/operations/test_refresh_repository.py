@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.unit.operations.estate import actions, done_by, field_of, finance, locks, refusal, repository, titles
+from tests.unit.operations.estate import (
+    DISK_IMAGE,
+    ISO_IMAGE,
+    actions,
+    done_by,
+    field_of,
+    finance,
+    locks,
+    refusal,
+    repository,
+    titles,
+)
 from virtyard.api.actions.v1 import scan_repository_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.operations.v1 import refresh_repository_pb2
@@ -12,7 +23,7 @@ ASKED = refresh_repository_pb2.RefreshRepositoryRequest(name="repositories/R")
 
 
 def test_every_disk_of_it_is_looked_for() -> None:
-    """The host is told which images it should hold; what it saw of the space is recorded."""
+    """The host is told which disks and images it should hold; what it saw of the space is recorded."""
     estate = finance()
     plan = estate.plan(ASKED)
     assert titles(plan) == ["Refresh Repository"]
@@ -21,8 +32,9 @@ def test_every_disk_of_it_is_looked_for() -> None:
         ("WriteObjects", "RevertWrites", "undoable"),
     ]
     (look,) = done_by(plan, scan_repository_pb2.ScanRepository)
-    assert [(disk.virtual_disk, disk.disk_uid) for disk in look.disks] == [
-        (name, estate.get(name).uid) for name in ("virtualDisks/web-disk0", "virtualDisks/web-disk1")
+    assert [(file.object, file.uid) for file in look.files] == [
+        (name, estate.get(name).uid)
+        for name in ("virtualDisks/web-disk0", "virtualDisks/web-disk1", DISK_IMAGE, ISO_IMAGE)
     ]
     (recorded,) = done_by(plan, write_objects_pb2.WriteObjects)
     paths = list(recorded.writes[0].update.update_mask.paths)

@@ -61,6 +61,8 @@ def metavar(flag: Flag) -> str:
         return "SPAN"
     if field.reference:
         return "NAME"
+    if field.upload:
+        return "FILE"
     words = {
         Kind.TEXT: "TEXT",
         Kind.WHOLE: "N",

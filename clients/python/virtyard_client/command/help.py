@@ -128,6 +128,8 @@ def _row(schema: Schema, flag: Flag) -> Row:
     text = flag.field.comment
     if flag.field.kind is Kind.CHOICE:
         text = _join(text, f"One of {', '.join(value.short for value in schema.enum(flag.field.type_name).choices)}.")
+    if flag.field.upload:
+        text = _join(text, "A local file is uploaded first.")
     if flag.field.repeated or flag.field.kind is Kind.MAP:
         text = _join(text, "Can be repeated.")
     if flag.field.positional:

@@ -119,15 +119,20 @@ def _progress(job: job_pb2.Job, signs: Signs, width: int) -> Iterator[Span]:
     if job.state not in _MOVING or (job.state == job_pb2.JOB_STATE_ROLLING_BACK and not job.progress.percent):
         yield Span(look.word, look.style)
         return
-    percent = max(0.0, min(job.progress.percent, 100.0))
-    done = round(percent * BAR / 100)
-    yield Span(signs.full * done, look.style)
-    yield Span(signs.empty * (BAR - done), "dim")
-    yield Span(f" {percent:3.0f} %")
+    yield from bar(job.progress.percent, signs, look.style)
     if job.contact_lost:
         yield Span("  host is silent", "bold yellow")
     else:
         yield Span(f"  {_stage(job, width - BAR - 8)}", "dim")
+
+
+def bar(percent: float, signs: Signs, style: str) -> Iterator[Span]:
+    """A progress bar with its per cent behind it."""
+    percent = max(0.0, min(percent, 100.0))
+    done = round(percent * BAR / 100)
+    yield Span(signs.full * done, style)
+    yield Span(signs.empty * (BAR - done), "dim")
+    yield Span(f" {percent:3.0f} %")
 
 
 def _stage(job: job_pb2.Job, room: int) -> str:

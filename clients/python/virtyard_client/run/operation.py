@@ -20,6 +20,7 @@ from virtyard_client.render.table import columns_of
 from virtyard_client.render.tree import tree
 from virtyard_client.render.words import short_name, show_value
 from virtyard_client.run.session import Session
+from virtyard_client.run.uploading import send_files
 from virtyard_client.schema.own import OPERATION
 from virtyard_client.story import Story
 
@@ -41,6 +42,7 @@ async def submit(session: Session) -> ExitCode:
     if "request_id" in names and not request.request_id:
         request.request_id = str(uuid.uuid4())
     async with session.connect() as client:
+        await send_files(session, client)
         response = message_class(session.schema, OPERATION)
         operation = await client.call(method.service, method.name, request, response, session.timeout)
         story = Story(operation)

@@ -89,6 +89,8 @@ class Field:
     """The unit of the number."""
     settable: tuple[str, ...] = ()
     """Of an object that is to be changed, the fields that the request may change."""
+    upload: bool = False
+    """True if it names an upload, for which a local file can be given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -228,6 +228,7 @@ class Schema:
             column=hint.column,
             unit=_UNITS.get(hint.unit, Unit.NONE),
             settable=tuple(hint.settable),
+            upload=hint.upload,
         )
 
 

@@ -20,6 +20,7 @@ from virtyard.agent.drivers.hypervisor.contract import Hypervisor
 from virtyard.agent.drivers.network.contract import Network
 from virtyard.agent.drivers.storage.contract import Storage
 from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.drivers.storage.sources import ReadUpload
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.kernel.errors import VirtyardError
 
@@ -59,6 +60,8 @@ class Host:
     """The repositories that are presented to it."""
     facts: Callable[[], Awaitable[agent_service_pb2.Host]]
     """Looks at the host as it is now."""
+    read_upload: ReadUpload
+    """Reads what the inventory keeps of uploads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
 from virtyard.agent.drivers.storage.contract import DiskFile, Place
+from virtyard.agent.images import image_file
 from virtyard.api.actions.v1 import create_disk_file_pb2
 
 
 async def do(message: create_disk_file_pb2.CreateDiskFile, context: Context) -> Outcome:
     """Make the image under this mark, telling how many bytes are written."""
     place = Place(path=message.repository_path, uid=message.repository_uid)
-    stage = "writing the image" if message.full else "making the image"
+    image = await image_file(message.image, context.host.storage) if message.HasField("image") else None
+    stage = "copying the image" if image else "writing the image" if message.full else "making the image"
     disk = await context.host.storage.create_disk(
         place,
         message.disk_uid,
@@ -18,6 +20,7 @@ async def do(message: create_disk_file_pb2.CreateDiskFile, context: Context) -> 
         full=message.full,
         mark=context.mark,
         on_progress=lambda done, total: context.progress(done, total, stage),
+        image=image,
     )
     return Outcome(result=_result(disk))
 

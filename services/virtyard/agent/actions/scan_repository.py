@@ -1,4 +1,4 @@
-"""Looking through a repository: its space, its images, and what belongs to no disk."""
+"""Looking through a repository: its space, its images, and what belongs to no disk or image."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from virtyard.api.actions.v1 import scan_repository_pb2
 from virtyard.api.participant.v1 import finding_pb2
 
 _MOST_NAMED = 100
-"""How many files that belong to no disk are named; a folder of strangers must not flood everybody with events."""
+"""How many files that belong to nothing are named; a folder of strangers must not flood everybody with events."""
 
 
 async def do(message: scan_repository_pb2.ScanRepository, context: Context) -> Outcome:
-    """Compare the files with the disks.
+    """Compare the files with the disks and images.
 
     Raises:
         InvalidRequest: the folder is not under a storage root.
         WrongState: it is not this repository.
     """
     place = Place(path=message.repository_path, uid=message.repository_uid)
-    scan = await context.host.storage.scan(place, frozenset(disk.disk_uid for disk in message.disks))
+    scan = await context.host.storage.scan(place, frozenset(file.uid for file in message.files))
     result = scan_repository_pb2.ScanRepositoryResult(
         total_bytes=scan.usage.total_bytes,
         free_bytes=scan.usage.free_bytes,
         promised_bytes=scan.usage.promised_bytes,
         images=scan.images,
-        missing=[disk.disk_uid for disk in message.disks if disk.disk_uid not in scan.images],
+        missing=[file.uid for file in message.files if file.uid not in scan.images],
         foreign_files=scan.foreign[:_MOST_NAMED],
         foreign_count=len(scan.foreign),
         findings=_findings(message, scan),
@@ -37,15 +37,15 @@ async def do(message: scan_repository_pb2.ScanRepository, context: Context) -> O
 
 def _findings(message: scan_repository_pb2.ScanRepository, scan: Scan) -> Iterator[finding_pb2.Finding]:
     where = f"{message.repository} ({message.repository_path})"
-    for disk in message.disks:
-        if disk.disk_uid not in scan.images:
-            text = f"the image of {disk.virtual_disk} is missing in {where}"
-            yield finding_pb2.Finding(type="IMAGE_MISSING", object=disk.virtual_disk, message=text)
+    for file in message.files:
+        if file.uid not in scan.images:
+            text = f"the file of {file.object} is missing in {where}"
+            yield finding_pb2.Finding(type="IMAGE_MISSING", object=file.object, message=text)
     for path in scan.foreign[:_MOST_NAMED]:
-        text = f"{path} in {where} belongs to no disk"
+        text = f"{path} in {where} belongs to no disk or image"
         yield finding_pb2.Finding(type="FOREIGN_FILE", object=message.repository, message=text)
     if len(scan.foreign) > _MOST_NAMED:
-        text = f"{len(scan.foreign) - _MOST_NAMED} more files in {where} belong to no disk"
+        text = f"{len(scan.foreign) - _MOST_NAMED} more files in {where} belong to no disk or image"
         yield finding_pb2.Finding(type="FOREIGN_FILE", object=message.repository, message=text)
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
-from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestInfo, GuestSpec, NicSpec
+from virtyard.agent.drivers.hypervisor.contract import BootDevice, DiskSpec, GuestInfo, GuestSpec, NicSpec
 from virtyard.agent.drivers.network.contract import Bridge
 from virtyard.agent.drivers.storage.contract import Place
+from virtyard.agent.images import image_file
 from virtyard.api.actions.v1 import start_guest_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.kernel.errors import FieldViolation, InvalidRequest, Unsupported, WrongState
 
 _FIELDS = {"kernel": "kernel_path", "initrd": "initrd_path"}
+_BOOT_DEVICES = {
+    virtual_machine_pb2.BOOT_DEVICE_DISK: BootDevice.DISK,
+    virtual_machine_pb2.BOOT_DEVICE_CDROM: BootDevice.CDROM,
+    virtual_machine_pb2.BOOT_DEVICE_NETWORK: BootDevice.NETWORK,
+}
 
 
 async def do(message: start_guest_pb2.StartGuest, context: Context) -> Outcome:
@@ -42,6 +49,8 @@ async def probe(message: start_guest_pb2.StartGuest, context: Context) -> Outcom
 async def _spec(message: start_guest_pb2.StartGuest, context: Context) -> GuestSpec:
     roots = context.host.roots
     disks = [await _disk(disk, context) for disk in message.disks]
+    cdrom = await image_file(message.cdrom, context.host.storage) if message.HasField("cdrom") else None
+    order = [_BOOT_DEVICES[device] for device in message.boot_order]
     return GuestSpec(
         uid=message.uid,
         name=message.virtual_machine,
@@ -51,6 +60,8 @@ async def _spec(message: start_guest_pb2.StartGuest, context: Context) -> GuestS
         initrd=roots.check(message.initrd_path, "initrd_path") if message.initrd_path else None,
         kernel_arguments=message.kernel_arguments,
         disks=tuple(disks),
+        cdrom=cdrom.path if cdrom else None,
+        **({"boot_order": tuple(order)} if order else {}),
         nics=tuple(NicSpec(mac=nic.mac_address, bridge=nic.bridge) for nic in message.nics),
     )
 

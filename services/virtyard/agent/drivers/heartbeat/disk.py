@@ -14,7 +14,6 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import read_record, remove_file, sync_folder, write_record
 from virtyard.agent.drivers.heartbeat import block
 from virtyard.agent.drivers.heartbeat.contract import (
     DEFAULT_WATCHDOG_SECONDS,
@@ -26,10 +25,11 @@ from virtyard.agent.drivers.heartbeat.contract import (
 from virtyard.agent.drivers.heartbeat.sight import Sight
 from virtyard.agent.drivers.storage.layout import check_uid
 from virtyard.agent.drivers.storage.roots import StorageRoots
-from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound, WrongState
+from virtyard.runtime.durable_file import read_record, remove_file, sync_folder, write_record
 from virtyard.runtime.scope import TaskScope
+from virtyard.runtime.threads import Threads
 
 _MOST_SLOTS = 2000
 _log = logging.getLogger(__name__)

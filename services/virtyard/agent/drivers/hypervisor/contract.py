@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,17 @@ class NicSpec:
     """The bridge of this host that it is plugged into; a network of its own if empty."""
 
 
+class BootDevice(Enum):
+    """A kind of device that a guest's firmware boots from."""
+
+    DISK = "disk"
+    """The disks in their order."""
+    CDROM = "cdrom"
+    """The image in the CD-ROM drive."""
+    NETWORK = "network"
+    """The network cards in their order, by PXE."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestSpec:
     """Everything that a guest is made of."""
@@ -50,13 +62,17 @@ class GuestSpec:
     memory_bytes: int
     """Memory of the guest in bytes."""
     kernel: Path | None = None
-    """Absolute path of the kernel that is booted; None to boot from the first disk."""
+    """Absolute path of the kernel that is booted; None for the firmware to boot."""
     initrd: Path | None = None
     """Absolute path of the initial file system, if there is one."""
     kernel_arguments: str = ""
     """The kernel's command line."""
     disks: tuple[DiskSpec, ...] = ()
     """The disks, in the order in which the guest sees them."""
+    cdrom: Path | None = None
+    """Absolute path of the ISO image in the CD-ROM drive; no drive if None."""
+    boot_order: tuple[BootDevice, ...] = (BootDevice.DISK, BootDevice.CDROM)
+    """What the firmware tries, the first one first, and nothing else."""
     nics: tuple[NicSpec, ...] = ()
     """The network cards, in the order in which the guest sees them."""
 

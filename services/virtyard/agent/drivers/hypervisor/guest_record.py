@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec, NicSpec
+from virtyard.agent.drivers.hypervisor.contract import BootDevice, DiskSpec, GuestSpec, NicSpec
 from virtyard.agent.drivers.process import ProcessIdentity
 from virtyard.kernel.errors import InvalidRequest
 
@@ -45,6 +45,8 @@ def encode(record: GuestRecord) -> dict[str, Any]:
     spec["kernel"] = str(record.spec.kernel) if record.spec.kernel else None
     spec["initrd"] = str(record.spec.initrd) if record.spec.initrd else None
     spec["disks"] = [{**disk, "path": str(disk["path"])} for disk in spec["disks"]]
+    spec["cdrom"] = str(record.spec.cdrom) if record.spec.cdrom else None
+    spec["boot_order"] = [device.value for device in record.spec.boot_order]
     return {
         "spec": spec,
         "mark": record.mark,
@@ -62,6 +64,9 @@ def decode(stored: Mapping[str, Any]) -> GuestRecord:
     spec["initrd"] = Path(spec["initrd"]) if spec["initrd"] else None
     spec["disks"] = tuple(DiskSpec(**{**disk, "path": Path(disk["path"])}) for disk in spec["disks"])
     spec["nics"] = tuple(NicSpec(**nic) for nic in spec["nics"])
+    # A record that an earlier agent wrote has neither.
+    spec["cdrom"] = Path(spec["cdrom"]) if spec.get("cdrom") else None
+    spec["boot_order"] = tuple(map(BootDevice, spec.get("boot_order", ("disk", "cdrom"))))
     return GuestRecord(
         spec=GuestSpec(**spec),
         mark=stored["mark"],
@@ -79,7 +84,7 @@ def check_spec(spec: GuestSpec) -> None:
         InvalidRequest: naming the field of `GuestSpec`.
     """
     check_values(spec)
-    for field, path in (("kernel", spec.kernel), ("initrd", spec.initrd)):
+    for field, path in (("kernel", spec.kernel), ("initrd", spec.initrd), ("cdrom", spec.cdrom)):
         if path is not None and not path.is_file():
             raise InvalidRequest.of(field, f"must be a file on this host; {path} is not")
     for number, disk in enumerate(spec.disks):

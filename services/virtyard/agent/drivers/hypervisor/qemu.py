@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtyard.agent.drivers import process
-from virtyard.agent.drivers.durable_file import read_record, write_record
 from virtyard.agent.drivers.hypervisor import trial
 from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_spec, decode, encode
@@ -30,9 +29,10 @@ from virtyard.agent.drivers.hypervisor.qemu_command import (
 )
 from virtyard.agent.drivers.hypervisor.qemu_monitor import Monitor, MonitorError, open_monitor
 from virtyard.agent.drivers.network.contract import Network
-from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, Unsupported, WrongState
+from virtyard.runtime.durable_file import read_record, write_record
+from virtyard.runtime.threads import Threads
 
 _SOCKET_PATH_LIMIT = 107
 _READY_SECONDS = 20.0

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec, NicSpec
+from virtyard.agent.drivers.hypervisor.contract import BootDevice, DiskSpec, GuestSpec, NicSpec
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """What a guest's process may not do; `-daemonize` needs some of it, so the agent starts the session itself."""
@@ -92,16 +92,30 @@ def guest_arguments(emulator: Emulator, spec: GuestSpec, files: GuestFiles, taps
     arguments += ["-mon", "chardev=monitor,mode=control"]
     arguments += ["-chardev", f"file,id=console,path={_escaped(str(files.serial_log))}", "-serial", "chardev:console"]
     arguments += _boot_arguments(spec)
+    places = _boot_places(spec)
     for number, disk in enumerate(spec.disks):
-        arguments += _disk_arguments(number, disk)
+        arguments += _disk_arguments(number, disk, places.get((BootDevice.DISK, number)))
+    if spec.cdrom is not None:
+        arguments += _cdrom_arguments(spec.cdrom, places.get((BootDevice.CDROM, 0)))
     for number, nic in enumerate(spec.nics):
-        arguments += _nic_arguments(number, nic, tap=number in taps)
+        arguments += _nic_arguments(number, nic, places.get((BootDevice.NETWORK, number)), tap=number in taps)
     return arguments
+
+
+def _boot_places(spec: GuestSpec) -> dict[tuple[BootDevice, int], int]:
+    """Return which place each device has among those that the firmware tries; none where a kernel is booted."""
+    if spec.kernel is not None:
+        return {}
+    there = {BootDevice.DISK: len(spec.disks), BootDevice.CDROM: int(spec.cdrom is not None)}
+    there[BootDevice.NETWORK] = len(spec.nics)
+    tried = [(device, number) for device in spec.boot_order for number in range(there[device])]
+    return {device: place for place, device in enumerate(tried)}
 
 
 def _boot_arguments(spec: GuestSpec) -> list[str]:
     if spec.kernel is None:
-        return []
+        # Without this the firmware goes on to devices that the order leaves out.
+        return ["-boot", "strict=on"]
     arguments = ["-kernel", str(spec.kernel)]
     if spec.initrd is not None:
         arguments += ["-initrd", str(spec.initrd)]
@@ -110,21 +124,40 @@ def _boot_arguments(spec: GuestSpec) -> list[str]:
     return arguments
 
 
-def _disk_arguments(number: int, disk: DiskSpec) -> list[str]:
+def _disk_arguments(number: int, disk: DiskSpec, place: int | None) -> list[str]:
     node = {
         "driver": disk.format,
         "node-name": f"disk{number}",
         "file": {"driver": "file", "filename": str(disk.path)},
     }
     device = {"driver": "virtio-blk-pci", "id": f"blk{number}", "drive": f"disk{number}", "serial": disk.serial}
-    return ["-blockdev", json.dumps(node), "-device", json.dumps(device)]
+    return ["-blockdev", json.dumps(node), "-device", json.dumps(_placed(device, place))]
 
 
-def _nic_arguments(number: int, nic: NicSpec, *, tap: bool) -> list[str]:
-    device = {"driver": nic.model, "id": f"eth{number}", "netdev": f"net{number}", "mac": nic.mac, "romfile": ""}
+def _cdrom_arguments(image: Path, place: int | None) -> list[str]:
+    file = {"driver": "file", "filename": str(image), "read-only": True}
+    node = {"driver": "raw", "node-name": "cdrom0", "read-only": True, "file": file}
+    device: dict[str, object] = {"driver": "ide-cd", "id": "cd0", "bus": "ide.0", "drive": "cdrom0"}
+    arguments = ["-blockdev", json.dumps(node)]
+    if _MACHINES.get(architecture(), "q35") != "q35":
+        # Machines other than q35 have no controller of their own for a drive.
+        arguments += ["-device", json.dumps({"driver": "virtio-scsi-pci", "id": "scsi0"})]
+        device = {"driver": "scsi-cd", "id": "cd0", "bus": "scsi0.0", "drive": "cdrom0"}
+    return [*arguments, "-device", json.dumps(_placed(device, place))]
+
+
+def _nic_arguments(number: int, nic: NicSpec, place: int | None, *, tap: bool) -> list[str]:
+    device = {"driver": nic.model, "id": f"eth{number}", "netdev": f"net{number}", "mac": nic.mac}
+    if place is None:
+        # The card's own firmware boots by PXE; who does not ask for that need not have it installed.
+        device["romfile"] = ""
     # User-mode network: the guest reaches outwards only through QEMU itself, which `restrict` forbids.
     kind = f"tap,id=net{number},fd={TAP_DESCRIPTOR + number}" if tap else f"user,id=net{number},restrict=on"
-    return ["-netdev", kind, "-device", json.dumps(device)]
+    return ["-netdev", kind, "-device", json.dumps(_placed(device, place))]
+
+
+def _placed(device: Mapping[str, object], place: int | None) -> dict[str, object]:
+    return {**device, "bootindex": place} if place is not None else {**device}
 
 
 def _escaped(value: str) -> str:

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import read_record
 from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_values, decode, encode
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, WrongState
+from virtyard.runtime.durable_file import read_record
 
 _SETTINGS = "settings.json"
 

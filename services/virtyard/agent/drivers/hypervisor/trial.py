@@ -16,10 +16,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import read_record, write_record
 from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, architecture, machine_arguments
 from virtyard.agent.drivers.process import boot_id
-from virtyard.agent.drivers.threads import Threads
+from virtyard.runtime.durable_file import read_record, write_record
+from virtyard.runtime.threads import Threads
 
 _EXIT_PORT = 0x501
 _EXIT_VALUE = 0x2A

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from virtyard.agent.drivers.network.contract import Bridge
-from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.errors import AlreadyExists, InvalidRequest, Unavailable, WrongState
+from virtyard.runtime.threads import Threads
 
 _TUN = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import read_record, remove_file, write_record
 from virtyard.agent.drivers.network.contract import Bridge
 from virtyard.kernel.errors import AlreadyExists, WrongState
+from virtyard.runtime.durable_file import read_record, remove_file, write_record
 
 
 class SimNetwork:

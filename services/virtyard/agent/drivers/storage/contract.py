@@ -1,4 +1,4 @@
-"""The storage contract: repositories, and the images of disks in them.
+"""The storage contract: repositories, the images of disks in them, and the images that were imported.
 
 Whatever is made carries the step key of the effect that made it, written before it can be used; undo removes only
 what carries that mark. An image is named after its disk's uid, so no name from outside becomes a file name.
@@ -6,7 +6,7 @@ what carries that mark. An image is named after its disk's uid, so no name from 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,47 @@ class DiskFile:
     """What it takes on the storage now."""
     full: bool
     """Whether every block was written when it was made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile:
+    """An imported image in a repository."""
+
+    uid: str
+    """The uid of the image."""
+    mark: str
+    """The step key of the effect that imported it."""
+    path: Path
+    """Absolute path of the file."""
+    format: str
+    """`iso`, `qcow2` or `raw`."""
+    size_bytes: int
+    """The size of the file."""
+    virtual_size_bytes: int
+    """What a guest sees."""
+    sha256: str
+    """The SHA-256 digest of the file, 64 hexadecimal digits."""
+
+
+class Source(Protocol):
+    """A file that is to be imported, read once from its beginning to its end."""
+
+    async def open(self) -> int:
+        """Begin, and return how many bytes it has.
+
+        Raises:
+            NotFound: it is not there.
+            InvalidRequest: it is there and is no file.
+        """
+        ...
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes, a few MiB at a time.
+
+        Raises:
+            Unavailable: it cannot be read any more.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +160,15 @@ class Storage(Protocol):
         ...
 
     async def create_disk(
-        self, place: Place, uid: str, size_bytes: int, *, full: bool, mark: str, on_progress: Report
+        self,
+        place: Place,
+        uid: str,
+        size_bytes: int,
+        *,
+        full: bool,
+        mark: str,
+        on_progress: Report,
+        image: ImageFile | None = None,
     ) -> DiskFile:
         """Make an image; when it fails or is cancelled, nothing of it is left.
 
@@ -129,12 +178,47 @@ class Storage(Protocol):
             size_bytes: what the guest will see; a multiple of 512.
             full: write every block now.
             mark: the step key of the effect.
-            on_progress: is told what is written, at least every 50 ms while `full` writes.
+            on_progress: is told what is written, at least every 50 ms while `full` writes or an image is copied.
+            image: what it begins with; zeros if None.
 
         Raises:
             AlreadyExists: an image of this uid is there without this mark; it is left alone.
             CapacityExhausted: it does not fit; the message has the sizes.
+            InvalidRequest: the image is larger than the disk.
+            Unsupported: images of this format cannot be read here.
         """
+        ...
+
+    async def import_image(
+        self, place: Place, uid: str, source: Source, *, iso: bool, sha256: str, mark: str, on_progress: Report
+    ) -> ImageFile:
+        """Copy a file into the repository; when it fails or is cancelled, nothing of it is left.
+
+        It is removed, trashed, restored and erased as the image of a disk is, by its uid.
+
+        Args:
+            place: the repository.
+            uid: the image's uid.
+            source: the file.
+            iso: whether it must be an image of a CD-ROM; of a disk if False.
+            sha256: the digest that it must have; any if empty.
+            mark: the step key of the effect.
+            on_progress: is told what is written.
+
+        Raises:
+            AlreadyExists: a file of this uid is there without this mark; it is left alone.
+            CapacityExhausted: it does not fit; the message has the sizes.
+            InvalidRequest: it is not what it should be, by its digest or its content.
+            NotFound, Unavailable: as the source has it.
+        """
+        ...
+
+    def file(self, path: Path) -> Source:
+        """Return a file of this host as what is to be imported; its path was checked."""
+        ...
+
+    async def find_image(self, place: Place, uid: str) -> ImageFile | None:
+        """Return the imported image if it is whole and in its place."""
         ...
 
     async def remove_disk(self, place: Place, uid: str, mark: str | None = None) -> bool:

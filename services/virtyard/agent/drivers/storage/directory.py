@@ -10,17 +10,19 @@ import shutil
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import Record, read_record, remove_file, sync_folder, write_record
-from virtyard.agent.drivers.storage import image, layout
-from virtyard.agent.drivers.storage.contract import DiskFile, Place, Report, Scan, Usage
+from virtyard.agent.drivers.storage import image, imports, layout
+from virtyard.agent.drivers.storage.contract import DiskFile, ImageFile, Place, Report, Scan, Source, Usage
 from virtyard.agent.drivers.storage.layout import Repository
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.agent.drivers.storage.scan import scan
-from virtyard.agent.drivers.threads import Threads
-from virtyard.kernel.errors import InvalidRequest, NotFound, WrongState
+from virtyard.agent.drivers.storage.sources import FileSource
+from virtyard.kernel.errors import InvalidRequest, NotFound, Unsupported, WrongState
+from virtyard.runtime.durable_file import Record, read_record, remove_file, sync_folder, write_record
+from virtyard.runtime.threads import Threads
 
 _PATH = "repository_path"
 _UID = "disk_uid"
+_IMAGE_UID = "image_uid"
 
 
 class DirectoryStorage:
@@ -72,29 +74,98 @@ class DirectoryStorage:
         return await self._threads.run(lambda: scan(self._find(place), uids))
 
     async def create_disk(
-        self, place: Place, uid: str, size_bytes: int, *, full: bool, mark: str, on_progress: Report
+        self,
+        place: Place,
+        uid: str,
+        size_bytes: int,
+        *,
+        full: bool,
+        mark: str,
+        on_progress: Report,
+        image: ImageFile | None = None,
     ) -> DiskFile:
         """Make the image under its record; see the contract."""
         layout.check_uid(uid, _UID)
         if size_bytes <= 0 or size_bytes % 512:
             raise InvalidRequest.of("size_bytes", f"{size_bytes} is not allowed; it must be a multiple of 512 above 0")
+        self._check_source(image, size_bytes)
         repository = await self._threads.run(self._find, place)
         kind = "qcow2" if self._program else "raw"
         record = {"uid": uid, "mark": mark, "format": kind, "size_bytes": size_bytes, "full": full}
-        path = layout.partial(repository, record)
         try:
             present = await self._threads.run(self._begin, repository, record)
             if present is not None:
                 return present
-            if self._program:
-                await image.write_qcow2(self._program, path, size_bytes, full=full, on_progress=on_progress)
-            else:
-                await image.write_raw_in(self._threads, path, size_bytes, full=full, on_progress=on_progress)
+            await self._write(layout.partial(repository, record), size_bytes, image, full=full, on_progress=on_progress)
             return await self._threads.run(layout.finish_disk, repository, record)
         except BaseException:
             # Whole or not: a cancellation that came while the image got its name is raised once it has it.
             await self._threads.run(self._drop_own, repository, uid, mark)
             raise
+
+    def _check_source(self, image: ImageFile | None, size_bytes: int) -> None:
+        if image is None:
+            return
+        if image.virtual_size_bytes > size_bytes:
+            text = f"{size_bytes} is not allowed; the image needs {image.virtual_size_bytes} bytes"
+            raise InvalidRequest.of("size_bytes", text)
+        if image.format != "raw" and not self._program:
+            raise Unsupported(f"a disk cannot be made from a {image.format} image here: {self._why_raw}")
+
+    async def _write(
+        self, path: Path, size_bytes: int, source: ImageFile | None, *, full: bool, on_progress: Report
+    ) -> None:
+        """Write a disk's image: first empty, then what it begins with."""
+        more = source.virtual_size_bytes if source is not None else 0
+        first = size_bytes if full else 0
+
+        def empty(done: int, total: int) -> None:
+            on_progress(done, total + more)
+
+        def filled(done: int, total: int) -> None:
+            on_progress(first + done, first + total)
+
+        tell = empty if full or source is None else lambda _done, _total: None
+        if self._program:
+            await image.write_qcow2(self._program, path, size_bytes, full=full, on_progress=tell)
+            if source is not None:
+                await image.convert_to_qcow2(self._program, source, path, size_bytes, on_progress=filled)
+        else:
+            await image.write_raw_in(self._threads, path, size_bytes, full=full, on_progress=tell)
+            if source is not None:
+                await image.copy_raw_in(self._threads, source, path, on_progress=filled)
+
+    async def import_image(
+        self, place: Place, uid: str, source: Source, *, iso: bool, sha256: str, mark: str, on_progress: Report
+    ) -> ImageFile:
+        """Copy the file under its record; see the contract."""
+        layout.check_uid(uid, _IMAGE_UID)
+        repository = await self._threads.run(self._find, place)
+        present = await self._threads.run(imports.find, repository, uid)
+        if present is not None and present.mark == mark:
+            return present
+        size = await source.open()
+        # It counts as full: every byte of it is written.
+        kind = "iso" if iso else "img"
+        record = {"uid": uid, "mark": mark, "format": kind, "size_bytes": size, "full": True}
+        try:
+            await self._threads.run(self._begin, repository, record)
+            part = layout.partial(repository, record)
+            digest = await imports.copy(self._threads, source, part, size, iso=iso, on_progress=on_progress)
+            imports.check_digest(digest, sha256)
+            return await self._threads.run(imports.finish, repository, record, digest, iso=iso)
+        except BaseException:
+            await self._threads.run(self._drop_own, repository, uid, mark)
+            raise
+
+    async def find_image(self, place: Place, uid: str) -> ImageFile | None:
+        """Return the imported image if it is whole and in its place."""
+        layout.check_uid(uid, _IMAGE_UID)
+        return await self._threads.run(lambda: imports.find(self._find(place), uid))
+
+    def file(self, path: Path) -> Source:
+        """Return a file of this host as what is to be imported; its path was checked."""
+        return FileSource(path, self._threads)
 
     async def remove_disk(self, place: Place, uid: str, mark: str | None = None) -> bool:
         """Remove the image; see the contract."""

@@ -9,19 +9,24 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from virtyard.agent.drivers import process
-from virtyard.agent.drivers.storage.contract import Report
+from virtyard.agent.drivers.storage.contract import ImageFile, Report
 from virtyard.agent.drivers.storage.layout import allocated
-from virtyard.agent.drivers.threads import Threads
 from virtyard.kernel.errors import CapacityExhausted, Unavailable
+from virtyard.runtime.threads import Threads
 
 _POLL_SECONDS = 0.05
 _CHUNK = 4 << 20
-_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
+_SAID_NO_ROOM = ("No space left on device", "Disk quota exceeded", "File too large")
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The numbers of the errors that mean that the storage is full."""
+_PERCENT = re.compile(rb"\(([0-9.]+)/100%\)")
 
 
 async def write_qcow2(program: str, path: Path, size_bytes: int, *, full: bool, on_progress: Report) -> None:
@@ -60,15 +65,49 @@ async def resize_qcow2(
     )
 
 
-async def _run(command: Sequence[str], path: Path, size_bytes: int, *, tell: Callable[[], None]) -> None:
+async def convert_to_qcow2(program: str, image: ImageFile, path: Path, size_bytes: int, *, on_progress: Report) -> None:
+    """Have qemu-img copy an image into a disk that is there, empty and at least as large; cancelled, it is killed.
+
+    Raises:
+        CapacityExhausted: the storage ran out of space.
+        Unavailable: qemu-img failed; its words are in the message.
+    """
+    total = image.virtual_size_bytes
+    percent = 0.0
+
+    def hear(words: bytes) -> None:
+        nonlocal percent
+        percent = max([percent, *map(float, _PERCENT.findall(words))])
+
+    # The format is the one that was found out at the import: an image never says itself what it is.
+    formats = ("-f", image.format, "-O", "qcow2")
+    await _run(
+        (program, "convert", "-p", "-n", "--target-is-zero", *formats, str(image.path), str(path)),
+        path,
+        size_bytes,
+        tell=lambda: on_progress(int(total * percent / 100), total),
+        hear=hear,
+    )
+
+
+async def _run(
+    command: Sequence[str],
+    path: Path,
+    size_bytes: int,
+    *,
+    tell: Callable[[], None],
+    hear: Callable[[bytes], None] = lambda _: None,
+) -> None:
     writing = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    ended = asyncio.ensure_future(writing.communicate())
+    assert writing.stdout is not None, "it was asked for"
+    assert writing.stderr is not None, "it was asked for"
+    ended = asyncio.gather(writing.stderr.read(), _hear_all(writing.stdout, hear), writing.wait())
     try:
         while not ended.done():
             await asyncio.wait([ended], timeout=_POLL_SECONDS)
@@ -76,9 +115,14 @@ async def _run(command: Sequence[str], path: Path, size_bytes: int, *, tell: Cal
     finally:
         with contextlib.suppress(ProcessLookupError):
             writing.kill()
-        _, errors = await ended
+        errors, _, _ = await ended
     if writing.returncode != 0:
         raise _failure(errors.decode(errors="replace").strip(), path, size_bytes)
+
+
+async def _hear_all(stream: asyncio.StreamReader, hear: Callable[[bytes], None]) -> None:
+    while words := await stream.read(4096):
+        hear(words)
 
 
 def resize_raw(path: Path, size_bytes: int, *, before: int, full: bool, on_progress: Report) -> None:
@@ -95,8 +139,8 @@ def resize_raw(path: Path, size_bytes: int, *, before: int, full: bool, on_progr
             file.truncate(size_bytes)
             os.fsync(file.fileno())
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-                raise _failure(_NO_ROOM[0], path, size_bytes) from error
+            if error.errno in NO_ROOM:
+                raise out_of_room(path, size_bytes) from error
             raise
 
 
@@ -112,19 +156,47 @@ def write_raw(path: Path, size_bytes: int, *, full: bool, on_progress: Report, s
                 _write_zeros(file.fileno(), size_bytes, on_progress, stop)
             file.truncate(size_bytes)
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-                raise _failure(_NO_ROOM[0], path, size_bytes) from error
+            if error.errno in NO_ROOM:
+                raise out_of_room(path, size_bytes) from error
+            raise
+
+
+def copy_raw(image: ImageFile, path: Path, *, on_progress: Report, stop: threading.Event) -> None:
+    """Copy a raw image into a raw file that is there and at least as large; blocks, and returns early on `stop`.
+
+    Raises:
+        CapacityExhausted: the storage ran out of space.
+    """
+    with image.path.open("rb", buffering=0) as source, path.open("r+b", buffering=0) as target:
+        done = 0
+        try:
+            while not stop.is_set() and (chunk := source.read(_CHUNK)):
+                done += os.pwrite(target.fileno(), chunk, done)
+                source.seek(done)
+                on_progress(done, image.size_bytes)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise out_of_room(path, image.size_bytes) from error
             raise
 
 
 async def write_raw_in(threads: Threads, path: Path, size_bytes: int, *, full: bool, on_progress: Report) -> None:
     """Run `write_raw` in a thread; cancelled, it stops within a chunk."""
+    await _run_in(threads, partial(write_raw, path, size_bytes, full=full), on_progress)
+
+
+async def copy_raw_in(threads: Threads, image: ImageFile, path: Path, *, on_progress: Report) -> None:
+    """Run `copy_raw` in a thread; cancelled, it stops within a chunk."""
+    await _run_in(threads, partial(copy_raw, image, path), on_progress)
+
+
+async def _run_in(threads: Threads, write: Callable[..., None], on_progress: Report) -> None:
     loop, stop = asyncio.get_running_loop(), threading.Event()
 
     def tell(done: int, total: int) -> None:
         loop.call_soon_threadsafe(on_progress, done, total)
 
-    writing = asyncio.ensure_future(threads.run(write_raw, path, size_bytes, full=full, on_progress=tell, stop=stop))
+    writing = asyncio.ensure_future(threads.run(write, on_progress=tell, stop=stop))
     try:
         await asyncio.shield(writing)
     except asyncio.CancelledError:
@@ -148,11 +220,15 @@ def _write_zeros(descriptor: int, size_bytes: int, on_progress: Report, stop: th
         on_progress(done, size_bytes)
 
 
+def out_of_room(path: Path, size_bytes: int) -> CapacityExhausted:
+    """Return the refusal of a file for which the storage turned out to have no room."""
+    space = os.statvfs(path.parent)
+    free = space.f_bavail * space.f_frsize + allocated(path)
+    text = f"{size_bytes} bytes asked for, {free} were free in {path.parent}"
+    return CapacityExhausted(text, resource=str(path.parent))
+
+
 def _failure(said: str, path: Path, size_bytes: int) -> CapacityExhausted | Unavailable:
-    if any(words in said for words in _NO_ROOM):
-        space = os.statvfs(path.parent)
-        free = space.f_bavail * space.f_frsize + allocated(path)
-        return CapacityExhausted(
-            f"{size_bytes} bytes asked for, {free} were free in {path.parent}", resource=str(path.parent)
-        )
+    if any(words in said for words in _SAID_NO_ROOM):
+        return out_of_room(path, size_bytes)
     return Unavailable(f"the image could not be made: {said}", resource=str(path))

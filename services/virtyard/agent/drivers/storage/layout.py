@@ -5,6 +5,7 @@
     .virtyard-repository.json       uid, mark, capacity; also the file that changes are serialised by
     disks/UID.qcow2  disks/UID.json the image, and its record, which is there first and goes last
     disks/UID.qcow2.part            the image while it is being made
+    disks/UID.iso, UID.img          an imported image, with a record like that of a disk's
     .trash/UID/                     the same two files
 
 Every function here blocks; the driver runs them in its threads.
@@ -21,7 +22,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtyard.agent.drivers.durable_file import (
+from virtyard.agent.drivers.storage.contract import DiskFile, Usage
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
+from virtyard.runtime.durable_file import (
     Record,
     create_record,
     read_record,
@@ -29,8 +32,6 @@ from virtyard.agent.drivers.durable_file import (
     sync_folder,
     write_record,
 )
-from virtyard.agent.drivers.storage.contract import DiskFile, Usage
-from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequest, NotFound, WrongState
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MARKER = ".virtyard-repository.json"
@@ -258,7 +259,7 @@ def images(folder: Path, uid: str) -> list[Path]:
 
 
 def _names(folder: Path, uid: str) -> list[Path]:
-    return [folder / f"{uid}.{kind}" for kind in ("qcow2", "raw")]
+    return [folder / f"{uid}.{kind}" for kind in ("qcow2", "raw", "iso", "img")]
 
 
 def allocated(path: Path) -> int:

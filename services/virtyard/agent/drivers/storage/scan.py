@@ -1,4 +1,4 @@
-"""The scan of a repository folder: which images are there, and which files belong to no disk; it changes nothing.
+"""The scan of a repository folder: which images are there, and which files belong to nothing; it changes nothing.
 
 It blocks; the driver runs it in its threads.
 """
@@ -13,11 +13,12 @@ from virtyard.agent.drivers.storage import layout
 from virtyard.agent.drivers.storage.contract import Scan
 from virtyard.agent.drivers.storage.layout import Repository
 
-_ENDINGS = ("json", "qcow2", "qcow2.part", "raw", "raw.part")
+_KINDS = ("qcow2", "raw", "iso", "img")
+_ENDINGS = ("json", *_KINDS, *(f"{kind}.part" for kind in _KINDS))
 
 
 def scan(repository: Repository, uids: AbstractSet[str]) -> Scan:
-    """Compare the files of a repository with the uids of the disks that it should hold.
+    """Compare the files of a repository with the uids of the disks and images that it should hold.
 
     An image counts as there once it is whole, as a guest would find it. What lies in the trash belongs to no disk, as
     its disk is gone; a folder that is not of the layout is named once and not looked into.

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from virtyard.api.actions.v1 import image_file_pb2 as _image_file_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -27,6 +28,7 @@ class CreateDiskFile(_message.Message):
     DISK_UID_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     repository_path: _builtins.str
     """The repository's folder, an absolute path under a storage root of the agent."""
     repository_uid: _builtins.str
@@ -37,6 +39,10 @@ class CreateDiskFile(_message.Message):
     """The size that the guest will see, in bytes."""
     full: _builtins.bool
     """Write every block now instead of when the guest writes it."""
+    @_builtins.property
+    def image(self) -> _image_file_pb2.ImageFile:
+        """The imported image to copy into it; the disk is empty without one."""
+
     def __init__(
         self,
         *,
@@ -45,10 +51,11 @@ class CreateDiskFile(_message.Message):
         disk_uid: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         full: _builtins.bool = ...,
+        image: _image_file_pb2.ImageFile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_uid", b"disk_uid", "full", b"full", "repository_path", b"repository_path", "repository_uid", b"repository_uid", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_uid", b"disk_uid", "full", b"full", "image", b"image", "repository_path", b"repository_path", "repository_uid", b"repository_uid", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

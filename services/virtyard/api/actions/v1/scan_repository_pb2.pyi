@@ -21,14 +21,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ScanRepository(_message.Message):
-    """Looks through a repository and compares it with the disks that it should hold; no file is changed."""
+    """Looks through a repository and compares it with the disks and images that it should hold; no file is changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPOSITORY_FIELD_NUMBER: _builtins.int
     REPOSITORY_PATH_FIELD_NUMBER: _builtins.int
     REPOSITORY_UID_FIELD_NUMBER: _builtins.int
-    DISKS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     """The resource name of the repository, for what is found."""
     repository_path: _builtins.str
@@ -36,8 +36,8 @@ class ScanRepository(_message.Message):
     repository_uid: _builtins.str
     """The uid of the repository, as its marker file has it."""
     @_builtins.property
-    def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScannedDisk]:
-        """The disks whose images it should hold."""
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScannedFile]:
+        """The disks and imported images whose files it should hold."""
 
     def __init__(
         self,
@@ -45,41 +45,41 @@ class ScanRepository(_message.Message):
         repository: _builtins.str = ...,
         repository_path: _builtins.str = ...,
         repository_uid: _builtins.str = ...,
-        disks: _abc.Iterable[Global___ScannedDisk] | None = ...,
+        files: _abc.Iterable[Global___ScannedFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disks", b"disks", "repository", b"repository", "repository_path", b"repository_path", "repository_uid", b"repository_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "repository", b"repository", "repository_path", b"repository_path", "repository_uid", b"repository_uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScanRepository: _TypeAlias = ScanRepository  # noqa: Y015
 
 @_typing.final
-class ScannedDisk(_message.Message):
-    """A disk whose image is looked for."""
+class ScannedFile(_message.Message):
+    """A disk or an imported image whose file is looked for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VIRTUAL_DISK_FIELD_NUMBER: _builtins.int
-    DISK_UID_FIELD_NUMBER: _builtins.int
-    virtual_disk: _builtins.str
-    """The resource name of the disk, for what is found."""
-    disk_uid: _builtins.str
-    """The uid of the disk, after which its image is named."""
+    OBJECT_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    object: _builtins.str
+    """The resource name of the disk or image, for what is found."""
+    uid: _builtins.str
+    """The uid of the disk or image, after which its file is named."""
     def __init__(
         self,
         *,
-        virtual_disk: _builtins.str = ...,
-        disk_uid: _builtins.str = ...,
+        object: _builtins.str = ...,
+        uid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_uid", b"disk_uid", "virtual_disk", b"virtual_disk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScannedDisk: _TypeAlias = ScannedDisk  # noqa: Y015
+Global___ScannedFile: _TypeAlias = ScannedFile  # noqa: Y015
 
 @_typing.final
 class ScanRepositoryResult(_message.Message):
@@ -102,18 +102,18 @@ class ScanRepositoryResult(_message.Message):
     promised_bytes: _builtins.int
     """What counts against the capacity, in bytes: full images whole, sparse ones as written."""
     foreign_count: _builtins.int
-    """The number of files that belong to no disk, the unnamed ones included."""
+    """The number of files that belong to no disk or image, the unnamed ones included."""
     @_builtins.property
     def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The uids of the disks whose images are there."""
+        """The uids of the disks and images whose files are there."""
 
     @_builtins.property
     def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The uids of the disks whose images are missing."""
+        """The uids of the disks and images whose files are missing."""
 
     @_builtins.property
     def foreign_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The files that belong to no disk, relative to the folder; the first hundred of them."""
+        """The files that belong to no disk or image, relative to the folder; the first hundred of them."""
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:

@@ -7,6 +7,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from virtyard.api.actions.v1 import image_file_pb2 as _image_file_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,6 +35,8 @@ class StartGuest(_message.Message):
     KERNEL_ARGUMENTS_FIELD_NUMBER: _builtins.int
     DISKS_FIELD_NUMBER: _builtins.int
     NICS_FIELD_NUMBER: _builtins.int
+    CDROM_FIELD_NUMBER: _builtins.int
+    BOOT_ORDER_FIELD_NUMBER: _builtins.int
     virtual_machine: _builtins.str
     """The resource name of the virtual machine."""
     uid: _builtins.str
@@ -55,6 +59,14 @@ class StartGuest(_message.Message):
     def nics(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuestNic]:
         """The network cards, in the order in which the guest sees them."""
 
+    @_builtins.property
+    def cdrom(self) -> _image_file_pb2.ImageFile:
+        """The ISO image in the CD-ROM drive; no drive without one."""
+
+    @_builtins.property
+    def boot_order(self) -> _containers.RepeatedScalarFieldContainer[_virtual_machine_pb2.BootDevice.ValueType]:
+        """The devices that the firmware tries, the first one first; disks and then the CD-ROM if empty."""
+
     def __init__(
         self,
         *,
@@ -67,10 +79,12 @@ class StartGuest(_message.Message):
         kernel_arguments: _builtins.str = ...,
         disks: _abc.Iterable[Global___GuestDisk] | None = ...,
         nics: _abc.Iterable[Global___GuestNic] | None = ...,
+        cdrom: _image_file_pb2.ImageFile | None = ...,
+        boot_order: _abc.Iterable[_virtual_machine_pb2.BootDevice.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cdrom", b"cdrom"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpus", b"cpus", "disks", b"disks", "initrd_path", b"initrd_path", "kernel_arguments", b"kernel_arguments", "kernel_path", b"kernel_path", "memory_bytes", b"memory_bytes", "nics", b"nics", "uid", b"uid", "virtual_machine", b"virtual_machine"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_order", b"boot_order", "cdrom", b"cdrom", "cpus", b"cpus", "disks", b"disks", "initrd_path", b"initrd_path", "kernel_arguments", b"kernel_arguments", "kernel_path", b"kernel_path", "memory_bytes", b"memory_bytes", "nics", b"nics", "uid", b"uid", "virtual_machine", b"virtual_machine"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from virtyard.api.inventory.v1 import cluster_pb2 as _cluster_pb2
 from virtyard.api.inventory.v1 import event_pb2 as _event_pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as _heartbeat_device_pb2
+from virtyard.api.inventory.v1 import image_pb2 as _image_pb2
 from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import object_pb2 as _object_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
@@ -909,6 +910,94 @@ class ListEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class GetImageRequest(_message.Message):
+    """Names the image to get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the image, as images/ID."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImageRequest: _TypeAlias = GetImageRequest  # noqa: Y015
+
+@_typing.final
+class ListImagesRequest(_message.Message):
+    """Says which images to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The largest number of images in a page; 0 means 100, at most 1000."""
+    page_token: _builtins.str
+    """The token that the page of images before ended with."""
+    filter: _builtins.str
+    """An AIP-160 filter over the fields of images."""
+    order_by: _builtins.str
+    """The field to order images by, with desc behind it to reverse; by name if empty."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListImagesRequest: _TypeAlias = ListImagesRequest  # noqa: Y015
+
+@_typing.final
+class ListImagesResponse(_message.Message):
+    """A page of images."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WATCH_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page of images; empty at the end."""
+    watch_token: _builtins.str
+    """Watch from this token to miss nothing after this list of images."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]:
+        """The images of this page."""
+
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[_image_pb2.Image] | None = ...,
+        next_page_token: _builtins.str = ...,
+        watch_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "next_page_token", b"next_page_token", "watch_token", b"watch_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListImagesResponse: _TypeAlias = ListImagesResponse  # noqa: Y015
 
 @_typing.final
 class WatchObjectsRequest(_message.Message):

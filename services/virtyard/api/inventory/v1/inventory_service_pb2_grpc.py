@@ -6,6 +6,7 @@ import warnings
 from virtyard.api.inventory.v1 import cluster_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_cluster__pb2
 from virtyard.api.inventory.v1 import event_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_heartbeat__device__pb2
+from virtyard.api.inventory.v1 import image_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_image__pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2
 from virtyard.api.inventory.v1 import network_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2
 from virtyard.api.inventory.v1 import repository_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_repository__pb2
@@ -144,6 +145,16 @@ class InventoryServiceStub:
                 '/virtyard.api.inventory.v1.InventoryService/ListEvents',
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.GetImage = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/GetImage',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetImageRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_image__pb2.Image.FromString,
+                _registered_method=True)
+        self.ListImages = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/ListImages',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesResponse.FromString,
                 _registered_method=True)
         self.WatchObjects = channel.unary_stream(
                 '/virtyard.api.inventory.v1.InventoryService/WatchObjects',
@@ -306,6 +317,20 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetImage(self, request, context):
+        """Gets one image by its name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListImages(self, request, context):
+        """Lists images, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchObjects(self, request, context):
         """Watches objects of any kind, from a snapshot or from a token.
         """
@@ -429,6 +454,16 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'GetImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImage,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetImageRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_image__pb2.Image.SerializeToString,
+            ),
+            'ListImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImages,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesResponse.SerializeToString,
             ),
             'WatchObjects': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchObjects,
@@ -987,6 +1022,60 @@ class InventoryService:
             '/virtyard.api.inventory.v1.InventoryService/ListEvents',
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsRequest.SerializeToString,
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/GetImage',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetImageRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_image__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/ListImages',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from virtyard.api.inventory.v1 import cluster_pb2 as _cluster_pb2
 from virtyard.api.inventory.v1 import event_pb2 as _event_pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as _heartbeat_device_pb2
+from virtyard.api.inventory.v1 import image_pb2 as _image_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as _inventory_service_pb2
 from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
@@ -66,6 +67,10 @@ class InventoryServiceStub:
     """Gets one event by its name."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListEventsRequest, _inventory_service_pb2.ListEventsResponse]
     """Lists events, the newest first, a page at a time."""
+    GetImage: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetImageRequest, _image_pb2.Image]
+    """Gets one image by its name."""
+    ListImages: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListImagesRequest, _inventory_service_pb2.ListImagesResponse]
+    """Lists images, a page at a time."""
     WatchObjects: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchObjectsRequest, _inventory_service_pb2.WatchObjectsResponse]
     """Watches objects of any kind, from a snapshot or from a token."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchEventsRequest, _inventory_service_pb2.WatchEventsResponse]
@@ -235,6 +240,22 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_service_pb2.ListEventsRequest, _abc.Awaitable[_inventory_service_pb2.ListEventsResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.ListEventsResponse]:
         """Lists events, the newest first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetImage(
+        self,
+        request: _inventory_service_pb2.GetImageRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetImageRequest, _abc.Awaitable[_image_pb2.Image]],
+    ) -> _abc.Awaitable[_image_pb2.Image]:
+        """Gets one image by its name."""
+
+    @_abc_1.abstractmethod
+    def ListImages(
+        self,
+        request: _inventory_service_pb2.ListImagesRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ListImagesRequest, _abc.Awaitable[_inventory_service_pb2.ListImagesResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListImagesResponse]:
+        """Lists images, a page at a time."""
 
     @_abc_1.abstractmethod
     def WatchObjects(

@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from virtyard.api.inventory.v1 import cluster_pb2 as _cluster_pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as _heartbeat_device_pb2
+from virtyard.api.inventory.v1 import image_pb2 as _image_pb2
 from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
 from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
@@ -40,6 +41,7 @@ class Object(_message.Message):
     VIRTUAL_MACHINE_FIELD_NUMBER: _builtins.int
     VNIC_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> _server_pb2.Server:
         """Set if the object is a server."""
@@ -76,6 +78,10 @@ class Object(_message.Message):
     def network(self) -> _network_pb2.Network:
         """Set if the object is a network."""
 
+    @_builtins.property
+    def image(self) -> _image_pb2.Image:
+        """Set if the object is an image."""
+
     def __init__(
         self,
         *,
@@ -88,12 +94,13 @@ class Object(_message.Message):
         virtual_machine: _virtual_machine_pb2.VirtualMachine | None = ...,
         vnic: _vnic_pb2.Vnic | None = ...,
         network: _network_pb2.Network | None = ...,
+        image: _image_pb2.Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network", "image"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 

@@ -111,7 +111,7 @@ class Repository(_message.Message):
     capacity_bytes: _builtins.int
     """The most that its disks may take together, in bytes; 0 sets no limit."""
     provisioned_bytes: _builtins.int
-    """The size that its disks have together, in bytes."""
+    """The size that its disks and images have together, in bytes."""
     total_bytes: _builtins.int
     """The size of the file system below it when it was last looked at, in bytes."""
     free_bytes: _builtins.int

@@ -114,6 +114,7 @@ class VirtualDisk(_message.Message):
     SERIAL_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     ALLOCATED_BYTES_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as virtualDisks/ID; it never changes."""
     uid: _builtins.str
@@ -144,6 +145,8 @@ class VirtualDisk(_message.Message):
     """The image's path, relative to the repository."""
     allocated_bytes: _builtins.int
     """What the image took on the storage when it was made, in bytes."""
+    image: _builtins.str
+    """The image that it was made from, which may be gone by now; empty if it was made empty."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -182,10 +185,11 @@ class VirtualDisk(_message.Message):
         serial: _builtins.str = ...,
         path: _builtins.str = ...,
         allocated_bytes: _builtins.int = ...,
+        image: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "allocated_bytes", b"allocated_bytes", "allocation", b"allocation", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "name", b"name", "path", b"path", "position", b"position", "repository", b"repository", "serial", b"serial", "size_bytes", b"size_bytes", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_machine", b"virtual_machine"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "allocated_bytes", b"allocated_bytes", "allocation", b"allocation", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "image", b"image", "labels", b"labels", "name", b"name", "path", b"path", "position", b"position", "repository", b"repository", "serial", b"serial", "size_bytes", b"size_bytes", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_machine", b"virtual_machine"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

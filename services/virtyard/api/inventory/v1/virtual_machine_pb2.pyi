@@ -53,6 +53,34 @@ VIRTUAL_MACHINE_STATE_DELETING: VirtualMachineState.ValueType  # 4
 """An operation is removing the machine."""
 Global___VirtualMachineState: _TypeAlias = VirtualMachineState  # noqa: Y015
 
+class _BootDevice:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BootDeviceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BootDevice.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BOOT_DEVICE_UNSPECIFIED: _BootDevice.ValueType  # 0
+    """Not set; a boot order names real devices only."""
+    BOOT_DEVICE_DISK: _BootDevice.ValueType  # 1
+    """The machine's disks in their order."""
+    BOOT_DEVICE_CDROM: _BootDevice.ValueType  # 2
+    """The image in the machine's CD-ROM drive."""
+    BOOT_DEVICE_NETWORK: _BootDevice.ValueType  # 3
+    """The machine's network cards in their order, by PXE."""
+
+class BootDevice(_BootDevice, metaclass=_BootDeviceEnumTypeWrapper):
+    """A kind of device that firmware boots from."""
+
+BOOT_DEVICE_UNSPECIFIED: BootDevice.ValueType  # 0
+"""Not set; a boot order names real devices only."""
+BOOT_DEVICE_DISK: BootDevice.ValueType  # 1
+"""The machine's disks in their order."""
+BOOT_DEVICE_CDROM: BootDevice.ValueType  # 2
+"""The image in the machine's CD-ROM drive."""
+BOOT_DEVICE_NETWORK: BootDevice.ValueType  # 3
+"""The machine's network cards in their order, by PXE."""
+Global___BootDevice: _TypeAlias = BootDevice  # noqa: Y015
+
 @_typing.final
 class VirtualMachine(_message.Message):
     """A virtual machine, running or not."""
@@ -98,6 +126,7 @@ class VirtualMachine(_message.Message):
     VIRTUAL_DISKS_FIELD_NUMBER: _builtins.int
     VNICS_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
+    CDROM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as virtualMachines/ID; it never changes."""
     uid: _builtins.str
@@ -120,6 +149,8 @@ class VirtualMachine(_message.Message):
     """The memory that the guest gets, in bytes; a multiple of 1 MiB."""
     cpus: _builtins.int
     """The number of processors that the guest gets, from 1 to 64."""
+    cdrom: _builtins.str
+    """The ISO image in its CD-ROM drive; without one it has no drive."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -174,10 +205,11 @@ class VirtualMachine(_message.Message):
         virtual_disks: _abc.Iterable[_builtins.str] | None = ...,
         vnics: _abc.Iterable[_builtins.str] | None = ...,
         placement: Global___GuestPlacement | None = ...,
+        cdrom: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "boot", b"boot", "create_time", b"create_time", "placement", b"placement", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "boot", b"boot", "cpus", b"cpus", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "memory_bytes", b"memory_bytes", "name", b"name", "placement", b"placement", "server", b"server", "server_pool", b"server_pool", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_disks", b"virtual_disks", "vnics", b"vnics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "boot", b"boot", "cdrom", b"cdrom", "cpus", b"cpus", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "memory_bytes", b"memory_bytes", "name", b"name", "placement", b"placement", "server", b"server", "server_pool", b"server_pool", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_disks", b"virtual_disks", "vnics", b"vnics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,29 +217,35 @@ Global___VirtualMachine: _TypeAlias = VirtualMachine  # noqa: Y015
 
 @_typing.final
 class BootSource(_message.Message):
-    """What a machine boots from: a kernel with an initial file system."""
+    """What a machine boots from: a kernel with an initial file system, or without one what its firmware finds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KERNEL_PATH_FIELD_NUMBER: _builtins.int
     INITRD_PATH_FIELD_NUMBER: _builtins.int
     KERNEL_ARGUMENTS_FIELD_NUMBER: _builtins.int
+    BOOT_ORDER_FIELD_NUMBER: _builtins.int
     kernel_path: _builtins.str
-    """The kernel, an absolute path under a storage root of every server."""
+    """The kernel, an absolute path under a storage root of every server; the firmware boots if empty."""
     initrd_path: _builtins.str
     """The initial file system, an absolute path beside the kernel."""
     kernel_arguments: _builtins.str
     """The arguments of the kernel, as on its command line."""
+    @_builtins.property
+    def boot_order(self) -> _containers.RepeatedScalarFieldContainer[Global___BootDevice.ValueType]:
+        """The devices that the firmware tries, the first one first, and no others; disks and then the CD-ROM if empty."""
+
     def __init__(
         self,
         *,
         kernel_path: _builtins.str = ...,
         initrd_path: _builtins.str = ...,
         kernel_arguments: _builtins.str = ...,
+        boot_order: _abc.Iterable[Global___BootDevice.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["initrd_path", b"initrd_path", "kernel_arguments", b"kernel_arguments", "kernel_path", b"kernel_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_order", b"boot_order", "initrd_path", b"initrd_path", "kernel_arguments", b"kernel_arguments", "kernel_path", b"kernel_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

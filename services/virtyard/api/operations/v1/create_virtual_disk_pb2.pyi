@@ -40,7 +40,7 @@ class CreateVirtualDiskRequest(_message.Message):
     """Return the plan as a finished operation and change nothing."""
     @_builtins.property
     def virtual_disk(self) -> _virtual_disk_pb2.VirtualDisk:
-        """The disk's repository, size, allocation, display name, labels and description."""
+        """The disk's repository, size, allocation, image that it is made from, display name, labels and description."""
 
     @_builtins.property
     def options(self) -> _submission_pb2.SubmissionOptions:

@@ -32,7 +32,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7virtyard/api/operations/v1/create_virtual_machine.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a,virtyard/api/inventory/v1/virtual_disk.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a$virtyard/api/inventory/v1/vnic.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xa2\x03\n\x1b\x43reateVirtualMachineRequest\x12&\n\x12virtual_machine_id\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12H\n\x0fvirtual_machine\x18\x02 \x01(\x0b\x32).virtyard.api.inventory.v1.VirtualMachineB\x04\xe2\x41\x01\x02\x12\x45\n\x05\x64isks\x18\x03 \x03(\x0b\x32*.virtyard.api.operations.v1.NewVirtualDiskB\n\xca\xf3\x18\x06\n\x04\x64isk\x12>\n\x05vnics\x18\x04 \x03(\x0b\x32#.virtyard.api.operations.v1.NewVnicB\n\xca\xf3\x18\x06\n\x04vnic\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\"\xcd\x01\n\x0eNewVirtualDisk\x12!\n\x0fvirtual_disk_id\x18\x01 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x33\n\nrepository\x18\x02 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/Repository\x12$\n\nsize_bytes\x18\x03 \x01(\x03\x42\x10\xe2\x41\x01\x02\xca\xf3\x18\x08\n\x04size\x18\x01\x12=\n\nallocation\x18\x04 \x01(\x0e\x32).virtyard.api.inventory.v1.DiskAllocation\"\xb0\x01\n\x07NewVnic\x12\x19\n\x07vnic_id\x18\x01 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x1e\n\x0bmac_address\x18\x02 \x01(\tB\t\xca\xf3\x18\x05\n\x03mac\x12\x37\n\x07network\x18\x03 \x01(\x0e\x32&.virtyard.api.inventory.v1.VnicNetwork\x12\x31\n\x0f\x62ridged_network\x18\x04 \x01(\tB\x18\xfa\x41\x15\n\x13virtyard.io/Networkb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7virtyard/api/operations/v1/create_virtual_machine.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a,virtyard/api/inventory/v1/virtual_disk.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a$virtyard/api/inventory/v1/vnic.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xa2\x03\n\x1b\x43reateVirtualMachineRequest\x12&\n\x12virtual_machine_id\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12H\n\x0fvirtual_machine\x18\x02 \x01(\x0b\x32).virtyard.api.inventory.v1.VirtualMachineB\x04\xe2\x41\x01\x02\x12\x45\n\x05\x64isks\x18\x03 \x03(\x0b\x32*.virtyard.api.operations.v1.NewVirtualDiskB\n\xca\xf3\x18\x06\n\x04\x64isk\x12>\n\x05vnics\x18\x04 \x03(\x0b\x32#.virtyard.api.operations.v1.NewVnicB\n\xca\xf3\x18\x06\n\x04vnic\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\"\xf0\x01\n\x0eNewVirtualDisk\x12!\n\x0fvirtual_disk_id\x18\x01 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x33\n\nrepository\x18\x02 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/Repository\x12 \n\nsize_bytes\x18\x03 \x01(\x03\x42\x0c\xca\xf3\x18\x08\n\x04size\x18\x01\x12=\n\nallocation\x18\x04 \x01(\x0e\x32).virtyard.api.inventory.v1.DiskAllocation\x12%\n\x05image\x18\x05 \x01(\tB\x16\xfa\x41\x13\n\x11virtyard.io/Image\"\xb0\x01\n\x07NewVnic\x12\x19\n\x07vnic_id\x18\x01 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x1e\n\x0bmac_address\x18\x02 \x01(\tB\t\xca\xf3\x18\x05\n\x03mac\x12\x37\n\x07network\x18\x03 \x01(\x0e\x32&.virtyard.api.inventory.v1.VnicNetwork\x12\x31\n\x0f\x62ridged_network\x18\x04 \x01(\tB\x18\xfa\x41\x15\n\x13virtyard.io/Networkb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,7 +58,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEWVIRTUALDISK'].fields_by_name['repository']._loaded_options = None
   _globals['_NEWVIRTUALDISK'].fields_by_name['repository']._serialized_options = b'\342A\001\002\372A\030\n\026virtyard.io/Repository'
   _globals['_NEWVIRTUALDISK'].fields_by_name['size_bytes']._loaded_options = None
-  _globals['_NEWVIRTUALDISK'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\002\312\363\030\010\n\004size\030\001'
+  _globals['_NEWVIRTUALDISK'].fields_by_name['size_bytes']._serialized_options = b'\312\363\030\010\n\004size\030\001'
+  _globals['_NEWVIRTUALDISK'].fields_by_name['image']._loaded_options = None
+  _globals['_NEWVIRTUALDISK'].fields_by_name['image']._serialized_options = b'\372A\023\n\021virtyard.io/Image'
   _globals['_NEWVNIC'].fields_by_name['vnic_id']._loaded_options = None
   _globals['_NEWVNIC'].fields_by_name['vnic_id']._serialized_options = b'\312\363\030\004\n\002id'
   _globals['_NEWVNIC'].fields_by_name['mac_address']._loaded_options = None
@@ -68,7 +70,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEVIRTUALMACHINEREQUEST']._serialized_start=389
   _globals['_CREATEVIRTUALMACHINEREQUEST']._serialized_end=807
   _globals['_NEWVIRTUALDISK']._serialized_start=810
-  _globals['_NEWVIRTUALDISK']._serialized_end=1015
-  _globals['_NEWVNIC']._serialized_start=1018
-  _globals['_NEWVNIC']._serialized_end=1194
+  _globals['_NEWVIRTUALDISK']._serialized_end=1050
+  _globals['_NEWVNIC']._serialized_start=1053
+  _globals['_NEWVNIC']._serialized_end=1229
 # @@protoc_insertion_point(module_scope)

@@ -43,7 +43,7 @@ class CreateVirtualMachineRequest(_message.Message):
     """Return the plan as a finished operation and change nothing."""
     @_builtins.property
     def virtual_machine(self) -> _virtual_machine_pb2.VirtualMachine:
-        """The machine's pool, memory, processors, boot source, display name, labels and description."""
+        """The machine's pool, memory, processors, boot source, CD-ROM, display name, labels and description."""
 
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewVirtualDisk]:
@@ -86,14 +86,17 @@ class NewVirtualDisk(_message.Message):
     REPOSITORY_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     ALLOCATION_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     virtual_disk_id: _builtins.str
     """The last part of the disk's name; made from the machine's if empty."""
     repository: _builtins.str
     """The repository that is to hold the image."""
     size_bytes: _builtins.int
-    """The size that the guest is to see, in bytes; a multiple of 1 MiB."""
+    """The size that the guest is to see, in bytes; a multiple of 1 MiB. That of the image if 0."""
     allocation: _virtual_disk_pb2.DiskAllocation.ValueType
     """Whether the image is to be written in full."""
+    image: _builtins.str
+    """The image of format DISK that it is made from; made empty if none."""
     def __init__(
         self,
         *,
@@ -101,10 +104,11 @@ class NewVirtualDisk(_message.Message):
         repository: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         allocation: _virtual_disk_pb2.DiskAllocation.ValueType = ...,
+        image: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "repository", b"repository", "size_bytes", b"size_bytes", "virtual_disk_id", b"virtual_disk_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "image", b"image", "repository", b"repository", "size_bytes", b"size_bytes", "virtual_disk_id", b"virtual_disk_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,6 +12,7 @@ from virtyard.api.operations.v1 import create_repository_pb2 as virtyard_dot_api
 from virtyard.api.operations.v1 import create_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__server__pool__pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__machine__pb2
+from virtyard.api.operations.v1 import delete_image_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__image__pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__repository__pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__server__pool__pb2
@@ -21,6 +22,7 @@ from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as virtyard_dot_a
 from virtyard.api.operations.v1 import discover_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_discover__server__pb2
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_edit__virtual__machine__pb2
 from virtyard.api.operations.v1 import forget_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2
+from virtyard.api.operations.v1 import import_image_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_import__image__pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_kill__virtual__machine__pb2
 from virtyard.api.operations.v1 import present_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_present__repository__pb2
 from virtyard.api.operations.v1 import refresh_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_refresh__repository__pb2
@@ -35,6 +37,7 @@ from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as virtyard_dot_
 from virtyard.api.operations.v1 import unpresent_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_unpresent__repository__pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2
+from virtyard.api.operations.v1 import update_image_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2
 from virtyard.api.operations.v1 import update_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2
 from virtyard.api.operations.v1 import update_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2
@@ -263,6 +266,21 @@ class OperationServiceStub:
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_refresh__server__pb2.RefreshServerRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.ImportImage = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/ImportImage',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_import__image__pb2.ImportImageRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteImage = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteImage',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__image__pb2.DeleteImageRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateImage = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateImage',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
 
 
 class OperationServiceServicer:
@@ -445,7 +463,7 @@ class OperationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EditVirtualMachine(self, request, context):
-        """Edits the memory, processors or boot source of a machine.
+        """Edits the memory, processors, boot source, boot order or CD-ROM of a machine.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -530,6 +548,27 @@ class OperationServiceServicer:
 
     def RefreshServer(self, request, context):
         """Looks at a host now and records its facts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportImage(self, request, context):
+        """Imports an image into a repository.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteImage(self, request, context):
+        """Deletes an image with its file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateImage(self, request, context):
+        """Changes the display name, labels or description of an image.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -726,6 +765,21 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'RefreshServer': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshServer,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_refresh__server__pb2.RefreshServerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ImportImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportImage,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_import__image__pb2.ImportImageRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteImage,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__image__pb2.DeleteImageRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateImage,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -1755,6 +1809,87 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/RefreshServer',
             virtyard_dot_api_dot_operations_dot_v1_dot_refresh__server__pb2.RefreshServerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/ImportImage',
+            virtyard_dot_api_dot_operations_dot_v1_dot_import__image__pb2.ImportImageRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteImage',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__image__pb2.DeleteImageRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateImage',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

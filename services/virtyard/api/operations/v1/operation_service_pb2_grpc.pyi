@@ -14,6 +14,7 @@ from virtyard.api.operations.v1 import create_repository_pb2 as _create_reposito
 from virtyard.api.operations.v1 import create_server_pool_pb2 as _create_server_pool_pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as _create_virtual_disk_pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as _create_virtual_machine_pb2
+from virtyard.api.operations.v1 import delete_image_pb2 as _delete_image_pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as _delete_network_pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as _delete_repository_pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as _delete_server_pool_pb2
@@ -23,6 +24,7 @@ from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as _detach_virtua
 from virtyard.api.operations.v1 import discover_server_pb2 as _discover_server_pb2
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as _edit_virtual_machine_pb2
 from virtyard.api.operations.v1 import forget_server_pb2 as _forget_server_pb2
+from virtyard.api.operations.v1 import import_image_pb2 as _import_image_pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2 as _kill_virtual_machine_pb2
 from virtyard.api.operations.v1 import present_repository_pb2 as _present_repository_pb2
 from virtyard.api.operations.v1 import refresh_repository_pb2 as _refresh_repository_pb2
@@ -37,6 +39,7 @@ from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as _stop_virtual
 from virtyard.api.operations.v1 import unpresent_repository_pb2 as _unpresent_repository_pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as _update_cluster_pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as _update_heartbeat_device_pb2
+from virtyard.api.operations.v1 import update_image_pb2 as _update_image_pb2
 from virtyard.api.operations.v1 import update_network_pb2 as _update_network_pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as _update_repository_pb2
 from virtyard.api.operations.v1 import update_server_pb2 as _update_server_pb2
@@ -105,7 +108,7 @@ class OperationServiceStub:
     RemoveVnic: _aio.UnaryUnaryMultiCallable[_remove_vnic_pb2.RemoveVnicRequest, _operations_pb2.Operation]
     """Removes a network card from its machine."""
     EditVirtualMachine: _aio.UnaryUnaryMultiCallable[_edit_virtual_machine_pb2.EditVirtualMachineRequest, _operations_pb2.Operation]
-    """Edits the memory, processors or boot source of a machine."""
+    """Edits the memory, processors, boot source, boot order or CD-ROM of a machine."""
     AddServerToServerPool: _aio.UnaryUnaryMultiCallable[_add_server_to_server_pool_pb2.AddServerToServerPoolRequest, _operations_pb2.Operation]
     """Adds a server to a server pool."""
     RemoveServerFromServerPool: _aio.UnaryUnaryMultiCallable[_remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest, _operations_pb2.Operation]
@@ -130,6 +133,12 @@ class OperationServiceStub:
     """Looks through a repository and records its space."""
     RefreshServer: _aio.UnaryUnaryMultiCallable[_refresh_server_pb2.RefreshServerRequest, _operations_pb2.Operation]
     """Looks at a host now and records its facts."""
+    ImportImage: _aio.UnaryUnaryMultiCallable[_import_image_pb2.ImportImageRequest, _operations_pb2.Operation]
+    """Imports an image into a repository."""
+    DeleteImage: _aio.UnaryUnaryMultiCallable[_delete_image_pb2.DeleteImageRequest, _operations_pb2.Operation]
+    """Deletes an image with its file."""
+    UpdateImage: _aio.UnaryUnaryMultiCallable[_update_image_pb2.UpdateImageRequest, _operations_pb2.Operation]
+    """Changes the display name, labels or description of an image."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -340,7 +349,7 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _edit_virtual_machine_pb2.EditVirtualMachineRequest,
         context: _aio.ServicerContext[_edit_virtual_machine_pb2.EditVirtualMachineRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """Edits the memory, processors or boot source of a machine."""
+        """Edits the memory, processors, boot source, boot order or CD-ROM of a machine."""
 
     @_abc_1.abstractmethod
     def AddServerToServerPool(
@@ -437,5 +446,29 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_refresh_server_pb2.RefreshServerRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Looks at a host now and records its facts."""
+
+    @_abc_1.abstractmethod
+    def ImportImage(
+        self,
+        request: _import_image_pb2.ImportImageRequest,
+        context: _aio.ServicerContext[_import_image_pb2.ImportImageRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Imports an image into a repository."""
+
+    @_abc_1.abstractmethod
+    def DeleteImage(
+        self,
+        request: _delete_image_pb2.DeleteImageRequest,
+        context: _aio.ServicerContext[_delete_image_pb2.DeleteImageRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes an image with its file."""
+
+    @_abc_1.abstractmethod
+    def UpdateImage(
+        self,
+        request: _update_image_pb2.UpdateImageRequest,
+        context: _aio.ServicerContext[_update_image_pb2.UpdateImageRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes the display name, labels or description of an image."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

@@ -163,6 +163,7 @@ class FieldHint(_message.Message):
     ADVANCED_FIELD_NUMBER: _builtins.int
     COLUMN_FIELD_NUMBER: _builtins.int
     SETTABLE_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
     flag: _builtins.str
     """The name of the flag where the field's own name is too long."""
     positional: _builtins.bool
@@ -173,6 +174,8 @@ class FieldHint(_message.Message):
     """True for what most people never set; folded under Advanced."""
     column: _builtins.bool
     """True where a table of such objects has a column for this field."""
+    upload: _builtins.bool
+    """True if the field names an upload: a client may take a local file for it and upload that first."""
     @_builtins.property
     def settable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields of the object inside that a request may change; all but the server's own if empty."""
@@ -186,10 +189,11 @@ class FieldHint(_message.Message):
         advanced: _builtins.bool = ...,
         column: _builtins.bool = ...,
         settable: _abc.Iterable[_builtins.str] | None = ...,
+        upload: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advanced", b"advanced", "column", b"column", "flag", b"flag", "positional", b"positional", "settable", b"settable", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advanced", b"advanced", "column", b"column", "flag", b"flag", "positional", b"positional", "settable", b"settable", "unit", b"unit", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,3 +66,55 @@ class ReportHostResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportHostResponse: _TypeAlias = ReportHostResponse  # noqa: Y015
+
+@_typing.final
+class ReadUploadRequest(_message.Message):
+    """Says which upload to read, and from where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    upload: _builtins.str
+    """The upload's name, as uploads/ID."""
+    offset_bytes: _builtins.int
+    """How many bytes at its beginning to leave out."""
+    def __init__(
+        self,
+        *,
+        upload: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset_bytes", b"offset_bytes", "upload", b"upload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadUploadRequest: _TypeAlias = ReadUploadRequest  # noqa: Y015
+
+@_typing.final
+class ReadUploadResponse(_message.Message):
+    """A part of an upload; the first one tells how large the whole is, and is sent for an empty rest too."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """The size of the whole upload, in bytes."""
+    data: _builtins.bytes
+    """The next bytes of the upload."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadUploadResponse: _TypeAlias = ReadUploadResponse  # noqa: Y015

@@ -40,6 +40,11 @@ class HostServiceStub:
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.SerializeToString,
                 response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.FromString,
                 _registered_method=True)
+        self.ReadUpload = channel.unary_stream(
+                '/virtyard.internal.inventory.v1.HostService/ReadUpload',
+                request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReadUploadRequest.SerializeToString,
+                response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReadUploadResponse.FromString,
+                _registered_method=True)
 
 
 class HostServiceServicer:
@@ -53,6 +58,13 @@ class HostServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadUpload(self, request, context):
+        """Reads an upload from an offset on, so that a reader that was cut off goes on where it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.ReportHost,
                     request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.FromString,
                     response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.SerializeToString,
+            ),
+            'ReadUpload': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadUpload,
+                    request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReadUploadRequest.FromString,
+                    response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReadUploadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class HostService:
             '/virtyard.internal.inventory.v1.HostService/ReportHost',
             virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.SerializeToString,
             virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtyard.internal.inventory.v1.HostService/ReadUpload',
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReadUploadRequest.SerializeToString,
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReadUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,8 @@ class HostServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReportHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReportHostRequest, _host_service_pb2.ReportHostResponse]
     """Reports the facts of a host; the server must be the one in the caller's certificate."""
+    ReadUpload: _aio.UnaryStreamMultiCallable[_host_service_pb2.ReadUploadRequest, _host_service_pb2.ReadUploadResponse]
+    """Reads an upload from an offset on, so that a reader that was cut off goes on where it was."""
 
 class HostServiceServicer(metaclass=_abc_1.ABCMeta):
     """What agents tell the inventory."""
@@ -29,5 +31,13 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.ReportHostRequest, _abc.Awaitable[_host_service_pb2.ReportHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ReportHostResponse]:
         """Reports the facts of a host; the server must be the one in the caller's certificate."""
+
+    @_abc_1.abstractmethod
+    def ReadUpload(
+        self,
+        request: _host_service_pb2.ReadUploadRequest,
+        context: _aio.ServicerContext[_host_service_pb2.ReadUploadRequest, _abc.AsyncIterator[_host_service_pb2.ReadUploadResponse]],
+    ) -> _abc.AsyncIterator[_host_service_pb2.ReadUploadResponse]:
+        """Reads an upload from an offset on, so that a reader that was cut off goes on where it was."""
 
 def add_HostServiceServicer_to_server(servicer: HostServiceServicer, server: _aio.Server) -> None: ...

@@ -1,4 +1,4 @@
-"""A bounded set of threads for the blocking calls of one driver.
+"""A bounded set of threads for the blocking calls of one driver or one service.
 
 A cancelled caller waits for the call that it started, so whoever cleans up afterwards finds nothing still moving.
 """
@@ -15,10 +15,10 @@ R = TypeVar("R")
 
 
 class Threads:
-    """Runs blocking functions of one driver, at most `workers` at a time."""
+    """Runs blocking functions of one owner, at most `workers` at a time."""
 
     def __init__(self, name: str, workers: int) -> None:
-        """Name the threads after the driver that owns them."""
+        """Name the threads after who owns them."""
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from virtyard.agent.drivers.durable_file import create_record, read_record, remove_file, write_record
 from virtyard.kernel.errors import DataLoss
+from virtyard.runtime.durable_file import create_record, read_record, remove_file, write_record
 
 
 def test_a_record_is_written_read_and_removed(tmp_path: Path) -> None:
