@@ -2,6 +2,10 @@
 
 What the ledger has is answered from it. What is stale is refused and leaves nothing behind; what fails is recorded as
 failed, with nothing of it kept; what was to follow it is refused for ever (P1, P2, P8, P14).
+
+A refusal that says *this message is stale* can never become an acceptance, since epochs, tokens, attempts and
+generations only rise; so it needs no trace. That the read set of a plan has changed is what came of an attempt: members
+may leave again as they came, so it is recorded, and the attempt is over however often it is sent again (P4).
 """
 
 from __future__ import annotations
@@ -84,10 +88,14 @@ class Round:
             check_epoch(effect.epoch, self._ledger.epoch(operation), effect.step_key)
             known = self._recorded(effect)
             if known is not None:
+                self._ledger.raise_epoch(operation, effect.epoch)
                 return known
             self._check_attempt(effect)
-            broken = self._broken_predecessor(effect)
+            check_coverage(effect.target, effect.locks)
             self._check_tokens(effect)
+            broken = self._broken_predecessor(effect)
+            if broken is None and not effect.HasField("require"):
+                check_expected(self._transaction, effect.expected, operation)
             if self._step_hook is not None and effect.phase == participant.PHASE_DO:
                 self._step_hook(effect.step_key)
         except VirtyardError as error:
@@ -169,10 +177,8 @@ class Round:
         execute = self._transaction.execute
         execute("SAVEPOINT effect")
         try:
-            check_coverage(effect.target, effect.locks)
             if effect.HasField("require"):
                 check_requirement(self._transaction, effect.require, entry.operation)
-            if effect.expected:
                 check_expected(self._transaction, effect.expected, entry.operation)
             self._apply(effect, entry)
         except VirtyardError as error:
