@@ -86,7 +86,8 @@ class Runner:
     ) -> None:
         """Take the ledger to answer to, the actions to choose from, and the host to act on.
 
-        The hook is told `agent.acted` where an effect is done and not recorded: the tests of faults stop it there.
+        The hook is told `agent.acted`, and again with the step, where an effect is done and not recorded: the tests of
+        faults stop it there.
         """
         self._ledger = ledger
         self._catalogue = catalogue
@@ -220,6 +221,7 @@ class Runner:
             outcome = await self._worked(running, work, progress)
             if self._hook is not None:
                 self._hook("agent.acted")
+                self._hook(f"agent.acted@{effect.step_key}")
             _fill(record, outcome)
         except asyncio.CancelledError:
             if not running.stopped:

@@ -24,6 +24,7 @@ from virtyard.inventory.host_rpc import HostRpc
 from virtyard.inventory.inventory_rpc import InventoryRpc
 from virtyard.inventory.participant_rpc import ParticipantRpc
 from virtyard.inventory.presence import Presence
+from virtyard.inventory.round import StepHook
 from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
@@ -68,7 +69,7 @@ async def open_inventory(
     keepalive: float = 15.0,
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
-    step_hook: Callable[[str], None] | None = None,
+    step_hook: StepHook | None = None,
 ) -> AsyncGenerator[Inventory, None]:
     """Open inventory.db in this folder and run the inventory on it; watchers are told GOODBYE at the end.
 
@@ -81,7 +82,7 @@ async def open_inventory(
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
-        step_hook: is told the key of each step that is to be done, and may refuse it.
+        step_hook: lets steps fail; see `Round`.
 
     Raises:
         WrongState: another process has the folder open.

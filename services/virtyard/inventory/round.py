@@ -14,6 +14,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -46,7 +47,10 @@ from virtyard.kernel.errors import (
 from virtyard.kernel.names import wrap
 from virtyard.runtime.status import to_status
 
-__all__ = ["Round", "settle"]
+__all__ = ["Round", "StepHook", "settle"]
+
+StepHook: TypeAlias = Callable[[str, bool], None]
+"""Is told the key of a step, and whether it has acted; raises a VirtyardError where it is to fail."""
 
 _log = logging.getLogger(__name__)
 _SEQUENCE = "SELECT sequence FROM feed"
@@ -55,13 +59,13 @@ _SEQUENCE = "SELECT sequence FROM feed"
 class Round:
     """Carries out effects within one transaction."""
 
-    def __init__(self, transaction: FeedWriter, now: datetime, step_hook: Callable[[str], None] | None = None) -> None:
+    def __init__(self, transaction: FeedWriter, now: datetime, step_hook: StepHook | None = None) -> None:
         """Begin a round.
 
         Args:
             transaction: the transaction of the whole round.
             now: the time that changed objects will show.
-            step_hook: is told the key of each step that is to be done, and may refuse it.
+            step_hook: is told each step before it is to be done and after it was, and may let it fail.
         """
         self._step_hook = step_hook
         self._transaction = transaction
@@ -97,7 +101,7 @@ class Round:
             if broken is None and not effect.HasField("require"):
                 check_expected(self._transaction, effect.expected, operation)
             if self._step_hook is not None and effect.phase == participant.PHASE_DO:
-                self._step_hook(effect.step_key)
+                self._step_hook(effect.step_key, False)
         except VirtyardError as error:
             self._refused[effect.step_key, effect.phase] = error
             return self._failed(effect, error)
@@ -215,6 +219,8 @@ class Round:
             check_space(self._transaction, writes.filled)
             check_memory(self._transaction, asked.memory_reservations)
             entry.prior = writes.inverse.SerializeToString()
+        if self._step_hook is not None and effect.phase == participant.PHASE_DO:
+            self._step_hook(effect.step_key, True)
         entry.record.step_key = effect.step_key
         entry.record.state = participant.EFFECT_STATE_DONE
         entry.record.changed = changed

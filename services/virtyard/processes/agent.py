@@ -19,6 +19,7 @@ from virtyard.agent.inventory_link import InventoryLink
 from virtyard.agent.main import Agent, Settings, open_agent
 from virtyard.agent.reports import Reporter
 from virtyard.kernel.errors import InvalidRequest, WrongState
+from virtyard.processes.effect_log import logging_makes
 from virtyard.processes.faults import failing, kill_hook
 from virtyard.processes.hosting import run_process, say
 from virtyard.processes.site import default_context, read_context, state_folder
@@ -60,7 +61,7 @@ async def _run(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         agent = await stack.enter_async_context(
-            open_agent(settings, clock, failing(load()), transition_hook=kill_hook(), patience=_PATIENCE)
+            open_agent(settings, clock, failing(logging_makes(load())), transition_hook=kill_hook(), patience=_PATIENCE)
         )
         server = await stack.enter_async_context(_served(agent, settings.state, arguments.listen, credentials))
         agent.facts.address = arguments.advertise or server.address
