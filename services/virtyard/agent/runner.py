@@ -7,6 +7,7 @@ attaches to it again. Effects of one round run one after another; after one that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -25,7 +26,8 @@ from virtyard.kernel.errors import Cancelled, InternalError, KeyRefused, Unavail
 from virtyard.runtime import telemetry
 from virtyard.runtime.scope import TaskScope
 
-_LANE_WIDTHS = {Lane.HOST: 16, Lane.STORAGE: 8, Lane.HYPERVISOR: 8, Lane.HEARTBEAT: 8}
+LANE_WIDTHS = {Lane.HOST: 16, Lane.STORAGE: 8, Lane.HYPERVISOR: 8, Lane.HEARTBEAT: 8}
+"""How many effects of a lane run at once; a lane that is not here has no limit."""
 _RECORD_AGAIN = 0.2
 _log = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class Runner:
         self._describe = describe
         self._hook = transition_hook
         self._running: dict[Key, _Running] = {}
-        self._lanes = {lane: asyncio.Semaphore(width) for lane, width in _LANE_WIDTHS.items()}
+        self._lanes = {lane: asyncio.Semaphore(width) for lane, width in LANE_WIDTHS.items()}
         self._scope = TaskScope("runner")
         self._doubt: asyncio.Task[None] | None = None
 
@@ -254,7 +256,7 @@ class Runner:
         if effect.phase == participant.PHASE_UNDO and await self._did_nothing(effect):
             return Outcome(changed=False)
         name = f"action {type_of(asked).rpartition('.')[2]}"
-        async with self._lanes[action.lane]:
+        async with self._lanes.get(action.lane) or contextlib.nullcontext():
             with telemetry.span(name, effect.trace_context, job=effect.job, step_key=effect.step_key):
                 running.working = True
                 outcome = await work(action, unpack(asked), self._context(effect, progress.advance))
