@@ -40,19 +40,10 @@ async def run_through_the_kill(
         request: what is asked for.
         died: looks at what is there while a victim is dead.
     """
-    request.request_id = str(uuid.uuid4())
     ended = threading.Event()
     watch = asyncio.create_task(asyncio.to_thread(_start_again, site, victims, ended, died))
     try:
-        operation = None
-        while operation is None:
-            try:
-                operation = await ask(client, request)
-            except ClientError as error:
-                # Whether it was accepted is not known; the same request id makes asking again safe.
-                if not error.unreachable:
-                    raise
-                await asyncio.sleep(0.05)
+        operation = await ask_until_answered(client, request)
         story = await client.wait(operation.name, timeout=LIMIT)
     finally:
         # The moment may be the operation's last one: whoever is to die has a little longer for it.
@@ -60,6 +51,20 @@ async def run_through_the_kill(
         dead = await watch
     assert dead, f"{' or '.join(victims)} never killed itself"
     return story
+
+
+async def ask_until_answered(client: Client, request: Any) -> Any:
+    """Submit a request, however often that cannot be answered, and return the operation that it became."""
+    request.request_id = str(uuid.uuid4())
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                return await ask(client, request)
+            except ClientError as error:
+                # Whether it was accepted is not known; the same request id makes asking again safe.
+                if not error.unreachable:
+                    raise
+                await asyncio.sleep(0.05)
 
 
 def _start_again(site: Site, victims: Sequence[str], ended: threading.Event, died: Callable[[], None]) -> list[str]:

@@ -18,7 +18,6 @@ import pytest
 from tests.acceptance.asking import (
     LIMIT,
     SUCCEEDED,
-    ask,
     create_machine,
     list_jobs,
     list_objects,
@@ -29,7 +28,13 @@ from tests.acceptance.asking import (
     until,
     wait_unlocked,
 )
-from tests.acceptance.killing import done_twice, ledger_states, run_through_the_kill, steps_in_flight
+from tests.acceptance.killing import (
+    ask_until_answered,
+    done_twice,
+    ledger_states,
+    run_through_the_kill,
+    steps_in_flight,
+)
 from tests.acceptance.site import Site, open_site
 from tools import guest
 from virtyard.api.inventory.v1 import virtual_machine_pb2
@@ -155,7 +160,7 @@ async def kill_locks(site: Site, client: Client, victim: str, moment: Moment, re
     """Make a machine; while a step's participant stands still, kill the lock service, which is in no step itself."""
     site.stop(moment.participant)
     site.start(moment.participant, stop_at=moment.at)
-    operation = await ask(client, request)
+    operation = await ask_until_answered(client, request)
     await asyncio.to_thread(until, lambda: site.is_stopped(moment.participant), LIMIT, f"{moment.at} is reached")
     try:
         site.kill(victim)

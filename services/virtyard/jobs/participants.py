@@ -96,7 +96,8 @@ class Link:
         while True:
             try:
                 stub = participant_grpc.ParticipantServiceStub(await self._reached())
-                answer = await cast(Any, stub.Settle)(request, timeout=_SETTLE_TIMEOUT)
+                with peer_cancels_named():
+                    answer = await cast(Any, stub.Settle)(request, timeout=_SETTLE_TIMEOUT)
                 self._answered()
                 return cast(participant.EffectRecord, answer.record)
             except grpc.aio.AioRpcError as error:
@@ -176,7 +177,7 @@ class Link:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await channel.channel_ready()
-        except TimeoutError as error:
+        except (TimeoutError, grpc.aio.UsageError) as error:  # the stream gives a channel up that is of no use
             raise Unavailable(f"{self.name} does not answer", resource=self.name) from error
         self._answered()
         return channel
