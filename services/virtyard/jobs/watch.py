@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 from google.longrunning import operations_pb2
 
@@ -15,8 +16,10 @@ from virtyard.jobs.model import Operation, job_name
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.store import OPERATION_COLUMNS, JobStore, load
 from virtyard.kernel.filters import compile_filter
+from virtyard.runtime.batches import messages
 from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.frame_bytes import with_body
+from virtyard.runtime.subscription import Matches
 
 _PAGE = 500
 _SUMMARY_PAUSE = 0.1
@@ -53,8 +56,8 @@ def operation_frame(frame: Frame) -> bytes:
     return with_body(head, _ITEM_FIELDS.get(frame.topic, 0), frame.body)
 
 
-async def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> AsyncIterator[bytes]:
-    """Yield the frames of WatchJobs."""
+def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> AsyncGenerator[bytes, None]:
+    """Return the messages of WatchJobs."""
     matches = None
     if request.filter:
         wanted = compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
@@ -62,14 +65,14 @@ async def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> A
         def matches(_topic: str, _key: str, body: bytes) -> bool:
             return wanted(job_pb2.Job.FromString(body))
 
-    async for frame in feed.watch(["job"], request.options, read_snapshot, matches):
-        yield frame.encoded(job_frame)
+    batches = feed.watch_batches(["job"], request.options, read_snapshot, matches)
+    return messages(batches, job_frame, job_service_pb2.WatchJobsResponse.DESCRIPTOR, request.options)
 
 
 async def watch_operation(
     feed: Feed, look: Callable[[int], Awaitable[Operation]], number: int, options: watch_pb2.WatchOptions
 ) -> AsyncIterator[bytes]:
-    """Yield the frames of WatchOperation, up to the one that shows the end.
+    """Yield the messages of WatchOperation, up to the one that shows the end.
 
     Args:
         feed: the news of jobs and operations.
@@ -85,22 +88,37 @@ async def watch_operation(
     def matches(topic: str, key: str, _body: bytes) -> bool:
         return key == own if topic == "operation" else key.startswith(jobs)
 
+    frames = _frames(feed, operation, options, token, matches)
+    async for message in messages(frames, operation_frame, job_service_pb2.WatchOperationResponse.DESCRIPTOR, options):
+        yield message
+
+
+async def _frames(
+    feed: Feed, operation: Operation, options: watch_pb2.WatchOptions, token: str, matches: Matches
+) -> AsyncGenerator[Sequence[Frame], None]:
+    """Yield the frames of one operation, as it was when it was looked at, in the batches in which they come."""
     if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
-        async for ready in _watch_ended(feed, operation, options):
-            yield ready
+        yield await _rest_of_story(feed, operation, options)
         return
+    resumed = options
     if not options.resume_token:
         if not options.skip_snapshot:
-            for ready in _snapshot(operation, token):
-                yield ready
-        options = watch_pb2.WatchOptions(resume_token=token)
-    async for frame in feed.watch(["job", "operation"], options, read_snapshot, matches, scope=own):
-        yield frame.encoded(operation_frame)
-        if frame.topic == "operation" and frame.body and operations_pb2.Operation.FromString(frame.body).done:
-            return
+            yield _snapshot(operation, token)
+        resumed = watch_pb2.WatchOptions(resume_token=token)
+    batches = feed.watch_batches(["job", "operation"], resumed, read_snapshot, matches, scope=operation.name)
+    async with aclosing(batches):
+        async for batch in batches:
+            end = next((place for place, frame in enumerate(batch, 1) if _shows_end(frame)), None)
+            yield batch[:end]
+            if end is not None:
+                return
 
 
-def _snapshot(operation: Operation, token: str) -> list[bytes]:
+def _shows_end(frame: Frame) -> bool:
+    return frame.topic == "operation" and bool(frame.body) and operations_pb2.Operation.FromString(frame.body).done
+
+
+def _snapshot(operation: Operation, token: str) -> list[Frame]:
     shown = operation.bodies
     items = []
     for planned in operation.shape.plan.jobs:
@@ -112,23 +130,20 @@ def _snapshot(operation: Operation, token: str) -> list[bytes]:
     kind = watch_pb2.FRAME_KIND_SNAPSHOT
     frames = [Frame(kind=kind, token=token, topic=topic, key=key, body=body) for topic, key, body in items]
     frames.append(Frame(kind=watch_pb2.FRAME_KIND_BOOKMARK, token=token))
-    return [operation_frame(frame) for frame in frames]
+    return frames
 
 
-async def _watch_ended(feed: Feed, operation: Operation, options: watch_pb2.WatchOptions) -> AsyncIterator[bytes]:
-    """Yield the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
+async def _rest_of_story(feed: Feed, operation: Operation, options: watch_pb2.WatchOptions) -> Sequence[Frame]:
+    """Return the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
     entries = await feed.story(
         options.resume_token,
         {"operation", "job"},
         lambda key: key == operation.name or key.startswith(f"jobs/{operation.number}-"),
     )
     if entries is None:
-        ready = _snapshot(operation, feed.token())
-        for one in ready[-2:] if options.skip_snapshot else ready:
-            yield one
-        return
-    for frame in entries:
-        yield operation_frame(frame)
+        shown = _snapshot(operation, feed.token())
+        return shown[-2:] if options.skip_snapshot else shown
+    return entries
 
 
 async def watch_summary(feed: Feed, store: JobStore) -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:

@@ -260,6 +260,7 @@ class WatchJobsResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame it is."""
     resume_token: _builtins.str
@@ -270,6 +271,10 @@ class WatchJobsResponse(_message.Message):
     def job(self) -> _job_pb2.Job:
         """The job as it is after the change."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchJobsResponse]:
+        """The frames of jobs that follow this one at once, if the options allow batches; they have none of their own."""
+
     def __init__(
         self,
         *,
@@ -277,10 +282,11 @@ class WatchJobsResponse(_message.Message):
         resume_token: _builtins.str = ...,
         name: _builtins.str = ...,
         job: _job_pb2.Job | None = ...,
+        further: _abc.Iterable[Global___WatchJobsResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "job", b"job", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -325,6 +331,7 @@ class WatchOperationResponse(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame this one is."""
     resume_token: _builtins.str
@@ -339,6 +346,10 @@ class WatchOperationResponse(_message.Message):
     def job(self) -> _job_pb2.Job:
         """One of its jobs, as that job is after the change."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchOperationResponse]:
+        """The frames of the operation that follow this one at once, if the options allow batches; they have none themselves."""
+
     def __init__(
         self,
         *,
@@ -347,10 +358,11 @@ class WatchOperationResponse(_message.Message):
         name: _builtins.str = ...,
         operation: _operations_pb2.Operation | None = ...,
         job: _job_pb2.Job | None = ...,
+        further: _abc.Iterable[Global___WatchOperationResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "job", b"job", "operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "job", b"job", "kind", b"kind", "name", b"name", "operation", b"operation", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "item", b"item", "job", b"job", "kind", b"kind", "name", b"name", "operation", b"operation", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["operation", "job"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
