@@ -57,7 +57,9 @@ class Site:
         self.shared = folder / "shared"
         self.pids = folder / "processes"
         self.fail_file = folder / "fail"
-        """While it holds `JOB/STEP`, that step of any operation is refused."""
+        """While it holds `JOB/STEP`, that step of any operation is refused; with `JOB/STEP acted` it acts and fails."""
+        self.effect_log = folder / "effects"
+        """What the agents really made, a line with its mark for each thing."""
         self.addresses: dict[str, str] = {}
         self.homes: dict[str, str] = {}
         """The address that a process listens on, where it is not 127.0.0.1."""
@@ -92,16 +94,16 @@ class Site:
         for name in (*self.control_plane, *servers):
             self.wait_serving(name)
 
-    def start(self, name: str, *, kill_at: str = "", wait: bool = True, memory_bytes: int = 64 << 30) -> None:
-        """Start one process, a second time perhaps; with `kill_at` it kills itself at that durable transition."""
+    def start(
+        self, name: str, *, kill_at: str = "", stop_at: str = "", wait: bool = True, memory_bytes: int = 64 << 30
+    ) -> None:
+        """Start one process, a second time perhaps; at a durable transition it kills itself, or stands still."""
         runtime = self.folder / "run" / name
         environment = {**os.environ, "VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
         # No file of the machine on which the tests run.
         environment.setdefault("VIRTYARD_CONFIG", os.devnull)
-        environment.pop("VIRTYARD_KILL_AT", None)
-        environment["VIRTYARD_FAIL_FILE"] = str(self.fail_file)
-        if kill_at:
-            environment["VIRTYARD_KILL_AT"] = kill_at
+        environment |= {"VIRTYARD_KILL_AT": kill_at, "VIRTYARD_STOP_AT": stop_at}
+        environment |= {"VIRTYARD_FAIL_FILE": str(self.fail_file), "VIRTYARD_EFFECT_LOG": str(self.effect_log)}
         log = self.pids / f"{name}.log"
         self._seen[name] = log.stat().st_size if log.exists() else 0
         inside = ["ip", "netns", "exec", self.namespaces[name]] if name in self.namespaces else []
@@ -171,6 +173,15 @@ class Site:
         """Wait until a process has killed itself."""
         until(lambda: not self.is_alive(name), 20.0, f"{name} kills itself; its VIRTYARD_KILL_AT was never reached")
 
+    def is_stopped(self, name: str) -> bool:
+        """Tell whether a process stands still."""
+        fields = Path(f"/proc/{self.record(name).pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0] == "T"
+
+    def resume(self, name: str) -> None:
+        """Let a process go on that stands still."""
+        processes.send(self.record(name), signal.SIGCONT)
+
     def kill(self, name: str) -> None:
         """Kill a process at once, as a power cut of its machine would."""
         processes.send(self.record(name), signal.SIGKILL)
@@ -185,7 +196,7 @@ class Site:
             yield
         finally:
             for name in names:
-                processes.send(self.record(name), signal.SIGCONT)
+                self.resume(name)
 
     def stop(self, name: str) -> None:
         """Ask a process to end, and see that it does."""

@@ -57,6 +57,8 @@ class Case:
     """The reason in ErrorInfo."""
     field: str = ""
     """The field at fault, in BadRequest or in ErrorInfo's metadata."""
+    resource: str = ""
+    """The name in ResourceInfo, where what is at fault is an object and not a field."""
     said: str = ""
     """Words that the message must have."""
 
@@ -155,12 +157,14 @@ CASES = {
         request=lambda _: _discover("s9", "127.0.0.1:1"),
         code="UNAVAILABLE",
         reason="UNAVAILABLE",
+        resource="servers/s9",
         said="servers/s9 cannot be reached",
     ),
     "host of another name": Case(
         request=lambda site: _discover("s9", site.addresses["s2"]),
         code="UNAVAILABLE",
         reason="UNAVAILABLE",
+        resource="servers/s9",
         said="servers/s9 cannot be reached",
     ),
     "repository full": Case(
@@ -169,6 +173,7 @@ CASES = {
         ),
         code="RESOURCE_EXHAUSTED",
         reason="CAPACITY_EXHAUSTED",
+        resource="repositories/limited",
         said="25165824 bytes are asked for",
     ),
     "etag conflict": Case(
@@ -234,6 +239,8 @@ async def test_bad_input_is_refused_and_changes_nothing(site: Site, client: Clie
     assert (error.code, error.reason) == (case.code, case.reason), error.message
     fields = {violation.field for violation in error.violations} | {error.metadata.get("field", "")}
     assert case.field in fields or not case.field, error.message
+    assert error.resource == case.resource or not case.resource, error.message
+    assert case.field or case.resource, "each refusal says what is at fault"
     assert case.said in error.message
     await wait_unlocked(client)
     assert await picture(site, client) == before
@@ -260,7 +267,9 @@ async def test_a_really_full_disk_is_refused_and_changes_nothing(site: Site, cli
     before = await picture(site, client)
     disks = [new_disk(12, "repositories/small", allocation=FULL) for _ in range(3)]
     error = await refusal(client, create_machine(site, "fresh", disks, cards=1))
-    assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "CAPACITY_EXHAUSTED"), error.message
+    said = error.code, error.reason, error.resource
+    assert said == ("RESOURCE_EXHAUSTED", "CAPACITY_EXHAUSTED", str(small / "disks")), error.message
+    assert "bytes asked for" in error.message
     await wait_unlocked(client)
     assert await picture(site, client) == before
     await run(client, delete_repository_pb2.DeleteRepositoryRequest(name="repositories/small"))

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from tests.acceptance.asking import (
 from tests.acceptance.killing import done_twice, run_through_the_kill
 from tests.acceptance.lives import check_lives, check_taken_back, versions
 from tests.acceptance.site import Site, open_site
-from tests.examples.contract import Example, load
+from tests.examples.contract import Bad, Example, load
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
@@ -46,6 +47,8 @@ KILLS = ("jobs.C1", "jobs.C2", "jobs.Ct", "inventory.I", "locks.L1")
 AGENT_KILLS = ("agent.A1", "agent.acted", "agent.A2")
 TORTURE = bool(os.environ.get("VIRTYARD_TORTURE"))
 """Kill at every moment and not at two for each type; `make torture` sets it."""
+WHEN = ("", "acted")
+"""When a step fails: before it acts, and after it did all its work."""
 _CHANGES = re.compile(r"'(generation|etag|updateTime)': '[^']*',? ?")
 
 
@@ -92,18 +95,28 @@ def without_versions(seen: dict[str, list[str]]) -> dict[str, list[str]]:
     return {**seen, "objects": sorted(_CHANGES.sub("", each) for each in seen["objects"])}
 
 
-def generic(request: Any) -> list[tuple[Any, str, str]]:
-    """Return what every request of this shape must be refused: an unknown object, a stale etag."""
+def generic(request: Any) -> list[Bad]:
+    """Return how every request of this shape must be refused: for an unknown object, and for a stale etag.
+
+    The object is named by the request itself, or by the object in one of its fields.
+    """
     found = []
-    fields = request.DESCRIPTOR.fields_by_name
-    if {"name", "etag"} <= set(fields):
-        unknown, stale = type(request)(), type(request)()
-        unknown.CopyFrom(request)
-        unknown.name += "x"
-        stale.CopyFrom(request)
-        stale.etag = "old"
-        found += [(unknown, "NOT_FOUND", "name"), (stale, "ETAG_MISMATCH", "etag")]
+    inner = [field.name for field in request.DESCRIPTOR.fields if field.message_type and not field.is_repeated]
+    for path in ["", *(name for name in inner if request.HasField(name))]:
+        at = f"{path}." if path else ""
+        for field, value, reason in (("name", "x", "NOT_FOUND"), ("etag", "old", "ETAG_MISMATCH")):
+            wrong = type(request)()
+            wrong.CopyFrom(request)
+            named = getattr(wrong, path) if path else wrong
+            # What is to be made has no name yet.
+            if {"name", "etag"} <= set(named.DESCRIPTOR.fields_by_name) and named.name:
+                setattr(named, field, getattr(named, field) + value)
+                found.append(Bad(request=partial(_same, wrong), reason=reason, field=at + field))
     return found
+
+
+def _same(request: Any, _: Site) -> Any:
+    return request
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -112,11 +125,12 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
     example = EXAMPLES[name]
     async with prepared(example) as (site, client):
         before = await picture(site, client)
-        bad = [(case.request(site), case.reason, case.field) for case in example.bad]
-        for request, reason, field in [*bad, *generic(example.request(site))]:
+        for case in [*example.bad, *generic(example.request(site))]:
+            request = case.request(site)
             with pytest.raises(ClientError) as refused:
                 await ask(client, request)
-            assert (refused.value.reason, field) == (reason, _field(refused.value, field)), request
+            said = refused.value.code, refused.value.reason, _field(refused.value, case.field)
+            assert said == (case.code, case.reason, case.field), request
         plan = await preview(client, example.request(site))
         assert await picture(site, client) == before
         assert [job.title for job in plan.jobs] == list(example.titles)
@@ -124,26 +138,16 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
         # What is done only where a job is put off is not reached here, where every host answers.
         steps = [(job, step) for job in plan.jobs for step in job.steps if not step.if_deferred]
         for job, step in steps:
-            if step.kind == plan_pb2.STEP_KIND_UNDOABLE:
-                with failing(site, job, step):
+            for when in WHEN if step.kind == plan_pb2.STEP_KIND_UNDOABLE else ():
+                with failing(site, job, step, when):
                     failed = await run(client, example.request(site), ended=FAILED)
                 await wait_unlocked(client)
                 await check_taken_back(client, failed.name)
                 now = without_versions(await picture(site, client))
-                assert now == without_versions(before), f"{job.title}: {step.title} failed"
+                assert now == without_versions(before), f"{job.title}: {step.title} failed {when}"
 
-        # From the point of no return on a step is tried again until it is done.
-        ran: list[job_pb2.Job] = []
         present = await versions(client)
-        pivots = [(job, step) for job, step in steps if step.kind == plan_pb2.STEP_KIND_PIVOT]
-        for job, step in pivots:
-            with failing(site, job, step):
-                operation = await ask(client, example.request(site))
-                await tried_again(client, operation.name, job, step)
-            assert (await client.wait(operation.name, timeout=LIMIT)).state == SUCCEEDED
-            ran = await list_jobs(client, operation.name)
-        if not pivots:
-            ran = await list_jobs(client, (await run(client, example.request(site))).name)
+        ran = await run_past_failures(site, client, example.request(site), steps)
         await check_lives(client, ran[0].operation, present)
         assert [(job.title, job.object) for job in ran] == [(job.title, job.object) for job in plan.jobs]
         assert [[step.title for step in job.steps] for job in ran] == [
@@ -153,28 +157,48 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
         assert not await list_locks(client)
 
 
+async def run_past_failures(
+    site: Site, client: Client, request: Any, steps: Sequence[tuple[plan_pb2.PlannedJob, plan_pb2.PlannedStep]]
+) -> list[job_pb2.Job]:
+    """Run an operation whose steps fail from the point of no return on: each is tried again until it is done."""
+    faults = [(job, step, when) for job, step in steps if step.kind != plan_pb2.STEP_KIND_UNDOABLE for when in WHEN]
+    name = ""
+    for job, step, when in faults:
+        # The next fault takes the place of the last one, so no try comes in between.
+        set_fault(site, job, step, when)
+        name = name or (await ask(client, request)).name
+        attempts = await tried(client, name, job, step)
+        async with asyncio.timeout(LIMIT):
+            # The first of these may have begun before the fault was there.
+            while await tried(client, name, job, step) < attempts + 2:
+                await asyncio.sleep(0.02)
+    site.fail_file.unlink(missing_ok=True)
+    story = await client.wait(name, timeout=LIMIT) if name else await run(client, request)
+    assert story.state == SUCCEEDED, story.error
+    return await list_jobs(client, story.name)
+
+
 @contextmanager
-def failing(site: Site, job: plan_pb2.PlannedJob, step: plan_pb2.PlannedStep) -> Iterator[None]:
-    """Have a step of any operation refused for a while."""
-    site.fail_file.write_text(f"{job.id}/{step.id}")
+def failing(site: Site, job: plan_pb2.PlannedJob, step: plan_pb2.PlannedStep, when: str) -> Iterator[None]:
+    """Have a step of any operation fail for a while."""
+    set_fault(site, job, step, when)
     try:
         yield
     finally:
         site.fail_file.unlink()
 
 
-async def tried_again(client: Client, operation: str, job: plan_pb2.PlannedJob, step: plan_pb2.PlannedStep) -> None:
-    """Wait until a step has been tried more often than once."""
-    async with asyncio.timeout(LIMIT):
-        while True:
-            jobs = await list_jobs(client, operation)
-            if any(
-                each.name.endswith(f"-{job.id}") and tried.id == step.id and tried.attempt > 1
-                for each in jobs
-                for tried in each.steps
-            ):
-                return
-            await asyncio.sleep(0.02)
+def set_fault(site: Site, job: plan_pb2.PlannedJob, step: plan_pb2.PlannedStep, when: str) -> None:
+    """Have a step of any operation fail from now on, and no other one."""
+    aside = site.fail_file.with_suffix(".new")
+    aside.write_text(f"{job.id}/{step.id} {when}".strip())
+    aside.replace(site.fail_file)
+
+
+async def tried(client: Client, operation: str, job: plan_pb2.PlannedJob, step: plan_pb2.PlannedStep) -> int:
+    """Return how often a step has been tried."""
+    (found,) = [each for each in await list_jobs(client, operation) if each.name.endswith(f"-{job.id}")]
+    return next(each.attempt for each in found.steps if each.id == step.id)
 
 
 def _field(error: ClientError, wanted: str) -> str:

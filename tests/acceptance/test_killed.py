@@ -1,18 +1,22 @@
 """kill -9 of every process, inside named steps of Create Virtual Machine: it is started again, and all comes out once.
 
-A process is told the durable transition at which it kills itself, so the moment is exact: right after the commit,
-before anybody hears of it.
+A process is told the durable transition, and the step of the plan, at which it kills itself, so the moment is exact:
+right after the commit, before anybody hears of it. While it is dead, the databases say which step was under way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 
 from tests.acceptance.asking import (
+    LIMIT,
     SUCCEEDED,
     create_machine,
     list_jobs,
@@ -21,43 +25,80 @@ from tests.acceptance.asking import (
     prepare,
     run,
     start_machine,
+    until,
     wait_unlocked,
 )
-from tests.acceptance.killing import done_twice, run_through_the_kill
+from tests.acceptance.killing import (
+    ask_until_answered,
+    done_twice,
+    ledger_states,
+    run_through_the_kill,
+    steps_in_flight,
+)
 from tests.acceptance.site import Site, open_site
 from tools import guest
 from virtyard.api.inventory.v1 import virtual_machine_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard_client.client import Client
+from virtyard_client.story import Story
 
 pytestmark = pytest.mark.timeout(240)
 
+RUNNING, DONE = participant.EFFECT_STATE_RUNNING, participant.EFFECT_STATE_DONE
+DISKS = 3
+TITLES = ["Create Virtual Machine", "Add Virtual Machine to Server Pool"]
+TITLES += ["Create Virtual Disk", "Add Virtual Disk to Virtual Machine"] * DISKS + ["Create VNIC on Virtual Machine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When a process dies: inside which step, and what the step's participant has of it."""
+
+    at: str
+    """The transition and the step; for `locks`, at which the step's participant stands still while locks dies."""
+    title: str
+    """The step."""
+    ledger: tuple[int, ...]
+    """The states of its attempts in the ledger of its participant."""
+
+    @property
+    def participant(self) -> str:
+        """The process that carries the step out."""
+        return "s1" if self.title == "Make the disk's image" else "inventory"
+
+
+def _moment(at: str, title: str, *ledger: int) -> Moment:
+    return Moment(at=at, title=title, ledger=ledger)
+
+
 KILLS = {
-    "jobs": {
-        "jobs.C1": "Create Virtual Machine is accepted, and its answer is lost",
-        "jobs.C2": "'Record the machine' is intended and not sent",
-        "jobs.Ck": "'Make the disk's image' is intended and not sent",
-    },
-    "locks": {
-        "locks.L1": "the locks are granted, and the answer is lost",
-        "locks.L1#2": "the locks of the machine's start are granted, and the answer is lost",
-        "locks.L2": "the locks are released, and the answer is lost",
-    },
-    "inventory": {
-        "inventory.I": "'Record the machine' is written, and the answer is lost",
-        "inventory.I#2": "'Record the disk' is written, and the answer is lost",
-        "inventory.I#3": "'Plug in the card' is written, and the answer is lost",
-    },
-    "s1": {
-        "agent.A1": "'Make the disk's image' of the first disk is accepted and not begun",
-        "agent.A2": "'Make the disk's image' of the first disk is done, and the answer is lost",
-        "agent.A1#2": "'Make the disk's image' of the second disk is accepted and not begun",
-    },
-    "up": {
-        "jobs.C2": "'Record the machine' is intended and not sent; inventory and locks die with the scheduler",
-        "inventory.I#2": "'Record the disk' is written; nobody is left to hear of it",
-        "jobs.Ct": "the operation has ended, and its locks are due to be released",
-    },
+    "jobs": [
+        _moment("jobs.C2@1/1", "Record the machine"),
+        _moment("jobs.Ck@5/1", "Make the disk's image"),
+        _moment("jobs.Ck@9/1", "Plug in the card"),
+    ],
+    "locks": [
+        _moment("inventory.I@1/1", "Record the machine", DONE),
+        _moment("agent.A1@3/1", "Make the disk's image", RUNNING),
+        _moment("inventory.I@9/1", "Plug in the card", DONE),
+    ],
+    "inventory": [
+        _moment("inventory.I@1/1", "Record the machine", DONE),
+        _moment("inventory.I@3/2", "Record the disk", DONE),
+        _moment("inventory.I@9/1", "Plug in the card", DONE),
+    ],
+    "s1": [
+        _moment("agent.A1@3/1", "Make the disk's image", RUNNING),
+        _moment("agent.acted@5/1", "Make the disk's image", RUNNING),
+        _moment("agent.A2@7/1", "Make the disk's image", DONE),
+    ],
+    "up": [
+        _moment("jobs.C2@1/1", "Record the machine"),
+        _moment("inventory.I@3/2", "Record the disk", DONE),
+        _moment("jobs.Ck@7/1", "Make the disk's image"),
+    ],
 }
-"""By process: the transition at which it dies, and which step of the plan that hits."""
+"""By process: inside which three steps it is killed. With `up` the inventory, locks and the scheduler die together."""
 
 
 @pytest.fixture
@@ -85,27 +126,73 @@ async def test_a_machine_is_made_once_whoever_is_killed(victim: str, driver: str
         source = _boot_source(site, boot)
         async with site.client() as client:
             await prepare(site, client)
-            for number, transition in enumerate(KILLS[victim]):
-                site.stop(victim)
-                site.start(victim, kill_at=transition)
-                disks = [new_disk(8), new_disk(8)]
-                request = create_machine(site, f"m{number}", disks, cards=1, memory_mib=96, boot=source)
-                # The victim of a later transition dies at the machine's start.
-                start = partial(run, client, start_machine(f"m{number}"))
-                story = await run_through_the_kill(site, client, (victim,), request, then=start)
-                assert story.state == SUCCEEDED, (transition, story.error)
-                jobs = await list_jobs(client, story.name)
-                assert [job.display_state for job in jobs] == [1] * 7, transition
-                assert len(site.images()) == 2 * (number + 1), transition
-                assert len(site.guests()) == number + 1, transition
-            machines = await list_objects(client, "VirtualMachines")
-            assert [list(machine.virtual_disks) for machine in machines] == [
-                [f"virtualDisks/m{number}-disk{disk}" for disk in range(2)] for number in range(3)
+            requests = [
+                create_machine(site, name, [new_disk(8) for _ in range(DISKS)], cards=1, memory_mib=96, boot=source)
+                for name in ("undisturbed", *(f"m{number}" for number in range(3)))
             ]
+            await run(client, requests[0])
+            await run(client, start_machine("undisturbed"))
             await wait_unlocked(client)
+            for number, moment in enumerate(KILLS[victim], 1):
+                kill = kill_locks if victim == "locks" else kill_itself
+                story = await kill(site, client, victim, moment, requests[number])
+                assert story.state == SUCCEEDED, (moment, story.error)
+                jobs = await list_jobs(client, story.name)
+                assert [(job.title, job.display_state) for job in jobs] == [(title, 1) for title in TITLES], moment
+                await run(client, start_machine(f"m{number - 1}"))
+                assert len(site.images()) == DISKS * (number + 1), moment
+                assert len(site.guests()) == number + 1, moment
+                await wait_unlocked(client)
+            await _check_records(client)
         for name in (*site.control_plane, "s1"):
             site.stop(name)
         assert not done_twice(site), "one effect for each step key"
+
+
+async def kill_itself(site: Site, client: Client, victim: str, moment: Moment, request: Any) -> Story:
+    """Make a machine while the victim kills itself inside a step and is started again."""
+    site.stop(victim)
+    site.start(victim, kill_at=moment.at)
+    return await run_through_the_kill(site, client, (victim,), request, died=partial(_check_in_flight, site, moment))
+
+
+async def kill_locks(site: Site, client: Client, victim: str, moment: Moment, request: Any) -> Story:
+    """Make a machine; while a step's participant stands still, kill the lock service, which is in no step itself."""
+    site.stop(moment.participant)
+    site.start(moment.participant, stop_at=moment.at)
+    operation = await ask_until_answered(client, request)
+    await asyncio.to_thread(until, lambda: site.is_stopped(moment.participant), LIMIT, f"{moment.at} is reached")
+    try:
+        site.kill(victim)
+        _check_in_flight(site, moment)
+        await asyncio.to_thread(site.start, victim)
+        _check_in_flight(site, moment)
+    finally:
+        site.resume(moment.participant)
+    return await client.wait(operation.name, timeout=LIMIT)
+
+
+def _check_in_flight(site: Site, moment: Moment) -> None:
+    """See in the files that exactly this step was under way, and how far its participant was."""
+    reference = moment.at.partition("@")[2]
+    ((step_key, title),) = [
+        (key, title) for key, title in steps_in_flight(site).items() if key.partition("/")[2] == reference
+    ]
+    assert title == moment.title
+    process = site.process_of(moment.participant) if moment.participant == "inventory" else moment.participant
+    assert tuple(ledger_states(site, process, step_key)) == moment.ledger, (moment, step_key)
+
+
+async def _check_records(client: Client) -> None:
+    """See that every machine, disk and card was written as often as those that nobody disturbed."""
+    machines = await list_objects(client, "VirtualMachines")
+    assert [list(machine.virtual_disks) for machine in machines] == [
+        [f"{machine.name.replace('Machines', 'Disks')}-disk{disk}" for disk in range(DISKS)] for machine in machines
+    ]
+    for noun, each in (("VirtualMachines", 1), ("VirtualDisks", DISKS), ("Vnics", 1)):
+        found = await list_objects(client, noun)
+        assert len(found) == each * len(machines)
+        assert len({item.generation for item in found}) == 1, [(item.name, item.generation) for item in found]
 
 
 def _boot_source(site: Site, boot: guest.Guest | None) -> virtual_machine_pb2.BootSource | None:

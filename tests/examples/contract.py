@@ -30,6 +30,24 @@ class Bad:
     field: str
     """The field at fault."""
 
+    @property
+    def code(self) -> str:
+        """The gRPC code that goes with the reason, as the API guide has it."""
+        return CODES[self.reason]
+
+
+CODES = {
+    "INVALID_REQUEST": "INVALID_ARGUMENT",
+    "NOT_FOUND": "NOT_FOUND",
+    "ALREADY_EXISTS": "ALREADY_EXISTS",
+    "WRONG_STATE": "FAILED_PRECONDITION",
+    "ETAG_MISMATCH": "ABORTED",
+    "CAPACITY_EXHAUSTED": "RESOURCE_EXHAUSTED",
+    "UNSUPPORTED": "UNIMPLEMENTED",
+    "UNAVAILABLE": "UNAVAILABLE",
+}
+"""The gRPC code of each reason for which a request is refused."""
+
 
 def nothing(site: Site) -> Sequence[Message]:  # every preparation has this shape
     """Ask for nothing first."""

@@ -42,7 +42,7 @@ def update(
             Bad(request=asked(display_name=" "), reason="INVALID_REQUEST", field=f"{field}.display_name"),
             Bad(request=asked(name=name + "x", description="x"), reason="NOT_FOUND", field=f"{field}.name"),
             Bad(request=asked(), reason="INVALID_REQUEST", field="update_mask"),
-            Bad(request=asked(description="x", etag="old"), reason="ETAG_MISMATCH", field="etag"),
+            Bad(request=asked(description="x", etag="old"), reason="ETAG_MISMATCH", field=f"{field}.etag"),
         ),
         clustered=clustered,
     )

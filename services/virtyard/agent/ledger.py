@@ -135,7 +135,7 @@ class Ledger:
             record.ledger_sequence = self._advance(sql)
             updated = sql.execute(_FINISH, (record.state, record.SerializeToString(), *key, _RUNNING))
             if updated.rowcount == 1:
-                sql.transition("agent.A2")
+                sql.transition("agent.A2", [key.step_key])
                 return record
             _, kept, _, _ = sql.execute(_FIND, key).fetchone()  # a commit that seemed to fail was durable
             return participant.EffectRecord.FromString(kept)
@@ -181,8 +181,9 @@ class Ledger:
                     step_key=effect.step_key, state=participant.EFFECT_STATE_FAILED, error=self._describe(error)
                 )
                 decisions.append(Decision(effect=effect, verdict=Verdict.ANSWER, record=record))
-        if any(decision.verdict is Verdict.BEGIN for decision in decisions):
-            sql.transition("agent.A1")
+        begun = [decision.effect.step_key for decision in decisions if decision.verdict is Verdict.BEGIN]
+        if begun:
+            sql.transition("agent.A1", begun)
         return decisions
 
     def _decide(

@@ -7,6 +7,7 @@ attaches to it again. Effects of one round run one after another; after one that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -28,7 +29,8 @@ from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import from_status
 
-_LANE_WIDTHS = {Lane.HOST: 16, Lane.STORAGE: 8, Lane.HYPERVISOR: 8, Lane.HEARTBEAT: 8}
+LANE_WIDTHS = {Lane.HOST: 16, Lane.STORAGE: 8, Lane.HYPERVISOR: 8, Lane.HEARTBEAT: 8}
+"""How many effects of a lane run at once; a lane that is not here has no limit."""
 _RECORD_AGAIN = 0.2
 _log = logging.getLogger(__name__)
 
@@ -93,7 +95,8 @@ class Runner:
     ) -> None:
         """Take the ledger to answer to, the actions to choose from, and the host to act on.
 
-        The hook is told `agent.acted` where an effect is done and not recorded: the tests of faults stop it there.
+        The hook is told `agent.acted`, and again with the step, where an effect is done and not recorded: the tests of
+        faults stop it there.
         """
         self._ledger = ledger
         self._catalogue = catalogue
@@ -103,7 +106,7 @@ class Runner:
         self._hook = transition_hook
         self._metrics = metrics or Metrics()
         self._running: dict[Key, _Running] = {}
-        self._lanes = {lane: asyncio.Semaphore(width) for lane, width in {**_LANE_WIDTHS, **(lanes or {})}.items()}
+        self._lanes = {lane: asyncio.Semaphore(width) for lane, width in {**LANE_WIDTHS, **(lanes or {})}.items()}
         self._scope = TaskScope("runner")
         self._doubt: asyncio.Task[None] | None = None
 
@@ -237,6 +240,7 @@ class Runner:
             outcome = await self._worked(running, work, progress)
             if self._hook is not None:
                 self._hook("agent.acted")
+                self._hook(f"agent.acted@{effect.step_key}")
             _fill(record, outcome)
         except asyncio.CancelledError:
             if not running.stopped:
@@ -270,7 +274,7 @@ class Runner:
         if effect.phase == participant.PHASE_UNDO and await self._did_nothing(effect):
             return Outcome(changed=False)
         name = f"action {type_of(asked).rpartition('.')[2]}"
-        async with self._lanes[action.lane]:
+        async with self._lanes.get(action.lane) or contextlib.nullcontext():
             with telemetry.span(name, effect.trace_context, job=effect.job, step_key=effect.step_key):
                 running.working, running.began = True, self._clock.monotonic()
                 outcome = await work(action, unpack(asked), self._context(effect, progress.advance))

@@ -28,6 +28,7 @@ from virtyard.inventory.model import TypedObject
 from virtyard.inventory.participant_rpc import ParticipantRpc
 from virtyard.inventory.presence import Presence
 from virtyard.inventory.retention import EVENT_RETENTION, Retention, forget_events
+from virtyard.inventory.round import StepHook
 from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.inventory.upload_rpc import UploadRpc
 from virtyard.inventory.uploads import COLLECTION, Limits, Uploads
@@ -78,7 +79,7 @@ async def open_inventory(
     upload_limits: Limits | None = None,
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
-    step_hook: Callable[[str], None] | None = None,
+    step_hook: StepHook | None = None,
     journal_keep: int = 100_000,
     metrics: Metrics | None = None,
 ) -> AsyncGenerator[Inventory, None]:
@@ -95,7 +96,7 @@ async def open_inventory(
         upload_limits: what uploads may take.
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
-        step_hook: is told the key of each step that is to be done, and may refuse it.
+        step_hook: lets steps fail; see `Round`.
         journal_keep: about so many entries of the feed are kept; see `Database.open`.
         metrics: of the process; nowhere that is read if None.
 

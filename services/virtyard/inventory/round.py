@@ -2,6 +2,10 @@
 
 What the ledger has is answered from it. What is stale is refused and leaves nothing behind; what fails is recorded as
 failed, with nothing of it kept; what was to follow it is refused for ever (P1, P2, P8, P14).
+
+A refusal that says *this message is stale* can never become an acceptance, since epochs, tokens, attempts and
+generations only rise; so it needs no trace. That the read set of a plan has changed is what came of an attempt: members
+may leave again as they came, so it is recorded, and the attempt is over however often it is sent again (P4).
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -44,7 +49,10 @@ from virtyard.kernel.errors import (
 from virtyard.kernel.names import wrap
 from virtyard.runtime.status import to_status
 
-__all__ = ["Round", "settle"]
+__all__ = ["Round", "StepHook", "settle"]
+
+StepHook: TypeAlias = Callable[[str, bool], None]
+"""Is told the key of a step, and whether it has acted; raises a VirtyardError where it is to fail."""
 
 _log = logging.getLogger(__name__)
 _SEQUENCE = "SELECT sequence FROM feed"
@@ -53,13 +61,13 @@ _SEQUENCE = "SELECT sequence FROM feed"
 class Round:
     """Carries out effects within one transaction."""
 
-    def __init__(self, transaction: FeedWriter, now: datetime, step_hook: Callable[[str], None] | None = None) -> None:
+    def __init__(self, transaction: FeedWriter, now: datetime, step_hook: StepHook | None = None) -> None:
         """Begin a round.
 
         Args:
             transaction: the transaction of the whole round.
             now: the time that changed objects will show.
-            step_hook: is told the key of each step that is to be done, and may refuse it.
+            step_hook: is told each step before it is to be done and after it was, and may let it fail.
         """
         self._step_hook = step_hook
         self._transaction = transaction
@@ -88,12 +96,16 @@ class Round:
             check_epoch(effect.epoch, self._ledger.epoch(operation), effect.step_key)
             known = self._recorded(effect)
             if known is not None:
+                self._ledger.raise_epoch(operation, effect.epoch)
                 return known
             self._check_attempt(effect)
-            broken = self._broken_predecessor(effect)
+            check_coverage(effect.target, effect.locks)
             self._check_tokens(effect)
+            broken = self._broken_predecessor(effect)
+            if broken is None and not effect.HasField("require"):
+                check_expected(self._transaction, effect.expected, operation)
             if self._step_hook is not None and effect.phase == participant.PHASE_DO:
-                self._step_hook(effect.step_key)
+                self._step_hook(effect.step_key, False)
         except VirtyardError as error:
             self._refused[effect.step_key, effect.phase] = error
             return self._failed(effect, error)
@@ -173,10 +185,8 @@ class Round:
         execute = self._transaction.execute
         execute("SAVEPOINT effect")
         try:
-            check_coverage(effect.target, effect.locks)
             if effect.HasField("require"):
                 check_requirement(self._transaction, effect.require, entry.operation)
-            if effect.expected:
                 check_expected(self._transaction, effect.expected, entry.operation)
             self._apply(effect, entry)
         except VirtyardError as error:
@@ -213,6 +223,8 @@ class Round:
             check_space(self._transaction, writes.filled)
             check_memory(self._transaction, asked.memory_reservations)
             entry.prior = writes.inverse.SerializeToString()
+        if self._step_hook is not None and effect.phase == participant.PHASE_DO:
+            self._step_hook(effect.step_key, True)
         entry.record.step_key = effect.step_key
         entry.record.state = participant.EFFECT_STATE_DONE
         entry.record.changed = changed

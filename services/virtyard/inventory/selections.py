@@ -90,7 +90,7 @@ def check_expected(reader: Reader, versions: Sequence[participant.ObjectVersion]
     Raises:
         GenerationMismatch: one is another object, another generation of it, or is there though it should not be.
     """
-    rows = read_rows(reader, [version.object for version in versions])
+    rows = read_rows(reader, [version.object for version in versions]) if versions else {}
     for version in versions:
         row = rows.get(version.object)
         uid, generation = (row.uid, row.generation) if row is not None and not row.deleted else ("", 0)

@@ -18,7 +18,7 @@ from virtyard.inventory.model import Page, Query, Reading, RecordedGuest, RoundO
 from virtyard.inventory.objects import read_row, read_rows, row_of
 from virtyard.inventory.observations import Observation, observe, read_observations
 from virtyard.inventory.projections import present
-from virtyard.inventory.round import Round, settle
+from virtyard.inventory.round import Round, StepHook, settle
 from virtyard.inventory.selections import resolve
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import NotFound
@@ -43,13 +43,13 @@ OnCommit: TypeAlias = Callable[[Collection[str]], None]
 class SqliteStore:
     """Keeps the inventory in one database file."""
 
-    def __init__(self, database: Database, clock: Clock, step_hook: Callable[[str], None] | None = None) -> None:
+    def __init__(self, database: Database, clock: Clock, step_hook: StepHook | None = None) -> None:
         """Use an open database.
 
         Args:
             database: has the inventory's migrations.
             clock: gives the times that objects show.
-            step_hook: is told the key of each step that is to be done, and may refuse it.
+            step_hook: lets steps fail; see `Round`.
         """
         self._step_hook = step_hook
         self._database = database
@@ -70,7 +70,7 @@ class SqliteStore:
         now = self._clock.now()
 
         def run(transaction: Transaction) -> RoundOutcome:
-            transaction.transition("inventory.I")
+            transaction.transition("inventory.I", [effect.step_key for effect in effects])
             return Round(transaction, now, self._step_hook).run(effects)
 
         return await self._database.write(run, after=self._after_round)

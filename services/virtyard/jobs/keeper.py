@@ -18,7 +18,7 @@ from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import outcome, render, schedule
-from virtyard.jobs.model import Operation, Shape, owner_name
+from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import StaleEpoch, Unavailable
@@ -74,6 +74,7 @@ class Keeper:
                         candidate,
                         jobs,
                         "jobs.Ct" if ended else transition,
+                        steps=_intended(result),
                         due=due,
                         new_plan=shape is not None,
                         after=partial(self._take_over, candidate),
@@ -143,6 +144,12 @@ class Keeper:
             if stored.record.epoch != draft.epoch:
                 raise StaleEpoch(f"{self.operation.name} was adopted", resource=self.operation.name)
             return stored.record == draft
+
+
+def _intended(result: object) -> list[str]:
+    """Return the steps whose intents a change wrote: one that writes intents returns the rounds to send."""
+    rounds = result if isinstance(result, list) else []
+    return [ref.reference for refs in rounds if isinstance(refs, list) for ref in refs if isinstance(ref, StepRef)]
 
 
 def _changed(before: Operation, after: Operation) -> set[str]:

@@ -2,17 +2,22 @@
 
 What is waiting goes in one message. A broken stream is no outcome: the link connects again and sends what is open
 under the same keys and attempts, and the participant's ledger answers (P8).
+
+A participant that has answered once is kept in contact with, also while there is nothing to send. Whether it is there
+is asked apart from the effects, since an action may be silent for long, and a connection outlives a peer that hangs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import grpc
 import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # has no stubs
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.participant.v1 import participant_service_pb2_grpc as participant_grpc
@@ -24,7 +29,12 @@ Key = tuple[str, int, int]
 Listener = Callable[[participant.EffectReport], None]
 Connect = Callable[[str, str], Awaitable[grpc.aio.Channel]]
 """From a participant's name and its planned address to an open channel."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _IDLE_PAUSE = 0.05, 2.0, 15.0
+GRACE = 1.0
+"""Seconds that a participant may need to come back before contact with it counts as lost."""
+_CONNECT_TIMEOUT = 5.0
+_PULSE, _IDLE_PULSE, _PULSE_TIMEOUT = 2.0, 16.0, 2.0
+"""Seconds between two questions whether it is there, while it has work and while not, and for the answer."""
 _SETTLE_TIMEOUT = 30.0
 _MEET_TIMEOUT = 5.0
 _NO_OUTCOME = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
@@ -39,24 +49,30 @@ def key_of(effect: participant.Effect) -> Key:
 class Link:
     """The link to one participant."""
 
-    def __init__(self, name: str, connect: Connect, on_contact: Callable[[], None]) -> None:
+    def __init__(self, name: str, connect: Connect, on_contact: Callable[[], None], tasks: TaskScope) -> None:
         """Make a link that is not connected.
 
         Args:
             name: `inventory` or the name of a server.
             connect: opens a channel to it.
             on_contact: is called when contact is lost or regained.
+            tasks: what it does beside its stream runs here.
         """
         self.name = name
         self.address = ""
         self.in_contact = True
         self._connect = connect
         self._on_contact = on_contact
+        self._tasks = tasks
+        self._met = False
+        self._doubt: asyncio.TimerHandle | None = None
+        self._pause = _FIRST_PAUSE
         self._open: dict[Key, tuple[participant.Effect, Listener]] = {}
         self._outbox: list[participant.Effect] = []
         self._wake = asyncio.Event()
         self._turn = 0
         self._channel: grpc.aio.Channel | None = None
+        self._connecting = asyncio.Lock()
 
     def send(self, effects: list[participant.Effect], listener: Listener) -> None:
         """Send effects together; the listener hears of each until its result has come."""
@@ -79,18 +95,20 @@ class Link:
         pause = _FIRST_PAUSE
         while True:
             try:
-                stub = participant_grpc.ParticipantServiceStub(await self._connected())
+                stub = participant_grpc.ParticipantServiceStub(await self._reached())
                 with peer_cancels_named():
                     answer = await cast(Any, stub.Settle)(request, timeout=_SETTLE_TIMEOUT)
-                self._contact(True)
+                self._answered()
                 return cast(participant.EffectRecord, answer.record)
             except grpc.aio.AioRpcError as error:
                 if error.code() not in _NO_OUTCOME:
                     raise named(error) from error
+                # An action may need longer to stop than one call waits; only a broken connection is silence.
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    self._missed()
             except VirtyardError as error:
                 _log.debug("%s cannot be connected: %s", self.name, error)
-            if pause >= 0.2:
-                self._contact(False)
+                self._missed()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -121,7 +139,7 @@ class Link:
                     end, pause = clock() + patience, _FIRST_PAUSE
             else:
                 if await _answers(channel, left):
-                    self._contact(True)
+                    self._answered()
                     return True
                 if not self._open:
                     # Whatever is open on the channel sees to it by itself; else a new one asks for the address again.
@@ -132,33 +150,59 @@ class Link:
 
     async def run(self) -> None:
         """Keep the stream up for ever; end it by cancelling."""
-        pause = _FIRST_PAUSE
         while True:
-            await self._wake.wait()
+            if not self._met:
+                await self._wake.wait()
             try:
                 await self._stream()
-                pause = _FIRST_PAUSE
             except grpc.aio.AioRpcError as error:
                 _log.info("the stream to %s broke: %s %s", self.name, error.code(), error.details())
             except VirtyardError as error:
                 _log.info("%s cannot be connected: %s", self.name, error)
-            if pause >= 0.2:
-                self._contact(False)
+            self._missed()
             await self._disconnect()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await self._rest()
             self._outbox = [effect for effect, _ in self._open.values()]
             if self._outbox:
                 self._wake.set()
 
     async def close(self) -> None:
         """Close the channel."""
+        if self._doubt is not None:
+            self._doubt.cancel()
         await self._disconnect()
 
+    async def _rest(self) -> None:
+        """Wait before the next try, for less long while something is open."""
+        pause, self._pause = self._pause, self._pause * 2
+        if self._open:
+            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            return
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(pause, _IDLE_PAUSE)):
+                await self._wake.wait()
+
     async def _connected(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            self._channel = await self._connect(self.name, self.address)
-        return self._channel
+        async with self._connecting:
+            if self._channel is None:
+                self._channel = await self._connect(self.name, self.address)
+            return self._channel
+
+    async def _reached(self) -> grpc.aio.Channel:
+        """Return a channel on which the participant has answered just now, if only with its certificate.
+
+        Raises:
+            Unavailable: it does not answer, or nobody knows where it is.
+        """
+        channel = await self._connected()
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                await channel.channel_ready()
+        except (TimeoutError, grpc.aio.UsageError) as error:  # the stream gives a channel up that is of no use
+            raise Unavailable(f"{self.name} does not answer", resource=self.name) from error
+        self._answered()
+        return channel
 
     async def _disconnect(self) -> None:
         channel, self._channel = self._channel, None
@@ -166,17 +210,39 @@ class Link:
             await channel.close()
 
     async def _stream(self) -> None:
-        stub = participant_grpc.ParticipantServiceStub(await self._connected())
+        channel = await self._reached()
+        stub = participant_grpc.ParticipantServiceStub(channel)
         self._turn += 1
         call = cast(Any, stub.Execute)(self._requests(self._turn))
+        pulse = self._tasks.start(self._feel_pulse(channel), name=f"pulse of {self.name}")
         try:
             with peer_cancels_named():
                 async for response in call:
-                    self._contact(True)
+                    self._answered()
                     for report in response.reports:
                         self._dispatch(report)
         finally:
             self._turn += 1
+            pulse.cancel()
+
+    async def _feel_pulse(self, channel: grpc.aio.Channel) -> None:
+        """Ask again and again whether the participant is there; end it by cancelling."""
+        loop = asyncio.get_running_loop()
+        health = cast(Any, health_pb2_grpc.HealthStub(channel))
+        asked = loop.time()
+        while True:
+            await asyncio.sleep(_PULSE)
+            if not self._open and self.in_contact and loop.time() - asked < _IDLE_PULSE:
+                continue
+            asked = loop.time()
+            try:
+                await health.Check(health_pb2.HealthCheckRequest(), timeout=_PULSE_TIMEOUT)
+            except grpc.aio.AioRpcError as error:
+                # Any other error is an answer: a service in the same process has no health of its own.
+                if error.code() in _NO_OUTCOME:
+                    self._missed()
+                    continue
+            self._answered()
 
     async def _requests(self, turn: int) -> AsyncIterator[participant.ExecuteRequest]:
         while True:
@@ -198,10 +264,28 @@ class Link:
             del self._open[key]
         known[1](report)
 
-    def _contact(self, there: bool) -> None:
-        if there is not self.in_contact:
-            self.in_contact = there
+    def _answered(self) -> None:
+        """Note that the participant is there."""
+        self._pause = _FIRST_PAUSE
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
+        if not self._met:
+            self._met = True
+            self._wake.set()
+        if not self.in_contact:
+            self.in_contact = True
             self._on_contact()
+
+    def _missed(self) -> None:
+        """Note that the participant did not answer; it has a grace to come back in, as for a restart."""
+        if self.in_contact and self._doubt is None:
+            self._doubt = asyncio.get_running_loop().call_later(GRACE, self._lost)
+
+    def _lost(self) -> None:
+        self._doubt = None
+        self.in_contact = False
+        self._on_contact()
 
 
 async def _answers(channel: grpc.aio.Channel, seconds: float) -> bool:
@@ -236,7 +320,7 @@ class Participants:
         """
         link = self._links.get(name)
         if link is None:
-            link = self._links[name] = Link(name, self._connect, self._tell)
+            link = self._links[name] = Link(name, self._connect, self._tell, self._tasks)
             _ = self._tasks.start(link.run(), name=f"link {name}")
         link.address = address or link.address
         return link

@@ -49,7 +49,8 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         reason=record.options.reason,
         principal=record.principal,
         trace_id=_trace_id(record),
-        contact_lost=any(
+        contact_lost=bool(operation.contact_lost)
+        and any(
             step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}")
             for step in planned.steps
         ),
@@ -84,7 +85,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         principal=record.principal,
         abort_requested=record.abort_requested,
         too_late=record.too_late,
-        waiting_for=operation.waiting_for,
+        waiting_for=_waiting_for(operation),
         epoch=record.epoch,
         replans=record.replans,
         superseded_by=record.superseded_by,
@@ -95,6 +96,21 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
     if with_plan:
         metadata.plan.CopyFrom(operation.shape.plan)
     return metadata
+
+
+def _waiting_for(operation: Operation) -> str:
+    """Return whom the operation waits for: who holds its locks, or which participants of its open steps are silent."""
+    if not operation.contact_lost:
+        return operation.waiting_for
+    silent = {
+        ref.step.participant
+        for reference, ref in operation.shape.steps.items()
+        if ref.step.participant in operation.contact_lost and _is_open(operation.record, reference)
+    }
+    if not silent:
+        return operation.waiting_for
+    verb = "does" if len(silent) == 1 else "do"
+    return f"{', '.join(sorted(silent))}, which {verb} not answer"
 
 
 def render_operation(operation: Operation, *, with_plan: bool = False) -> operations_pb2.Operation:

@@ -75,6 +75,7 @@ class Runner:
                 bound(operation=self.operation.name),
                 telemetry.span(f"operation {record.title}", record.trace_context, operation=self.operation.name),
             ):
+                self.notice_contact(self._world.participants.silent())
                 await self._run()
         except (StaleEpoch, OwnerClosed) as error:
             _log.warning("%s is given up: %s", self.operation.name, error)

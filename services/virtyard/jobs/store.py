@@ -117,6 +117,7 @@ class JobStore:
         jobs: Iterable[str],
         transition: str,
         *,
+        steps: Iterable[str] = (),
         due: Sequence[Due] = (),
         new_plan: bool = False,
         after: Callable[[], None],
@@ -127,6 +128,7 @@ class JobStore:
             operation: with the record to keep.
             jobs: ids of the jobs that look different now.
             transition: name of the durable transition, for fault injection.
+            steps: the steps whose intents are written, for fault injection.
             due: what must follow in other services.
             new_plan: the plan was made again, so it and all jobs are written.
             after: is called after the commit and before anybody hears of it.
@@ -156,7 +158,7 @@ class JobStore:
                     [(item.key, item.kind, item.body) for item in due],
                 )
             sweep(transaction)
-            transaction.transition(transition)
+            transaction.transition(transition, steps)
             return bodies
 
         def committed(bodies: dict[str, bytes]) -> None:

@@ -51,7 +51,7 @@ class View:
         Args:
             name: the resource name.
             message: the class of the typed object.
-            field: the request's field that named it, for the refusal.
+            field: the request's field that named it, for the refusal; the field of the etag is beside it.
             etag: the etag that the caller read it with; empty for any.
 
         Raises:
@@ -63,10 +63,11 @@ class View:
             text = f"{kind_of(name).noun} {name} does not exist"
             raise NotFound(f"{field}: {text}" if field else text, resource=name, metadata={"field": field})
         if etag and etag != cast("Any", found).etag:
+            at = f"{field.rpartition('.')[0]}.etag".lstrip(".")
             raise EtagMismatch(
-                f"etag: {name} has changed since it was read; it has etag {cast('Any', found).etag} now",
+                f"{at}: {name} has changed since it was read; it has etag {cast('Any', found).etag} now",
                 resource=name,
-                metadata={"field": "etag", "etag": cast("Any", found).etag},
+                metadata={"field": at, "etag": cast("Any", found).etag},
             )
         return found
 

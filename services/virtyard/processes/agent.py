@@ -36,6 +36,7 @@ from virtyard.processes.agent_settings import (
 )
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import CONTEXT, INVENTORY_ADDRESS, METRICS, STOP_GRACE
+from virtyard.processes.effect_log import logging_makes
 from virtyard.processes.faults import failing, kill_hook
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import served
@@ -76,7 +77,7 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
             open_agent(
                 told,
                 SystemClock(),
-                failing(load()),
+                failing(logging_makes(load())),
                 read_upload=link.read_upload,
                 transition_hook=kill_hook(),
                 patience=settings[STOP_PATIENCE],

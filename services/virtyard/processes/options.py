@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
+from virtyard.inventory.round import StepHook
 from virtyard.processes.control_settings import JOURNAL, KEEPALIVE, REPORT_INTERVAL, SILENCE
 from virtyard.processes.faults import kill_hook, step_hook
 from virtyard.runtime.configuration import Configuration
@@ -29,7 +30,7 @@ class OfInventory(TypedDict):
 
     report_interval: float
     silence: float
-    step_hook: Callable[[str], None] | None
+    step_hook: StepHook | None
 
 
 def shared_options(settings: Configuration, metrics: Metrics) -> Shared:

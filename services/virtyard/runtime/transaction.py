@@ -78,9 +78,15 @@ class Transaction:
         self.entries.append(Entry(sequence=sequence, topic=topic, key=key, body=body, removed=removed))
         return sequence
 
-    def transition(self, name: str) -> None:
-        """Name the durable transition that this commit makes, as `jobs.C2`; faults are injected by that name."""
+    def transition(self, name: str, steps: Iterable[str] = ()) -> None:
+        """Name the durable transition that this commit makes, as `jobs.C2`; faults are injected by that name.
+
+        Args:
+            name: the transition.
+            steps: the steps that it begins or ends, each of which is named too, as `jobs.C2@3/1`.
+        """
         self.transitions.append(name)
+        self.transitions.extend(f"{name}@{step}" for step in steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

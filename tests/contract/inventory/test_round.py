@@ -256,6 +256,25 @@ async def test_requirement_notices_a_name_that_was_taken(store: SqliteStore) -> 
     assert reason(record) == "GENERATION_MISMATCH"
 
 
+async def test_a_changed_read_set_is_what_came_of_the_attempt(store: SqliteStore, dump: Dump) -> None:
+    """It is recorded: sent again after the new member has left, the attempt is not done after all (P4, P8)."""
+    await done(store, effect("1/1/1", create(pool("a"))))
+    selections = [select("serverPools/a", "servers@server_pool")]
+    asked = effect("2/1/1", update(pool("a"), "description"))
+    asked.require.CopyFrom(View((await store.view(selections)).objects, selections).requirement())
+    follower = effect("2/1/2", create(pool("b")), after="2/1/1")
+    await done(store, effect("3/1/1", create(server("s", pool="serverPools/a"))))
+    first = await run(store, asked, follower)
+    assert (first[0].state, reason(first[0]), first[1].state) == (FAILED, "GENERATION_MISMATCH", NOT_BEGUN)
+    await done(store, effect("4/1/1", delete("servers/s"), token=2))
+    before = await dump()
+    again = await run(store, asked, follower)
+    assert [(record.state, record.ledger_sequence) for record in again] == [
+        (record.state, record.ledger_sequence) for record in first
+    ]
+    assert await dump() == before
+
+
 async def test_failure_refuses_what_was_to_follow(store: SqliteStore) -> None:
     """The effects after a failed one are never begun, durably, and others in the round are not concerned."""
     first = effect("1/1/1", delete("serverPools/none"))

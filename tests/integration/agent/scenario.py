@@ -108,10 +108,10 @@ def settlement(sent: participant.Effect, *, stop: bool = False, epoch: int = 0) 
 class Scheduler:
     """A scheduler's end: streams of effects to one agent, and settlements."""
 
-    def __init__(self, agent: Agent) -> None:
-        """Call the agent's services under the rules of the wire."""
+    def __init__(self, agent: Agent, channel: Any = None) -> None:
+        """Call the agent over this channel, or in the same process under the rules of the wire."""
         self.agent = agent
-        self.channel = LocalChannel(agent.services, Principal.of("service/jobs"))
+        self.channel = channel or LocalChannel(agent.services, Principal.of("service/jobs"))
         self.stub = cast(Any, participant_grpc.ParticipantServiceStub(cast(Any, self.channel)))
 
     async def run(self, *effects: participant.Effect) -> list[participant.EffectRecord]:

@@ -11,6 +11,7 @@ import pytest
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.participants import Link
 from virtyard.kernel.errors import Unavailable
+from virtyard.runtime.scope import TaskScope
 
 SERVER = "servers/s1"
 
@@ -37,14 +38,14 @@ async def test_the_time_in_which_nobody_can_say_where_it_is_does_not_count(away:
     """A member is not put off because the inventory is away: its own patience begins when that is back."""
     directory = Directory(away)
     async with asyncio.timeout(20):
-        assert not await Link(SERVER, directory.connect, lambda: None).answers(0.2)
+        assert not await Link(SERVER, directory.connect, lambda: None, TaskScope("test")).answers(0.2)
     assert directory.asked > away + 1
 
 
 async def test_a_server_that_nobody_knows_does_not_answer() -> None:
     """It is asked for again until its time is over."""
     directory = Directory(0)
-    assert not await Link(SERVER, directory.connect, lambda: None).answers(0.12)
+    assert not await Link(SERVER, directory.connect, lambda: None, TaskScope("test")).answers(0.12)
     assert directory.asked > 1
 
 
@@ -61,6 +62,9 @@ class Broken:
 
     def stream_stream(self, *_: object, **__: object) -> Any:
         """Return nothing that could be called; no stream is opened."""
+
+    async def channel_ready(self) -> None:
+        """Be ready at once."""
 
     async def close(self) -> None:
         """Do nothing."""
@@ -81,7 +85,7 @@ def link_over(channel: Broken) -> Link:
         del name, planned
         return cast(grpc.aio.Channel, channel)
 
-    return Link(SERVER, connect, lambda: None)
+    return Link(SERVER, connect, lambda: None, TaskScope("test"))
 
 
 async def test_a_settlement_that_is_cut_off_by_the_other_side_is_asked_again() -> None:

@@ -33,7 +33,9 @@ class Lane(Enum):
     STORAGE = "storage"
     """Work on repositories and images."""
     HYPERVISOR = "hypervisor"
-    """Starting and ending guests."""
+    """Starting guests."""
+    ENDING = "ending"
+    """Ending guests, or waiting until they end by themselves: it takes nothing of the host, so it never waits."""
     HEARTBEAT = "heartbeat"
     """Clusters and their devices."""
 

@@ -17,4 +17,4 @@ async def do(message: kill_guest_pb2.KillGuest, context: Context) -> Outcome:
     return Outcome(result=kill_guest_pb2.KillGuestResult(was_running=was_running), changed=was_running)
 
 
-ACTION = Action(message=kill_guest_pb2.KillGuest, lane=Lane.HYPERVISOR, do=do, probe=do)
+ACTION = Action(message=kill_guest_pb2.KillGuest, lane=Lane.ENDING, do=do, probe=do)

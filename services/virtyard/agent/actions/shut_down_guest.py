@@ -31,4 +31,4 @@ async def probe(message: shut_down_guest_pb2.ShutDownGuest, context: Context) ->
     return Outcome(result=shut_down_guest_pb2.ShutDownGuestResult(shut_down=True))
 
 
-ACTION = Action(message=shut_down_guest_pb2.ShutDownGuest, lane=Lane.HYPERVISOR, do=do, probe=probe)
+ACTION = Action(message=shut_down_guest_pb2.ShutDownGuest, lane=Lane.ENDING, do=do, probe=probe)

@@ -125,7 +125,7 @@ class OperationMetadata(_message.Message):
     too_late: _builtins.bool
     """True if the request to abort came after the point of no return."""
     waiting_for: _builtins.str
-    """Whom it waits for while its locks are queued, as a person reads it."""
+    """Whom it waits for while its locks are queued, or which hosts of its open steps are silent, as a person reads it."""
     epoch: _builtins.int
     """The epoch, raised each time that a scheduler adopts the operation."""
     replans: _builtins.int
