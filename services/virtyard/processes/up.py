@@ -26,6 +26,7 @@ from virtyard.processes.site import (
 )
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.local import LocalChannel
+from virtyard.runtime.rpc import Service
 from virtyard.runtime.server import serve
 
 
@@ -47,18 +48,22 @@ async def _up(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
     clock, hook = SystemClock(), kill_hook()
     async with AsyncExitStack() as stack:
         locks = await stack.enter_async_context(open_locks(arguments.state, clock, transition_hook=hook))
-        near_locks = await stack.enter_async_context(LocalChannel(locks.services, Principal.of("service/jobs")))
         inventory = await stack.enter_async_context(
-            open_inventory(arguments.state, clock, near_locks, transition_hook=hook, step_hook=step_hook())
+            open_inventory(
+                arguments.state,
+                clock,
+                await _near(stack, locks.services, "inventory"),
+                transition_hook=hook,
+                step_hook=step_hook(),
+            )
         )
-        near_inventory = await stack.enter_async_context(LocalChannel(inventory.services, Principal.of("service/jobs")))
         jobs = await stack.enter_async_context(
             open_jobs(
                 arguments.state,
                 clock,
-                inventory=near_inventory,
-                locks=near_locks,
-                credentials=credentials,
+                inventory=await _near(stack, inventory.services, "jobs"),
+                locks=await _near(stack, locks.services, "jobs"),
+                credentials=credentials_of(pki, "service/jobs"),
                 transition_hook=hook,
             )
         )
@@ -78,3 +83,8 @@ async def _up(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
         say(f"virtyard is up on {server.address}; context {arguments.context}")
         await stop.wait()
         say("virtyard stops; running operations are resumed at the next start")
+
+
+async def _near(stack: AsyncExitStack, services: Sequence[Service], caller: str) -> LocalChannel:
+    """Return a channel to services of this process, for one that calls them by its own name, as over the wire."""
+    return await stack.enter_async_context(LocalChannel(services, Principal.of(f"service/{caller}")))
