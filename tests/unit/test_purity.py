@@ -1,4 +1,4 @@
-"""Kernel and operations as pure code: what import-linter cannot see, as it knows packages and not what is called of them."""
+"""Kernel and operations as pure code: what is called of the packages that they may import, unseen by import-linter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUILT_IN = {"open", "input", "print", "exec", "eval", "breakpoint"}
 
 
 def impurities(source: str) -> Iterator[str]:
-    """Yield what in a module makes its result depend on anything but its arguments, or changes anything but its result."""
+    """Yield what in a module makes results depend on anything but arguments, or changes anything but results."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = node.func
