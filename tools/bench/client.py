@@ -93,11 +93,12 @@ class Site:
         """Wait until the client has the frame that shows the operation's end, and return the operation."""
         operation = await submitted
         # The answer to the submission was the snapshot.
-        options = watch_pb2.WatchOptions(skip_snapshot=True)
+        options = watch_pb2.WatchOptions(skip_snapshot=True, batch=True)
         call = self.jobs.WatchOperation(job_service_pb2.WatchOperationRequest(name=operation.name, options=options))
-        async for frame in call:
-            if frame.operation.done:
-                operation = frame.operation
+        async for message in call:
+            for frame in (message, *message.further):
+                if frame.operation.done:
+                    operation = frame.operation
         if not operation.done or operation.HasField("error"):
             raise RuntimeError(f"{operation.name} did not succeed: {operation.error}")
         return operation

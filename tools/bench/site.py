@@ -97,7 +97,7 @@ def environment() -> dict[str, str]:
 async def running(folder: Path, *, split: bool) -> AsyncIterator[Site]:
     """Run a site with one agent until the block ends."""
     site = Site(folder=folder)
-    site.share.mkdir(parents=True)
+    site.share.mkdir(parents=True, exist_ok=True)
     authority = prepare_authority(site.pki, hosts=["127.0.0.1"])
     credentials = authority.issue(f"agent/{SERVER}", folder / "agent", hosts=["127.0.0.1"])
     common = ["--state", str(folder / "state"), "--context", str(site.context), "--pki", str(site.pki)]

@@ -54,13 +54,15 @@ async def resume(
     """
     asked = watch_pb2.WatchOptions()
     asked.CopyFrom(options or watch_pb2.WatchOptions())
+    # A message costs the server the same, however many frames it holds.
+    asked.batch = True
     patience = patience or Patience()
     loop = asyncio.get_running_loop()
     heard, pause = loop.time(), patience.first_pause
     while True:
         goodbye = False
         try:
-            async for frame in _listen(start(asked), patience.silence):
+            async for frame in _frames(_listen(start(asked), patience.silence)):
                 heard, pause = loop.time(), patience.first_pause
                 if frame.resume_token:
                     asked.resume_token = frame.resume_token
@@ -74,6 +76,17 @@ async def resume(
                 raise lost.cause from None
         await asyncio.sleep(pause)
         pause = min(pause * 2, patience.longest_pause)
+
+
+async def _frames(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield the frames of messages, of which one may hold several."""
+    async for message in messages:
+        further = list(getattr(message, "further", ()))
+        if further:
+            message.ClearField("further")
+        yield message
+        for frame in further:
+            yield frame
 
 
 async def _listen(stream: AsyncIterator[Any], silence: float) -> AsyncIterator[Any]:

@@ -64,8 +64,9 @@ class LockActivity:
         while True:
             try:
                 with peer_cancels_named():
-                    async for frame in self._frames():
-                        self._take(frame)
+                    async for message in self._messages():
+                        for frame in (message, *message.further):
+                            self._take(frame)
                         pause = _FIRST_PAUSE
             except (grpc.RpcError, VirtyardError, OSError) as error:
                 _log.debug("the lock service cannot be followed: %s", error)
@@ -73,9 +74,10 @@ class LockActivity:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _frames(self) -> AsyncIterable[lock_service_pb2.WatchLocksResponse]:
+    def _messages(self) -> AsyncIterable[lock_service_pb2.WatchLocksResponse]:
         stub = lock_service_pb2_grpc.LockServiceStub(self._channel)
-        return stub.WatchLocks(lock_service_pb2.WatchLocksRequest(), wait_for_ready=True)
+        options = watch_pb2.WatchOptions(batch=True)
+        return stub.WatchLocks(lock_service_pb2.WatchLocksRequest(options=options), wait_for_ready=True)
 
     def _take(self, frame: lock_service_pb2.WatchLocksResponse) -> None:
         match frame.kind:

@@ -31,7 +31,7 @@ class ControlRpc:
         return control_service_pb2.ViewResponse(
             objects=reading.objects,
             sequence=reading.sequence,
-            resume_token=self._feed.point(reading.sequence).token(),
+            resume_token=self._feed.stem.at(reading.sequence),
             owner_id=reading.owner_id,
         )
 

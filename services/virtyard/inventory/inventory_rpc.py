@@ -19,6 +19,7 @@ from virtyard.inventory.sqlite_store import snapshot
 from virtyard.inventory.store import InventoryStore
 from virtyard.kernel.errors import InternalError, InvalidRequest
 from virtyard.kernel.names import check_id
+from virtyard.runtime.batches import messages
 from virtyard.runtime.call import Call
 from virtyard.runtime.feed import Feed
 
@@ -58,12 +59,11 @@ class InventoryRpc:
         call: Call,
     ) -> AsyncGenerator[bytes, None]:
         """Watch objects of all kinds."""
-        frames = self._feed.watch(["object"], request.options, snapshot, compile_object_filter(request.filter))
-        try:
-            async for frame in frames:
-                yield frame.encoded(self._frames.encode)
-        finally:
-            await frames.aclose()
+        matches = compile_object_filter(request.filter)
+        batches = self._feed.watch_batches(["object"], request.options, snapshot, matches)
+        response = inventory_service_pb2.WatchObjectsResponse.DESCRIPTOR
+        async for message in messages(batches, self._frames.encode, response, request.options):
+            yield message
 
     def _handler(self, method: MethodDescriptor) -> Callable[[Any], Awaitable[Message]]:
         """Return what answers a method: Get gives a resource, List has one repeated field of them."""
@@ -98,7 +98,7 @@ class InventoryRpc:
                 )
             )
             self._show(page.items, collection)
-            token = self._feed.point(page.sequence).token()
+            token = self._feed.stem.at(page.sequence)
             return answer(**{field: page.items, "next_page_token": page.next_page_token, "watch_token": token})
 
         return list_page

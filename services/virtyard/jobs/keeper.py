@@ -16,7 +16,7 @@ from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, render
+from virtyard.jobs import outcome, render, schedule
 from virtyard.jobs.model import Operation, Shape, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -64,12 +64,12 @@ class Keeper:
                 result = change(draft)
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
-                due = _due(candidate)
+                due = _due(self.operation, candidate)
                 try:
                     await self._world.store.save(
                         candidate,
                         jobs,
-                        "jobs.Ct" if due else transition,
+                        "jobs.Ct" if _has_ended(candidate) else transition,
                         due=due,
                         new_plan=shape is not None,
                         after=partial(self._take_over, candidate),
@@ -157,14 +157,25 @@ def _changed(before: Operation, after: Operation) -> set[str]:
     return changed
 
 
-def _due(operation: Operation) -> list[Due]:
-    """Return what must follow the end of an operation in other services (P5)."""
-    record = operation.record
-    if record.state == operation_pb2.OPERATION_STATE_ACTIVE:
-        return []
-    release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
-    due = [Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString())]
+def _has_ended(operation: Operation) -> bool:
+    return operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
+
+
+def _due(before: Operation, after: Operation) -> list[Due]:
+    """Return what must follow a commit in other services (P5): at the end the release, and events where it failed."""
+    record = after.record
+    due = []
+    if _has_ended(after):
+        release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
+        due.append(Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString()))
     if record.state == operation_pb2.OPERATION_STATE_FAILED:
-        events = outcome.failure_events(operation)
+        events = outcome.failure_events(after)
         due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))
+    if record.rolling_back:
+        known = set(schedule.stuck_jobs(before.shape, before.record))
+        for job in schedule.stuck_jobs(after.shape, record):
+            if job not in known:
+                events = outcome.stuck_event(after, job)
+                key = events.events[0].key
+                due.append(Due(key=f"events {key}", kind=EVENTS, body=events.SerializeToString()))
     return due

@@ -10,10 +10,12 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.jobs.job_rows import Narrow
+from virtyard.jobs.model import operation_number
 from virtyard.jobs.render import render_operation
 from virtyard.jobs.store import JobStore
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.filters import compile_filter
+from virtyard.kernel.filters import compile_filter, required_values
 from virtyard.kernel.job_states import JobState
 
 _USUAL, _MOST = 100, 1000
@@ -60,9 +62,11 @@ async def list_jobs(store: JobStore, request: job_service_pb2.ListJobsRequest) -
     matches: Callable[[Message], bool] = compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
     size = page_size_of(request.page_size)
     operation, number = decode_page(request.page_token, request.filter, 2)
+    narrow = _narrow(request.filter)
     answer = job_service_pb2.ListJobsResponse()
     while True:
-        rows = await store.jobs_before(operation, number, max(_CHUNK, size + 1) if request.filter else size + 1)
+        limit = max(_CHUNK, size + 1) if request.filter else size + 1
+        rows = await store.jobs_after(operation, number, limit, narrow)
         for next_operation, next_number, body in rows:
             job = job_pb2.Job.FromString(body)
             if matches(job):
@@ -71,8 +75,20 @@ async def list_jobs(store: JobStore, request: job_service_pb2.ListJobsRequest) -
                     return answer
                 answer.jobs.append(job)
             operation, number = next_operation, next_number
-        if len(rows) < size + 1:
+        if len(rows) < limit:
             return answer
+
+
+def _narrow(text: str) -> Narrow | None:
+    """Return what a filter demands of all jobs that an index can find, the rarest first."""
+    equal = required_values(text, job_pb2.Job.DESCRIPTOR)
+    number = operation_number(str(equal.get("operation", "")))
+    if number:
+        return Narrow(column="operation", value=number)
+    for column in ("object", "state"):
+        if column in equal:
+            return Narrow(column=column, value=equal[column])
+    return None
 
 
 async def list_operations(

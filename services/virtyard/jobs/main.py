@@ -101,6 +101,7 @@ async def open_jobs(
     try:
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
+            await store.complete_rows()
             participants, due = Participants(connect, tasks), DueWork(store, proxy, port)
             world = World(
                 store=store,

@@ -104,3 +104,24 @@ def failure_events(operation: Operation) -> control_service_pb2.RaiseEventsReque
         )
     )
     return request
+
+
+def stuck_event(operation: Operation, job: str) -> control_service_pb2.RaiseEventsRequest:
+    """Return the event that tells of a job that could not be undone, once for each time that it was given up."""
+    record, planned = operation.record, operation.shape.jobs[job]
+    attempts = sum(record.steps[each].undo_attempt for each in operation.shape.own[job] if each in record.steps)
+    name = job_name(record.number, job)
+    request = control_service_pb2.RaiseEventsRequest()
+    keyed = request.events.add(key=f"{name}/rollback failed/{attempts}")
+    keyed.event.CopyFrom(
+        event_pb2.Event(
+            type="JOB_ROLLBACK_FAILED",
+            severity=event_pb2.SEVERITY_CRITICAL,
+            object=planned.object,
+            message=f"{planned.title} cannot be undone: {'; '.join(record.jobs[job].residue)}",
+            operation=operation_name(record.number),
+            job=name,
+            causes=[step.error for each in operation.shape.own[job] if (step := record.steps[each]).HasField("error")],
+        )
+    )
+    return request

@@ -42,7 +42,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         residue=own.residue,
         abort_requested=record.abort_requested,
         cause=own.cause,
-        outcome=_OUTCOMES.get(own.state, job_pb2.OUTCOME_UNSPECIFIED),
+        outcome=_outcome(own),
         child_jobs=[job_name(number, child.id) for child in children],
         origin=record.origin,
         reason=record.options.reason,
@@ -176,6 +176,13 @@ def _job_progress(operation: Operation, planned: plan_pb2.PlannedJob) -> partici
     if int(operation.record.jobs[planned.id].state) == JobState.ROLLING_BACK:
         progress.stage = "rolling back"
     return progress
+
+
+def _outcome(own: record_pb2.JobRecord) -> job_pb2.Outcome.ValueType:
+    """Return what came of a job; one whose residue a person accepted did leave something."""
+    if own.residue and int(own.state) in ENDED:
+        return job_pb2.OUTCOME_PARTIAL
+    return _OUTCOMES.get(int(own.state), job_pb2.OUTCOME_UNSPECIFIED)
 
 
 def _family_done(shape: Shape, record: record_pb2.OperationRecord, planned: plan_pb2.PlannedJob) -> bool:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import outcome, schedule
 from virtyard.jobs.effects import reference_of, step_key
 from virtyard.jobs.keeper import Keeper
-from virtyard.jobs.model import StepRef
+from virtyard.jobs.model import Shape, StepRef
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import StaleEpoch
 from virtyard.kernel.job_states import StepState
@@ -33,22 +34,63 @@ class Rollback:
         self._world = world
         self._send = send
         self._inbox = inbox
+        self._decided = asyncio.Event()
 
     async def run(self) -> None:
         """Undo everything and end the operation; stays, with the locks held, while an undo is refused."""
         rounds = await self._settle_all() or self._undoing()
         while not self._keeper.ended:
-            rounds = await self._undo(rounds) if rounds else await self._keeper.commit("jobs.Cu", self.advance)
+            if rounds:
+                rounds = await self._undo(rounds)
+            elif schedule.stuck_jobs(self._keeper.operation.shape, self._keeper.operation.record):
+                rounds = await self._wait_decided()
+            else:
+                rounds = await self._keeper.commit("jobs.Cu", self.advance)
+
+    async def retry(self, job: str) -> None:
+        """Have the refused undos of a job tried again; durable when this returns.
+
+        Raises:
+            WrongState: none of its undos was refused.
+        """
+        await self._keeper.commit("jobs.unstuck", lambda record: schedule.retry_undos(self._shape, record, job))
+        self._decided.set()
+
+    async def accept(self, job: str) -> None:
+        """Leave what the refused undos of a job left, as a person has said; durable when this returns.
+
+        Raises:
+            WrongState: none of its undos was refused.
+        """
+        await self._keeper.commit("jobs.accepted", lambda record: schedule.accept_residue(self._shape, record, job))
+        self._decided.set()
+
+    @property
+    def _shape(self) -> Shape:
+        return self._keeper.operation.shape
+
+    async def _wait_decided(self) -> list[list[StepRef]]:
+        """Wait until a person has said what is to become of refused undos; return those that are tried again."""
+        while True:
+            self._decided.clear()
+            rounds = self._undoing()
+            if rounds or not schedule.stuck_jobs(self._shape, self._keeper.operation.record):
+                return rounds
+            await self._decided.wait()
 
     def advance(self, record: Record) -> list[list[StepRef]]:
         """Write the intents of the next undo rounds, or the end if there is nothing left to undo; return the rounds."""
         shape = self._keeper.operation.shape
-        if schedule.in_flight(shape, record):
+        # Nothing is undone past an undo that was refused: what was done before it may be what it needs.
+        if schedule.in_flight(shape, record) or schedule.stuck_jobs(shape, record):
             return []
         rounds = schedule.next_undos(shape, record)
         if not rounds and not any(state == StepState.UNDOING for state in schedule.states(shape, record)):
             schedule.end_rollback(shape, record)
-            self._keeper.mark_ended(record, record.error, cancelled=not record.failed_job)
+            partial = schedule.left_residue(shape, record)
+            self._keeper.mark_ended(record, record.error, cancelled=not record.failed_job and not partial)
+            if partial:
+                record.outcome = job_pb2.OUTCOME_PARTIAL
         return rounds
 
     def _undoing(self) -> list[list[StepRef]]:
@@ -121,30 +163,20 @@ class Rollback:
         attempt = max(record.steps[reference].undo_attempt for reference in refused)
         if attempt > outcome.MOST_ATTEMPTS:
             await self._give_up(refused)
+            return []
         await asyncio.sleep(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
         return [[pending[reference]] for reference in refused]
 
     async def _give_up(self, refused: list[str]) -> None:
-        """Say which undos are refused, keep the locks, and wait until a person asks to try again by aborting."""
+        """Say which undos are refused and keep the locks: a person must look."""
 
         def stuck(record: Record) -> None:
-            left = []
             for reference in refused:
                 schedule.change_step(record, reference, StepState.UNDO_FAILED)
-                left.append(f"step {reference}: {record.steps[reference].error.message}")
-            schedule.mark_stuck(self._keeper.operation.shape, record, left)
-
-        def retry(record: Record) -> None:
-            schedule.mark_unstuck(self._keeper.operation.shape, record)
-            for reference in refused:
-                step = schedule.change_step(record, reference, StepState.UNDOING)
-                step.undo_attempt += 1
+            schedule.mark_stuck(self._shape, record)
 
         await self._keeper.commit("jobs.stuck", stuck, everything=True)
         _log.error("%s cannot be undone; its locks stay held: %s", self._keeper.operation.name, refused)
-        while await self._inbox.get() is not None:
-            pass
-        await self._keeper.commit("jobs.unstuck", retry, everything=True)
 
 
 def _keep(record: Record, results: dict[str, participant.EffectRecord], name: str) -> list[str]:

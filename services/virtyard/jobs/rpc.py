@@ -112,6 +112,20 @@ class JobService:
         in_time = await self._scheduler.abort(number, request.reason)
         return job_service_pb2.AbortJobResponse(job=await self._job(number, job), too_late=not in_time)
 
+    async def RetryJob(self, request: job_service_pb2.RetryJobRequest, call: Call) -> job_pb2.Job:
+        """Try the refused undos of a job again."""
+        number, job = job_numbers(request.name)
+        await self._store.get_job(number, job)
+        await self._scheduler.retry_undo(number, str(job))
+        return await self._job(number, job)
+
+    async def AcceptJob(self, request: job_service_pb2.AcceptJobRequest, call: Call) -> job_pb2.Job:
+        """Accept what the refused undos of a job left."""
+        number, job = job_numbers(request.name)
+        await self._store.get_job(number, job)
+        await self._scheduler.accept_residue(number, str(job))
+        return await self._job(number, job)
+
     async def WatchJobs(self, request: job_service_pb2.WatchJobsRequest, call: Call) -> AsyncIterator[bytes]:
         """Yield jobs as they change."""
         async for frame in watch.watch_jobs(self._feed, request):

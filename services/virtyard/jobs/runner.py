@@ -95,6 +95,14 @@ class Runner:
         self._inbox.put_nowait(None)
         return in_time
 
+    async def retry_undo(self, job: str) -> None:
+        """Have the refused undos of a job tried again; see `Rollback.retry`."""
+        await self._rollback.retry(job)
+
+    async def accept_residue(self, job: str) -> None:
+        """Leave what the refused undos of a job left; see `Rollback.accept`."""
+        await self._rollback.accept(job)
+
     async def supersede(self, by: str) -> None:
         """Stop for an operation that this one yields to, unless the point of no return was passed (P12)."""
 

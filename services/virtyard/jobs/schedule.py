@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Shape, StepRef, job_name
+from virtyard.kernel.errors import WrongState
 from virtyard.kernel.job_states import ENDED, JobEvent, JobState, StepState, check_step_change, next_job_state
 
 Record = record_pb2.OperationRecord
@@ -254,19 +255,58 @@ def end_rollback(shape: Shape, record: Record) -> None:
             change_job(record, job.id, JobEvent.UNDONE_AFTER_FAILURE if failed else JobEvent.UNDONE_AFTER_ABORT)
 
 
-def mark_stuck(shape: Shape, record: Record, residue: Iterable[str]) -> None:
+def stuck_jobs(shape: Shape, record: Record) -> list[str]:
+    """Return the jobs with an undo that was refused, about which nobody has decided yet."""
+    return [job.id for job in shape.plan.jobs if job_state(record, job.id) == JobState.ROLLBACK_FAILED]
+
+
+def refused_undos(shape: Shape, record: Record, job: str) -> list[str]:
+    """Return the steps of a job whose undo was refused."""
+    return [each for each in shape.own[job] if step_state(record, each) == StepState.UNDO_FAILED]
+
+
+def mark_stuck(shape: Shape, record: Record) -> None:
     """Mark the jobs that have an undo which was refused, with what remains."""
-    left = list(residue)
     for job in shape.plan.jobs:
-        refused = any(step_state(record, f"{job.id}/{step.id}") == StepState.UNDO_FAILED for step in job.steps)
+        refused = refused_undos(shape, record, job.id)
         if refused and job_state(record, job.id) == JobState.ROLLING_BACK:
             change_job(record, job.id, JobEvent.UNDO_REFUSED)
-            record.jobs[job.id].residue.extend(left)
+            for reference in refused:
+                text = f"{shape.steps[reference].step.title}: {record.steps[reference].error.message}"
+                record.jobs[job.id].residue.append(text)
 
 
-def mark_unstuck(shape: Shape, record: Record) -> None:
-    """Let the jobs whose undo was refused roll back again."""
-    for job in shape.plan.jobs:
-        if job_state(record, job.id) == JobState.ROLLBACK_FAILED:
-            change_job(record, job.id, JobEvent.RETRY_UNDO)
-            del record.jobs[job.id].residue[:]
+def retry_undos(shape: Shape, record: Record, job: str) -> None:
+    """Write the intents to undo again what was refused in a job.
+
+    Raises:
+        WrongState: nothing of it was refused.
+    """
+    _check_stuck(record, job)
+    change_job(record, job, JobEvent.RETRY_UNDO)
+    del record.jobs[job].residue[:]
+    for reference in refused_undos(shape, record, job):
+        change_step(record, reference, StepState.UNDOING).undo_attempt += 1
+
+
+def accept_residue(shape: Shape, record: Record, job: str) -> None:
+    """Take what the refused undos of a job left for good: the job has failed, and the rest may be undone.
+
+    Raises:
+        WrongState: nothing of it was refused.
+    """
+    del shape
+    _check_stuck(record, job)
+    change_job(record, job, JobEvent.ACCEPT_RESIDUE)
+
+
+def left_residue(shape: Shape, record: Record) -> bool:
+    """Tell whether something that was done is left, as its undo was refused."""
+    return any(state == StepState.UNDO_FAILED for state in states(shape, record))
+
+
+def _check_stuck(record: Record, job: str) -> None:
+    if job_state(record, job) != JobState.ROLLBACK_FAILED:
+        name = job_name(record.number, job)
+        state = JobState(job_state(record, job)).name
+        raise WrongState(f"{name} is {state}; only a job that is ROLLBACK_FAILED can be decided about", resource=name)

@@ -18,7 +18,7 @@ from virtyard.jobs.due import DueWork
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.world import World
-from virtyard.kernel.errors import Unavailable
+from virtyard.kernel.errors import Unavailable, WrongState
 from virtyard.locks.model import Blocker
 from virtyard.runtime.scope import TaskScope
 
@@ -63,9 +63,10 @@ class Scheduler:
         for operation in await self.world.store.adopt():
             self._begin(operation)
         self.state = SchedulerState.RUNNING
-        for operation in self._waiting:
-            self._begin(operation)
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        for operation in waiting:
+            # One that was stored before the adoption is adopted, and runs already with the higher epoch.
+            self.run(operation)
         await self._due.recall()
         _ = self._tasks.start(self._due.run(), name="due")
 
@@ -75,8 +76,12 @@ class Scheduler:
             return
         if self.state is SchedulerState.STARTING:
             self._waiting.append(operation)
-        else:
+        elif self.state is SchedulerState.RUNNING:
             self._begin(operation)
+
+    def stop(self) -> None:
+        """Begin nothing any more: what is stored from now on is left for the next start, as is what runs."""
+        self.state = SchedulerState.STOPPING
 
     def find(self, number: int) -> Operation | None:
         """Return an operation that is being run, with its live progress; None if it is not."""
@@ -105,6 +110,33 @@ class Scheduler:
         if operation.record.state == operation_pb2.OPERATION_STATE_ACTIVE:
             raise Unavailable(f"{operation.name} is not being run yet; try again", retry_after=1.0)
         return operation.record.state == operation_pb2.OPERATION_STATE_CANCELLED
+
+    async def retry_undo(self, number: int, job: str) -> None:
+        """Have the refused undos of a job tried again; durable when this returns.
+
+        Raises:
+            WrongState: none of its undos was refused, or its operation has ended.
+            NotFound: there is no such operation.
+        """
+        await (await self._running(number)).retry_undo(job)
+
+    async def accept_residue(self, number: int, job: str) -> None:
+        """Leave what the refused undos of a job left; durable when this returns.
+
+        Raises:
+            WrongState: none of its undos was refused, or its operation has ended.
+            NotFound: there is no such operation.
+        """
+        await (await self._running(number)).accept_residue(job)
+
+    async def _running(self, number: int) -> Runner:
+        runner = self._runners.get(number)
+        if runner is None:
+            operation = await self.world.store.get(number)
+            if operation.record.state == operation_pb2.OPERATION_STATE_ACTIVE:
+                raise Unavailable(f"{operation.name} is not being run yet; try again", retry_after=1.0)
+            raise WrongState(f"{operation.name} has ended; nothing of it waits for a decision", resource=operation.name)
+        return runner
 
     def notice_contact(self, silent: frozenset[str]) -> None:
         """Tell every runner which participants are silent."""
@@ -143,7 +175,8 @@ class Scheduler:
             finally:
                 if timer is not None:
                     timer.cancel()
-                self._runners.pop(number, None)
+                if self._runners.get(number) is runner:
+                    del self._runners[number]
             if over:
                 self._remember(runner.operation)
             else:

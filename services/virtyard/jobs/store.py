@@ -13,6 +13,7 @@ from google.protobuf.any_pb2 import Any
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.job_rows import JobRow, Narrow, fill_objects, rows_after
 from virtyard.jobs.model import Operation, Shape, operation_name
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.kernel.any import unpack
@@ -23,7 +24,7 @@ from virtyard.runtime.database import Database, Transaction
 RELEASE = "release"
 EVENTS = "events"
 _PUT_JOB = """
-INSERT INTO job (operation, number, name, state, body) VALUES (?, ?, ?, ?, ?)
+INSERT INTO job (operation, number, name, object, state, body) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (operation, number) DO UPDATE SET state = excluded.state, body = excluded.body
 """
 OPERATION_COLUMNS = "number, request, plan, record"
@@ -60,6 +61,11 @@ class JobStore:
         """Use an open database."""
         self.database = database
         self._forgotten: list[str] = []
+
+    async def complete_rows(self) -> None:
+        """Bring rows up to date that an earlier release wrote; done once, before anything else."""
+        if await self.database.read(lambda sql: sql.execute("SELECT 1 FROM job WHERE object = '' LIMIT 1").fetchone()):
+            await self.database.write(lambda transaction: fill_objects(transaction.connection))
 
     async def insert(self, operation: Operation, request_id: str) -> Operation:
         """Make a new operation durable (C1), with its number; return it, or the one that has the request id.
@@ -210,15 +216,9 @@ class JobStore:
 
         return await self.database.read(read)
 
-    async def jobs_before(self, number: int, job: int, limit: int) -> list[tuple[int, int, bytes]]:
+    async def jobs_after(self, number: int, job: int, limit: int, narrow: Narrow | None = None) -> list[JobRow]:
         """Return up to `limit` jobs after a place in the list: operations newest first, their jobs in order."""
-        return await self.database.read(
-            lambda connection: connection.execute(
-                "SELECT operation, number, body FROM job WHERE operation < ? OR (operation = ? AND number > ?)"
-                " ORDER BY operation DESC, number LIMIT ?",
-                (number, number, job, limit),
-            ).fetchall()
-        )
+        return await self.database.read(lambda connection: rows_after(connection, number, job, limit, narrow))
 
     async def operations_before(self, number: int, limit: int) -> list[Operation]:
         """Return up to `limit` operations with a lower number, the newest first."""
@@ -239,7 +239,7 @@ class JobStore:
 
         def count(connection: sqlite3.Connection) -> tuple[int, dict[int, int]]:
             (sequence,) = connection.execute("SELECT sequence FROM feed").fetchone()
-            return sequence, dict(connection.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall())
+            return sequence, dict(connection.execute("SELECT state, jobs FROM job_count WHERE jobs > 0").fetchall())
 
         return await self.database.read(count)
 
@@ -294,7 +294,7 @@ def _write_jobs(transaction: Transaction, operation: Operation, jobs: Sequence[s
     for planned_id in jobs:
         job = render_job(operation, operation.shape.jobs[planned_id])
         body = bodies[job.name] = job.SerializeToString()
-        transaction.put(_PUT_JOB, (number, int(planned_id), job.name, job.state, body))
+        transaction.put(_PUT_JOB, (number, int(planned_id), job.name, job.object, job.state, body))
         transaction.append("job", job.name, body)
     return bodies
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
 
 from google.longrunning import operations_pb2
 
@@ -15,6 +16,7 @@ from virtyard.jobs.model import Operation, job_name
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.store import OPERATION_COLUMNS, JobStore, load
 from virtyard.kernel.filters import compile_filter
+from virtyard.runtime.batches import messages
 from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.frame_bytes import with_body
 from virtyard.runtime.resume_point import ResumePoint
@@ -55,8 +57,8 @@ def operation_frame(frame: Frame) -> bytes:
     return with_body(head, _ITEM_FIELDS.get(frame.topic, 0), frame.body)
 
 
-async def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> AsyncIterator[bytes]:
-    """Yield the frames of WatchJobs."""
+def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> AsyncGenerator[bytes, None]:
+    """Return the messages of WatchJobs."""
     matches = None
     if request.filter:
         wanted = compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
@@ -64,14 +66,14 @@ async def watch_jobs(feed: Feed, request: job_service_pb2.WatchJobsRequest) -> A
         def matches(_topic: str, _key: str, body: bytes) -> bool:
             return wanted(job_pb2.Job.FromString(body))
 
-    async for frame in feed.watch(["job"], request.options, read_snapshot, matches):
-        yield frame.encoded(job_frame)
+    batches = feed.watch_batches(["job"], request.options, read_snapshot, matches)
+    return messages(batches, job_frame, job_service_pb2.WatchJobsResponse.DESCRIPTOR, request.options)
 
 
 async def watch_operation(
     feed: Feed, look: Callable[[int], Awaitable[Operation]], number: int, options: watch_pb2.WatchOptions
 ) -> AsyncIterator[bytes]:
-    """Yield the frames of WatchOperation, up to the one that shows the end.
+    """Yield the messages of WatchOperation, up to the one that shows the end.
 
     Args:
         feed: the news of jobs and operations.
@@ -86,32 +88,52 @@ async def watch_operation(
     here = feed.point(feed.head)
     point = feed.resume_point(options.resume_token) if options.resume_token else None
     operation = await look(number)
-    own, jobs = operation.name, job_name(number, "")
+    frames = _frames(feed, operation, options, here, point)
+    async for message in messages(frames, operation_frame, job_service_pb2.WatchOperationResponse.DESCRIPTOR, options):
+        yield message
+
+
+async def _frames(
+    feed: Feed,
+    operation: Operation,
+    options: watch_pb2.WatchOptions,
+    here: ResumePoint,
+    point: ResumePoint | None,
+) -> AsyncGenerator[Sequence[Frame], None]:
+    """Yield the frames of one operation, as it was when it was looked at, in the batches in which they come."""
+    own, jobs = operation.name, job_name(operation.number, "")
 
     def wanted(key: str) -> bool:
         return key == own or key.startswith(jobs)
 
+    resumed = options
     if point is not None and point.snapshot is not None:
         # It was cut inside the snapshot: what it has not seen and has not changed since, then all that has changed.
-        changed = await feed.story(feed.point(point.sequence).token(), _TOPICS, wanted)
+        token = feed.point(point.sequence).token()
+        changed = await feed.story(token, _TOPICS, wanted)
         if changed is not None:
-            for frame in _snapshot(feed, operation, point, {frame.key for frame in changed}):
-                yield operation_frame(frame)
-            options = watch_pb2.WatchOptions(resume_token=feed.point(point.sequence).token())
+            yield _snapshot(feed, operation, point, {frame.key for frame in changed})
+            resumed = watch_pb2.WatchOptions(resume_token=token)
     if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
-        async for frame in _watch_ended(feed, operation, options, here):
-            yield operation_frame(frame)
+        yield await _rest_of_story(feed, operation, resumed, here, wanted)
         return
-    if not options.resume_token:
+    if not resumed.resume_token:
         if not options.skip_snapshot:
-            for frame in _snapshot(feed, operation, here):
-                yield operation_frame(frame)
-        options = watch_pb2.WatchOptions(resume_token=here.token())
-    watched = feed.watch(_TOPICS, options, read_snapshot, lambda _topic, key, _body: wanted(key), scope=own)
-    async for frame in watched:
-        yield frame.encoded(operation_frame)
-        if frame.topic == "operation" and frame.body and operations_pb2.Operation.FromString(frame.body).done:
-            return
+            yield _snapshot(feed, operation, here)
+        resumed = watch_pb2.WatchOptions(resume_token=here.token())
+    batches = feed.watch_batches(
+        _TOPICS, resumed, read_snapshot, lambda _topic, key, _body: wanted(key), scope=operation.name
+    )
+    async with aclosing(batches):
+        async for batch in batches:
+            end = next((place for place, frame in enumerate(batch, 1) if _shows_end(frame)), None)
+            yield batch[:end]
+            if end is not None:
+                return
+
+
+def _shows_end(frame: Frame) -> bool:
+    return frame.topic == "operation" and bool(frame.body) and operations_pb2.Operation.FromString(frame.body).done
 
 
 def _snapshot(
@@ -139,21 +161,22 @@ def _snapshot(
     return frames
 
 
-async def _watch_ended(
-    feed: Feed, operation: Operation, options: watch_pb2.WatchOptions, here: ResumePoint
-) -> AsyncIterator[Frame]:
-    """Yield the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
-    jobs = job_name(operation.number, "")
-    story = await feed.story(options.resume_token, _TOPICS, lambda key: key == operation.name or key.startswith(jobs))
+async def _rest_of_story(
+    feed: Feed,
+    operation: Operation,
+    options: watch_pb2.WatchOptions,
+    here: ResumePoint,
+    wanted: Callable[[str], bool],
+) -> Sequence[Frame]:
+    """Return the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
+    story = await feed.story(options.resume_token, _TOPICS, wanted)
     if story is not None:
-        for frame in story:
-            yield frame
-        return
-    if options.resume_token:
-        yield Frame(kind=watch_pb2.FRAME_KIND_GAP, token=feed.point(here.sequence, ("", "")).token())
+        return story
     frames = _snapshot(feed, operation, here)
-    for frame in frames[-2:] if options.skip_snapshot else frames:
-        yield frame
+    frames = frames[-2:] if options.skip_snapshot else frames
+    if options.resume_token:
+        frames.insert(0, Frame(kind=watch_pb2.FRAME_KIND_GAP, token=feed.point(here.sequence, ("", "")).token()))
+    return frames
 
 
 async def watch_summary(

@@ -43,6 +43,21 @@ def compile_filter(text: str, descriptor: Descriptor) -> Callable[[Message], boo
     return _Parser(_tokens(text), descriptor).parse()
 
 
+def required_values(text: str, descriptor: Descriptor) -> dict[str, Any]:
+    """Return the fields that a filter requires to have one value, with that value, for whoever has an index of them.
+
+    Only what stands alone or joined by AND at the top is found; every message that passes the filter has these values.
+
+    Raises:
+        InvalidRequest: the filter cannot be read, or names a field that the type does not have.
+    """
+    if not text.strip():
+        return {}
+    parser = _Parser(_tokens(text), descriptor)
+    parser.parse()
+    return parser.required
+
+
 def _tokens(text: str) -> list[tuple[str, str]]:
     found, position = [], 0
     while text[position:].strip():
@@ -64,6 +79,7 @@ class _Parser:
         self._descriptor = descriptor
         self._position = 0
         self._depth = 0
+        self.required: dict[str, Any] = {}
 
     def parse(self) -> Callable[[Message], bool]:
         predicate = self._all()
@@ -90,11 +106,21 @@ class _Parser:
         return parts[0] if len(parts) == 1 else lambda message: all(part(message) for part in parts)
 
     def _either(self) -> Callable[[Message], bool]:
+        begin = self._position
         parts = [self._unary()]
         while self._peek() == ("word", "OR"):
             self._take()
             parts.append(self._unary())
+        if self._depth == 0 and len(parts) == 1:
+            self._require(self._tokens[begin : self._position])
         return parts[0] if len(parts) == 1 else lambda message: any(part(message) for part in parts)
+
+    def _require(self, tokens: Sequence[tuple[str, str]]) -> None:
+        """Take note of a restriction that is `field = value`."""
+        if len(tokens) == 3 and tokens[0][0] == "word" and tokens[1] == ("punct", "="):
+            field = self._descriptor.fields_by_name.get(tokens[0][1])
+            if field is not None and not is_repeated(field) and not _is_time(field):
+                self.required[field.name] = _operand(field, field.name, tokens[2][1])
 
     def _unary(self) -> Callable[[Message], bool]:
         kind, value = self._take()

@@ -16,6 +16,7 @@ from virtyard.locks import wire
 from virtyard.locks.service import LocksService, refused
 from virtyard.locks.session import Session
 from virtyard.runtime import telemetry
+from virtyard.runtime.batches import messages
 from virtyard.runtime.entry import Frame
 from virtyard.runtime.frame_bytes import with_body
 from virtyard.runtime.rpc import Call
@@ -95,9 +96,9 @@ class LocksRpc:
             del topic, key
             return passes(pb.Lock.FromString(body))
 
-        frames = self._service.watch(request.options, matches if request.filter.strip() else None)
-        async for frame in frames:
-            yield frame.encoded(_encode)
+        batches = self._service.watch(request.options, matches if request.filter.strip() else None)
+        async for message in messages(batches, _encode, pb.WatchLocksResponse.DESCRIPTOR, request.options):
+            yield message
 
 
 def _encode(frame: Frame) -> bytes:

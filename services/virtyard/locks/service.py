@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self, TypeVar
@@ -189,9 +189,9 @@ class LocksService:
 
     def watch(
         self, options: watch_pb2.WatchOptions, matches: Callable[[str, str, bytes], bool] | None = None
-    ) -> AsyncIterator[Frame]:
-        """Return the frames of the lock feed; bodies are serialised `Lock` messages, keys are `<object>|<owner>`."""
-        return self.feed.watch([TOPIC], options, snapshot, matches)
+    ) -> AsyncGenerator[Sequence[Frame], None]:
+        """Return the frames of the lock feed, in batches; a body is a serialised `Lock`, a key `<object>|<owner>`."""
+        return self.feed.watch_batches([TOPIC], options, snapshot, matches)
 
     def _check_open(self) -> None:
         if self._closing:

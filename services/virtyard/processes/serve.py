@@ -89,7 +89,7 @@ class _Process:
                 transition_hook=kill_hook(),
             )
         )
-        server = await self._serve(stack, jobs.services, jobs.feed, serving=False)
+        server = await self._serve(stack, jobs.services, jobs.feed, serving=False, on_closing=[jobs.scheduler.stop])
         await jobs.scheduler.start()
         await server.set_serving(True)
 

@@ -73,7 +73,7 @@ async def _up(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
                 arguments.listen,
                 credentials,
                 feeds=[jobs.feed, inventory.feed, locks.feed],
-                on_closing=[inventory.end_streams],
+                on_closing=[jobs.scheduler.stop, inventory.end_streams],
                 serving=False,
             )
         )

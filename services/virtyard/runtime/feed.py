@@ -16,9 +16,10 @@ from typing import Protocol, TypeVar
 
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.kernel.errors import InternalError, InvalidRequest, Unavailable
+from virtyard.runtime.batches import one_by_one
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.journal_reader import JournalPage, Snapshot, read_journal
-from virtyard.runtime.resume_point import ResumePoint
+from virtyard.runtime.resume_point import ResumePoint, TokenStem
 from virtyard.runtime.subscription import CHANGED, REMOVED, Matches, News, Subscription
 
 __all__ = ["Entry", "Feed", "Frame", "Journal", "Snapshot"]
@@ -73,6 +74,7 @@ class Feed:
         self.closing = False
         self._journal: Journal | None = None
         self._incarnation = ""
+        self.stem = TokenStem(service, "")
         self._token_of, self._token = 0, ""
         self._ring: deque[News] = deque(maxlen=ring)
         self._progress: dict[str, dict[tuple[str, str], Entry]] = {}
@@ -98,6 +100,7 @@ class Feed:
         """Follow the database; it calls this when it opens."""
         self._journal = journal
         self._incarnation = f"{journal.incarnation}.{journal.identity}"
+        self.stem = TokenStem(self.service, self._incarnation)
         self.head, self._token = journal.sequence, ""
 
     def point(self, sequence: int, snapshot: tuple[str, str] | None = None) -> ResumePoint:
@@ -107,7 +110,7 @@ class Feed:
     def token(self) -> str:
         """Return the resume token of now: everything that is committed later comes after it."""
         if self._token_of != self.head or not self._token:
-            self._token_of, self._token = self.head, self.point(self.head).token()
+            self._token_of, self._token = self.head, self.stem.at(self.head)
         return self._token
 
     def is_ours(self, point: ResumePoint) -> bool:
@@ -132,7 +135,7 @@ class Feed:
                 continue
             if entry.sequence != self.head + 1:
                 raise InternalError(f"the feed {self.service} stands at {self.head} and was given {entry.sequence}")
-            news = News(entry, self.point(entry.sequence))
+            news = News(entry, self.stem)
             self.head = entry.sequence
             self._ring.append(news)
             self._forget_progress(entry)
@@ -149,7 +152,7 @@ class Feed:
         kept[topic, key] = entry
         if len(kept) > _KEPT_PROGRESS:
             del kept[next(iter(kept))]
-        self._offer(News(entry, self.point(self.head), progress=True))
+        self._offer(News(entry, self.stem, progress=True))
 
     def close(self) -> None:
         """Tell every watcher GOODBYE once it has been shown what is pending; no new one is taken."""
@@ -167,7 +170,7 @@ class Feed:
         fold: bool = True,
         scope: str = "",
     ) -> AsyncGenerator[Frame, None]:
-        """Return the frames for one watcher, until it leaves or the feed closes.
+        """Return the frames for one watcher, one by one, until it leaves or the feed closes.
 
         Args:
             topics: what is watched; the snapshot shows them in alphabetical order.
@@ -181,6 +184,19 @@ class Feed:
             InvalidRequest: `options.resume_token` is not a token of this service.
             Unavailable: the feed is closing.
         """
+        return one_by_one(self.watch_batches(topics, options, snapshot, matches, fold=fold, scope=scope))
+
+    def watch_batches(
+        self,
+        topics: Collection[str],
+        options: watch_pb2.WatchOptions,
+        snapshot: Snapshot,
+        matches: Matches | None = None,
+        *,
+        fold: bool = True,
+        scope: str = "",
+    ) -> AsyncGenerator[Sequence[Frame], None]:
+        """Return what `watch` returns, with the frames together that are there together."""
         from virtyard.runtime.watch import Watch
 
         if self.closing:
@@ -189,7 +205,7 @@ class Feed:
             raise InternalError(f"the feed {self.service} has no scopes")
         subscription = Subscription(topics, matches, fold=fold, limit=self._log_limit)
         subscription.scope = scope
-        return Watch(self, subscription, snapshot).frames(options)
+        return Watch(self, subscription, snapshot).batches(options)
 
     def join(self, subscription: Subscription) -> None:
         """Count a watcher, who is not told live news before `go_live`."""
@@ -251,7 +267,7 @@ class Feed:
             for entry in self._progress.get(scope, {}).values():
                 if entry.topic in subscription.topics:
                     now = Entry(sequence=self.head, topic=entry.topic, key=entry.key, body=entry.body)
-                    subscription.offer(News(now, self.point(self.head), progress=True))
+                    subscription.offer(News(now, self.stem, progress=True))
 
     def _forget_progress(self, entry: Entry) -> None:
         """Keep no progress of an item whose durable state is newer."""
@@ -291,7 +307,7 @@ class Feed:
             page = await self.journal.read(functools.partial(_read_page, topics, after))
             if page.lost:
                 return None
-            news = [News(entry, self.point(entry.sequence)) for entry in page.entries if wanted(entry.key)]
+            news = [News(entry, self.stem) for entry in page.entries if wanted(entry.key)]
             frames += [one.frame(REMOVED if one.entry.removed else CHANGED) for one in news]
             after = page.reached
         return frames

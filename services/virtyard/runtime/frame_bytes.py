@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.message import Message
 
 
@@ -13,10 +15,14 @@ def with_body(head: Message, field: int, body: bytes) -> bytes:
         field: the field's number.
         body: the serialised value; nothing is added if it is empty.
     """
-    if not body:
-        return head.SerializeToString()
+    return with_bodies(head.SerializeToString(), field, [body] if body else [])
+
+
+def with_bodies(head: bytes, field: int, bodies: Sequence[bytes]) -> bytes:
+    """Return a serialised message with messages added to a repeated field; all of them are serialised already."""
     # Length-delimited field, see https://protobuf.dev/programming-guides/encoding/; field order is free.
-    return head.SerializeToString() + _varint(field << 3 | 2) + _varint(len(body)) + body
+    tag = _varint(field << 3 | 2)
+    return b"".join([head, *(part for body in bodies for part in (tag, _varint(len(body)), body))])
 
 
 def _varint(number: int) -> bytes:

@@ -12,10 +12,33 @@ from dataclasses import dataclass
 
 from virtyard.kernel.errors import InvalidRequest
 
-__all__ = ["ResumePoint"]
+__all__ = ["ResumePoint", "TokenStem"]
 
 _FIELD = "options.resume_token"
 _quoted = json.encoder.encode_basestring
+
+
+class TokenStem:
+    """What all tokens of one feed begin with; every frame and every operation has one, so it is made once."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, service: str, incarnation: str) -> None:
+        """Begin the tokens of a service's database."""
+        # By hand what json.dumps does: several times as fast.
+        self._text = f"[{_quoted(service)},{_quoted(incarnation)},"
+
+    def at(self, sequence: int) -> str:
+        """Return the token at a sequence, with any snapshot complete."""
+        return _opaque(f"{self._text}{sequence}]")
+
+    def inside(self, sequence: int, topic: str, key: str) -> str:
+        """Return the token behind an item of a snapshot at a sequence."""
+        return _opaque(f"{self._text}{sequence},{_quoted(topic)},{_quoted(key)}]")
+
+
+def _opaque(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +56,8 @@ class ResumePoint:
 
     def token(self) -> str:
         """Return the text that a frame carries."""
-        # By hand what json.dumps does: every frame and every operation has a token, and this is three times as fast.
-        texts = [
-            _quoted(self.service),
-            _quoted(self.incarnation),
-            str(self.sequence),
-            *map(_quoted, self.snapshot or ()),
-        ]
-        return base64.urlsafe_b64encode(f"[{','.join(texts)}]".encode()).decode().rstrip("=")
+        stem = TokenStem(self.service, self.incarnation)
+        return stem.at(self.sequence) if self.snapshot is None else stem.inside(self.sequence, *self.snapshot)
 
     @classmethod
     def parse(cls, token: str) -> ResumePoint:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from virtyard.api.type.v1.watch_pb2 import FrameKind
 from virtyard.runtime.entry import Entry, Frame
-from virtyard.runtime.resume_point import ResumePoint
+from virtyard.runtime.resume_point import TokenStem
 
 __all__ = ["Matches", "News", "Pending", "Subscription"]
 
@@ -25,33 +25,40 @@ Matches = Callable[[str, str, bytes], bool]
 
 
 class News:
-    """An entry on its way to the watchers, with the frames that they share."""
+    """An entry on its way to the watchers, with the frames that they share, each made when it is first needed."""
 
-    __slots__ = ("_frames", "entry", "plain", "point", "progress")
+    __slots__ = ("_bare", "_full", "_plain", "_stem", "entry", "progress")
 
-    def __init__(self, entry: Entry, point: ResumePoint, *, progress: bool = False) -> None:
-        """Keep the entry with the point that stands after it; `progress` is news that no journal has."""
+    def __init__(self, entry: Entry, stem: TokenStem, *, progress: bool = False) -> None:
+        """Keep the entry with the stem of its feed's tokens; `progress` is news that no journal has."""
         self.entry = entry
-        self.point = point
         self.progress = progress
-        self.plain = Pending(self, REMOVED if entry.removed else CHANGED)
-        self._frames: dict[tuple[FrameKind.ValueType, bool], Frame] = {}
+        self._stem = stem
+        self._plain: Pending | None = None
+        self._full: Frame | None = None
+        self._bare: Frame | None = None
+
+    @property
+    def plain(self) -> Pending:
+        """Return what is told to a watcher without a filter."""
+        if self._plain is None:
+            self._plain = Pending(self, REMOVED if self.entry.removed else CHANGED)
+        return self._plain
 
     def frame(self, kind: FrameKind.ValueType) -> Frame:
         """Return the frame of that kind, made once; without the body if the item only left a view."""
+        if kind == REMOVED and not self.entry.removed:
+            if self._bare is None:
+                self._bare = self._make(kind, b"")
+            return self._bare
+        if self._full is None:
+            self._full = self._make(kind, self.entry.body)
+        return self._full
+
+    def _make(self, kind: FrameKind.ValueType, body: bytes) -> Frame:
         entry = self.entry
-        bare = kind == REMOVED and not entry.removed
-        known = self._frames.get((kind, bare))
-        if known is None:
-            known = self._frames[kind, bare] = Frame(
-                kind=kind,
-                token=self.point.token(),
-                topic=entry.topic,
-                key=entry.key,
-                body=b"" if bare else entry.body,
-                sequence=entry.sequence,
-            )
-        return known
+        token = self._stem.at(entry.sequence)
+        return Frame(kind=kind, token=token, topic=entry.topic, key=entry.key, body=body, sequence=entry.sequence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,14 +39,14 @@ class Watch:
         self._live = False
         self._ended = False
 
-    async def frames(self, options: WatchOptions) -> AsyncGenerator[Frame, None]:
-        """Yield the frames; see `Feed.watch`."""
+    async def batches(self, options: WatchOptions) -> AsyncGenerator[Sequence[Frame], None]:
+        """Yield the frames, those together that are there together; see `Feed.watch`."""
         self._feed.join(self._subscription)
         try:
             batch = self._start(options)
             while True:
-                for frame in batch:
-                    yield frame
+                if batch:
+                    yield batch
                 if self._ended:
                     return
                 try:
@@ -200,7 +200,7 @@ class Watch:
         return prior is True
 
     def _news(self, entry: Entry) -> News:
-        return News(entry, self._feed.point(entry.sequence))
+        return News(entry, self._feed.stem)
 
     def _snapshot_frame(self, topic: str, key: str, body: bytes, sequence: int) -> Frame:
         token = self._feed.point(sequence, (topic, key)).token()

@@ -55,7 +55,7 @@ class Faults:
     """What happens instead of, or before, an action: by the short name of its message."""
 
     before: dict[str, Fault] = field(default_factory=dict)
-    """Is awaited before the action; raises to make it fail."""
+    """Is awaited before the action, or before its being an undo by `undo Name`; raises to make it fail."""
     done: Counter[str] = field(default_factory=Counter)
     """How often each action was really done, undos apart, by `Name` and `undo Name`."""
 
@@ -67,8 +67,9 @@ class Faults:
         name = action.message.DESCRIPTOR.name
 
         async def do(message: Any, context: Context) -> Outcome:
-            if name in self.before and not context.undoing:
-                await self.before[name](message, context)
+            fault = self.before.get(f"undo {name}" if context.undoing else name)
+            if fault is not None:
+                await fault(message, context)
             outcome = await action.do(message, context)
             self.done[f"undo {name}" if context.undoing else name] += 1
             return outcome
@@ -119,8 +120,8 @@ class Site:
         await self.open_jobs()
         self.stack.push_async_callback(self.close_jobs)
 
-    async def open_jobs(self) -> None:
-        """Start the scheduler, and let it adopt what is open."""
+    async def open_jobs(self, *, start: bool = True) -> None:
+        """Start the scheduler, and let it adopt what is open unless that is left to the caller."""
         self.jobs = await self._jobs_stack.enter_async_context(
             open_jobs(
                 self.folder / "state",
@@ -133,7 +134,8 @@ class Site:
         )
         operator = Principal.of("user/admin", frozenset({annotations_pb2.ROLE_ADMINISTRATOR}))
         self._near["jobs"] = await self._jobs_stack.enter_async_context(LocalChannel(self.jobs.services, operator))
-        await self.jobs.scheduler.start()
+        if start:
+            await self.jobs.scheduler.start()
 
     async def close_jobs(self) -> None:
         """Stop the scheduler; what runs is left to be resumed."""

@@ -11,6 +11,7 @@ from tests.integration.jobs.site import LIMIT, Site, machine
 from virtyard.api.actions.v1 import create_disk_file_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.type.v1 import watch_pb2
 from virtyard.runtime.rpc import Method
 
 VM_COMMITS = {"jobs": 7, "locks": 2, "inventory": 3, "agents": 4}
@@ -139,3 +140,28 @@ async def test_progress_of_a_disk_is_shown_and_never_falls(site: Site) -> None:
     assert seen == sorted(seen)
     assert any(0 < percent < 100 for percent in seen)
     assert seen[-1] == 100
+
+
+@pytest.mark.parametrize("batch", [False, True])
+async def test_the_story_is_the_same_in_batches_and_from_every_cut(site: Site, batch: bool) -> None:
+    """One by one or in batches, live or afterwards, cut after any frame and resumed: the same frames, none twice."""
+    submitted = operation_pb2.OperationMetadata.FromString((await site.submit(machine("web"))).metadata.value)
+    name = "operations/" + submitted.jobs[0].partition("/")[2].partition("-")[0]
+
+    async def story(token: str) -> list[job_service_pb2.WatchOperationResponse]:
+        options = watch_pb2.WatchOptions(batch=batch, resume_token=token)
+        request = job_service_pb2.WatchOperationRequest(name=name, options=options)
+        frames = []
+        async for message in site.service.WatchOperation(request):
+            further = list(message.further)
+            message.ClearField("further")
+            frames += [message, *further]
+        return frames
+
+    live = await story(submitted.resume_tokens["jobs"])
+    afterwards = await story(submitted.resume_tokens["jobs"])
+    # Progress is live only: its frames carry the token of the durable one before them.
+    assert [each for each in live if each in afterwards] == afterwards
+    assert len(afterwards) > 20
+    for place, cut in enumerate(afterwards):
+        assert await story(cut.resume_token) == afterwards[place + 1 :]

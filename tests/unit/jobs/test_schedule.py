@@ -24,7 +24,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import schedule
 from virtyard.jobs.effects import make_round
 from virtyard.jobs.model import Shape
-from virtyard.kernel.errors import InternalError
+from virtyard.kernel.errors import InternalError, WrongState
 from virtyard.kernel.job_states import StepState
 
 CHAIN = shape_of(
@@ -216,13 +216,26 @@ def test_an_undo_that_was_refused_marks_its_job_and_can_be_tried_again() -> None
     failed(record, "2/1")
     schedule.begin_rollback(CHAIN, record, record.number)
     schedule.next_undos(CHAIN, record)
+    record.steps["1/1"].error.message = "no"
     schedule.change_step(record, "1/1", StepState.UNDO_FAILED)
-    schedule.mark_stuck(CHAIN, record, ["step 1/1: no"])
+    schedule.mark_stuck(CHAIN, record)
     assert job_states(CHAIN, record)[:2] == ["ROLLBACK_FAILED", "ROLLING_BACK"]
-    assert list(record.jobs["1"].residue) == ["step 1/1: no"]
-    schedule.mark_unstuck(CHAIN, record)
+    assert list(record.jobs["1"].residue) == [f"{CHAIN.steps['1/1'].step.title}: no"]
+    assert schedule.stuck_jobs(CHAIN, record) == ["1"]
+    schedule.retry_undos(CHAIN, record, "1")
     assert job_states(CHAIN, record)[0] == "ROLLING_BACK"
     assert not record.jobs["1"].residue
+    assert schedule.step_state(record, "1/1") == StepState.UNDOING
+
+
+def test_a_job_that_is_not_stuck_takes_no_decision() -> None:
+    """Neither a retry nor an acceptance changes a job whose undos were not refused."""
+    record = record_of(CHAIN)
+    before = record.SerializeToString(deterministic=True)
+    for decide in (schedule.retry_undos, schedule.accept_residue):
+        with pytest.raises(WrongState, match="only a job that is ROLLBACK_FAILED"):
+            decide(CHAIN, record, "1")
+    assert record.SerializeToString(deterministic=True) == before
 
 
 def test_steps_change_by_the_table_only() -> None:

@@ -114,9 +114,9 @@ async def test_pages_of_jobs_are_newest_operation_first(store: JobStore) -> None
     """And inside an operation in the order of the plan."""
     for _ in range(3):
         await store.insert(submitted(), "")
-    rows = await store.jobs_before(1 << 62, 1 << 62, 3)
+    rows = await store.jobs_after(1 << 62, 1 << 62, 3)
     assert [row[:2] for row in rows] == [(3, 1), (3, 2), (2, 1)]
-    rows = await store.jobs_before(2, 1, 3)
+    rows = await store.jobs_after(2, 1, 3)
     assert [row[:2] for row in rows] == [(2, 2), (1, 1), (1, 2)]
     assert [operation.number for operation in await store.operations_before(3, 5)] == [2, 1]
     assert await store.count_jobs() == {job_pb2.JOB_STATE_WAITING_FOR_LOCKS: 3, job_pb2.JOB_STATE_PENDING: 3}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from virtyard.api.inventory.v1 import cluster_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.filters import compile_filter
+from virtyard.kernel.filters import compile_filter, required_values
 from virtyard.kernel.options import descriptor_of
 
 MACHINE = virtual_machine_pb2.VirtualMachine(
@@ -210,3 +210,25 @@ def test_any_text_is_a_filter_or_is_refused(text: str) -> None:
         except InvalidRequest:
             continue
         assert passes(message) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "required"),
+    [
+        ("", {}),
+        ("state = RUNNING", {"state": 3}),
+        ('state = RUNNING AND object = "servers/s1"', {"state": 3, "object": "servers/s1"}),
+        ('state=RUNNING object="servers/s1" done = true', {"state": 3, "object": "servers/s1", "done": True}),
+        ("state = RUNNING OR state = PENDING", {}),
+        ("NOT state = RUNNING", {}),
+        ("-state = RUNNING", {}),
+        ("state != RUNNING", {}),
+        ("(state = RUNNING)", {}),
+        ('object : "servers/s1"', {}),
+        ("done = true AND (state = RUNNING OR state = PENDING)", {"done": True}),
+        ('object = "a" OR object = "b" AND state = RUNNING', {"state": 3}),
+    ],
+)
+def test_what_a_filter_requires_of_every_message_is_found(text: str, required: dict[str, object]) -> None:
+    """Only what holds for everything that passes: no alternative, nothing denied."""
+    assert required_values(text, job_pb2.Job.DESCRIPTOR) == required

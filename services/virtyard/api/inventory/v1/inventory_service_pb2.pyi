@@ -948,6 +948,7 @@ class WatchObjectsResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     OBJECT_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame it is."""
     resume_token: _builtins.str
@@ -958,6 +959,10 @@ class WatchObjectsResponse(_message.Message):
     def object(self) -> _object_pb2.Object:
         """The object as it is after the change."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchObjectsResponse]:
+        """The frames of objects that follow this one at once, if the options allow batches; they have none of their own."""
+
     def __init__(
         self,
         *,
@@ -965,10 +970,11 @@ class WatchObjectsResponse(_message.Message):
         resume_token: _builtins.str = ...,
         name: _builtins.str = ...,
         object: _object_pb2.Object | None = ...,
+        further: _abc.Iterable[Global___WatchObjectsResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "object", b"object", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "kind", b"kind", "name", b"name", "object", b"object", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -179,6 +179,50 @@ class AbortJobResponse(_message.Message):
 Global___AbortJobResponse: _TypeAlias = AbortJobResponse  # noqa: Y015
 
 @_typing.final
+class RetryJobRequest(_message.Message):
+    """Names the job whose undos are to be tried again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A job that is ROLLBACK_FAILED, as jobs/12-3."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryJobRequest: _TypeAlias = RetryJobRequest  # noqa: Y015
+
+@_typing.final
+class AcceptJobRequest(_message.Message):
+    """Names the job whose residue is to stay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A job that could not be undone, as jobs/12-3."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptJobRequest: _TypeAlias = AcceptJobRequest  # noqa: Y015
+
+@_typing.final
 class WatchJobsRequest(_message.Message):
     """Says which jobs to watch."""
 
@@ -216,6 +260,7 @@ class WatchJobsResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame it is."""
     resume_token: _builtins.str
@@ -226,6 +271,10 @@ class WatchJobsResponse(_message.Message):
     def job(self) -> _job_pb2.Job:
         """The job as it is after the change."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchJobsResponse]:
+        """The frames of jobs that follow this one at once, if the options allow batches; they have none of their own."""
+
     def __init__(
         self,
         *,
@@ -233,10 +282,11 @@ class WatchJobsResponse(_message.Message):
         resume_token: _builtins.str = ...,
         name: _builtins.str = ...,
         job: _job_pb2.Job | None = ...,
+        further: _abc.Iterable[Global___WatchJobsResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "job", b"job", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,6 +331,7 @@ class WatchOperationResponse(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame this one is."""
     resume_token: _builtins.str
@@ -295,6 +346,10 @@ class WatchOperationResponse(_message.Message):
     def job(self) -> _job_pb2.Job:
         """One of its jobs, as that job is after the change."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchOperationResponse]:
+        """The frames of the operation that follow this one at once, if the options allow batches; they have none themselves."""
+
     def __init__(
         self,
         *,
@@ -303,10 +358,11 @@ class WatchOperationResponse(_message.Message):
         name: _builtins.str = ...,
         operation: _operations_pb2.Operation | None = ...,
         job: _job_pb2.Job | None = ...,
+        further: _abc.Iterable[Global___WatchOperationResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "job", b"job", "operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "job", b"job", "kind", b"kind", "name", b"name", "operation", b"operation", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "item", b"item", "job", b"job", "kind", b"kind", "name", b"name", "operation", b"operation", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["operation", "job"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015

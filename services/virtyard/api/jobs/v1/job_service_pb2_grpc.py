@@ -58,6 +58,16 @@ class JobServiceStub:
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AbortJobRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AbortJobResponse.FromString,
                 _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/virtyard.api.jobs.v1.JobService/RetryJob',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.AcceptJob = channel.unary_unary(
+                '/virtyard.api.jobs.v1.JobService/AcceptJob',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AcceptJobRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
         self.WatchJobs = channel.unary_stream(
                 '/virtyard.api.jobs.v1.JobService/WatchJobs',
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.WatchJobsRequest.SerializeToString,
@@ -107,6 +117,20 @@ class JobServiceServicer:
 
     def AbortJob(self, request, context):
         """Aborts a job, and with it its whole operation; answers at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryJob(self, request, context):
+        """Tries the refused undos of a job again, once what was in their way is gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptJob(self, request, context):
+        """Accepts what the refused undos of a job left behind, so that its operation can end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +186,16 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.AbortJob,
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AbortJobRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AbortJobResponse.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.RetryJobRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'AcceptJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptJob,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AcceptJobRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
             'WatchJobs': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJobs,
@@ -293,6 +327,60 @@ class JobService:
             '/virtyard.api.jobs.v1.JobService/AbortJob',
             virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AbortJobRequest.SerializeToString,
             virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AbortJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/RetryJob',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/AcceptJob',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AcceptJobRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,
             insecure,

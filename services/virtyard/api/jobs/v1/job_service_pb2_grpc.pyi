@@ -27,6 +27,10 @@ class JobServiceStub:
     """Counts jobs by what became of them."""
     AbortJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AbortJobRequest, _job_service_pb2.AbortJobResponse]
     """Aborts a job, and with it its whole operation; answers at once."""
+    RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_pb2.Job]
+    """Tries the refused undos of a job again, once what was in their way is gone."""
+    AcceptJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AcceptJobRequest, _job_pb2.Job]
+    """Accepts what the refused undos of a job left behind, so that its operation can end."""
     WatchJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]
     """Watches jobs, from a snapshot or from a token."""
     WatchOperation: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchOperationRequest, _job_service_pb2.WatchOperationResponse]
@@ -70,6 +74,22 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_job_service_pb2.AbortJobRequest, _abc.Awaitable[_job_service_pb2.AbortJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.AbortJobResponse]:
         """Aborts a job, and with it its whole operation; answers at once."""
+
+    @_abc_1.abstractmethod
+    def RetryJob(
+        self,
+        request: _job_service_pb2.RetryJobRequest,
+        context: _aio.ServicerContext[_job_service_pb2.RetryJobRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Tries the refused undos of a job again, once what was in their way is gone."""
+
+    @_abc_1.abstractmethod
+    def AcceptJob(
+        self,
+        request: _job_service_pb2.AcceptJobRequest,
+        context: _aio.ServicerContext[_job_service_pb2.AcceptJobRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Accepts what the refused undos of a job left behind, so that its operation can end."""
 
     @_abc_1.abstractmethod
     def WatchJobs(

@@ -540,6 +540,7 @@ class WatchLocksResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     LOCK_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame it is."""
     resume_token: _builtins.str
@@ -550,6 +551,10 @@ class WatchLocksResponse(_message.Message):
     def lock(self) -> Global___Lock:
         """The lock as it is after the change."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchLocksResponse]:
+        """The frames of locks that follow this one at once, if the options allow batches; they have none of their own."""
+
     def __init__(
         self,
         *,
@@ -557,10 +562,11 @@ class WatchLocksResponse(_message.Message):
         resume_token: _builtins.str = ...,
         name: _builtins.str = ...,
         lock: Global___Lock | None = ...,
+        further: _abc.Iterable[Global___WatchLocksResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lock", b"lock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "lock", b"lock", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "kind", b"kind", "lock", b"lock", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
