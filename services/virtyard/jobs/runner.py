@@ -73,6 +73,8 @@ class Runner:
                 telemetry.span(f"operation {record.title}", record.trace_context, operation=self.operation.name),
             ):
                 await self._run()
+                if (ended := self.operation.record).HasField("error"):
+                    _log.info("%s ended: %s", self.operation.name, ended.error.message)
         except (StaleEpoch, OwnerClosed) as error:
             _log.warning("%s is given up: %s", self.operation.name, error)
 

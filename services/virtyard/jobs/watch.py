@@ -117,14 +117,18 @@ async def _frames(
     if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
         yield await _rest_of_story(feed, operation, resumed, here, wanted)
         return
-    if not resumed.resume_token:
-        if not options.skip_snapshot:
-            yield _snapshot(feed, operation, here)
-        resumed = watch_pb2.WatchOptions(resume_token=here.token())
+    shown = [] if resumed.resume_token or options.skip_snapshot else _snapshot(feed, operation, here)
+    # Asked for before anything is shown: a service that begins to close meanwhile still says GOODBYE.
     batches = feed.watch_batches(
-        _TOPICS, resumed, read_snapshot, lambda _topic, key, _body: wanted(key), scope=operation.name
+        _TOPICS,
+        resumed if resumed.resume_token else watch_pb2.WatchOptions(resume_token=here.token()),
+        read_snapshot,
+        lambda _topic, key, _body: wanted(key),
+        scope=operation.name,
     )
     async with aclosing(batches):
+        if shown:
+            yield shown
         async for batch in batches:
             end = next((place for place, frame in enumerate(batch, 1) if _shows_end(frame)), None)
             yield batch[:end]
