@@ -7,9 +7,14 @@ COPY clients/python clients/python
 RUN pip install --no-cache-dir --prefix=/virtyard ".[server,agent,telemetry]"
 
 FROM python:3.13-slim
-# What an agent drives; the control plane alone does without.
-RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends qemu-system-x86 qemu-utils \
+# What an agent drives; the control plane alone does without. Elsewhere hosts are simulated, or QEMU is added.
+RUN case "$(dpkg --print-architecture)" in \
+        amd64) qemu="qemu-system-x86 qemu-utils" ;; \
+        arm64) qemu="qemu-system-arm qemu-utils" ;; \
+        *) qemu="qemu-utils" ;; \
+    esac \
+    && apt-get update -qq \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $qemu \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /virtyard /usr/local
 ENV VIRTYARD_CONTEXT=/etc/virtyard/context.json

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from tools import demo_site, demo_story, guest, processes
+from tools import demo_links, demo_site, demo_story, guest, processes
 from tools.demo_screen import WIDTH, Screen
 from tools.demo_site import DemoError, Site
 
@@ -82,7 +82,7 @@ def _logs(site: Site) -> Path:
 
 
 def _clean(site: Site) -> None:
-    remains = demo_site.remove(site)
+    remains = demo_site.remove(site, demo_links.remove)
     if remains:
         raise DemoError(f"these could not be removed: {', '.join(remains)}")
 

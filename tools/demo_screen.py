@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,16 +53,26 @@ class Screen:
         self.checks += 1
         print(textwrap.fill(fact, WIDTH, initial_indent="   ok  ", subsequent_indent="       "), flush=True)
 
-    def command(self, *words: str, code: int = 0) -> None:
-        """Run a command for everybody to see.
+    def command(self, *words: str) -> None:
+        """Run a command that must succeed for everybody to see.
 
         Raises:
-            DemoError: its exit code is another one.
+            DemoError: it did not.
+        """
+        self.command_ending(words, (0,))
+
+    def command_ending(self, words: tuple[str, ...], codes: Collection[int]) -> int:
+        """Run a command for everybody to see, and return its exit code.
+
+        Raises:
+            DemoError: its exit code is none of these.
         """
         print(wrapped(words), flush=True)
         outcome = self._run(words, subprocess.Popen([PROGRAM, *words], env=self._site.environment()))
-        if outcome != code:
-            raise DemoError(f"virtyard {shlex.join(words)}: exit code {outcome} instead of {code}")
+        if outcome not in codes:
+            wanted = " or ".join(map(str, codes))
+            raise DemoError(f"virtyard {shlex.join(words)}: exit code {outcome} instead of {wanted}")
+        return outcome
 
     def submit(self, *words: str) -> str:
         """Run a command with --no-wait for everybody to see, and return the name of the operation."""

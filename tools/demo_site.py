@@ -176,20 +176,29 @@ def _agent_address(site: Site, server: str) -> str:
     return ""
 
 
+def as_root() -> list[str] | None:
+    """Return what to put before a command that root must run: nothing, or sudo; None if it would ask or refuse."""
+    if os.getuid() == 0:
+        return []
+    if shutil.which("sudo") is None:
+        return None
+    asked = subprocess.run(["sudo", "-n", "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return ["sudo", "-n"] if asked.returncode == 0 else None
+
+
 def mount_small(site: Site, size_bytes: int) -> bool:
     """Mount a file system of this size at the small place; False where this user may not, or the system cannot."""
     site.small.mkdir(parents=True, exist_ok=True)
-    if os.getuid() != 0 or not sys.platform.startswith("linux"):
+    before = as_root() if sys.platform.startswith("linux") else None
+    if before is None:
         return False
-    options = f"size={size_bytes},mode=0700"
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "virtyard-demo", str(site.small)], capture_output=True, check=False
-    )
-    return mounted.returncode == 0
+    options = f"size={size_bytes},mode=0700,uid={os.getuid()},gid={os.getgid()}"
+    command = [*before, "mount", "-t", "tmpfs", "-o", options, "virtyard-demo", str(site.small)]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
-def remove(site: Site) -> list[str]:
-    """End every process of the site, unmount, remove its folder, and return what would not go."""
+def remove(site: Site, remove_links: Callable[[Site], list[str]]) -> list[str]:
+    """End every process of the site, remove its interfaces, unmount, remove its folder; return what would not go."""
     if not site.folder.exists():
         return []
     services = processes.records(site.pids)
@@ -197,8 +206,12 @@ def remove(site: Site) -> list[str]:
     # Agents have ended, so nothing starts guests any more; what they left runs out of this folder.
     left = [record for record, _ in processes.working_in(site.folder)]
     processes.end(left)
+    # What is kept of a bridge tells that it is this site's, so the folder stays as long as one does.
+    if links := remove_links(site):
+        return links
     if os.path.ismount(site.small):
-        subprocess.run(["umount", str(site.small)], capture_output=True, check=False)
+        command = [*(as_root() or []), "umount", str(site.small)]
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if os.path.ismount(site.small):
             return [f"{site.small} is still mounted"]
     shutil.rmtree(site.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What can be seen of a site from outside: files, processes, objects and locks; two snapshots are compared as text.
+"""What can be seen of a site from outside, files, processes, bridges, objects and locks, to be compared as text.
 
 What the clock or an agent's report changes by itself is left out; everything else must be the same to the letter.
 """
@@ -11,19 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import processes
+from tools import demo_links, processes
 from tools.demo_site import Site
+from virtyard.kernel.names import kinds
 
-NOUNS = (
-    "server-pool",
-    "server",
-    "cluster",
-    "heartbeat-device",
-    "repository",
-    "virtual-machine",
-    "virtual-disk",
-    "vnic",
-)
+NOUNS = tuple(kind.field.replace("_", "-") for kind in kinds().values())
+"""Every kind of object, as the command line calls it."""
 VOLATILE = frozenset({"observed", "activity"})
 """Fields that reports and projections change, never an operation's undo."""
 
@@ -39,6 +32,8 @@ class Snapshot:
     """Every path on the shared storage, with its kind, and its size where no heartbeat is written."""
     ps: tuple[str, ...]
     """Every process of the site by its command line."""
+    links: tuple[str, ...]
+    """Every bridge of the site, with what is plugged into it."""
     objects: tuple[str, ...]
     """Every object as JSON."""
     locks: tuple[str, ...]
@@ -52,6 +47,7 @@ def take(site: Site, read: Read) -> Snapshot:
     return Snapshot(
         find=tuple(sorted(_paths(site.shared))),
         ps=tuple(sorted(f"{record.pid} {command}" for record, command in processes.working_in(site.folder))),
+        links=tuple(f"{link.name} {link.uid} {' '.join(link.ports)}" for link in demo_links.links(site)),
         objects=tuple(sorted(objects)),
         locks=tuple(sorted(_text(item) for item in locks)),
     )
@@ -60,7 +56,7 @@ def take(site: Site, read: Read) -> Snapshot:
 def differences(before: Snapshot, after: Snapshot) -> list[str]:
     """Return each line that only one of the two has, with the part that it belongs to."""
     found = []
-    for part in ("find", "ps", "objects", "locks"):
+    for part in ("find", "ps", "links", "objects", "locks"):
         old, new = set(getattr(before, part)), set(getattr(after, part))
         found += [f"{part}: gone: {line}" for line in sorted(old - new)]
         found += [f"{part}: new: {line}" for line in sorted(new - old)]

@@ -1,23 +1,26 @@
 """A site of real processes for one test or one module: a control plane, embedded or split, and agents beside it.
 
-The split one is started by the `command:` lines of compose.yaml, with this machine's folders and ports put in. Every
-process is known by its pid and start time, and ended by those alone.
+The split one is started by the `command:` lines of compose.yaml, from the authority and the certificates on, with this
+machine's folders and ports put in. Every process is known by its pid and start time, and ended by those alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+import yaml
 
 from tools import processes
 from virtyard.processes.site import prepare_authority
@@ -35,14 +38,8 @@ SPLIT = ("locks", "inventory", "jobs")
 
 def compose_commands() -> dict[str, list[str]]:
     """Return the `command:` line of every service of compose.yaml."""
-    found: dict[str, list[str]] = {}
-    service = ""
-    for line in (ROOT / "compose.yaml").read_text().splitlines():
-        if heading := re.fullmatch(r"  ([a-z0-9-]+):", line):
-            service = heading[1]
-        elif line.startswith("    command: "):
-            found[service] = json.loads(line.removeprefix("    command: "))
-    return found
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    return {name: service["command"] for name, service in services.items()}
 
 
 class Site:
@@ -68,7 +65,6 @@ class Site:
         self._commands = compose_commands()
         self._seen: dict[str, int] = {}
         self.shared.mkdir(parents=True)
-        self.authority: Authority = prepare_authority(folder / "pki")
         for name in ("vmlinuz", "initrd.img"):
             (self.shared / name).write_text("simulated hosts boot nothing\n")
 
@@ -85,8 +81,7 @@ class Site:
 
     def open(self, servers: Sequence[str] = ("s1",), memory_bytes: int = 64 << 30) -> None:
         """Start the control plane and agents, and wait until they serve."""
-        for server in servers:
-            self.authority.issue(f"agent/{server}", self.folder / "credentials" / server, hosts=["127.0.0.1"])
+        self._prepare(servers)
         for name in self.control_plane:
             self.start(name, wait=self.shape == "split")
         for server in servers:
@@ -94,14 +89,46 @@ class Site:
         for name in (*self.control_plane, *servers):
             self.wait_serving(name)
 
+    def _prepare(self, servers: Sequence[str]) -> None:
+        """Make the authority and the certificates: in the split shape by the lines of compose.yaml as they stand."""
+        if self.shape == "embedded":
+            prepare_authority(self.folder / "pki")
+        else:
+            self._finish("pki")
+        if self.shape == "embedded":
+            for server in servers:
+                self.issue(server)
+        else:
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(self.issue, servers))
+
+    def issue(self, server: str) -> None:
+        """Issue its certificate to an agent."""
+        if self.shape == "split":
+            self._finish(f"{server}-certificate")
+            return
+        authority = Authority.load(self.folder / "pki")
+        authority.issue(f"agent/{server}", self.folder / "credentials" / server, hosts=["127.0.0.1"])
+
+    def _finish(self, name: str) -> None:
+        """Run a line of compose.yaml that ends by itself; that of any server is that of s1 with its name."""
+        server = name.removesuffix("-certificate")
+        line = self._commands.get(name) or [word.replace("s1", server) for word in self._commands["s1-certificate"]]
+        words = [PROGRAM, *self._adapt(line)]
+        outcome = subprocess.run(words, env=self._environment(name), capture_output=True, text=True, check=False)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+    def _environment(self, name: str) -> dict[str, str]:
+        runtime = self.folder / "run" / name
+        # No configuration file of the machine on which the tests run.
+        own = {"VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
+        return {"VIRTYARD_CONFIG": os.devnull, **os.environ, **own}
+
     def start(
         self, name: str, *, kill_at: str = "", stop_at: str = "", wait: bool = True, memory_bytes: int = 64 << 30
     ) -> None:
         """Start one process, a second time perhaps; at a durable transition it kills itself, or stands still."""
-        runtime = self.folder / "run" / name
-        environment = {**os.environ, "VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
-        # No file of the machine on which the tests run.
-        environment.setdefault("VIRTYARD_CONFIG", os.devnull)
+        environment = self._environment(name)
         environment |= {"VIRTYARD_KILL_AT": kill_at, "VIRTYARD_STOP_AT": stop_at}
         environment |= {"VIRTYARD_FAIL_FILE": str(self.fail_file), "VIRTYARD_EFFECT_LOG": str(self.effect_log)}
         log = self.pids / f"{name}.log"
@@ -118,7 +145,9 @@ class Site:
             return self._adapt(self._commands[name])
         words = self._adapt([word.replace("s1", name) for word in self._commands["s1"]])
         words[words.index("--driver") + 1] = self.driver
-        words[words.index("--inventory") : words.index("--inventory") + 2] = ["--context", str(self.context)]
+        if self.shape == "embedded":
+            # Where `up` listens is not known yet; its context will say it.
+            words[words.index("--inventory") : words.index("--inventory") + 2] = ["--context", str(self.context)]
         if name in self.homes:
             words[words.index("--listen") + 1] = self.addresses.get(name, f"{self.homes[name]}:0")
         return [*words, "--memory-bytes", str(memory_bytes)]

@@ -18,6 +18,7 @@ from tests.acceptance.site import PROGRAM, Site
 from tools import processes
 from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
+from virtyard.processes.site import prepare_authority
 from virtyard.runtime.context_file import Context
 
 pytestmark = pytest.mark.timeout(120)
@@ -29,7 +30,7 @@ def site() -> Iterator[Site]:
     """A site on disk of which nothing runs yet, with a file for all of its processes."""
     folder = Path(tempfile.mkdtemp(prefix="vya-", dir="/tmp")) / "site"
     made = Site(folder)
-    made.authority.issue("agent/s1", folder / "credentials", hosts=["127.0.0.1"])
+    prepare_authority(folder / "pki").issue("agent/s1", folder / "credentials", hosts=["127.0.0.1"])
     (folder / "virtyard.toml").write_text(
         f"""
 [site]

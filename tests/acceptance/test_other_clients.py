@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
-from google.api_core import operation as google_operation
-from google.api_core import operations_v1
-from google.protobuf import json_format
 
-from tests.acceptance.asking import LIMIT, create_machine, new_disk, prepare
-from tests.acceptance.site import ROOT, Site, open_site
-from tools import generate_protos
-from virtyard.api.inventory.v1 import virtual_machine_pb2
+from tests.acceptance.asking import create_machine, new_disk, prepare
+from tests.acceptance.other_clients import make_by_google, make_by_grpc_js, missing_for_grpc_js
+from tests.acceptance.site import Site, open_site
+from virtyard.api.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from virtyard.api.jobs.v1 import operation_pb2
-from virtyard.api.operations.v1 import operation_service_pb2_grpc
-
-SCRIPT = Path(__file__).with_name("grpc_js") / "make_machine.mjs"
+from virtyard.runtime.pki import Credentials
 
 
 @pytest.fixture(scope="module")
@@ -42,44 +35,18 @@ async def pool(site: Site) -> None:
 async def test_googles_operations_client_waits_for_an_operation(site: Site) -> None:
     """Proves that google-api-core polls our operations unchanged, and gets the typed response and metadata."""
     request = create_machine(site, "google", [new_disk(1)])
-    machine, metadata = await asyncio.to_thread(_create_by_google, site, request)
+    admin = site.folder / "pki" / "user" / "admin"
+    machine, metadata = await asyncio.to_thread(make_by_google, site.addresses["jobs"], admin, request)
     assert machine.name == "virtualMachines/google"
     assert metadata.state == operation_pb2.OPERATION_STATE_SUCCEEDED
 
 
-def _create_by_google(
-    site: Site, request: object
-) -> tuple[virtual_machine_pb2.VirtualMachine, operation_pb2.OperationMetadata]:
-    folder = site.folder / "pki" / "user" / "admin"
-    ca, certificate, key = ((folder / f"{name}.pem").read_bytes() for name in ("ca", "cert", "key"))
-    options = [("grpc.ssl_target_name_override", "virtyard-service-jobs"), ("grpc.enable_http_proxy", 0)]
-    credentials = grpc.ssl_channel_credentials(ca, key, certificate)
-    with grpc.secure_channel(site.addresses["jobs"], credentials, options) as channel:
-        stub = operation_service_pb2_grpc.OperationServiceStub(channel)  # type: ignore[arg-type]  # typed for aio
-        accepted = stub.CreateVirtualMachine(request, timeout=LIMIT)  # type: ignore[arg-type]
-        future = google_operation.from_gapic(  # type: ignore[no-untyped-call]  # google's client has no types
-            accepted,
-            operations_v1.OperationsClient(channel),  # type: ignore[no-untyped-call]
-            virtual_machine_pb2.VirtualMachine,
-            metadata_type=operation_pb2.OperationMetadata,
-        )
-        return future.result(timeout=LIMIT), future.metadata
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(not (ROOT / "node_modules" / "@grpc" / "grpc-js").exists(), reason="`make lint-protos` was not run")
+@pytest.mark.skipif(bool(missing_for_grpc_js()), reason=missing_for_grpc_js())
 async def test_grpc_js_makes_a_machine_with_protos_loaded_at_run_time(site: Site, tmp_path: Path) -> None:
     """Proves that another language needs nothing but the protos and a certificate."""
-    google = generate_protos.lay_out_google_protos(tmp_path / "google")
-    request = json_format.MessageToJson(create_machine(site, "node", [new_disk(1)], 1), indent=None)
-    words = [site.addresses["jobs"], site.folder / "pki" / "user" / "admin", ROOT / "protos", google, request]
-    process = await asyncio.create_subprocess_exec(
-        "node", str(SCRIPT), *map(str, words), cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(LIMIT):
-        out, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    said = json.loads(out)
+    request = create_machine(site, "node", [new_disk(1)], 1)
+    admin = site.folder / "pki" / "user" / "admin"
+    said = await asyncio.to_thread(make_by_grpc_js, site.addresses["jobs"], admin, request, tmp_path)
     assert not said.get("error")
     assert said["jobs"] == [
         f"{title}: JOB_STATE_COMPLETED"
@@ -91,3 +58,29 @@ async def test_grpc_js_makes_a_machine_with_protos_loaded_at_run_time(site: Site
             "Create VNIC on Virtual Machine",
         )
     ]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_service_is_verified_by_the_name_that_is_dialled(site: Site, host: str) -> None:
+    """A bare client that dials a host name or an address finds it in the certificate, of every service."""
+    for service in ("inventory", "jobs", "locks"):
+        port = site.addresses[service].rpartition(":")[2]
+        assert await _reach(site, f"{host}:{port}") in ("answered", "UNIMPLEMENTED")
+
+
+async def test_a_name_that_the_certificate_does_not_have_is_not_believed(site: Site) -> None:
+    """The same address under another name is refused by the client: what is dialled is what is checked."""
+    assert await _reach(site, site.addresses["inventory"], "elsewhere.example") == "UNAVAILABLE"
+
+
+async def _reach(site: Site, address: str, name: str = "") -> str:
+    """Make one call as any gRPC program would, and return what came of it."""
+    credentials = Credentials.load(site.folder / "pki" / "user" / "admin").for_channel()
+    options = [("grpc.enable_http_proxy", 0), *([("grpc.ssl_target_name_override", name)] if name else [])]
+    async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
+        stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+        try:
+            await stub.ListServers(inventory_service_pb2.ListServersRequest(), timeout=10)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        return "answered"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import create_machine, new_disk, prepare, run
-from tests.acceptance.site import open_site, until
+from tests.acceptance.asking import FAILED, create_machine, new_disk, prepare, run
+from tests.acceptance.site import Site, open_site, until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -35,6 +35,9 @@ async def test_trace_leads_from_the_call_through_jobs_and_locks_to_the_agent(
             # A program that uses OpenTelemetry itself would go first; the test's own process does not.
             monkeypatch.delitem(__import__("sys").modules, "opentelemetry.propagate", raising=False)
             story = await run(client, create_machine(site, "web", [new_disk(1)]))
+            # The first step of the next one is refused, which is worth a line in two logs.
+            site.fail_file.write_text("1/1")
+            failed = await run(client, create_machine(site, "never", [new_disk(1)]), ended=FAILED)
         wanted = {
             ("jobs", "virtyard.api.operations.v1.OperationService/CreateVirtualMachine"),
             ("jobs", "operation Create Virtual Machine"),
@@ -48,3 +51,19 @@ async def test_trace_leads_from_the_call_through_jobs_and_locks_to_the_agent(
         until(lambda: wanted <= seen(), 20.0, f"all of {wanted} are in the trace")
         operation = next(span for span in spans(file) if span["name"] == "operation Create Virtual Machine")
         assert operation["attributes"]["virtyard.operation"] == story.name
+
+        # The same trace in the logs of the processes, with the operation and the job that each line is about.
+        number = failed.name.partition("/")[2]
+        refused, *_ = until(lambda: lines_about(site, "inventory", "was refused"), 10.0, "the inventory logs it")
+        assert (refused["job"], refused["trace"], refused["service"]) == (f"jobs/{number}-1", TRACE, "inventory")
+        ended, *_ = until(lambda: lines_about(site, "jobs", f"{failed.name} ended"), 10.0, "jobs logs it")
+        assert (ended["operation"], ended["trace"], ended["service"]) == (failed.name, TRACE, "jobs")
+        assert "step 1/1 is refused for a test" in ended["message"]
+
+
+def lines_about(site: Site, process: str, words: str) -> list[dict[str, Any]]:
+    """Return the log lines of a process that say this; what it says to whoever started it is no log line."""
+    lines = (site.pids / f"{process}.log").read_text().splitlines()
+    logged = [json.loads(line) for line in lines if line.startswith("{")]
+    assert len(logged) > 0
+    return [line for line in logged if words in line["message"]]

@@ -203,6 +203,14 @@ class Client:
 
         return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
 
+    def watch_job_summary(self, resume_token: str = "") -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
+        """Yield the frames of WatchJobSummary for ever, across cuts and restarts."""
+
+        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
+            return aiter(self.jobs.WatchJobSummary(job_service_pb2.WatchJobSummaryRequest(options=asked)))
+
+        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+
     def watch_objects(
         self,
         matching: str = "",

@@ -6,8 +6,10 @@ key.pem.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +77,33 @@ def _text(content: object, key: str) -> str:
 
 
 def default_path() -> Path:
-    """Where the context file is looked for when nobody names one."""
+    """Where the context file is looked for when nobody names one: where `virtyard up` writes it.
+
+    Raises:
+        ContextError: the place for people without a home belongs to somebody else.
+    """
     named = os.environ.get("VIRTYARD_CONTEXT")
     if named:
         return Path(named)
-    config = os.environ.get("XDG_CONFIG_HOME")
-    folder = Path(config) if config else Path("~/.config").expanduser()
-    return folder / "virtyard" / "context.json"
+    file = _in_home()
+    if file is not None and (file.exists() or _is_usable(file.parent)):
+        return file
+    shared = Path(tempfile.gettempdir(), f"virtyard-{os.getuid()}")
+    if shared.exists() and shared.stat().st_uid != os.getuid():
+        raise ContextError(f"{shared} belongs to somebody else; --context or VIRTYARD_CONTEXT names the context file")
+    return shared / "config" / "context.json"
+
+
+def _in_home() -> Path | None:
+    """The context file in the configuration folder; None for who has no home, as anybody may be in a container."""
+    for config in (os.environ.get("XDG_CONFIG_HOME"), "~/.config"):
+        if config:
+            with contextlib.suppress(RuntimeError):
+                return Path(config).expanduser() / "virtyard" / "context.json"
+    return None
+
+
+def _is_usable(folder: Path) -> bool:
+    """True if the folder can be written, or made in its nearest parent."""
+    nearest = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    return nearest is not None and nearest.is_dir() and os.access(nearest, os.W_OK)

@@ -15,10 +15,9 @@ import grpc.aio
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.type.v1 import activity_pb2, lock_pb2, watch_pb2
 from virtyard.kernel.errors import VirtyardError
+from virtyard.runtime.status import peer_cancels_named
 
 __all__ = ["LockActivity"]
-
-from virtyard.runtime.status import peer_cancels_named
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.1

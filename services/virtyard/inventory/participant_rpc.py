@@ -143,7 +143,8 @@ def _traced(effects: Iterable[participant.Effect]) -> Iterator[None]:
 def _log_failures(effects: Iterable[participant.Effect], records: Iterable[participant.EffectRecord]) -> None:
     for effect, record in zip(effects, records, strict=True):
         if record.HasField("error"):
-            with bound(job=effect.job):
+            trace = telemetry.trace_id_of(effect.trace_context)
+            with bound(job=effect.job, **({"trace": trace} if trace else {})):
                 _log.info("effect %s was refused: %s", effect.step_key, record.error.message)
 
 

@@ -141,7 +141,7 @@ class JobService:
         self, request: job_service_pb2.WatchJobSummaryRequest, call: Call
     ) -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
         """Yield the six counters as they change."""
-        async for frame in watch.watch_summary(self._feed, self._store):
+        async for frame in watch.watch_summary(self._feed, self._store, request.options):
             yield frame
 
     async def SubmitOperation(

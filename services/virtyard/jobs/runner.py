@@ -77,6 +77,8 @@ class Runner:
             ):
                 self.notice_contact(self._world.participants.silent())
                 await self._run()
+                if (ended := self.operation.record).HasField("error"):
+                    _log.info("%s ended: %s", self.operation.name, ended.error.message)
         except (StaleEpoch, OwnerClosed) as error:
             _log.warning("%s is given up: %s", self.operation.name, error)
 

@@ -60,6 +60,7 @@ class Scheduler:
         self.state = SchedulerState.STARTING
         self._tasks = tasks
         self._runners: dict[int, Runner] = {}
+        self._runs: set[asyncio.Task[None]] = set()
         self._waiting: list[Operation] = []
         self._ended: OrderedDict[int, Operation] = OrderedDict()
         self._due = due
@@ -87,8 +88,13 @@ class Scheduler:
             self._begin(operation)
 
     def stop(self) -> None:
-        """Begin nothing any more: what is stored from now on is left for the next start, as is what runs."""
+        """Begin nothing any more: what is stored from now on is left for the next start, as is what runs.
+
+        A host's answer that comes while watchers are told would else have the next step sent.
+        """
         self.state = SchedulerState.STOPPING
+        for run in self._runs:
+            run.cancel()
 
     def find(self, number: int) -> Operation | None:
         """Return an operation that is being run, with its live progress; None if it is not."""
@@ -165,7 +171,9 @@ class Scheduler:
 
     def _begin(self, operation: Operation) -> None:
         runner = self._runners[operation.number] = Runner(operation, self.world, self._notice_blocker)
-        _ = self._tasks.start(self._run(runner), name=operation.name)
+        run = self._tasks.start(self._run(runner), name=operation.name)
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
 
     async def _run(self, runner: Runner) -> None:
         """Run an operation to its end; after a defect take it up again from what is durable."""

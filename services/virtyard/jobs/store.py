@@ -233,10 +233,17 @@ class JobStore:
 
     async def count_jobs(self) -> dict[int, int]:
         """Return how many jobs there are in each state."""
-        rows = await self.database.read(
-            lambda connection: connection.execute("SELECT state, jobs FROM job_count WHERE jobs > 0").fetchall()
-        )
-        return dict(rows)
+        _, counts = await self.count_jobs_at()
+        return counts
+
+    async def count_jobs_at(self) -> tuple[int, dict[int, int]]:
+        """Return how many jobs there are in each state, with the sequence of the feed at which they were counted."""
+
+        def count(connection: sqlite3.Connection) -> tuple[int, dict[int, int]]:
+            (sequence,) = connection.execute("SELECT sequence FROM feed").fetchone()
+            return sequence, dict(connection.execute("SELECT state, jobs FROM job_count WHERE jobs > 0").fetchall())
+
+        return await self.database.read(count)
 
     async def due(self) -> list[Due]:
         """Return everything that is due in other services."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 
 from google.longrunning import operations_pb2
@@ -19,10 +19,11 @@ from virtyard.kernel.filters import compile_filter
 from virtyard.runtime.batches import messages
 from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.frame_bytes import with_body
-from virtyard.runtime.subscription import Matches
+from virtyard.runtime.resume_point import ResumePoint
 
 _PAGE = 500
 _SUMMARY_PAUSE = 0.1
+_TOPICS = ("job", "operation")
 _JOB_FIELD = job_service_pb2.WatchJobsResponse.JOB_FIELD_NUMBER
 _ITEM_FIELDS = {
     "operation": job_service_pb2.WatchOperationResponse.OPERATION_FIELD_NUMBER,
@@ -79,34 +80,55 @@ async def watch_operation(
         look: returns an operation, never as it was before the feed's last news.
         number: which operation.
         options: where to start.
+
+    Raises:
+        InvalidRequest: `options.resume_token` is not a token of this service.
     """
-    # The token comes before the look: a change between the two is shown twice rather than never.
-    token = feed.token()
+    # The position comes before the look: a change between the two is shown twice rather than never.
+    here = feed.point(feed.head)
+    point = feed.resume_point(options.resume_token) if options.resume_token else None
     operation = await look(number)
-    own, jobs = operation.name, job_name(number, "")
-
-    def matches(topic: str, key: str, _body: bytes) -> bool:
-        return key == own if topic == "operation" else key.startswith(jobs)
-
-    frames = _frames(feed, operation, options, token, matches)
+    frames = _frames(feed, operation, options, here, point)
     async for message in messages(frames, operation_frame, job_service_pb2.WatchOperationResponse.DESCRIPTOR, options):
         yield message
 
 
 async def _frames(
-    feed: Feed, operation: Operation, options: watch_pb2.WatchOptions, token: str, matches: Matches
+    feed: Feed,
+    operation: Operation,
+    options: watch_pb2.WatchOptions,
+    here: ResumePoint,
+    point: ResumePoint | None,
 ) -> AsyncGenerator[Sequence[Frame], None]:
     """Yield the frames of one operation, as it was when it was looked at, in the batches in which they come."""
-    if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
-        yield await _rest_of_story(feed, operation, options)
-        return
+    own, jobs = operation.name, job_name(operation.number, "")
+
+    def wanted(key: str) -> bool:
+        return key == own or key.startswith(jobs)
+
     resumed = options
-    if not options.resume_token:
-        if not options.skip_snapshot:
-            yield _snapshot(operation, token)
-        resumed = watch_pb2.WatchOptions(resume_token=token)
-    batches = feed.watch_batches(["job", "operation"], resumed, read_snapshot, matches, scope=operation.name)
+    if point is not None and point.snapshot is not None:
+        # It was cut inside the snapshot: what it has not seen and has not changed since, then all that has changed.
+        token = feed.point(point.sequence).token()
+        changed = await feed.story(token, _TOPICS, wanted)
+        if changed is not None:
+            yield _snapshot(feed, operation, point, {frame.key for frame in changed})
+            resumed = watch_pb2.WatchOptions(resume_token=token)
+    if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+        yield await _rest_of_story(feed, operation, resumed, here, wanted)
+        return
+    shown = [] if resumed.resume_token or options.skip_snapshot else _snapshot(feed, operation, here)
+    # Asked for before anything is shown: a service that begins to close meanwhile still says GOODBYE.
+    batches = feed.watch_batches(
+        _TOPICS,
+        resumed if resumed.resume_token else watch_pb2.WatchOptions(resume_token=here.token()),
+        read_snapshot,
+        lambda _topic, key, _body: wanted(key),
+        scope=operation.name,
+    )
     async with aclosing(batches):
+        if shown:
+            yield shown
         async for batch in batches:
             end = next((place for place, frame in enumerate(batch, 1) if _shows_end(frame)), None)
             yield batch[:end]
@@ -118,45 +140,103 @@ def _shows_end(frame: Frame) -> bool:
     return frame.topic == "operation" and bool(frame.body) and operations_pb2.Operation.FromString(frame.body).done
 
 
-def _snapshot(operation: Operation, token: str) -> list[Frame]:
+def _snapshot(
+    feed: Feed, operation: Operation, point: ResumePoint, changed: Collection[str] = frozenset()
+) -> list[Frame]:
+    """Return the snapshot of an operation behind a point, less what has changed since, and the bookmark.
+
+    The operation is the last, as in a commit: who reads up to its end has then seen every job.
+    """
     shown = operation.bodies
     items = []
     for planned in operation.shape.plan.jobs:
         name = job_name(operation.number, planned.id)
         items.append(("job", name, shown.get(name) or render_job(operation, planned).SerializeToString()))
-    # The operation last, as in a commit: who reads up to its end has then seen every job.
     own = shown.get(operation.name) or render_operation(operation).SerializeToString()
     items.append(("operation", operation.name, own))
-    kind = watch_pb2.FRAME_KIND_SNAPSHOT
-    frames = [Frame(kind=kind, token=token, topic=topic, key=key, body=body) for topic, key, body in items]
-    frames.append(Frame(kind=watch_pb2.FRAME_KIND_BOOKMARK, token=token))
+    places = [(topic, key) for topic, key, _ in items]
+    seen = places.index(point.snapshot) + 1 if point.snapshot in places else 0
+    frames = []
+    for topic, key, body in items[seen:]:
+        if key not in changed:
+            token = feed.point(point.sequence, (topic, key)).token()
+            frames.append(Frame(kind=watch_pb2.FRAME_KIND_SNAPSHOT, token=token, topic=topic, key=key, body=body))
+    frames.append(Frame(kind=watch_pb2.FRAME_KIND_BOOKMARK, token=feed.point(point.sequence).token()))
     return frames
 
 
-async def _rest_of_story(feed: Feed, operation: Operation, options: watch_pb2.WatchOptions) -> Sequence[Frame]:
+async def _rest_of_story(
+    feed: Feed,
+    operation: Operation,
+    options: watch_pb2.WatchOptions,
+    here: ResumePoint,
+    wanted: Callable[[str], bool],
+) -> Sequence[Frame]:
     """Return the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
-    entries = await feed.story(
-        options.resume_token,
-        {"operation", "job"},
-        lambda key: key == operation.name or key.startswith(f"jobs/{operation.number}-"),
-    )
-    if entries is None:
-        shown = _snapshot(operation, feed.token())
-        return shown[-2:] if options.skip_snapshot else shown
-    return entries
+    story = await feed.story(options.resume_token, _TOPICS, wanted)
+    if story is not None:
+        return story
+    frames = _snapshot(feed, operation, here)
+    frames = frames[-2:] if options.skip_snapshot else frames
+    if options.resume_token:
+        frames.insert(0, Frame(kind=watch_pb2.FRAME_KIND_GAP, token=feed.point(here.sequence, ("", "")).token()))
+    return frames
 
 
-async def watch_summary(feed: Feed, store: JobStore) -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
-    """Yield the six counters whenever they have changed, at most ten times a second."""
-    shown = None
-    options = watch_pb2.WatchOptions(skip_snapshot=True)
-    async for frame in feed.watch(["job"], options, read_snapshot):
-        summary = summarise(await store.count_jobs())
-        if frame.kind in (watch_pb2.FRAME_KIND_KEEPALIVE, watch_pb2.FRAME_KIND_GOODBYE) or summary != shown:
-            first = shown is None
-            kind = watch_pb2.FRAME_KIND_SNAPSHOT if first else watch_pb2.FRAME_KIND_CHANGED
-            if frame.kind in (watch_pb2.FRAME_KIND_KEEPALIVE, watch_pb2.FRAME_KIND_GOODBYE):
-                kind = frame.kind
+async def watch_summary(
+    feed: Feed, store: JobStore, options: watch_pb2.WatchOptions
+) -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
+    """Yield the six counters: as they are, and whenever they have changed, at most ten times a second.
+
+    Its tokens carry the counters that were shown last, so that who comes back is told nothing that it knows.
+
+    Raises:
+        InvalidRequest: `options.resume_token` is not a token of this service.
+    """
+    point = feed.resume_point(options.resume_token) if options.resume_token else None
+    # News is a doorbell here; it is subscribed to first, so that no change falls between it and the first look.
+    news = feed.watch(["job"], watch_pb2.WatchOptions(resume_token=feed.token()), read_snapshot)
+    sequence, now = await store.count_jobs_at()
+    shown = summarise(now)
+    if point is None and options.resume_token:
+        yield _summary_frame(feed, watch_pb2.FRAME_KIND_GAP, sequence, None)
+    inside, known = point.snapshot if point is not None and point.snapshot is not None else ("", "")
+    if (point is None and (options.resume_token or not options.skip_snapshot)) or (inside == _INSIDE and not known):
+        inside, known = _INSIDE, _counters(shown)
+        yield _summary_frame(feed, watch_pb2.FRAME_KIND_SNAPSHOT, sequence, shown)
+    if point is None or inside == _INSIDE:
+        yield _summary_frame(feed, watch_pb2.FRAME_KIND_BOOKMARK, sequence, shown, show=False)
+    if point is not None and known != _counters(shown):
+        yield _summary_frame(feed, watch_pb2.FRAME_KIND_CHANGED, sequence, shown)
+    async for frame in news:
+        if frame.kind in (watch_pb2.FRAME_KIND_KEEPALIVE, watch_pb2.FRAME_KIND_GOODBYE):
+            yield _summary_frame(feed, frame.kind, sequence, shown, show=False)
+            continue
+        sequence, now = await store.count_jobs_at()
+        if (summary := summarise(now)) != shown:
             shown = summary
-            yield job_service_pb2.WatchJobSummaryResponse(kind=kind, resume_token=frame.token, summary=summary)
+            yield _summary_frame(feed, watch_pb2.FRAME_KIND_CHANGED, sequence, shown)
             await asyncio.sleep(_SUMMARY_PAUSE)
+
+
+_INSIDE, _BEHIND = "snapshot", "summary"
+"""What a token says of the bookmark: it is still to come, or has come."""
+
+
+def _counters(summary: operation_pb2.JobSummary) -> str:
+    return " ".join(str(getattr(summary, field.name)) for field in summary.DESCRIPTOR.fields)
+
+
+def _summary_frame(
+    feed: Feed,
+    kind: watch_pb2.FrameKind.ValueType,
+    sequence: int,
+    summary: operation_pb2.JobSummary | None,
+    *,
+    show: bool = True,
+) -> job_service_pb2.WatchJobSummaryResponse:
+    """Return a frame whose token says that these counters are known; no counters at all before a snapshot."""
+    inside = kind in (watch_pb2.FRAME_KIND_GAP, watch_pb2.FRAME_KIND_SNAPSHOT)
+    place = (_INSIDE if inside else _BEHIND, _counters(summary) if summary is not None else "")
+    token = feed.point(sequence, place).token()
+    return job_service_pb2.WatchJobSummaryResponse(kind=kind, resume_token=token, summary=summary if show else None)

@@ -37,6 +37,7 @@ from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.metrics import Metrics
+from virtyard.runtime.rpc import Service
 from virtyard.runtime.server import serve
 
 
@@ -53,19 +54,26 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
     lifetime = timedelta(days=settings[CERTIFICATE_DAYS])
     prepare_authority(pki, settings[DOMAIN], local_hosts(listen), lifetime=lifetime)
     credentials = credentials_of(pki, CONTROL_PLANE)
-    clock, metrics, scheduler = SystemClock(), Metrics(), Principal.of("service/jobs")
+    clock, metrics = SystemClock(), Metrics()
     shared = shared_options(settings, metrics)
     async with AsyncExitStack() as stack:
         locks = await stack.enter_async_context(open_locks(state, clock, **shared))
         lock_services = served(locks.services, metrics, shown_at)
-        near_locks = await stack.enter_async_context(LocalChannel(lock_services, scheduler))
         inventory = await stack.enter_async_context(
-            open_inventory(state, clock, near_locks, **inventory_options(settings), **shared)
+            open_inventory(
+                state, clock, await _near(stack, lock_services, "inventory"), **inventory_options(settings), **shared
+            )
         )
         inventory_services = served(inventory.services, metrics, shown_at)
-        near_inventory = await stack.enter_async_context(LocalChannel(inventory_services, scheduler))
         jobs = await stack.enter_async_context(
-            open_jobs(state, clock, inventory=near_inventory, locks=near_locks, credentials=credentials, **shared)
+            open_jobs(
+                state,
+                clock,
+                inventory=await _near(stack, inventory_services, "jobs"),
+                locks=await _near(stack, lock_services, "jobs"),
+                credentials=credentials_of(pki, "service/jobs"),
+                **shared,
+            )
         )
         server = await stack.enter_async_context(
             serve(
@@ -85,3 +93,8 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
         say(f"virtyard is up on {server.address}; context {settings[CONTEXT]}")
         await stop.wait()
         say("virtyard stops; running operations are resumed at the next start")
+
+
+async def _near(stack: AsyncExitStack, services: Sequence[Service], caller: str) -> LocalChannel:
+    """Return a channel to services of this process, for one that calls them by its own name, as over the wire."""
+    return await stack.enter_async_context(LocalChannel(services, Principal.of(f"service/{caller}")))

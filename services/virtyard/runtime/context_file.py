@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from virtyard.kernel.errors import InvalidRequest, NotFound
+from virtyard.runtime.folders import home_folder, is_usable
 
 __all__ = ["CONTEXT_FILE", "SERVICES", "Context", "context_path"]
 
@@ -108,10 +110,21 @@ class Context:
             raise NotFound(f"the address of {name} is not known; known are: {known}", resource=name) from None
 
 
-def context_path(environ: Mapping[str, str]) -> Path:
-    """Return where the context file is when nobody names one: VIRTYARD_CONTEXT, else in the configuration folder."""
+def context_path(environ: Mapping[str, str], *, user: int | None = None) -> Path:
+    """Return where the context file is when nobody names one: VIRTYARD_CONTEXT, else in the configuration folder.
+
+    Who has no home that can be written, as anybody may be in a container, has it among the temporary files. The client
+    looks for it in the same places.
+
+    Args:
+        environ: XDG_CONFIG_HOME and HOME count; without them the home of the user's account.
+        user: the user id; of this process if not given.
+    """
     if environ.get("VIRTYARD_CONTEXT"):
         return Path(environ["VIRTYARD_CONTEXT"])
-    config = environ.get("XDG_CONFIG_HOME")
-    folder = Path(config) if config else Path(environ.get("HOME") or "~").expanduser() / ".config"
-    return folder / "virtyard" / CONTEXT_FILE
+    user = os.getuid() if user is None else user
+    home = home_folder(environ, "XDG_CONFIG_HOME", ".config")
+    file = home / "virtyard" / CONTEXT_FILE if home is not None else None
+    if file is not None and (file.exists() or is_usable(file.parent)):
+        return file
+    return Path(tempfile.gettempdir()) / f"virtyard-{user}" / "config" / CONTEXT_FILE

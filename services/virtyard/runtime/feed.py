@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from virtyard.api.type.v1 import watch_pb2
-from virtyard.kernel.errors import InternalError, Unavailable
+from virtyard.kernel.errors import InternalError, InvalidRequest, Unavailable
 from virtyard.kernel.invariants import Invariant, broken
 from virtyard.runtime.batches import one_by_one
 from virtyard.runtime.entry import Entry, Frame
@@ -124,6 +124,17 @@ class Feed:
     def is_ours(self, point: ResumePoint) -> bool:
         """Return whether the point lies in the history that this database has."""
         return point.incarnation == self._incarnation and point.sequence <= self.journal.sequence
+
+    def resume_point(self, resume_token: str) -> ResumePoint | None:
+        """Return the point behind a token; None if the history that it lies in is not this database's.
+
+        Raises:
+            InvalidRequest: it is not a token of this service.
+        """
+        point = ResumePoint.parse(resume_token)
+        if point.service != self.service:
+            raise InvalidRequest.of("options.resume_token", f"must come from {self.service}, not {point.service}")
+        return point if self.is_ours(point) else None
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Show what has just been committed; entries come in order and without a gap."""
@@ -301,8 +312,8 @@ class Feed:
         """
         if not resume_token:
             return None
-        point = ResumePoint.parse(resume_token)
-        if point.service != self.service or not self.is_ours(point) or point.snapshot is not None:
+        point = self.resume_point(resume_token)
+        if point is None or point.snapshot is not None:
             return None
         frames, after, head = [], point.sequence, self.journal.sequence
         while after < head:

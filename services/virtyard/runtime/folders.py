@@ -16,7 +16,7 @@ from pathlib import Path
 
 from virtyard.kernel.errors import InvalidRequest, WrongState
 
-__all__ = ["SOCKET_PATH_BYTES", "Folders", "socket_path"]
+__all__ = ["SOCKET_PATH_BYTES", "Folders", "home_folder", "is_usable", "socket_path"]
 
 SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket on Linux."""
@@ -79,10 +79,9 @@ def socket_path(folder: Path, name: str) -> Path:
 def _state(environ: Mapping[str, str], user: int) -> Path:
     if user == 0:
         return Path("/var/lib/virtyard")
-    home = _path(environ, "XDG_STATE_HOME")
-    if home is None and (base := _path(environ, "HOME")) is not None:
-        home = base / ".local" / "state"
-    if home is None or not _usable(home):
+    named = environ.get("XDG_STATE_HOME") or environ.get("HOME")
+    home = home_folder(environ, "XDG_STATE_HOME", ".local/state") if named else None
+    if home is None or not is_usable(home):
         return Path(tempfile.gettempdir()) / f"virtyard-{user}" / "state"
     return home / "virtyard"
 
@@ -98,14 +97,32 @@ def _runtime(environ: Mapping[str, str], user: int, state: Path) -> Path:
     return Path("/tmp") / f"vy-{user}-{mark}"  # noqa: S108 - short on purpose; `make` checks who owns it
 
 
-def _usable(folder: Path) -> bool:
+def home_folder(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
+    """Return a folder of the user: the one that XDG's variable names, else one below HOME, or below the account's home.
+
+    Returns None if there is no home: a container may be run as a user who has no account.
+    """
+    if (named := _path(environ, variable)) is not None:
+        return named
+    if (home := _path(environ, "HOME")) is None:
+        try:
+            home = Path("~").expanduser()
+        except RuntimeError:
+            return None
+    return home / below_home
+
+
+def is_usable(folder: Path) -> bool:
     """Return whether the folder can be written, or made by writing its nearest parent."""
     for place in (folder, *folder.parents):
         if place.exists():
-            return os.access(place, os.W_OK)
+            return place.is_dir() and os.access(place, os.W_OK)
     return False
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     value = environ.get(name, "")
-    return Path(value).expanduser() if value else None
+    try:
+        return Path(value).expanduser() if value else None
+    except RuntimeError:  # "~" of somebody without a home
+        return None

@@ -75,7 +75,7 @@ class _Formatter(logging.Formatter):
         }
         trace = telemetry.trace_id()
         if trace:
-            facts["trace"] = trace
+            facts.setdefault("trace", trace)
         if record.exc_info:
             facts["exception"] = self.formatException(record.exc_info)
         return facts

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["configure", "extract", "inject", "is_on", "serving", "span", "trace_id"]
+__all__ = ["configure", "extract", "inject", "is_on", "serving", "span", "trace_id", "trace_id_of"]
 
 _SCOPE = "virtyard"
 _VARIABLE = "VIRTYARD_TRACES"
@@ -84,6 +84,12 @@ def trace_id() -> str:
     """Return the present trace's id in hexadecimal; empty without one."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def trace_id_of(carrier: Mapping[str, str]) -> str:
+    """Return the trace's id in what a message carries of it; empty if it carries none."""
+    parts = carrier.get("traceparent", "").split("-")
+    return parts[1] if len(parts) == 4 else ""
 
 
 @contextmanager

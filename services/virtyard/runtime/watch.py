@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from virtyard.api.type.v1.watch_pb2 import FrameKind, WatchOptions
-from virtyard.kernel.errors import InvalidRequest
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.journal_reader import JournalPage, Snapshot, SnapshotPage, read_journal, read_prior, read_snapshot
-from virtyard.runtime.resume_point import ResumePoint
 from virtyard.runtime.subscription import REMOVED, News, Pending, Subscription
 
 __all__ = ["Watch"]
@@ -68,10 +66,8 @@ class Watch:
                 return ()
             subscription.position = self._feed.head
             return (self._about_stream(FrameKind.FRAME_KIND_BOOKMARK),)
-        point = ResumePoint.parse(options.resume_token)
-        if point.service != self._feed.service:
-            raise InvalidRequest.of("options.resume_token", f"must come from {self._feed.service}, not {point.service}")
-        if not self._feed.is_ours(point):
+        point = self._feed.resume_point(options.resume_token)
+        if point is None:
             return self._gap()
         if point.snapshot is not None:
             self._begin_snapshot(point.snapshot, point.sequence)

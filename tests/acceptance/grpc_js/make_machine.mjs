@@ -15,7 +15,7 @@ const definition = loader.loadSync(
 const api = grpc.loadPackageDefinition(definition).virtyard.api;
 const pem = (name) => readFileSync(`${credentials}/${name}.pem`);
 const tls = grpc.credentials.createSsl(pem("ca"), pem("key"), pem("cert"));
-const options = { "grpc.ssl_target_name_override": "virtyard-service-jobs", "grpc.enable_http_proxy": 0 };
+const options = { "grpc.enable_http_proxy": 0 };
 const operations = new api.operations.v1.OperationService(address, tls, options);
 const jobs = new api.jobs.v1.JobService(address, tls, options);
 

@@ -192,6 +192,27 @@ async def test_job_abort_says_what_happens_now(site: Site) -> None:
     assert "too late" in second.out
 
 
+async def test_lock_watch_prints_how_each_lock_stands(site: Site) -> None:
+    """A watch over locks prints who holds or waits for what, and what is gone."""
+    lock = lock_service_pb2.Lock(
+        object="servers/s1", mode=lock_pb2.LOCK_MODE_X, owner="operations/7", fencing_token=9, purpose="Forget Server"
+    )
+    frames = [
+        lock_service_pb2.WatchLocksResponse(
+            kind=watch_pb2.FRAME_KIND_CHANGED, resume_token="t1", name="servers/s1|operations/7", lock=lock
+        ),
+        lock_service_pb2.WatchLocksResponse(
+            kind=watch_pb2.FRAME_KIND_REMOVED, resume_token="t2", name="servers/s1|operations/7"
+        ),
+    ]
+    site.streams["/virtyard.api.locks.v1.LockService/WatchLocks"] = [frames]
+    ended = await run(site, "lock", "watch")
+    assert ended.out.splitlines() == [
+        "servers/s1: mode x, owner operations/7, fencing token 9, purpose Forget Server, waiting no",
+        "servers/s1|operations/7: removed",
+    ]
+
+
 async def test_job_watch_prints_changes(site: Site) -> None:
     """A watch over jobs prints a line for each change of a state, or each frame with --json."""
     frames = [

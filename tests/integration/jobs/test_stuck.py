@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.integration.jobs.site import Site, machine
+from tests.integration.jobs.site import LIMIT, Site, machine
 from tests.integration.jobs.test_failure import Tries, state_of
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
@@ -242,3 +242,32 @@ async def test_a_stopping_scheduler_begins_nothing(site: Site) -> None:
     await site.close_jobs()
     await site.open_jobs()
     assert not (await site.wait(name)).HasField("error")
+
+
+async def test_a_stopping_scheduler_sends_no_step_of_what_runs(site: Site) -> None:
+    """An answer that comes while it stops is in the host's ledger; the next step waits for the next start."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(_message: Any, _context: Any) -> None:
+        begun.set()
+        await go.wait()
+
+    site.faults.before["CreateDiskFile"] = hold
+    name = (await site.submit(machine("held", disks=1))).name
+    async with asyncio.timeout(LIMIT):
+        await begun.wait()
+    site.jobs.scheduler.stop()
+    before = list(site.transitions)
+    go.set()
+
+    async def goes_on() -> bool:
+        return any(one.startswith("jobs.") for one in site.transitions[len(before) :])
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await site.wait_until(goes_on)
+    assert site.faults.done["CreateDiskFile"] == 1
+    await site.close_jobs()
+    await site.open_jobs()
+    assert not (await site.wait(name)).HasField("error")
+    assert site.faults.done["CreateDiskFile"] == 1

@@ -43,14 +43,19 @@ INTEGERS = {
     FieldDescriptorProto.TYPE_FLOAT,
     FieldDescriptorProto.TYPE_DOUBLE,
 }
-UNITS = {
-    "bytes": r"\bbytes?\b|\bUNIT_BYTES\b",
-    "percent": r"\bper ?cent\b|%|\bUNIT_PERCENT\b",
-    "duration": r"\b(micro|milli)?seconds?\b|\bminutes?\b|\bhours?\b|\bdays?\b|\bUNIT_SECONDS\b",
-    "count": r"\b(number|numbers|count|counts|counted|many|most|sequence|position|place|index|epoch|generation|version|"
-    r"incarnation|attempt|often|weight|rank|priority|slot|port|token|code|id)\b",
-}
-"""What a comment, or the field's unit option, says where a number is a quantity; `count` is for plain numbers."""
+DURATION = r"\b(milli)?seconds?\b|\bminutes?\b|\bhours?\b|\bdays?\b"
+"""What the comment of a duration says of its size: the type has no unit option."""
+COUNTS = (
+    r"\b(number|count|sum) of (the |its |a |an )?\w+",
+    r"\bcounted from [01]\b",
+    r"\ba (rising )?count\b",
+    r"\bhow (many|often)\b",
+    r"\bposition in the \w+",
+    r"\bposition of the \w+('s)? (feed|ledger)\b",
+    r"\bplain (number|weight)\b",
+    r"\bprocess id\b",
+)
+"""How a comment says what a plain number counts; a word like token, place or most alone says nothing of it."""
 
 STOP_WORDS = {"a", "an", "the", "of", "its", "this", "that", "is", "to", "or", "and", "for"}
 
@@ -119,21 +124,21 @@ def split_words(text: str) -> list[str]:
 
 
 def find_missing_unit(field: FieldDescriptorProto, comment: str) -> str | None:
-    """Return the kind of quantity that the field holds if neither its comment nor its option gives a unit."""
-    if field.name.endswith("_bytes") and field.type in INTEGERS:
-        kind = "bytes"
-    elif field.name.endswith("_percent"):
-        kind = "percent"
-    elif field.name.endswith("_seconds") or field.type_name == ".google.protobuf.Duration":
-        kind = "duration"
-    elif field.type in INTEGERS:
-        kind = "count"
-    else:
-        return None
+    """Return the kind of quantity that the field holds if nothing gives its unit.
+
+    What is measured in bytes, per cent or seconds has the unit option, which clients read; a duration's comment tells
+    how long is meant; a plain number's comment tells what is counted.
+    """
     hint = field.options.Extensions[annotations_pb2.field_hint]
-    told = f"{comment} {annotations_pb2.Unit.Name(hint.unit)}"
-    wanted = "|".join(UNITS.values()) if kind == "count" else UNITS[kind]
-    return None if re.search(wanted, told, re.IGNORECASE) else kind
+    if field.type_name == ".google.protobuf.Duration":
+        told = hint.unit or re.search(DURATION, comment, re.IGNORECASE)
+        return None if told else "duration"
+    if field.type not in INTEGERS or hint.unit:
+        return None
+    for suffix in ("bytes", "percent", "seconds"):
+        if field.name == suffix or field.name.endswith(f"_{suffix}"):
+            return suffix
+    return None if any(re.search(count, comment, re.IGNORECASE) for count in COUNTS) else "count"
 
 
 def find_faults(file: FileDescriptorProto) -> list[str]:
@@ -175,11 +180,14 @@ def test_descriptor_set_holds_the_public_api_alone() -> None:
     assert {path.split("/")[1] for path in FILES} == {"api"}
 
 
-def make_file(*comments: tuple[tuple[int, ...], str]) -> FileDescriptorProto:
-    """Make a file with one message of two fields, commented as asked."""
+def make_file(*comments: tuple[tuple[int, ...], str], measured: bool = True) -> FileDescriptorProto:
+    """Make a file with one message of two fields, commented as asked; the first one with its unit if `measured`."""
     file = FileDescriptorProto(name="virtyard/api/x/v1/x.proto")
     message = file.message_type.add(name="DiskSize")
-    message.field.add(name="size_bytes", type=FieldDescriptorProto.TYPE_INT64)
+    size = message.field.add(name="size_bytes", type=FieldDescriptorProto.TYPE_INT64)
+    size.options.Extensions[annotations_pb2.field_hint].unit = (
+        annotations_pb2.UNIT_BYTES if measured else annotations_pb2.UNIT_UNSPECIFIED
+    )
     message.field.add(name="wait", type=FieldDescriptorProto.TYPE_MESSAGE, type_name=".google.protobuf.Duration")
     for path, comment in comments:
         file.source_code_info.location.add(path=path, leading_comments=comment)
@@ -193,7 +201,7 @@ def test_checks_report_missing_repeated_and_unitless_comments() -> None:
         ((4, 0, 2, 0), "What the guest sees, in bytes."),
         ((4, 0, 2, 1), "For at most ten seconds or so."),
     )
-    bad = make_file(((4, 0), "The size of the disk"), ((4, 0, 2, 1), "The size of the disk"))
+    bad = make_file(((4, 0), "The size of the disk"), ((4, 0, 2, 1), "The size of the disk"), measured=False)
     assert find_faults(good) == []
     assert [fault.split(" ")[0] + fault.partition(":")[2][:12] for fault in find_faults(bad)] == [
         "DiskSize: the comment",
@@ -202,3 +210,26 @@ def test_checks_report_missing_repeated_and_unitless_comments() -> None:
         "DiskSize.wait: the comment",
         "DiskSize.wait: a duration ",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "comment", "fault"),
+    [
+        ("queue_place", "The place in which the owner waits.", "count"),
+        ("page_size", "At most 1000 of them in a page.", "count"),
+        ("fencing_token", "The token that came with the grant.", "count"),
+        ("slot", "The slot id of this member.", "count"),
+        ("ledger_sequence", "The sequence that these facts reflect.", "count"),
+        ("free_bytes", "What is free on the storage, in bytes.", "bytes"),
+        ("done_percent", "How far it is, in per cent.", "percent"),
+        ("io_timeout_seconds", "How long an answer may take, in seconds.", "seconds"),
+        ("queue_place", "The place in the queue, counted from 1.", None),
+        ("page_size", "The largest number of disks in a page.", None),
+        ("process_id", "The process id of the guest on its host.", None),
+        ("sequence", "The position in the inventory's feed of the last write.", None),
+    ],
+)
+def test_a_number_says_what_it_counts(name: str, comment: str, fault: str | None) -> None:
+    """Words that only sound like a unit do not pass, and what is measured has the option that clients read."""
+    field = FieldDescriptorProto(name=name, type=FieldDescriptorProto.TYPE_INT64)
+    assert find_missing_unit(field, comment) == fault

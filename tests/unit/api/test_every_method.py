@@ -9,6 +9,7 @@ from importlib import resources
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
 
 from virtyard.api.inventory.v1 import object_pb2
+from virtyard.kernel.names import kinds
 
 READS = re.compile(r"(Get|List|Watch|Count)[A-Z]\w*")
 EXCEPTIONS = {
@@ -49,7 +50,10 @@ def test_no_reading_method_returns_an_operation() -> None:
 def test_every_kind_of_object_can_be_read_and_updated() -> None:
     """Get, list and update for each; an object that was added without one is named here."""
     known = {name.partition(".")[2] for name, _ in methods()}
+    kinds_by_field = {kind.field: kind for kind in kinds().values()}
     for field in object_pb2.Object.DESCRIPTOR.fields:
         assert field.message_type is not None
         name = field.message_type.name
-        assert {f"Get{name}", f"Update{name}"} <= known, name
+        plural = kinds_by_field[field.name].collection
+        wanted = {f"Get{name}", f"List{plural[0].upper()}{plural[1:]}", f"Update{name}"}
+        assert wanted <= known, wanted - known

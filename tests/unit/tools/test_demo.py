@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from tools import demo_site
 from tools.demo_screen import WIDTH, wrapped
-from tools.demo_snapshot import Snapshot, differences
+from tools.demo_snapshot import NOUNS, Snapshot, differences
 
-BEFORE = Snapshot(find=("disks/", "disks/a.qcow2 4096"), ps=("7 virtyard serve jobs",), objects=("{}",), locks=())
+BEFORE = Snapshot(
+    find=("disks/", "disks/a.qcow2 4096"), ps=("7 virtyard serve jobs",), links=(), objects=("{}",), locks=()
+)
 
 
 def test_a_short_command_stays_on_its_line() -> None:
@@ -38,3 +44,24 @@ def test_a_difference_names_its_part_and_its_line() -> None:
         "ps: gone: 7 virtyard serve jobs",
         "locks: new: servers/s1",
     ]
+
+
+def test_the_snapshot_lists_every_kind_of_object() -> None:
+    """Networks too; a kind that is added later is looked at without anybody's help."""
+    assert {"server", "virtual-machine", "virtual-disk", "vnic", "network", "heartbeat-device"} <= set(NOUNS)
+
+
+@pytest.mark.parametrize(
+    ("script", "wanted"), [('exec "$@"', ["sudo", "-n"]), ("exit 1", None), (None, None)], ids=["may", "asks", "none"]
+)
+def test_sudo_is_used_only_where_it_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, wanted: list[str] | None
+) -> None:
+    """An ordinary user mounts by sudo -n where that is allowed without a password, and does without elsewhere."""
+    if script is not None:
+        sudo = tmp_path / "sudo"
+        sudo.write_text(f'#!/bin/sh\n[ "$1" = -n ] || exit 9\nshift\n{script}\n')
+        sudo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin" if script is not None else str(tmp_path))
+    monkeypatch.setattr("os.getuid", lambda: 1000)
+    assert demo_site.as_root() == wanted

@@ -16,7 +16,7 @@ from virtyard_client.render import plain
 from virtyard_client.render.line import line
 from virtyard_client.render.record import record
 from virtyard_client.render.refusal import refusal
-from virtyard_client.render.table import columns_of
+from virtyard_client.render.table import chosen_columns, columns_of
 from virtyard_client.render.tree import tree
 from virtyard_client.render.words import operation_look, show_value
 from virtyard_client.run.operation import conclude, exit_code, follow
@@ -196,9 +196,24 @@ def _show_frame(session: Session, frame: Any, story: Story) -> None:
         for text in plain.lines_of(Change(job, before, 0, ""), story):
             screen.text(text)
         return
+    lock = getattr(frame, "lock", None)
+    if lock is not None and lock.object:
+        screen.text(f"{lock.object}: {_shown(session, lock)}")
+        return
     shown = _columns(session, frame)
     if shown:
         screen.text(shown)
         return
     kind = watch_pb2.FrameKind.Name(frame.kind).removeprefix("FRAME_KIND_").lower()
     screen.text(f"{getattr(frame, 'name', '')}: {kind}".removeprefix(": "))
+
+
+def _shown(session: Session, item: Any) -> str:
+    """The columns of a message that a table would show, as words in a row; what names it stands before them."""
+    schema = session.schema
+    columns = chosen_columns(schema.message(item.DESCRIPTOR.full_name), "")[1:]
+    shown = [
+        (field.name.replace("_", " "), show_value(schema, field, getattr(item, field.name), short=False))
+        for field in columns
+    ]
+    return ", ".join(f"{name} {value}" for name, value in shown if value)

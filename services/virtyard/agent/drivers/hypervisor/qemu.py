@@ -32,9 +32,9 @@ from virtyard.agent.drivers.network.contract import Network
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, Unsupported, WrongState
 from virtyard.runtime.durable_file import read_record, write_record
+from virtyard.runtime.folders import SOCKET_PATH_BYTES
 from virtyard.runtime.threads import Threads
 
-_SOCKET_PATH_LIMIT = 107
 _READY_SECONDS = 20.0
 _QUIT_SECONDS = 2.0
 _ASK_SECONDS = 2.0
@@ -96,7 +96,7 @@ class QemuHypervisor:
             return Probe(supported=False, reason=f"{self._binary} is not installed")
         if not process.is_supported():
             return Probe(supported=False, reason="guests are found again through /proc, which this system lacks")
-        if len(os.fsencode(self._files("x").monitor)) > _SOCKET_PATH_LIMIT:
+        if len(os.fsencode(self._files("x").monitor)) > SOCKET_PATH_BYTES:
             return Probe(supported=False, reason=f"the path of the runtime folder is too long: {self._sockets}")
         self._state.mkdir(parents=True, exist_ok=True)
         version = await _version(binary)

@@ -379,7 +379,7 @@ class WatchJobSummaryRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def options(self) -> _watch_pb2.WatchOptions:
-        """Where the stream of counters is to start; a snapshot is always first."""
+        """Where the stream of counters is to start; with a token, the counters are sent once they differ from those shown."""
 
     def __init__(
         self,

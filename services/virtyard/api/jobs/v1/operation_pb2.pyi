@@ -127,7 +127,7 @@ class OperationMetadata(_message.Message):
     waiting_for: _builtins.str
     """Whom it waits for while its locks are queued, or which hosts of its open steps are silent, as a person reads it."""
     epoch: _builtins.int
-    """The epoch, raised each time that a scheduler adopts the operation."""
+    """The epoch, a count of the times that a scheduler adopted the operation."""
     replans: _builtins.int
     """How often the plan was made again because something had changed."""
     superseded_by: _builtins.str

@@ -23,7 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Lock(_message.Message):
-    """A lock on one object, held or waited for by one owner."""
+    """A lock on one object, held or waited for by one owner. It is no resource and has no name of its own: object and owner
+    say which it is, so there is no Get; a list with a filter over both shows one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -45,7 +47,7 @@ class Lock(_message.Message):
     owner: _builtins.str
     """The operation or person that owns it."""
     fencing_token: _builtins.int
-    """The fencing token of the grant; 0 while the owner waits."""
+    """The fencing token, which is the number of the grant; 0 while the owner waits."""
     purpose: _builtins.str
     """Why it was asked for, as a person reads it."""
     job: _builtins.str
@@ -183,9 +185,9 @@ class LockSet(_message.Message):
     purpose: _builtins.str
     """What the locks are wanted for."""
     epoch: _builtins.int
-    """The epoch of the owner; one below the highest seen is refused."""
+    """The epoch of the owner, a count of its adoptions; one below the highest seen is refused."""
     round: _builtins.int
-    """The round of asking, from 0: a higher one gives up the set so far and queues this one at the original rank."""
+    """The round of asking, counted from 0: a higher one gives up the set so far and queues this one at the original rank."""
     @_builtins.property
     def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockRequest]:
         """The objects with their modes; intention locks on ancestors are part of it."""
@@ -401,7 +403,7 @@ class OwnerRelease(_message.Message):
     owner: _builtins.str
     """The operation or person."""
     epoch: _builtins.int
-    """The owner's epoch as the caller knows it."""
+    """The owner's epoch, a count of its adoptions, as the caller knows it."""
     @_builtins.property
     def keep(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockRequest]:
         """What stays held, in an equal or weaker mode; empty closes the owner for ever."""

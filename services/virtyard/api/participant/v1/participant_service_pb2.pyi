@@ -133,7 +133,7 @@ class Effect(_message.Message):
     attempt: _builtins.int
     """Which try of the step this is, counted from 1."""
     epoch: _builtins.int
-    """The epoch of the operation; one below the highest seen is refused."""
+    """The epoch of the operation, a count of its adoptions; one below the highest seen is refused."""
     phase: Global___Phase.ValueType
     """Whether this call does the effect or undoes it."""
     target: _builtins.str
@@ -496,7 +496,7 @@ class SettleRequest(_message.Message):
     attempt: _builtins.int
     """The try that is to be settled, counted from 1."""
     epoch: _builtins.int
-    """The epoch of the operation, as its present scheduler knows it."""
+    """The epoch of the operation, a count of its adoptions, as its present scheduler knows it."""
     stop: _builtins.bool
     """Stop the effect if it is under way, and answer then."""
     def __init__(
