@@ -38,6 +38,12 @@ ELSEWHERE = {
     "make check": "run by .ci/run",
     "make help": "prints the Makefile's own comments",
     "make bench": "takes minutes",
+    "virtyard serve inventory": "the name of a command: its line in operations.md is run",
+    "virtyard serve jobs": "the name of a command: its line in operations.md is run",
+    "virtyard serve locks": "the name of a command: its line in operations.md is run",
+    "virtyard up --metrics 10.0.0.5:9401": "a second site in the same folder: tests/acceptance/test_metrics.py",
+    "virtyard event watch": "does not end: tests/acceptance/test_events.py",
+    "virtyard event watch --filter 'severity >= WARNING' --json": "does not end: tests/acceptance/test_events.py",
     "virtyard up": "the name of a command: its line in operations.md is run",
     "virtyard serve": "the name of a command: its lines in operations.md are run",
     "virtyard job retry 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
@@ -52,14 +58,23 @@ BEFORE = {
         "virtyard repository create shared --path /srv/virtyard/disks --server-pool Finance",
         f"virtyard vm create web --server-pool Finance --memory 256M --cpus 1 --kernel /srv/virtyard/vmlinuz {DISK}",
     ],
+    ("docs/operations.md", "virtyard vm describe web"): [
+        "virtyard server-pool create Finance --server s1",
+        "virtyard repository create shared --path /srv/virtyard/disks --server-pool Finance",
+        f"virtyard vm create web --server-pool Finance --memory 256M --cpus 1 --kernel /srv/virtyard/vmlinuz {DISK}",
+    ],
     ("docs/architecture.md", "virtyard vm create web"): [
         "virtyard server-pool create Finance --server s1 --server s2 --server s3",
         "virtyard repository create shared --path /srv/virtyard/disks --server-pool Finance",
     ],
 }
 """What a document takes for granted before a command, by how that begins; the stage of the story that it leaves out."""
-CODES = {"virtyard operation abort 9 --wait": (0, 3)}
-"""Exit codes of commands that do not just succeed: an abort may come too late on a fast disk."""
+CODES = {
+    "virtyard operation abort 9 --wait": (0, 3),
+    "virtyard config check agent": (1,),
+    "virtyard config show agent": (1,),
+}
+"""Exit codes of commands that do not just succeed: an abort may come too late, and no agent is configured here."""
 
 
 def commands_of(text: str) -> list[str]:
@@ -155,6 +170,8 @@ class Stage:
         if command.startswith("virtyard pki init"):
             self.end()  # another way to start a site begins here
         ended = self.execute(words)
+        if ended.returncode == 2 and len(words) == 3 and "is missing" in ended.stderr:
+            ended = self.execute([*words, "--help"])  # the name of a command that wants more words
         codes = next((codes for known, codes in CODES.items() if command == known), (0,))
         assert ended.returncode in codes, f"{command}\n{ended.stdout}{ended.stderr}"
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from google.longrunning import operations_pb2
 
 from tests.acceptance.asking import (
     FAILED,
@@ -26,6 +25,7 @@ from tests.acceptance.killing import run_through_the_kill
 from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as inventory
+from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import (
     delete_virtual_machine_pb2,
     edit_virtual_machine_pb2,
@@ -204,7 +204,7 @@ async def test_an_undo_that_is_refused_is_critical_until_it_is_done() -> None:
             assert (event.operation, event.object) == (operation.name, MACHINE)
             settings.unlink()
             site.fail_file.unlink()
-            await client.longrunning.CancelOperation(operations_pb2.CancelOperationRequest(name=operation.name))
+            await client.jobs.RetryJob(job_service_pb2.RetryJobRequest(name=event.job))
             assert (await client.wait(operation.name, timeout=LIMIT)).state == FAILED
             await wait_for(client, "JOB_FAILED", MACHINE)
             told = await listed(client, f"operation = {operation.name}")

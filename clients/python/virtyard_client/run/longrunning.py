@@ -176,7 +176,7 @@ def _columns(session: Session, frame: Any) -> str:
     """What a table shows of the item that a frame brings, in one line; empty if it brings none."""
     schema = session.schema
     for field in schema.message(session.method.response).fields:
-        if field.kind is Kind.MESSAGE and frame.HasField(field.name):
+        if field.kind is Kind.MESSAGE and not field.repeated and frame.HasField(field.name):
             item = getattr(frame, field.name)
             columns = columns_of(schema.message(field.type_name))
             values = [show_value(schema, column, getattr(item, column.name), short=False) for column in columns]
