@@ -38,7 +38,6 @@ def plan(request: noop_service_pb2.NoOpRequest, view: View, ids: Ids) -> plan_pb
         server.name,
         pass_pb2.Pass(target=target, hold_milliseconds=request.hold_milliseconds),
         undo=pass_pb2.Pass(target=target),
-        address=server.agent_address,
     )
     return builder.build()
 
