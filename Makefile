@@ -8,7 +8,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench torture clean install-demo install-test
+.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists torture clean install-demo install-test
 export PYTHON DRIVER KEEP
 
 help: ## Show this list
@@ -52,6 +52,9 @@ format: install-test ## Format the code
 
 bench: install-test ## Measure, print, and write build/bench.json
 	$(VENV)/python -m tools.bench
+
+bench-lists: install-test ## Measure what a page costs deep inside long lists; writes build/paging.json
+	$(VENV)/python -m tools.bench.paging
 
 torture: install-test ## Kill every process at every moment of every operation type; takes long
 	@VIRTYARD_TORTURE=1 $(VENV)/python -m pytest -n auto --dist worksteal tests/acceptance/test_every_operation.py $(ARGS)

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "make check": "run by .ci/run",
     "make help": "prints the Makefile's own comments",
     "make bench": "takes minutes",
+    "make bench-lists": "takes minutes",
     "virtyard serve inventory": "the name of a command: its line in operations.md is run",
     "virtyard serve jobs": "the name of a command: its line in operations.md is run",
     "virtyard serve locks": "the name of a command: its line in operations.md is run",
@@ -54,9 +55,10 @@ SERVES = ("virtyard up", "virtyard serve ", "virtyard agent ")
 """What does not end by itself: it is started, and must say where it serves."""
 DISK = "--disk repository=shared,size=8M"
 BEFORE = {
-    ("README.md", "virtyard vm start web"): [
+    ("README.md", "virtyard virtual-disk resize web-disk1"): [
         "virtyard repository create shared --path /srv/virtyard/disks --server-pool Finance",
-        f"virtyard vm create web --server-pool Finance --memory 256M --cpus 1 --kernel /srv/virtyard/vmlinuz {DISK}",
+        "virtyard vm create web --server-pool Finance --memory 256M --cpus 1 --kernel /srv/virtyard/vmlinuz"
+        f" {DISK} {DISK}",
     ],
     ("docs/operations.md", "virtyard vm describe web"): [
         "virtyard server-pool create Finance --server s1",
@@ -70,7 +72,7 @@ BEFORE = {
 }
 """What a document takes for granted before a command, by how that begins; the stage of the story that it leaves out."""
 CODES = {
-    "virtyard operation abort 9 --wait": (0, 3),
+    "virtyard operation abort 13 --wait": (0, 3),
     "virtyard config check agent": (1,),
     "virtyard config show agent": (1,),
 }
