@@ -54,16 +54,16 @@ ELSEWHERE = {
 SERVES = ("virtyard up", "virtyard serve ", "virtyard agent ")
 """What does not end by itself: it is started, and must say where it serves."""
 DISK = "--disk repository=shared,size=8M"
+WEB = "virtyard vm create web --server-pool Finance --memory 256M --cpus 1 --kernel /srv/virtyard/vmlinuz"
 BEFORE = {
     ("README.md", "virtyard virtual-disk resize web-disk1"): [
         "virtyard repository create shared --path /srv/virtyard/disks --server-pool Finance",
-        "virtyard vm create web --server-pool Finance --memory 256M --cpus 1 --kernel /srv/virtyard/vmlinuz"
-        f" {DISK} {DISK}",
+        f"{WEB} {DISK} {DISK}",
     ],
     ("docs/operations.md", "virtyard vm describe web"): [
         "virtyard server-pool create Finance --server s1",
         "virtyard repository create shared --path /srv/virtyard/disks --server-pool Finance",
-        f"virtyard vm create web --server-pool Finance --memory 256M --cpus 1 --kernel /srv/virtyard/vmlinuz {DISK}",
+        f"{WEB} {DISK}",
     ],
     ("docs/architecture.md", "virtyard vm create web"): [
         "virtyard server-pool create Finance --server s1 --server s2 --server s3",
