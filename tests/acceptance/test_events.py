@@ -21,8 +21,8 @@ from tests.acceptance.asking import (
     start_machine,
     wait_unlocked,
 )
-from tests.acceptance.killing import run_through_the_kill
 from tests.acceptance.site import Site, open_site
+from tests.faults.killing import run_through_the_kill
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as inventory
 from virtyard.api.jobs.v1 import job_service_pb2

@@ -28,10 +28,10 @@ from tests.acceptance.asking import (
     run,
     wait_unlocked,
 )
-from tests.acceptance.killing import done_twice, run_through_the_kill
 from tests.acceptance.lives import check_lives, check_taken_back, versions
 from tests.acceptance.site import Site, open_site
 from tests.examples.contract import Bad, Example, load
+from tests.faults.killing import done_twice, run_through_the_kill
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.operations.v1 import discover_server_pb2

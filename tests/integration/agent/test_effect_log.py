@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.killing import made_twice
+from tests.faults.killing import made_twice
 from tests.integration.agent.scenario import (
     DONE,
     MIB,

@@ -28,14 +28,14 @@ from tests.acceptance.asking import (
     until,
     wait_unlocked,
 )
-from tests.acceptance.killing import (
+from tests.acceptance.site import Site, open_site
+from tests.faults.killing import (
     ask_until_answered,
     done_twice,
     ledger_states,
     run_through_the_kill,
     steps_in_flight,
 )
-from tests.acceptance.site import Site, open_site
 from tools import guest
 from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant

@@ -24,8 +24,8 @@ from tests.acceptance.asking import (
     start_machine,
     wait_unlocked,
 )
-from tests.acceptance.killing import done_twice, ledger_states, steps_in_flight
 from tests.acceptance.site import Site, open_site
+from tests.faults.killing import done_twice, ledger_states, steps_in_flight
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard_client.client import Client
