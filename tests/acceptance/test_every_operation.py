@@ -46,7 +46,7 @@ SERVERS = ("s1", "s2", "s3", "s4")
 KILLS = ("jobs.C1", "jobs.C2", "jobs.Ct", "inventory.I", "locks.L1")
 AGENT_KILLS = ("agent.A1", "agent.acted", "agent.A2")
 TORTURE = bool(os.environ.get("VIRTYARD_TORTURE"))
-"""Kill at every moment and not at two for each type; `make torture` sets it."""
+"""Kill at every moment and not at one for each type; `make torture` sets it."""
 WHEN = ("", "acted")
 """When a step fails: before it acts, and after it did all its work."""
 _CHANGES = re.compile(r"'(generation|etag|updateTime)': '[^']*',? ?")
@@ -208,7 +208,7 @@ def _field(error: ClientError, wanted: str) -> str:
 
 
 def kills(number: int, plan: plan_pb2.Plan) -> list[tuple[Sequence[str], str]]:
-    """Return who is killed when: all moments in the torture, else two that differ from type to type."""
+    """Return who is killed when: all moments in the torture, else one that differs from type to type."""
     on_hosts = any(step.participant != "inventory" for job in plan.jobs for step in job.steps)
     # Which server does a piece of work is chosen anew for each request, so every agent is to die if it is the one.
     agents = [(SERVERS, moment) for moment in AGENT_KILLS] if on_hosts else []
