@@ -62,7 +62,7 @@ class Rollback:
         Raises:
             WrongState: none of its undos was refused.
         """
-        await self._keeper.commit("jobs.accepted", lambda record: schedule.accept_residue(self._shape, record, job))
+        await self._keeper.commit("jobs.accepted", lambda record: schedule.accept_residue(record, job))
         self._decided.set()
 
     @property

@@ -350,13 +350,12 @@ def retry_undos(shape: Shape, record: Record, job: str) -> None:
         change_step(record, reference, StepState.UNDOING).undo_attempt += 1
 
 
-def accept_residue(shape: Shape, record: Record, job: str) -> None:
+def accept_residue(record: Record, job: str) -> None:
     """Take what the refused undos of a job left for good: the job has failed, and the rest may be undone.
 
     Raises:
         WrongState: nothing of it was refused.
     """
-    del shape
     _check_stuck(record, job)
     change_job(record, job, JobEvent.ACCEPT_RESIDUE)
 

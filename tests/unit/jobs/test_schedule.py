@@ -241,9 +241,10 @@ def test_a_job_that_is_not_stuck_takes_no_decision() -> None:
     """Neither a retry nor an acceptance changes a job whose undos were not refused."""
     record = record_of(CHAIN)
     before = record.SerializeToString(deterministic=True)
-    for decide in (schedule.retry_undos, schedule.accept_residue):
-        with pytest.raises(WrongState, match="only a job that is ROLLBACK_FAILED"):
-            decide(CHAIN, record, "1")
+    with pytest.raises(WrongState, match="only a job that is ROLLBACK_FAILED"):
+        schedule.retry_undos(CHAIN, record, "1")
+    with pytest.raises(WrongState, match="only a job that is ROLLBACK_FAILED"):
+        schedule.accept_residue(record, "1")
     assert record.SerializeToString(deterministic=True) == before
 
 
