@@ -232,7 +232,11 @@ class Site:
         assert not processes.end([self.record(name)], 10.0), f"{name} had to be killed"
 
     def close(self) -> None:
-        """End every process, guests too, and remove the folder."""
+        """End every process, guests too, and remove the folder; what a process that died by itself said is shown."""
+        for record in processes.records(self.pids):
+            if not processes.is_alive(record):
+                log = (self.pids / f"{record.name}.log").read_text(errors="replace")
+                sys.stderr.write(f"{record.name} had ended before the site was closed:\n{log[-4000:]}\n")
         processes.end(processes.records(self.pids))
         processes.end([record for record, _ in processes.working_in(self.folder)])
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
@@ -30,6 +31,8 @@ def run_process(
         configuration: its settings; those of logs and traces are applied here.
         main: runs until the event that it is given is set.
     """
+    # If native code beneath us fails, the log says what was running.
+    faulthandler.enable()
     configure_logs(name, form=configuration[LOG_FORMAT], level=configuration[LOG_LEVEL])
     close_telemetry = telemetry.configure(name, {"VIRTYARD_TRACES": configuration[TRACES]})
 
