@@ -200,7 +200,7 @@ class Runner:
         else:
             await self._begin()
         while True:
-            if self._must_abort():
+            if _must_abort(self.operation.record):
                 await self._turn_round(None)
                 return True
             await self._next_results()
@@ -219,10 +219,6 @@ class Runner:
         answers = await self._call_roll(self.operation, {})
         self._launch(await self._keeper.commit("jobs.C2", partial(self._advance, answers=answers)))
 
-    def _must_abort(self) -> bool:
-        record = self.operation.record
-        return record.abort_requested and not record.too_late
-
     async def _keep_results(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Commit results with the next intents; tell whether the operation has ended by it."""
         answers = await self._call_roll(self.operation, results)
@@ -230,6 +226,9 @@ class Runner:
         def change(record: Record) -> list[list[StepRef]]:
             for reference, result in results.items():
                 outcome.record_done(record, reference, result)
+            if _must_abort(record):
+                # The abort was answered as being in time, so neither the pivot nor the end may come any more.
+                return []
             rounds = self._advance(record, answers)
             if not rounds and schedule.all_completed(self.operation.shape, record):
                 self._keeper.mark_succeeded(record)
@@ -302,7 +301,7 @@ class Runner:
         await self._keeper.commit("jobs.retry", change)
         attempt = min(self.operation.record.steps[ref.reference].attempt for ref in again)
         await self._pause(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
-        if not self._must_abort():
+        if not _must_abort(self.operation.record):
             self._launch([again])
 
     async def _pause(self, seconds: float) -> None:
@@ -381,6 +380,10 @@ class Runner:
                 through |= {reference: self._results.pop(reference) for reference in refs}
                 self._rounds.remove(refs)
         return through
+
+
+def _must_abort(record: Record) -> bool:
+    return record.abort_requested and not record.too_late
 
 
 def _is_failure(result: participant.EffectRecord) -> bool:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import pytest
 from google.longrunning import operations_pb2
 
 from tests.integration.jobs.site import Site, machine
 from tests.integration.jobs.test_failure import Gate, Tries, state_of
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
-from virtyard.api.operations.v1 import delete_virtual_machine_pb2
+from virtyard.api.operations.v1 import delete_virtual_machine_pb2, rename_virtual_machine_pb2
+from virtyard.jobs import runner
+from virtyard.jobs.model import Operation
+from virtyard.jobs.roll_call import Answers
 from virtyard.kernel.errors import Unavailable
 
 DELETE = delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name="virtualMachines/web")
@@ -104,4 +110,34 @@ async def test_a_failure_before_the_pivot_puts_everything_back(furnished: Site) 
     assert (await site.run(DELETE)).error.message == "the disk is full"
     assert await state_of(site) == before
     assert not site.faults.done["EraseDiskFiles"]
+    await site.wait_released()
+
+
+@pytest.mark.parametrize(
+    ("request_", "last"),
+    [
+        (DELETE, 3),
+        (rename_virtual_machine_pb2.RenameVirtualMachineRequest(name="virtualMachines/web", display_name="W"), 1),
+    ],
+    ids=["pivot", "end"],
+)
+async def test_an_abort_that_came_in_time_is_kept(
+    furnished: Site, monkeypatch: pytest.MonkeyPatch, request_: Any, last: int
+) -> None:
+    """It is durable before the `last` result, after which the pivot or the end would come: neither comes."""
+    site = furnished
+    before = await state_of(site)
+    answers: list[bool] = []
+
+    async def call_roll(operation: Operation, results: Collection[str], **others: Any) -> Answers:
+        if operation.record.done_count + len(results) == last:
+            answers.append((await site.service.AbortJob(abort(operation.name))).too_late)
+        return await original(operation, results, **others)
+
+    original = runner.call_roll
+    monkeypatch.setattr(runner, "call_roll", call_roll)
+    operation = await site.run(request_)
+    assert answers == [False]
+    assert metadata_of(operation).state == operation_pb2.OPERATION_STATE_CANCELLED
+    assert await state_of(site) == before
     await site.wait_released()
