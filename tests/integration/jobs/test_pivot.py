@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,9 +12,9 @@ from tests.integration.jobs.site import Site, machine
 from tests.integration.jobs.test_failure import Gate, Tries, state_of
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2, rename_virtual_machine_pb2
-from virtyard.jobs import runner
+from virtyard.api.participant.v1.participant_service_pb2 import EffectRecord
 from virtyard.jobs.model import Operation
-from virtyard.jobs.roll_call import Answers
+from virtyard.jobs.roll_call import Answers, call_roll
 from virtyard.kernel.errors import Unavailable
 
 DELETE = delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name="virtualMachines/web")
@@ -129,13 +129,12 @@ async def test_an_abort_that_came_in_time_is_kept(
     before = await state_of(site)
     answers: list[bool] = []
 
-    async def call_roll(operation: Operation, results: Collection[str], **others: Any) -> Answers:
+    async def abort_first(operation: Operation, results: Mapping[str, EffectRecord], **others: Any) -> Answers:
         if operation.record.done_count + len(results) == last:
             answers.append((await site.service.AbortJob(abort(operation.name))).too_late)
-        return await original(operation, results, **others)
+        return await call_roll(operation, results, **others)
 
-    original = runner.call_roll
-    monkeypatch.setattr(runner, "call_roll", call_roll)
+    monkeypatch.setattr("virtyard.jobs.runner.call_roll", abort_first)
     operation = await site.run(request_)
     assert answers == [False]
     assert metadata_of(operation).state == operation_pb2.OPERATION_STATE_CANCELLED
