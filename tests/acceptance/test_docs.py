@@ -38,6 +38,7 @@ ELSEWHERE = {
     "make check": "run by .ci/run",
     "make help": "prints the Makefile's own comments",
     "make bench": "takes minutes",
+    "virtyard burnin --minutes 5": "takes minutes: tests/acceptance/test_burnin.py runs it for seconds",
     "make bench-lists": "takes minutes",
     "virtyard serve inventory": "the name of a command: its line in operations.md is run",
     "virtyard serve jobs": "the name of a command: its line in operations.md is run",
