@@ -11,6 +11,7 @@ from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation, Shape, job_name, operation_name
+from virtyard.jobs.on_failure import missing_of
 from virtyard.jobs.outcome import residue_of
 from virtyard.kernel.job_states import ENDED, JobState, StepState, display_state
 
@@ -91,6 +92,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         superseded_by=record.superseded_by,
         progress=operation_progress(operation),
     )
+    metadata.residue.extend(missing_of(operation))
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
         metadata.residue.extend(residue_of(operation))
     if with_plan:

@@ -17,7 +17,7 @@ from google.rpc import code_pb2, status_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, schedule
+from virtyard.jobs import on_failure, outcome, schedule
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.effects import make_round, reference_of
@@ -193,13 +193,18 @@ class Runner:
 
     async def _go_forward(self) -> bool:
         """Do rounds until all is done (returns False: ended) or the way back begins (returns True)."""
-        resumed = schedule.in_flight(self.operation.shape, self.operation.record)
+        record = self.operation.record
+        # What was given up is settled on the way back, and not sent again.
+        started = schedule.in_flight(self.operation.shape, record)
+        resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
         if resumed:
             for refs in _rounds_of(resumed):
                 self._send(refs, participant.PHASE_DO)
         else:
             await self._begin()
         while True:
+            if self.operation.record.rolling_back:
+                return True
             if self._must_abort():
                 await self._turn_round(None)
                 return True
@@ -207,7 +212,7 @@ class Runner:
             results = self._complete_rounds()
             if not results:
                 continue
-            failed = next((ref for ref, result in results.items() if _is_failure(result)), None)
+            failed = next((ref for ref, result in results.items() if self._is_failure(ref, result)), None)
             if failed is None:
                 if await self._keep_results(results):
                     return False
@@ -225,11 +230,12 @@ class Runner:
 
     async def _keep_results(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Commit results with the next intents; tell whether the operation has ended by it."""
-        answers = await self._call_roll(self.operation, results)
+        done = {ref: result for ref, result in results.items() if result.state == participant.EFFECT_STATE_DONE}
+        answers = await self._call_roll(self.operation, done)
 
         def change(record: Record) -> list[list[StepRef]]:
             for reference, result in results.items():
-                outcome.record_done(record, reference, result)
+                outcome.record_settled(record, reference, result)
             rounds = self._advance(record, answers)
             if not rounds and schedule.all_completed(self.operation.shape, record):
                 self._keeper.mark_succeeded(record)
@@ -253,8 +259,26 @@ class Runner:
         if forward or (outcome.is_transient(result) and step.attempt < outcome.MOST_ATTEMPTS):
             await self._try_again(results)
             return False
+        if on_failure.goes_on(self.operation.record):
+            await self._go_on_without(failed, results)
+            return False
         await self._turn_round(failed, results)
         return True
+
+    async def _go_on_without(self, failed: str, results: dict[str, participant.EffectRecord]) -> None:
+        """Give up the job of a failed step with what needs it, and go on with the others (CONTINUE)."""
+        shape = self.operation.shape
+
+        def change(record: Record) -> list[list[StepRef]]:
+            on_failure.abandon(shape, record, shape.steps[failed].job.id, results[failed].error)
+            return _rounds_of(on_failure.settle_beside(shape, record, results))
+
+        self._launch(await self._keeper.commit("jobs.given_up", change))
+        answers = await self._call_roll(self.operation, {})
+        self._launch(await self._keeper.commit("jobs.Ck", partial(self._advance, answers=answers)))
+
+    def _is_failure(self, reference: str, result: participant.EffectRecord) -> bool:
+        return _is_failure(result) and not on_failure.is_given_up(self.operation.record, reference)
 
     def _is_first(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Tell whether nothing else was begun or done, so that the plan is still provisional (P4)."""
@@ -325,14 +349,10 @@ class Runner:
             for reference, result in (results or {}).items():
                 outcome.record_settled(record, reference, result)
             if failed is not None:
-                job = shape.steps[failed].job.id
-                record.failed_job = job
-                error = status or (results or {})[failed].error
-                record.error.CopyFrom(error)
-                record.jobs[job].error.CopyFrom(error)
+                on_failure.note_failed(record, shape.steps[failed].job.id, status or (results or {})[failed].error)
             else:
                 record.error.CopyFrom(cancelled_status(record))
-            schedule.begin_rollback(shape, record, record.number)
+            on_failure.turn_round(shape, record)
             # The end is a commit of its own: a job is seen to roll back before it is seen to have failed.
             return [] if schedule.in_flight(shape, record) else schedule.next_undos(shape, record)
 
@@ -342,7 +362,9 @@ class Runner:
         if self._keeper.granted is not None and not record.tokens:
             record.tokens.extend(self._keeper.granted)
         schedule.defer(self.operation.shape, record, answers.silent)
-        return schedule.advance(self.operation.shape, record, answers.answering)
+        rounds = schedule.advance(self.operation.shape, record, answers.answering)
+        on_failure.advance(self.operation.shape, record)
+        return rounds
 
     def _launch(self, rounds: Iterable[Sequence[StepRef]]) -> None:
         for refs in rounds:

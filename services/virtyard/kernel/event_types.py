@@ -131,7 +131,10 @@ SERVER_OFFLINE = EventType(
 JOB_FAILED = EventType(
     name="JOB_FAILED",
     severity=_WARNING,
-    meaning="A job on the object failed, and what its operation had done was undone; `causes` says why.",
+    meaning=(
+        "A job on the object failed, and what its operation had done was undone, but for finished jobs that it was to "
+        "keep; `causes` says why."
+    ),
     advice="Read `virtyard job transcript`, remove the cause, and ask for the operation again.",
     acknowledgeable=True,
 )

@@ -342,12 +342,15 @@ class JobRecord(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     RESIDUE_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     state: _job_pb2.JobState.ValueType
     """The job's present state."""
     cause: _builtins.str
     """The job that made this one be undone."""
     deferred: _builtins.bool
     """Its server could not be reached before its first intent, so its work there was put off."""
+    failed: _builtins.bool
+    """It failed by itself, while others are undone for its sake."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When its first step was intended."""
@@ -374,10 +377,11 @@ class JobRecord(_message.Message):
         cause: _builtins.str = ...,
         residue: _abc.Iterable[_builtins.str] | None = ...,
         deferred: _builtins.bool = ...,
+        failed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "failed", b"failed", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
