@@ -17,7 +17,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, render, schedule
+from virtyard.jobs import outcome, render, schedule, stall
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -36,6 +36,7 @@ class Keeper:
         """Keep this operation."""
         self.operation = operation
         self.granted: Sequence[lock_pb2.LockToken] | None = None
+        self.stalled = stall.any_stalled(operation.record)
         self._world = world
         self._one_at_a_time = asyncio.Lock()
 
@@ -65,12 +66,15 @@ class Keeper:
                 draft = Record()
                 draft.CopyFrom(self.operation.record)
                 result = change(draft)
+                over = stall.end_stalls(draft) if self.stalled else []
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
                 ended = _due(candidate)
                 due = ended or _due_early(self.operation.record, draft)
                 if news is not None:
                     due = [*due, *_due_news(candidate, transition, news(candidate))]
+                if over:
+                    due = [*due, *_due_news(candidate, transition, stall.events(candidate, going=over))]
                 try:
                     await self._world.store.save(
                         candidate,

@@ -101,6 +101,11 @@ class Runner:
         self._inbox.put_nowait(None)
         return in_time
 
+    @property
+    def keeper(self) -> Keeper:
+        """The keeper of the operation's record."""
+        return self._keeper
+
     async def retry_undo(self, job: str) -> None:
         """Have the refused undos of a job tried again; see `Rollback.retry`."""
         await self._rollback.retry(job)

@@ -19,6 +19,7 @@ from virtyard.jobs.due import DueWork
 from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.runner import Runner
+from virtyard.jobs.stall_watch import StallWatch
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import Unavailable, WrongState
 from virtyard.kernel.invariants import Invariant
@@ -64,6 +65,7 @@ class Scheduler:
         self._waiting: list[Operation] = []
         self._ended: OrderedDict[int, Operation] = OrderedDict()
         self._due = due
+        self.stalls = StallWatch(world.clock, self._runners)
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
@@ -77,6 +79,7 @@ class Scheduler:
             self.run(operation)
         await self._due.recall()
         _ = self._tasks.start(self._due.run(), name="due")
+        _ = self._tasks.start(self.stalls.run(), name="stalls")
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""

@@ -292,6 +292,8 @@ class StepRecord(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     LEFT_RESIDUE_FIELD_NUMBER: _builtins.int
+    STALLED_FIELD_NUMBER: _builtins.int
+    STALLS_FIELD_NUMBER: _builtins.int
     state: _job_pb2.StepState.ValueType
     """The step's present state."""
     attempt: _builtins.int
@@ -302,6 +304,10 @@ class StepRecord(_message.Message):
     """Its place in the order in which steps were done, counted from 1."""
     left_residue: _builtins.bool
     """It failed but left something, so it is undone as well."""
+    stalled: _builtins.bool
+    """It makes no progress for longer than it may, and an event has told so."""
+    stalls: _builtins.int
+    """The number of times that it was found so."""
     @_builtins.property
     def result(self) -> _any_pb2.Any:
         """What the participant gave as the result."""
@@ -320,10 +326,12 @@ class StepRecord(_message.Message):
         result: _any_pb2.Any | None = ...,
         error: _status_pb2.Status | None = ...,
         left_residue: _builtins.bool = ...,
+        stalled: _builtins.bool = ...,
+        stalls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "stalled", b"stalled", "stalls", b"stalls", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
