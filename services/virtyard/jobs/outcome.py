@@ -59,6 +59,7 @@ def record_done(record: record_pb2.OperationRecord, reference: str, result: part
     """Take over the result of a step that was done."""
     step = change_step(record, reference, StepState.DONE)
     record.done_count += 1
+    record.strikes = 0
     step.order = record.done_count
     step.ClearField("error")
     if result.HasField("result"):

@@ -90,6 +90,9 @@ class Runner:
             if not record.abort_requested:
                 record.abort_requested, record.abort_reason = True, reason
                 record.too_late = schedule.pivot_started(shape, record)
+            if record.held == job_pb2.HELD_REASON_POISON and not record.too_late:
+                # Whoever aborts it wants its way back tried; should that be poison as well, it is held again.
+                record.held, record.strikes = job_pb2.HELD_REASON_UNSPECIFIED, 0
             return not record.too_late
 
         try:
@@ -139,6 +142,8 @@ class Runner:
             self._keeper.show(self.operation.shape.jobs)
 
     async def _run(self) -> None:
+        while self.operation.record.held == job_pb2.HELD_REASON_POISON:
+            await self._inbox.get()  # who lets it go on, or aborts it, puts something there
         record = self.operation.record
         if not record.rolling_back:
             if not record.tokens and self.operation.shape.plan.locks and not await self._admit():
@@ -202,7 +207,9 @@ class Runner:
         # What was given up is settled on the way back, and not sent again.
         started = schedule.in_flight(self.operation.shape, record)
         resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
-        if resumed:
+        if self._must_abort():
+            pass  # whatever is under way is settled on the way back, and not sent again
+        elif resumed:
             for refs in _rounds_of(resumed):
                 self._send(refs, participant.PHASE_DO)
         else:

@@ -229,8 +229,8 @@ async def test_a_submission_during_the_start_is_begun_once(site: Site, caplog: p
     store = scheduler.world.store
     adopt = store.adopt
 
-    async def adopt_and_submit() -> Any:
-        found = await adopt()
+    async def adopt_and_submit(note: Any = None) -> Any:
+        found = await adopt(note)
         submitted.append((await site.submit(machine("after", disks=1))).name)
         adopted.set()
         return found
