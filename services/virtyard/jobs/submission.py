@@ -19,6 +19,7 @@ from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.admission import new_record
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.model import Operation, Shape
+from virtyard.jobs.on_failure import check_policy
 from virtyard.jobs.render import render_metadata, render_operation
 from virtyard.jobs.store import JobStore
 from virtyard.kernel.errors import InvalidRequest, Unsupported, VirtyardError
@@ -103,6 +104,7 @@ class Submission:
         view, inventory_token = await self._inventory.view_with_token(list(kind.selections(request)))
         seed = uuid.uuid4()
         shape = Shape.of(kind.plan(request, view, Ids(seed)))
+        check_policy(options, shape.plan)
         record = record_pb2.OperationRecord(
             method=kind.method,
             title=self._titles.get(kind.method, ""),
@@ -141,8 +143,6 @@ def _without_call_fields(request: Message) -> tuple[AnyMessage, str]:
 def _check_options(options: Any) -> None:
     if not _LOWEST_PRIORITY <= options.priority <= _HIGHEST_PRIORITY:
         raise InvalidRequest.of("options.priority", f"{options.priority} is not allowed; it must be -20 to 20")
-    if options.on_failure not in (0, 1):
-        raise InvalidRequest.of("options.on_failure", "only roll_back is supported by this release")
 
 
 def _preview(operation: Operation) -> operations_pb2.Operation:

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as _participant_service_pb2
+from virtyard.api.type.v1 import submission_pb2 as _submission_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +22,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _HeldReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HeldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HeldReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HELD_REASON_UNSPECIFIED: _HeldReason.ValueType  # 0
+    """Not set aside; the job goes on by itself."""
+    HELD_REASON_POISON: _HeldReason.ValueType  # 1
+    """It brought the scheduler down again and again, as was found in probation."""
+    HELD_REASON_BROKEN: _HeldReason.ValueType  # 2
+    """A lock of it was broken by a person, so that it can never resume."""
+    HELD_REASON_FILTER: _HeldReason.ValueType  # 3
+    """A filter keeps it back before its locks are asked for."""
+    HELD_REASON_PERSON: _HeldReason.ValueType  # 4
+    """A person has set it aside until somebody releases it."""
+
+class HeldReason(_HeldReason, metaclass=_HeldReasonEnumTypeWrapper):
+    """Why a job is set aside: it keeps its state and its locks, and nothing of it is begun."""
+
+HELD_REASON_UNSPECIFIED: HeldReason.ValueType  # 0
+"""Not set aside; the job goes on by itself."""
+HELD_REASON_POISON: HeldReason.ValueType  # 1
+"""It brought the scheduler down again and again, as was found in probation."""
+HELD_REASON_BROKEN: HeldReason.ValueType  # 2
+"""A lock of it was broken by a person, so that it can never resume."""
+HELD_REASON_FILTER: HeldReason.ValueType  # 3
+"""A filter keeps it back before its locks are asked for."""
+HELD_REASON_PERSON: HeldReason.ValueType  # 4
+"""A person has set it aside until somebody releases it."""
+Global___HeldReason: _TypeAlias = HeldReason  # noqa: Y015
 
 class _JobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -248,6 +281,9 @@ class Job(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    REASON_TRAIL_FIELD_NUMBER: _builtins.int
+    STALLED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as jobs/12-3 for the third job of operation 12."""
     operation: _builtins.str
@@ -288,6 +324,10 @@ class Job(_message.Message):
     """The id of the job's trace, 32 hexadecimal digits; empty if not traced."""
     deferred: _builtins.bool
     """True if its server could not be reached when its turn came, so that its work there is still to be done."""
+    held: Global___HeldReason.ValueType
+    """Why it is set aside, with its state and its locks as they are; unspecified while it is not."""
+    stalled: _builtins.bool
+    """True while an open step of it has made no progress for longer than it may; its host answers all the same."""
     @_builtins.property
     def progress(self) -> _participant_service_pb2.Progress:
         """How far the job is, its children included."""
@@ -320,6 +360,10 @@ class Job(_message.Message):
     def child_jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names of its child jobs."""
 
+    @_builtins.property
+    def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
+        """The chain of causes that led to it, the first one first: who asked, the operation, and the jobs above it."""
+
     def __init__(
         self,
         *,
@@ -351,10 +395,13 @@ class Job(_message.Message):
         principal: _builtins.str = ...,
         trace_id: _builtins.str = ...,
         deferred: _builtins.bool = ...,
+        held: Global___HeldReason.ValueType = ...,
+        reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
+        stalled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "progress", b"progress", "reason", b"reason", "residue", b"residue", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -108,6 +108,8 @@ class OperationMetadata(_message.Message):
     REPLANS_FIELD_NUMBER: _builtins.int
     SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
     RESIDUE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    REASON_TRAIL_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method that was called, as package.Service/Method."""
     state: Global___OperationState.ValueType
@@ -132,6 +134,8 @@ class OperationMetadata(_message.Message):
     """How often the plan was made again because something had changed."""
     superseded_by: _builtins.str
     """The operation that it had to make way for, as kill for stop; empty for most."""
+    held: _job_pb2.HeldReason.ValueType
+    """Why the operation is set aside with all its jobs; unspecified while it is not."""
     @_builtins.property
     def request(self) -> _any_pb2.Any:
         """The request, as it was accepted."""
@@ -168,6 +172,10 @@ class OperationMetadata(_message.Message):
     def residue(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is still missing or left over after a partial end, a sentence for each thing."""
 
+    @_builtins.property
+    def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
+        """The chain of causes that led to the operation, the first one first and its submission last."""
+
     def __init__(
         self,
         *,
@@ -192,10 +200,12 @@ class OperationMetadata(_message.Message):
         replans: _builtins.int = ...,
         superseded_by: _builtins.str = ...,
         residue: _abc.Iterable[_builtins.str] | None = ...,
+        held: _job_pb2.HeldReason.ValueType = ...,
+        reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options", "plan", b"plan", "progress", b"progress", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "replans", b"replans", "request", b"request", "residue", b"residue", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "held", b"held", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "reason_trail", b"reason_trail", "replans", b"replans", "request", b"request", "residue", b"residue", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

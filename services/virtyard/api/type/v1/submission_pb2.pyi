@@ -81,3 +81,35 @@ class SubmissionOptions(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmissionOptions: _TypeAlias = SubmissionOptions  # noqa: Y015
+
+@_typing.final
+class ReasonHop(_message.Message):
+    """One link in the chain of causes that led to an operation or a job, the first cause first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """Who or what was the cause: user/admin, schedules/nightly, triggers/restart, operations/12, or jobs/12-3."""
+    reason: _builtins.str
+    """Why it did so: a person's own words, or the title of what it is."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it caused what the next hop tells."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "source", b"source", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReasonHop: _TypeAlias = ReasonHop  # noqa: Y015

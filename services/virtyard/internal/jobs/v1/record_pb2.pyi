@@ -142,6 +142,10 @@ class OperationRecord(_message.Message):
     FIRST_ATTEMPT_FIELD_NUMBER: _builtins.int
     LOCK_ROUND_FIELD_NUMBER: _builtins.int
     SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    STRIKES_FIELD_NUMBER: _builtins.int
+    TRYING_FIELD_NUMBER: _builtins.int
+    REASON_TRAIL_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -180,6 +184,12 @@ class OperationRecord(_message.Message):
     """How often another lock set was asked for, at the original rank."""
     superseded_by: _builtins.str
     """The operation to which this one had to yield, so that nothing of it is undone."""
+    held: _job_pb2.HeldReason.ValueType
+    """Why it is set aside; unspecified while it is not."""
+    strikes: _builtins.int
+    """The number of crashes of the scheduler in probation while it alone was tried; reset by each step that is done."""
+    trying: _builtins.bool
+    """It is the one that is tried in probation, so a crash now is counted against it."""
     @_builtins.property
     def options(self) -> _submission_pb2.SubmissionOptions:
         """How it was asked to be run."""
@@ -220,6 +230,10 @@ class OperationRecord(_message.Message):
     def trace_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The W3C trace context in which it was submitted."""
 
+    @_builtins.property
+    def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
+        """The chain of causes up to its submission, the first one first."""
+
     def __init__(
         self,
         *,
@@ -252,10 +266,14 @@ class OperationRecord(_message.Message):
         first_attempt: _builtins.int = ...,
         lock_round: _builtins.int = ...,
         superseded_by: _builtins.str = ...,
+        held: _job_pb2.HeldReason.ValueType = ...,
+        strikes: _builtins.int = ...,
+        trying: _builtins.bool = ...,
+        reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,6 +292,8 @@ class StepRecord(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     LEFT_RESIDUE_FIELD_NUMBER: _builtins.int
+    STALLED_FIELD_NUMBER: _builtins.int
+    STALLS_FIELD_NUMBER: _builtins.int
     state: _job_pb2.StepState.ValueType
     """The step's present state."""
     attempt: _builtins.int
@@ -284,6 +304,10 @@ class StepRecord(_message.Message):
     """Its place in the order in which steps were done, counted from 1."""
     left_residue: _builtins.bool
     """It failed but left something, so it is undone as well."""
+    stalled: _builtins.bool
+    """It makes no progress for longer than it may, and an event has told so."""
+    stalls: _builtins.int
+    """The number of times that it was found so."""
     @_builtins.property
     def result(self) -> _any_pb2.Any:
         """What the participant gave as the result."""
@@ -302,10 +326,12 @@ class StepRecord(_message.Message):
         result: _any_pb2.Any | None = ...,
         error: _status_pb2.Status | None = ...,
         left_residue: _builtins.bool = ...,
+        stalled: _builtins.bool = ...,
+        stalls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "stalled", b"stalled", "stalls", b"stalls", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,12 +350,15 @@ class JobRecord(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     RESIDUE_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     state: _job_pb2.JobState.ValueType
     """The job's present state."""
     cause: _builtins.str
     """The job that made this one be undone."""
     deferred: _builtins.bool
     """Its server could not be reached before its first intent, so its work there was put off."""
+    failed: _builtins.bool
+    """It failed by itself, while others are undone for its sake."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When its first step was intended."""
@@ -356,10 +385,11 @@ class JobRecord(_message.Message):
         cause: _builtins.str = ...,
         residue: _abc.Iterable[_builtins.str] | None = ...,
         deferred: _builtins.bool = ...,
+        failed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "failed", b"failed", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
