@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import hold_flag
 from virtyard.jobs.model import Operation, Shape, job_name, operation_name
 from virtyard.jobs.outcome import residue_of
 from virtyard.kernel.job_states import ENDED, JobState, StepState, display_state
@@ -49,6 +50,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         reason=record.options.reason,
         principal=record.principal,
         trace_id=_trace_id(record),
+        priority=record.options.priority,
         contact_lost=bool(operation.contact_lost)
         and any(
             step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}")
@@ -57,6 +59,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
     )
     if own.deferred:
         job.deferred, job.outcome = True, job_pb2.OUTCOME_PARTIAL if job.done else job_pb2.OUTCOME_UNSPECIFIED
+    hold_flag.show(record, job)
     for name in ("start_time", "end_time", "error"):
         if own.HasField(name):
             getattr(job, name).CopyFrom(getattr(own, name))
@@ -93,6 +96,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
     )
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
         metadata.residue.extend(residue_of(operation))
+    hold_flag.show(record, metadata)
     if with_plan:
         metadata.plan.CopyFrom(operation.shape.plan)
     return metadata

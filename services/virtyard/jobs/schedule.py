@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import hold_flag
 from virtyard.jobs.model import Shape, StepRef, job_name
 from virtyard.kernel.errors import WrongState
 from virtyard.kernel.job_states import ENDED, JobEvent, JobState, StepState, check_step_change, next_job_state
@@ -108,6 +109,8 @@ def advance(shape: Shape, record: Record, answering: AbstractSet[str] = frozense
     """
     while _advance_jobs(shape, record):
         pass
+    if record.held:
+        return []  # what runs ends, and nothing begins (P20)
     known = {reference: int(own.state) for reference, own in record.steps.items()}
     done = {reference for reference, state in known.items() if state in _PASSED}
     pending = [
@@ -228,6 +231,7 @@ def _collect_round(shape: Shape, first: StepRef, pending: Iterable[StepRef], don
 def begin_rollback(shape: Shape, record: Record, number: int) -> None:
     """Turn the operation round: jobs that did something go to ROLLING_BACK, jobs that did not are aborted (P10)."""
     record.rolling_back = True
+    hold_flag.clear(record)
     cause = job_name(number, record.failed_job) if record.failed_job else ""
     for job in shape.plan.jobs:
         state = job_state(record, job.id)
