@@ -11,10 +11,11 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from virtyard.api.jobs.v1 import job_control_pb2, job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.jobs.v1 import job_control_pb2, job_pb2, job_service_pb2, operation_pb2, wait_explanation_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.jobs import listing, watch
 from virtyard.jobs.control import Control
+from virtyard.jobs.explaining import Explainer
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.scheduler import Scheduler
@@ -80,6 +81,7 @@ class JobService:
         self._feed = feed
         self._services = services
         self._control = Control(scheduler)
+        self._explainer = Explainer(scheduler)
         self._methods: dict[str, MethodDescriptor] = {}
 
     def know(self, method: MethodDescriptor) -> None:
@@ -154,6 +156,12 @@ class JobService:
     ) -> job_control_pb2.AbortJobsResponse:
         """Abort every operation with a job that matches, or tell what that would come to."""
         return await self._control.abort_all(request)
+
+    async def ExplainWait(
+        self, request: wait_explanation_pb2.ExplainWaitRequest, call: Call
+    ) -> wait_explanation_pb2.WaitExplanation:
+        """Explain why a job does not go on."""
+        return await self._explainer.explain(*job_numbers(request.name))
 
     async def WatchJobs(self, request: job_service_pb2.WatchJobsRequest, call: Call) -> AsyncIterator[bytes]:
         """Yield jobs as they change."""

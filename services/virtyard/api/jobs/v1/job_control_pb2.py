@@ -28,7 +28,7 @@ from virtyard.api.jobs.v1 import job_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/jobs/v1/job_control.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1evirtyard/api/jobs/v1/job.proto\x1a&virtyard/api/type/v1/annotations.proto\"N\n\x0eHoldJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Q\n\x11ReleaseJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"s\n\x15SetJobPriorityRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x1c\n\x08priority\x18\x02 \x01(\x05\x42\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\"^\n\x10\x41\x62ortJobsRequest\x12\x14\n\x06\x66ilter\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12$\n\rvalidate_only\x18\x03 \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\"A\n\x11\x41\x62ortJobsResponse\x12,\n\x04jobs\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.jobs.v1.JobAbort\"\xe5\x01\n\x08JobAbort\x12\'\n\x03job\x18\x01 \x01(\tB\x1a\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02(\x01\x12\x15\n\x05title\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x06object\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32\x1e.virtyard.api.jobs.v1.JobStateB\x06\xca\xf3\x18\x02(\x01\x12\x39\n\x06result\x18\x05 \x01(\x0e\x32!.virtyard.api.jobs.v1.AbortResultB\x06\xca\xf3\x18\x02(\x01\x12\x0f\n\x07matches\x18\x06 \x01(\x08*\xdf\x01\n\x0b\x41\x62ortResult\x12\x1c\n\x18\x41\x42ORT_RESULT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41\x42ORT_RESULT_WOULD_ABORT\x10\x01\x12\x19\n\x15\x41\x42ORT_RESULT_ABORTING\x10\x02\x12!\n\x1d\x41\x42ORT_RESULT_ALREADY_ABORTING\x10\x03\x12\x19\n\x15\x41\x42ORT_RESULT_TOO_LATE\x10\x04\x12\x1d\n\x19\x41\x42ORT_RESULT_ROLLING_BACK\x10\x05\x12\x1c\n\x18\x41\x42ORT_RESULT_NOT_RUN_YET\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/jobs/v1/job_control.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1evirtyard/api/jobs/v1/job.proto\x1a&virtyard/api/type/v1/annotations.proto\"N\n\x0eHoldJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Q\n\x11ReleaseJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"m\n\x15SetJobPriorityRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x16\n\x08priority\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x0e\n\x06reason\x18\x03 \x01(\t\"^\n\x10\x41\x62ortJobsRequest\x12\x14\n\x06\x66ilter\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12$\n\rvalidate_only\x18\x03 \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\"A\n\x11\x41\x62ortJobsResponse\x12,\n\x04jobs\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.jobs.v1.JobAbort\"\xe5\x01\n\x08JobAbort\x12\'\n\x03job\x18\x01 \x01(\tB\x1a\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02(\x01\x12\x15\n\x05title\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x06object\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32\x1e.virtyard.api.jobs.v1.JobStateB\x06\xca\xf3\x18\x02(\x01\x12\x39\n\x06result\x18\x05 \x01(\x0e\x32!.virtyard.api.jobs.v1.AbortResultB\x06\xca\xf3\x18\x02(\x01\x12\x0f\n\x07matches\x18\x06 \x01(\x08*\xdf\x01\n\x0b\x41\x62ortResult\x12\x1c\n\x18\x41\x42ORT_RESULT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41\x42ORT_RESULT_WOULD_ABORT\x10\x01\x12\x19\n\x15\x41\x42ORT_RESULT_ABORTING\x10\x02\x12!\n\x1d\x41\x42ORT_RESULT_ALREADY_ABORTING\x10\x03\x12\x19\n\x15\x41\x42ORT_RESULT_TOO_LATE\x10\x04\x12\x1d\n\x19\x41\x42ORT_RESULT_ROLLING_BACK\x10\x05\x12\x1c\n\x18\x41\x42ORT_RESULT_NOT_RUN_YET\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETJOBPRIORITYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_SETJOBPRIORITYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017virtyard.io/Job\312\363\030\002\020\001'
   _globals['_SETJOBPRIORITYREQUEST'].fields_by_name['priority']._loaded_options = None
-  _globals['_SETJOBPRIORITYREQUEST'].fields_by_name['priority']._serialized_options = b'\342A\001\002\312\363\030\002\020\001'
+  _globals['_SETJOBPRIORITYREQUEST'].fields_by_name['priority']._serialized_options = b'\342A\001\002'
   _globals['_ABORTJOBSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_ABORTJOBSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\002'
   _globals['_ABORTJOBSREQUEST'].fields_by_name['validate_only']._loaded_options = None
@@ -57,18 +57,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBABORT'].fields_by_name['state']._serialized_options = b'\312\363\030\002(\001'
   _globals['_JOBABORT'].fields_by_name['result']._loaded_options = None
   _globals['_JOBABORT'].fields_by_name['result']._serialized_options = b'\312\363\030\002(\001'
-  _globals['_ABORTRESULT']._serialized_start=872
-  _globals['_ABORTRESULT']._serialized_end=1095
+  _globals['_ABORTRESULT']._serialized_start=866
+  _globals['_ABORTRESULT']._serialized_end=1089
   _globals['_HOLDJOBREQUEST']._serialized_start=196
   _globals['_HOLDJOBREQUEST']._serialized_end=274
   _globals['_RELEASEJOBREQUEST']._serialized_start=276
   _globals['_RELEASEJOBREQUEST']._serialized_end=357
   _globals['_SETJOBPRIORITYREQUEST']._serialized_start=359
-  _globals['_SETJOBPRIORITYREQUEST']._serialized_end=474
-  _globals['_ABORTJOBSREQUEST']._serialized_start=476
-  _globals['_ABORTJOBSREQUEST']._serialized_end=570
-  _globals['_ABORTJOBSRESPONSE']._serialized_start=572
-  _globals['_ABORTJOBSRESPONSE']._serialized_end=637
-  _globals['_JOBABORT']._serialized_start=640
-  _globals['_JOBABORT']._serialized_end=869
+  _globals['_SETJOBPRIORITYREQUEST']._serialized_end=468
+  _globals['_ABORTJOBSREQUEST']._serialized_start=470
+  _globals['_ABORTJOBSREQUEST']._serialized_end=564
+  _globals['_ABORTJOBSRESPONSE']._serialized_start=566
+  _globals['_ABORTJOBSRESPONSE']._serialized_end=631
+  _globals['_JOBABORT']._serialized_start=634
+  _globals['_JOBABORT']._serialized_end=863
 # @@protoc_insertion_point(module_scope)

@@ -122,6 +122,8 @@ class _WaitEdgeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitEdge
     """The other is a job of the same operation that comes before."""
     WAIT_EDGE_KIND_HOST: _WaitEdgeKind.ValueType  # 4
     """The other is a host that must answer first."""
+    WAIT_EDGE_KIND_UNDER: _WaitEdgeKind.ValueType  # 5
+    """The other runs under the lock that this one is, and ends before it."""
 
 class WaitEdgeKind(_WaitEdgeKind, metaclass=_WaitEdgeKindEnumTypeWrapper):
     """The kinds of wait."""
@@ -136,6 +138,8 @@ WAIT_EDGE_KIND_PREDECESSOR: WaitEdgeKind.ValueType  # 3
 """The other is a job of the same operation that comes before."""
 WAIT_EDGE_KIND_HOST: WaitEdgeKind.ValueType  # 4
 """The other is a host that must answer first."""
+WAIT_EDGE_KIND_UNDER: WaitEdgeKind.ValueType  # 5
+"""The other runs under the lock that this one is, and ends before it."""
 Global___WaitEdgeKind: _TypeAlias = WaitEdgeKind  # noqa: Y015
 
 @_typing.final
