@@ -14,9 +14,11 @@ from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.abort_signal import AbortSignal
+from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Shape, job_name, owner_name
 from virtyard.jobs.on_failure import check_policy
+from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.world import World
 from virtyard.kernel.any import unpack
 from virtyard.kernel.errors import Contended
@@ -42,11 +44,15 @@ def new_record(record: record_pb2.OperationRecord, shape: Shape) -> None:
 class Admission:
     """Gets the locks of one operation."""
 
-    def __init__(self, keeper: Keeper, world: World, on_blocked: Callable[[Blocker], None]) -> None:
+    def __init__(
+        self, keeper: Keeper, world: World, on_blocked: Callable[[Blocker], None], hold: Hold, ranking: Ranking
+    ) -> None:
         """Work for the operation that the keeper keeps; `on_blocked` is told who holds what it waits for."""
         self._keeper = keeper
         self._world = world
         self._on_blocked = on_blocked
+        self._hold = hold
+        self._ranking = ranking
 
     async def admit(self, aborted: AbortSignal) -> Tokens | None:
         """Return the tokens of the held locks once the plan is known to be true under them; None if aborted first.
@@ -57,7 +63,9 @@ class Admission:
             OwnerClosed, StaleEpoch: another scheduler ended or has the operation.
         """
         while True:
+            await self._hold.wait_lifted(aborted)
             tokens = await self._acquire(aborted)
+            await self._hold.wait_lifted(aborted)
             if tokens is None or self._is_checked_by_first_step():
                 return tokens
             if not await self._world.has_changed(self._plan.read_set, self._plan.inventory_sequence):
@@ -85,7 +93,7 @@ class Admission:
         return firsts == [INVENTORY]
 
     async def _acquire(self, aborted: AbortSignal) -> Tokens | None:
-        grant = await aborted.wait_for(self._world.locks.acquire(self._lock_set(), self._show_place))
+        grant = await aborted.wait_for(self._ranking.acquire(self._lock_set, self._show_place))
         operation = self._keeper.operation
         operation.waiting_for = ""
         return None if grant is None or operation.record.abort_requested else tokens_of(grant)

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import hold_flag
 from virtyard.jobs.model import Operation, Shape, job_name, operation_name
 from virtyard.jobs.on_failure import missing_of
 from virtyard.jobs.outcome import residue_of
@@ -51,9 +52,9 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         reason=record.options.reason,
         principal=record.principal,
         trace_id=_trace_id(record),
-        held=held_of(record),
         reason_trail=causes_of(operation, planned),
         stalled=any(record.steps[each].stalled for each in shape.own[planned.id] if each in record.steps),
+        priority=record.options.priority,
         contact_lost=bool(operation.contact_lost)
         and any(
             step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}")
@@ -62,6 +63,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
     )
     if own.deferred:
         job.deferred, job.outcome = True, job_pb2.OUTCOME_PARTIAL if job.done else job_pb2.OUTCOME_UNSPECIFIED
+    hold_flag.show(record, job)
     for name in ("start_time", "end_time", "error"):
         if own.HasField(name):
             getattr(job, name).CopyFrom(getattr(own, name))
@@ -73,12 +75,6 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
     job.progress.CopyFrom(_job_progress(operation, planned))
     job.etag = hashlib.sha256(own.SerializeToString(deterministic=True)).hexdigest()[:16]
     return job
-
-
-def held_of(record: record_pb2.OperationRecord) -> job_pb2.HeldReason.ValueType:
-    """Return why an operation is set aside; one that has ended is not."""
-    active = record.state == operation_pb2.OPERATION_STATE_ACTIVE
-    return record.held if active else job_pb2.HELD_REASON_UNSPECIFIED
 
 
 def render_metadata(operation: Operation, *, with_plan: bool = False) -> operation_pb2.OperationMetadata:
@@ -102,13 +98,13 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         epoch=record.epoch,
         replans=record.replans,
         superseded_by=record.superseded_by,
-        held=held_of(record),
         reason_trail=causes_of(operation),
         progress=operation_progress(operation),
     )
     metadata.residue.extend(missing_of(operation))
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
         metadata.residue.extend(residue_of(operation))
+    hold_flag.show(record, metadata)
     if with_plan:
         metadata.plan.CopyFrom(operation.shape.plan)
     return metadata

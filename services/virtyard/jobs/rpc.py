@@ -11,9 +11,11 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.jobs.v1 import job_control_pb2, job_pb2, job_service_pb2, operation_pb2, wait_explanation_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.jobs import listing, watch
+from virtyard.jobs.control import Control
+from virtyard.jobs.explaining import Explainer
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.scheduler import Scheduler
@@ -78,6 +80,8 @@ class JobService:
         self._scheduler = scheduler
         self._feed = feed
         self._services = services
+        self._control = Control(scheduler)
+        self._explainer = Explainer(scheduler)
         self._methods: dict[str, MethodDescriptor] = {}
 
     def know(self, method: MethodDescriptor) -> None:
@@ -125,6 +129,39 @@ class JobService:
         await self._store.get_job(number, job)
         await self._scheduler.accept_residue(number, str(job))
         return await self._job(number, job)
+
+    async def HoldJob(self, request: job_control_pb2.HoldJobRequest, call: Call) -> job_pb2.Job:
+        """Set a job aside with its operation."""
+        number, job = job_numbers(request.name)
+        await self._store.get_job(number, job)
+        await self._control.hold(number, call.principal.identity, request.reason)
+        return await self._job(number, job)
+
+    async def ReleaseJob(self, request: job_control_pb2.ReleaseJobRequest, call: Call) -> job_pb2.Job:
+        """Let a job go on that was set aside."""
+        number, job = job_numbers(request.name)
+        await self._store.get_job(number, job)
+        await self._control.release(number, call.principal.identity, request.reason)
+        return await self._job(number, job)
+
+    async def SetJobPriority(self, request: job_control_pb2.SetJobPriorityRequest, call: Call) -> job_pb2.Job:
+        """Move a job in the queues for locks."""
+        number, job = job_numbers(request.name)
+        await self._store.get_job(number, job)
+        await self._control.set_priority(number, request.priority, call.principal.identity, request.reason)
+        return await self._job(number, job)
+
+    async def AbortJobs(
+        self, request: job_control_pb2.AbortJobsRequest, call: Call
+    ) -> job_control_pb2.AbortJobsResponse:
+        """Abort every operation with a job that matches, or tell what that would come to."""
+        return await self._control.abort_all(request)
+
+    async def ExplainWait(
+        self, request: wait_explanation_pb2.ExplainWaitRequest, call: Call
+    ) -> wait_explanation_pb2.WaitExplanation:
+        """Explain why a job does not go on."""
+        return await self._explainer.explain(*job_numbers(request.name))
 
     async def WatchJobs(self, request: job_service_pb2.WatchJobsRequest, call: Call) -> AsyncIterator[bytes]:
         """Yield jobs as they change."""

@@ -21,8 +21,10 @@ from virtyard.jobs import on_failure, outcome, schedule
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.effects import make_round, reference_of
+from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Operation, StepRef
+from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.roll_call import Answers, call_roll
 from virtyard.jobs.rollback import Rollback
 from virtyard.jobs.world import World
@@ -58,7 +60,9 @@ class Runner:
         self._inbox: asyncio.Queue[participant.EffectReport | None] = asyncio.Queue()
         self._keeper = Keeper(operation, world)
         self._on_blocked = on_blocked
-        self._admission = Admission(self._keeper, world, self._notice_blocker)
+        self.hold = Hold(self._keeper, lambda: self._inbox.put_nowait(None))
+        self.ranking = Ranking(self._keeper, world.locks)
+        self._admission = Admission(self._keeper, world, self._notice_blocker, self.hold, self.ranking)
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
         self._aborted = AbortSignal()
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
@@ -214,7 +218,7 @@ class Runner:
                 self._send(refs, participant.PHASE_DO)
         else:
             await self._begin()
-        while True:
+        while not self._keeper.ended:
             if self.operation.record.rolling_back:
                 return True
             if _must_abort(self.operation.record):
@@ -222,7 +226,7 @@ class Runner:
                 return True
             await self._next_results()
             results = self._complete_rounds()
-            if not results:
+            if not results and (self._rounds or self.hold.is_on):
                 continue
             failed = next((ref for ref, result in results.items() if self._is_failure(ref, result)), None)
             if failed is None:
@@ -230,9 +234,16 @@ class Runner:
                     return False
             elif await self._handle_failure(failed, results):
                 return True
+        return False
 
     async def _begin(self) -> None:
-        """Commit the first intents and send them."""
+        """Commit the first intents and send them, once the operation is not set aside."""
+        while self.hold.is_on:
+            await self.hold.wait_lifted(self._aborted)
+            # What it was planned from may have changed meanwhile.
+            nothing_begun = not self.operation.record.tokens and self.operation.shape.plan.locks
+            if _must_abort(self.operation.record) or (nothing_begun and not await self._admit()):
+                return
         answers = await self._call_roll(self.operation, {})
         self._launch(await self._keeper.commit("jobs.C2", partial(self._advance, answers=answers)))
 
@@ -334,6 +345,7 @@ class Runner:
         await self._keeper.commit("jobs.retry", change)
         attempt = min(self.operation.record.steps[ref.reference].attempt for ref in again)
         await self._pause(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+        await self.hold.wait_lifted(self._aborted)
         if not _must_abort(self.operation.record):
             self._launch([again])
 
@@ -367,11 +379,13 @@ class Runner:
         await self._keeper.commit("jobs.Cf", change, everything=True)
 
     def _advance(self, record: Record, answers: Answers) -> list[list[StepRef]]:
-        if self._keeper.granted is not None and not record.tokens:
-            record.tokens.extend(self._keeper.granted)
         if _must_abort(record):
             # The abort was answered as being in time, so neither the pivot nor the end may come any more.
             return []
+        if record.held:
+            return schedule.advance(self.operation.shape, record)
+        if self._keeper.granted is not None and not record.tokens:
+            record.tokens.extend(self._keeper.granted)
         schedule.defer(self.operation.shape, record, answers.silent)
         rounds = schedule.advance(self.operation.shape, record, answers.answering)
         on_failure.advance(self.operation.shape, record)

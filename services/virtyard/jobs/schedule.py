@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import hold_flag
 from virtyard.jobs.model import Shape, StepRef, job_name
 from virtyard.kernel.errors import WrongState
 from virtyard.kernel.job_states import ENDED, JobEvent, JobState, StepState, check_step_change, next_job_state
@@ -110,6 +111,8 @@ def advance(shape: Shape, record: Record, answering: AbstractSet[str] = frozense
     """
     while _advance_jobs(shape, record):
         pass
+    if record.held:
+        return []  # what runs ends, and nothing begins (P20)
     known = {reference: int(own.state) for reference, own in record.steps.items()}
     done = _passed(shape, record)
     pending = [
@@ -248,6 +251,7 @@ def begin_rollback(shape: Shape, record: Record, number: int, kept: AbstractSet[
         kept: the jobs that stay completed.
     """
     record.rolling_back = True
+    hold_flag.clear(record)
     cause = job_name(number, record.failed_job) if record.failed_job else ""
     for job in shape.plan.jobs:
         if job.id not in kept:

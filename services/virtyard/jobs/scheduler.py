@@ -162,7 +162,7 @@ class Scheduler:
             WrongState: none of its undos was refused, or its operation has ended.
             NotFound: there is no such operation.
         """
-        await (await self._running(number)).retry_undo(job)
+        await (await self.running(number)).retry_undo(job)
 
     async def accept_residue(self, number: int, job: str) -> None:
         """Leave what the refused undos of a job left; durable when this returns.
@@ -171,9 +171,20 @@ class Scheduler:
             WrongState: none of its undos was refused, or its operation has ended.
             NotFound: there is no such operation.
         """
-        await (await self._running(number)).accept_residue(job)
+        await (await self.running(number)).accept_residue(job)
 
-    async def _running(self, number: int) -> Runner:
+    def open_operations(self) -> list[Operation]:
+        """Return every operation that is being run, the oldest first."""
+        return [self._runners[number].operation for number in sorted(self._runners)]
+
+    async def running(self, number: int) -> Runner:
+        """Return what runs an operation.
+
+        Raises:
+            WrongState: it has ended.
+            NotFound: there is no such operation.
+            Unavailable: the scheduler is starting.
+        """
         runner = self._runners.get(number)
         if runner is None:
             operation = await self.world.store.get(number)

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from virtyard.api.locks.v1 import owner_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.store import Due, JobStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.view import View
-from virtyard.locks.model import Grant, LockSet, QueuePlace
+from virtyard.locks.model import Grant, LockSet, QueuePlace, Rerank
 from virtyard.operations.contract import OperationType
 
 
@@ -24,6 +25,22 @@ class Locks(Protocol):
         Raises:
             OwnerClosed: the owner's locks were released for ever.
             StaleEpoch: another scheduler speaks for the owner.
+        """
+        ...
+
+    async def set_priority(self, wanted: Rerank) -> None:
+        """Give a waiting owner another priority; one that holds its set is not affected.
+
+        Raises:
+            NotFound: the owner has asked for nothing yet.
+        """
+        ...
+
+    async def explain(self, owner: str) -> owner_pb2.ExplainOwnerResponse:
+        """Return what an owner waits for, and the same of everybody who is in its way.
+
+        Raises:
+            NotFound: the owner has asked for nothing, or was closed.
         """
         ...
 

@@ -180,6 +180,26 @@ JOB_DEFERRED = EventType(
     acknowledgeable=True,
     cleared_by=("OBJECT_DELETED",),
 )
+OPERATION_HELD = EventType(
+    name="OPERATION_HELD",
+    severity=_WARNING,
+    meaning="A person set an operation on the object aside: nothing of it begins, and it keeps the locks that it has.",
+    advice="Let it go on with `virtyard job release`, or `virtyard job abort` it; others may be waiting for its locks.",
+    acknowledgeable=True,
+    cleared_by=("OPERATION_RELEASED", "OPERATION_ABORTED", "JOB_FAILED"),
+)
+OPERATION_RELEASED = EventType(
+    name="OPERATION_RELEASED",
+    severity=_INFORMATIONAL,
+    meaning="A person let an operation on the object go on that had been set aside.",
+    advice="Nothing.",
+)
+PRIORITY_CHANGED = EventType(
+    name="PRIORITY_CHANGED",
+    severity=_INFORMATIONAL,
+    meaning="A person gave an operation on the object another priority; while it waits for locks its place may change.",
+    advice="Nothing.",
+)
 IMAGE_MISSING = EventType(
     name="IMAGE_MISSING",
     severity=_WARNING,
@@ -222,6 +242,9 @@ EVENT_TYPES = (
     JOB_GOES_ON,
     OPERATION_POISONED,
     JOB_DEFERRED,
+    OPERATION_HELD,
+    OPERATION_RELEASED,
+    PRIORITY_CHANGED,
     IMAGE_MISSING,
     FOREIGN_FILE,
     ROLLBACK_FAILED,

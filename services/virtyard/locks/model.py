@@ -25,6 +25,7 @@ __all__ = [
     "Refusal",
     "Release",
     "Report",
+    "Rerank",
     "views",
 ]
 
@@ -91,6 +92,18 @@ class Release:
     """The epoch of who speaks for the owner."""
     keep: Mapping[str, LockMode] | None = None
     """What stays held, in an equal or weaker mode; None closes the owner for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerank:
+    """An owner is to wait with another priority."""
+
+    owner: str
+    """The operation or person."""
+    epoch: int
+    """The epoch of who speaks for the owner."""
+    priority: int
+    """The new priority; higher goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,11 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.api.locks.v1 import owner_pb2
 from virtyard.api.locks.v1.lock_service_pb2_grpc import LockServiceStub
 from virtyard.kernel.errors import RetryError, StopError, Superseded, Unavailable, VirtyardError
 from virtyard.locks import wire
-from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Refusal, Release, Report
+from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Refusal, Release, Report, Rerank
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import DOMAIN, errors_named, from_status, named, peer_cancels_named
 
@@ -152,6 +153,31 @@ class LocksProxy:
         self._returns.append(_Return(messages=messages, answer=answer))
         self._give_back.set()
         await answer
+
+    async def set_priority(self, wanted: Rerank) -> None:
+        """Give a waiting owner another priority; one that holds its set is not affected.
+
+        Raises:
+            NotFound: the owner has asked for nothing yet.
+            OwnerClosed: the owner was released for ever.
+            StaleEpoch: another scheduler speaks for the owner.
+            Unavailable: the outcome is unknown; asking again is safe.
+        """
+        request = owner_pb2.SetPriorityRequest(owner=wanted.owner, epoch=wanted.epoch, priority=wanted.priority)
+        with errors_named():
+            await self._stub.SetPriority(request, timeout=self._release_timeout)
+
+    async def explain(self, owner: str) -> owner_pb2.ExplainOwnerResponse:
+        """Return what an owner waits for, and the same of everybody who is in its way.
+
+        Raises:
+            NotFound: the owner has asked for nothing, or was closed.
+            Unavailable: the lock service cannot be reached.
+        """
+        with errors_named():
+            return await self._stub.ExplainOwner(
+                owner_pb2.ExplainOwnerRequest(owner=owner), timeout=self._release_timeout
+            )
 
     async def locks(self, filter: str = "") -> list[LockView]:  # noqa: A002 - the rpc's word
         """Return the locks that match an AIP-160 filter, by object, holders first."""

@@ -10,9 +10,10 @@ from contextlib import aclosing
 from google.protobuf.message import Message
 
 from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.api.locks.v1 import owner_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.filters import compile_filter
-from virtyard.locks import wire
+from virtyard.locks import owner_wire, wire
 from virtyard.locks.service import LocksService, refused
 from virtyard.locks.session import Session
 from virtyard.runtime import telemetry
@@ -71,6 +72,17 @@ class LocksRpc:
         del call
         await self._service.release([wire.release(message) for message in request.owners])
         return pb.ReleaseResponse()
+
+    async def SetPriority(self, request: owner_pb2.SetPriorityRequest, call: Call) -> owner_pb2.SetPriorityResponse:
+        """Give a waiting owner another priority."""
+        del call
+        await self._service.set_priority(owner_wire.rerank(request))
+        return owner_pb2.SetPriorityResponse()
+
+    async def ExplainOwner(self, request: owner_pb2.ExplainOwnerRequest, call: Call) -> owner_pb2.ExplainOwnerResponse:
+        """Explain what an owner waits for."""
+        del call
+        return owner_wire.story_message(await self._service.explain_owner(owner_wire.owner_of(request)))
 
     async def ListLocks(self, request: pb.ListLocksRequest, call: Call) -> pb.ListLocksResponse:
         """List locks."""

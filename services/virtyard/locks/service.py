@@ -20,8 +20,9 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InternalError, NotFound, OwnerClosed, Superseded, Unavailable, VirtyardError
 from virtyard.kernel.invariants import Invariant
 from virtyard.locks import wire
+from virtyard.locks.explaining import OwnerStory, tell_owner
 from virtyard.locks.metrics import observe_grant, show_table
-from virtyard.locks.model import Change, Claim, Grant, LockSet, LockView, QueuePlace, Refusal, Release, views
+from virtyard.locks.model import Change, Claim, Grant, LockSet, LockView, QueuePlace, Refusal, Release, Rerank, views
 from virtyard.locks.session import Session
 from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore, snapshot
 from virtyard.locks.table import LockTable
@@ -45,7 +46,7 @@ _PLACE_SHARE = 20
 class _Work:
     """Something that waits for the worker: a command or a look, and who is to be told."""
 
-    command: LockSet | Release | None = None
+    command: LockSet | Release | Rerank | None = None
     look: Callable[[LockTable], Any] | None = None
     session: Session | None = None
     answer: asyncio.Future[Any] | None = None
@@ -163,6 +164,21 @@ class LocksService:
             if isinstance(outcome, BaseException):
                 raise outcome
 
+    async def set_priority(self, wanted: Rerank) -> None:
+        """Give a waiting owner another priority; see `LockTable.set_priority` for what is refused.
+
+        Raises:
+            Unavailable: the outcome is unknown; asking again is safe.
+        """
+        self._check_open()
+        answer = _future()
+        self._submit(_Work(command=wanted, answer=answer))
+        await answer
+
+    async def explain_owner(self, owner: str) -> OwnerStory:
+        """Return an owner with all who are in its way, and in theirs; see `tell_owner` for what is refused."""
+        return await self._look(lambda table: tell_owner(table, owner))
+
     async def explain(self, owner: str) -> QueuePlace | Grant:
         """Return what an owner holds, or everybody who is in its way.
 
@@ -279,9 +295,11 @@ class LocksService:
             if work.session is not None:
                 work.session.fail(error)
 
-    def _answer(self, work: _Work, command: LockSet | Release, refusal: VirtyardError | None, table: LockTable) -> None:
+    def _answer(
+        self, work: _Work, command: LockSet | Release | Rerank, refusal: VirtyardError | None, table: LockTable
+    ) -> None:
         """Tell whoever asked; a set is answered with what has become of it by the end of the batch."""
-        if work.session is None or isinstance(command, Release):
+        if work.session is None or not isinstance(command, LockSet):
             if refusal is None:
                 work.resolve(None)
             else:

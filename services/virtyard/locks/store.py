@@ -18,7 +18,7 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks import queries, wire
-from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, QueuePlace, Rank, Release
+from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, QueuePlace, Rank, Release, Rerank
 from virtyard.locks.table import ClosedOwnersInMemory, LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.transaction import Transaction
@@ -55,7 +55,7 @@ class LockStore:
         self._table: LockTable | None = None
         self._revision = -1
 
-    async def carry_out(self, commands: Sequence[LockSet | Release]) -> Decisions:
+    async def carry_out(self, commands: Sequence[LockSet | Release | Rerank]) -> Decisions:
         """Decide the commands in their order, in one commit.
 
         Raises:
@@ -82,7 +82,7 @@ class LockStore:
             self._revision = revision
         return self._table
 
-    def _decide(self, transaction: Transaction, commands: Sequence[LockSet | Release]) -> Decisions:
+    def _decide(self, transaction: Transaction, commands: Sequence[LockSet | Release | Rerank]) -> Decisions:
         table = self._mirror(transaction)
         self._table = None
         now = self._clock.now()
@@ -141,10 +141,12 @@ def _place(table: LockTable, claim: Claim) -> QueuePlace | None:
     return table.place(claim.owner, limit=SHOWN_BLOCKERS) if claim.waiting else None
 
 
-def _refusal(table: LockTable, command: LockSet | Release, now: datetime) -> VirtyardError | None:
+def _refusal(table: LockTable, command: LockSet | Release | Rerank, now: datetime) -> VirtyardError | None:
     try:
         if isinstance(command, LockSet):
             table.acquire(command, now)
+        elif isinstance(command, Rerank):
+            table.set_priority(command.owner, command.epoch, command.priority, now)
         elif command.keep is None:
             table.release(command.owner, command.epoch, now)
         else:
@@ -159,6 +161,9 @@ def _write(transaction: Transaction, table: LockTable, changes: Iterable[Change]
     moved = [change for change in changes if not _same_locks(change.before, change.after)]
     _delete(transaction, queries.DELETE_LOCKS, [change.owner for change in moved if change.before])
     _delete(transaction, queries.DELETE_OWNERS, [change.owner for change in changes if change.after is None])
+    for change in changes:
+        if change.before and change.after and change.before.rank != change.after.rank and change.after.waiting:
+            transaction.transition("locks.rank")
     transaction.insert(queries.PUT_OWNER, [_owner_row(change.after) for change in changes if change.after])
     rows = [row for change in moved for row in _show(transaction, table, change)]
     transaction.insert(queries.ADD_LOCK, rows)

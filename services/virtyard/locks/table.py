@@ -158,6 +158,25 @@ class LockTable:
         self._grant_freed([lock for lock in claim.locks if keep.get(lock.object) is not lock.mode], now)
         return after
 
+    def set_priority(self, owner: str, epoch: int, priority: int, now: datetime) -> Claim:
+        """Make the rank of a waiting owner again, from its arrival and this priority; a holder stays as it is (P15).
+
+        Raises:
+            OwnerClosed: the owner was released for ever.
+            StaleEpoch: a higher epoch of the owner was seen.
+            NotFound: the owner has asked for nothing.
+        """
+        claim = self._open_claim(owner, epoch)
+        if claim is None:
+            raise NotFound(f"{owner} holds and waits for nothing", resource=owner)
+        claim = self._raise_epoch(claim, epoch)
+        if not claim.waiting or claim.priority == priority:
+            return claim
+        after = replace(claim, priority=priority, rank=Rank.of(claim.rank.arrival, priority))
+        self._replace(claim, after)
+        self._grant_freed(claim.locks, now, after)
+        return self._claims[owner]
+
     def claim(self, owner: str) -> Claim | None:
         """Return all that is known of an open owner."""
         return self._claims.get(owner)

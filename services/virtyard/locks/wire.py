@@ -28,18 +28,23 @@ from virtyard.locks.model import (
 )
 
 __all__ = [
+    "HIGHEST_PRIORITY",
     "bodies",
+    "info_of",
     "lock",
     "lock_set",
     "lock_set_message",
     "lock_view",
+    "mode_number",
     "release",
     "release_message",
     "report",
     "report_message",
+    "stamp",
 ]
 
-_HIGHEST_PRIORITY = 20
+HIGHEST_PRIORITY = 20
+"""Priorities are allowed from this number below 0 to this above."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,18 +52,18 @@ def lock(view: LockView) -> pb.Lock:
     """Return the message that shows a lock."""
     message = pb.Lock(
         object=view.object,
-        mode=_mode_number(view.mode),
+        mode=mode_number(view.mode),
         owner=view.owner,
         fencing_token=view.token,
         purpose=view.purpose,
         job=view.job,
         waiting=view.granted is None,
-        blockers=[_lock_info(blocker) for blocker in view.blockers],
+        blockers=[info_of(blocker) for blocker in view.blockers],
         queue_place=view.position,
     )
-    _stamp(message.request_time, view.requested)
+    stamp(message.request_time, view.requested)
     if view.granted is not None:
-        _stamp(message.grant_time, view.granted)
+        stamp(message.grant_time, view.granted)
     return message
 
 
@@ -69,7 +74,7 @@ def bodies(claim: Claim, place: QueuePlace | None) -> Iterator[bytes]:
         message = lock(view)
     for each in claim.locks:
         message.object = each.object
-        message.mode = _mode_number(each.mode)
+        message.mode = mode_number(each.mode)
         message.fencing_token = each.token
         message.job = each.job
         yield message.SerializeToString()
@@ -99,7 +104,7 @@ def lock_set(message: pb.LockSet) -> LockSet:
     """
     if not message.owner:
         raise InvalidRequest.of("sets.owner", "is required")
-    if abs(message.priority) > _HIGHEST_PRIORITY:
+    if abs(message.priority) > HIGHEST_PRIORITY:
         raise InvalidRequest.of("sets.priority", f"{message.priority} is not allowed; -20 to 20 is")
     return LockSet(
         owner=message.owner,
@@ -116,7 +121,7 @@ def lock_set_message(wanted: LockSet) -> pb.LockSet:
     """Return the message that asks for a set."""
     return pb.LockSet(
         owner=wanted.owner,
-        locks=[pb.LockRequest(object=wish.object, mode=_mode_number(wish.mode), job=wish.job) for wish in wanted.locks],
+        locks=[pb.LockRequest(object=wish.object, mode=mode_number(wish.mode), job=wish.job) for wish in wanted.locks],
         priority=wanted.priority,
         purpose=wanted.purpose,
         epoch=wanted.epoch,
@@ -139,7 +144,7 @@ def release(message: pb.OwnerRelease) -> Release:
 
 def release_message(given_back: Release) -> pb.OwnerRelease:
     """Return the message that gives back what an owner held."""
-    keep = [pb.LockRequest(object=name, mode=_mode_number(mode)) for name, mode in (given_back.keep or {}).items()]
+    keep = [pb.LockRequest(object=name, mode=mode_number(mode)) for name, mode in (given_back.keep or {}).items()]
     return pb.OwnerRelease(owner=given_back.owner, epoch=given_back.epoch, keep=keep)
 
 
@@ -148,12 +153,12 @@ def report_message(news: Report) -> pb.LockSetReport:
     match news:
         case Grant():
             tokens = [
-                lock_pb2.LockToken(object=each.object, fencing_token=each.token, mode=_mode_number(each.mode))
+                lock_pb2.LockToken(object=each.object, fencing_token=each.token, mode=mode_number(each.mode))
                 for each in news.locks
             ]
             return pb.LockSetReport(owner=news.owner, round=news.round, grant=pb.Grant(tokens=tokens))
         case QueuePlace():
-            blockers = [_lock_info(blocker) for blocker in news.blockers]
+            blockers = [info_of(blocker) for blocker in news.blockers]
             place = pb.QueuePlace(position=news.position, blockers=blockers)
             return pb.LockSetReport(owner=news.owner, round=news.round, queue_place=place)
         case Refusal():
@@ -179,16 +184,17 @@ def report(message: pb.LockSetReport) -> Report:
             return Refusal(owner=message.owner, reason=refusal.reason, message=refusal.message, round=message.round)
 
 
-def _lock_info(blocker: Blocker) -> lock_pb2.LockInfo:
+def info_of(blocker: Blocker) -> lock_pb2.LockInfo:
+    """Return the message that shows who is in the way."""
     info = lock_pb2.LockInfo(
         object=blocker.object,
         holder=blocker.owner,
         purpose=blocker.purpose,
-        mode=_mode_number(blocker.mode),
+        mode=mode_number(blocker.mode),
         waiting=blocker.waiting,
         job=blocker.job,
     )
-    _stamp(info.since_time, blocker.since)
+    stamp(info.since_time, blocker.since)
     return info
 
 
@@ -213,11 +219,12 @@ def _mode(message: pb.LockRequest) -> LockMode:
         raise InvalidRequest.of("locks.mode", f"{message.mode} is not a mode; IS, IX, S, SIX and X are") from None
 
 
-def _mode_number(mode: LockMode) -> lock_pb2.LockMode.ValueType:
+def mode_number(mode: LockMode) -> lock_pb2.LockMode.ValueType:
+    """Return a mode as messages carry it."""
     return lock_pb2.LockMode.ValueType(mode)
 
 
-def _stamp(field: Timestamp, time: datetime) -> None:
+def stamp(field: Timestamp, time: datetime) -> None:
     """Set a timestamp; several times faster than its own FromDatetime."""
     since = time - _EPOCH
     field.seconds = since.days * 86_400 + since.seconds

@@ -11,13 +11,18 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorPr
 from virtyard.api.inventory.v1 import object_pb2
 from virtyard.kernel.names import kinds
 
-READS = re.compile(r"(Get|List|Watch|Count)[A-Z]\w*")
+READS = re.compile(r"(Get|List|Watch|Count|Explain)[A-Z]\w*")
 EXCEPTIONS = {
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
+    "JobService.AbortJobs": "asks many jobs to end; the jobs that it changes are their own records",
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",
+    "JobService.HoldJob": "sets a job aside; the job that it changes is its own record, and an event tells of it",
+    "JobService.ReleaseJob": "lets a job go on; the job that it changes is its own record, and an event tells of it",
     "JobService.RetryJob": "asks a job to go on; the job that it changes is its own record",
+    "JobService.SetJobPriority": "moves a job in its queues; its own record changes, and an event tells of it",
     "LockService.Acquire": "between services: the scheduler asks for the locks of an operation",
     "LockService.Release": "between services: the scheduler gives them back",
+    "LockService.SetPriority": "between services: the scheduler moves an operation in its queues",
     "ParticipantService.Execute": "between services: the steps of an operation",
     "ParticipantService.Settle": "between services: what became of a step",
     "UploadService.Upload": "stages bytes that nothing depends on; the job begins where an import uses them",

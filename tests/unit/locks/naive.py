@@ -86,6 +86,21 @@ class NaiveTable:
         self.settle()
         return ""
 
+    def set_priority(self, name: str, epoch: int, priority: int) -> str:
+        """Rank a waiter anew; return the name of the refusal, or nothing."""
+        if name in self.closed:
+            return "STALE_EPOCH" if epoch < self.closed[name] else "OWNER_CLOSED"
+        owner = self.owners.get(name)
+        if owner is None:
+            return "NOT_FOUND"
+        if epoch < owner.epoch:
+            return "STALE_EPOCH"
+        owner.epoch = epoch
+        if owner.tokens is None:
+            owner.rank = (owner.arrival - priority * PRIORITY_WEIGHT, owner.arrival)
+            self.settle()
+        return ""
+
     def release(self, name: str, epoch: int) -> str:
         """Close for ever; return the name of the refusal, or nothing."""
         seen = self.closed.get(name, self.owners[name].epoch if name in self.owners else epoch)

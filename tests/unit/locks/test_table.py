@@ -309,3 +309,38 @@ def test_intentions_of_many_do_not_slow_a_release_down(table: LockTable, monkeyp
     assert not looked_at
     table.release("disk", 1, NOW)
     assert looked_at == [2]
+
+
+def test_a_higher_priority_passes_waiters_and_is_granted_at_once(table: LockTable) -> None:
+    """Whoever only stood behind others, and behind no holder, has its set in the same change."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": X, "vm2": X})
+    ask(table, "c", {"vm2": X})
+    assert waits(table, "c")
+    moved = table.set_priority("c", 1, 1, NOW)
+    assert not moved.waiting
+    assert moved.rank == Rank.of(3, 1)
+    assert waits(table, "b")
+
+
+def test_a_lower_priority_lets_those_behind_pass(table: LockTable) -> None:
+    """Who stood behind the one that moved back is granted if nothing else stops it."""
+    ask(table, "a", {"vm1": X})
+    ask(table, "b", {"vm1": X, "vm2": X})
+    ask(table, "c", {"vm2": X})
+    table.set_priority("b", 1, -1, NOW)
+    assert waits(table, "b")
+    assert not waits(table, "c")
+
+
+def test_a_priority_moves_no_holder_and_speaks_for_the_present_epoch_only(table: LockTable) -> None:
+    """A holder keeps its tokens; an overtaken scheduler, a closed owner and a stranger are refused."""
+    held = ask(table, "a", {"vm1": X}, epoch=2)
+    assert table.set_priority("a", 2, 20, NOW) == held
+    with pytest.raises(StaleEpoch):
+        table.set_priority("a", 1, 20, NOW)
+    with pytest.raises(NotFound):
+        table.set_priority("b", 1, 20, NOW)
+    table.release("a", 2, NOW)
+    with pytest.raises(OwnerClosed):
+        table.set_priority("a", 2, 20, NOW)

@@ -66,6 +66,12 @@ class LockHistories(RuleBasedStateMachine):
         assert self.table.acquire(wanted, NOW) == claim
         assert not self.table.take_changes()
 
+    @rule(owner=owners, epoch=epochs, priority=priorities)
+    def set_priority(self, owner: str, epoch: int, priority: int) -> None:
+        """A waiter is ranked anew from its arrival, and whoever can be granted by it is; holders stay as they are."""
+        refusal = self.naive.set_priority(owner, epoch, priority)
+        assert self.refusal_of(lambda: self.table.set_priority(owner, epoch, priority, NOW)) == refusal
+
     @rule(owner=owners, epoch=epochs)
     def release(self, owner: str, epoch: int) -> None:
         """Both close the owner or refuse a stale epoch; it always succeeds for the highest epoch."""

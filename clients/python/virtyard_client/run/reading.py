@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, wait_explanation_pb2
 from virtyard_client.client import Client
 from virtyard_client.command.options import ExitCode
 from virtyard_client.command.quantities import show_time
 from virtyard_client.command.request import message_class
 from virtyard_client.command.usage import UsageError
+from virtyard_client.render.explanation import explanation
 from virtyard_client.render.line import Line, line
 from virtyard_client.render.record import record
 from virtyard_client.render.table import chosen_columns, objects, table
@@ -33,6 +35,8 @@ async def get(session: Session) -> ExitCode:
         session.screen.write(_job(session, item))
     elif isinstance(item, job_service_pb2.AbortJobResponse):
         session.screen.text(_aborted(item))
+    elif isinstance(item, wait_explanation_pb2.WaitExplanation):
+        session.screen.write(explanation(item, session.screen.width, datetime.now(UTC)))
     elif (rows := _rows_of(schema.message(method.response))) is not None:
         _show_table(session, list(getattr(item, rows.name)))
     else:

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from virtyard.api.jobs.v1 import hold_pb2 as _hold_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as _participant_service_pb2
 from virtyard.api.type.v1 import submission_pb2 as _submission_pb2
 import builtins as _builtins
@@ -284,6 +285,8 @@ class Job(_message.Message):
     HELD_FIELD_NUMBER: _builtins.int
     REASON_TRAIL_FIELD_NUMBER: _builtins.int
     STALLED_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as jobs/12-3 for the third job of operation 12."""
     operation: _builtins.str
@@ -328,6 +331,8 @@ class Job(_message.Message):
     """Why it is set aside, with its state and its locks as they are; unspecified while it is not."""
     stalled: _builtins.bool
     """True while an open step of it has made no progress for longer than it may; its host answers all the same."""
+    priority: _builtins.int
+    """The present priority of its operation, a plain number from -20 to 20; higher comes first."""
     @_builtins.property
     def progress(self) -> _participant_service_pb2.Progress:
         """How far the job is, its children included."""
@@ -364,6 +369,10 @@ class Job(_message.Message):
     def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
         """The chain of causes that led to it, the first one first: who asked, the operation, and the jobs above it."""
 
+    @_builtins.property
+    def hold(self) -> _hold_pb2.Hold:
+        """Who set it aside and why; absent while it is not, or where nobody did."""
+
     def __init__(
         self,
         *,
@@ -398,10 +407,12 @@ class Job(_message.Message):
         held: Global___HeldReason.ValueType = ...,
         reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
         stalled: _builtins.bool = ...,
+        hold: _hold_pb2.Hold | None = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "hold", b"hold", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "priority", b"priority", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

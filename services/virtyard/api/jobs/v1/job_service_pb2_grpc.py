@@ -4,9 +4,11 @@ import grpc
 import warnings
 
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from virtyard.api.jobs.v1 import job_control_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2
 from virtyard.api.jobs.v1 import job_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2
 from virtyard.api.jobs.v1 import job_service_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2
 from virtyard.api.jobs.v1 import operation_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_operation__pb2
+from virtyard.api.jobs.v1 import wait_explanation_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_wait__explanation__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -67,6 +69,31 @@ class JobServiceStub:
                 '/virtyard.api.jobs.v1.JobService/AcceptJob',
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AcceptJobRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.HoldJob = channel.unary_unary(
+                '/virtyard.api.jobs.v1.JobService/HoldJob',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.HoldJobRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.ReleaseJob = channel.unary_unary(
+                '/virtyard.api.jobs.v1.JobService/ReleaseJob',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.ReleaseJobRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.SetJobPriority = channel.unary_unary(
+                '/virtyard.api.jobs.v1.JobService/SetJobPriority',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.SetJobPriorityRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.AbortJobs = channel.unary_unary(
+                '/virtyard.api.jobs.v1.JobService/AbortJobs',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.AbortJobsRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.AbortJobsResponse.FromString,
+                _registered_method=True)
+        self.ExplainWait = channel.unary_unary(
+                '/virtyard.api.jobs.v1.JobService/ExplainWait',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_wait__explanation__pb2.ExplainWaitRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_wait__explanation__pb2.WaitExplanation.FromString,
                 _registered_method=True)
         self.WatchJobs = channel.unary_stream(
                 '/virtyard.api.jobs.v1.JobService/WatchJobs',
@@ -136,6 +163,41 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HoldJob(self, request, context):
+        """Sets a job aside with its operation: no new step of it begins, and the locks that it has it keeps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseJob(self, request, context):
+        """Lets a job go on that was set aside, whatever the hold was for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetJobPriority(self, request, context):
+        """Moves a job forward or back in the queues for locks; what holds its locks already is not affected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortJobs(self, request, context):
+        """Aborts every operation with a job that matches a filter, or only says what that would come to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainWait(self, request, context):
+        """Explains why a job does not go on: who is in its way, who in theirs, and what can be done about it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJobs(self, request, context):
         """Watches jobs, from a snapshot or from a token.
         """
@@ -196,6 +258,31 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.AcceptJob,
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AcceptJobRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'HoldJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldJob,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.HoldJobRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'ReleaseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseJob,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.ReleaseJobRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'SetJobPriority': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetJobPriority,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.SetJobPriorityRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'AbortJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortJobs,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.AbortJobsRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.AbortJobsResponse.SerializeToString,
+            ),
+            'ExplainWait': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainWait,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_wait__explanation__pb2.ExplainWaitRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_wait__explanation__pb2.WaitExplanation.SerializeToString,
             ),
             'WatchJobs': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJobs,
@@ -381,6 +468,141 @@ class JobService:
             '/virtyard.api.jobs.v1.JobService/AcceptJob',
             virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.AcceptJobRequest.SerializeToString,
             virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/HoldJob',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.HoldJobRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/ReleaseJob',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.ReleaseJobRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetJobPriority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/SetJobPriority',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.SetJobPriorityRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/AbortJobs',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.AbortJobsRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__control__pb2.AbortJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainWait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/ExplainWait',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_wait__explanation__pb2.ExplainWaitRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_wait__explanation__pb2.WaitExplanation.FromString,
             options,
             channel_credentials,
             insecure,

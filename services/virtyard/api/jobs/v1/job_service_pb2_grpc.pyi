@@ -6,9 +6,11 @@ isort:skip_file
 from collections import abc as _abc
 from google.longrunning import operations_pb2 as _operations_pb2
 from grpc import aio as _aio
+from virtyard.api.jobs.v1 import job_control_pb2 as _job_control_pb2
 from virtyard.api.jobs.v1 import job_pb2 as _job_pb2
 from virtyard.api.jobs.v1 import job_service_pb2 as _job_service_pb2
 from virtyard.api.jobs.v1 import operation_pb2 as _operation_pb2
+from virtyard.api.jobs.v1 import wait_explanation_pb2 as _wait_explanation_pb2
 import abc as _abc_1
 
 
@@ -31,6 +33,16 @@ class JobServiceStub:
     """Tries the refused undos of a job again, once what was in their way is gone."""
     AcceptJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AcceptJobRequest, _job_pb2.Job]
     """Accepts what the refused undos of a job left behind, so that its operation can end."""
+    HoldJob: _aio.UnaryUnaryMultiCallable[_job_control_pb2.HoldJobRequest, _job_pb2.Job]
+    """Sets a job aside with its operation: no new step of it begins, and the locks that it has it keeps."""
+    ReleaseJob: _aio.UnaryUnaryMultiCallable[_job_control_pb2.ReleaseJobRequest, _job_pb2.Job]
+    """Lets a job go on that was set aside, whatever the hold was for."""
+    SetJobPriority: _aio.UnaryUnaryMultiCallable[_job_control_pb2.SetJobPriorityRequest, _job_pb2.Job]
+    """Moves a job forward or back in the queues for locks; what holds its locks already is not affected."""
+    AbortJobs: _aio.UnaryUnaryMultiCallable[_job_control_pb2.AbortJobsRequest, _job_control_pb2.AbortJobsResponse]
+    """Aborts every operation with a job that matches a filter, or only says what that would come to."""
+    ExplainWait: _aio.UnaryUnaryMultiCallable[_wait_explanation_pb2.ExplainWaitRequest, _wait_explanation_pb2.WaitExplanation]
+    """Explains why a job does not go on: who is in its way, who in theirs, and what can be done about it."""
     WatchJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]
     """Watches jobs, from a snapshot or from a token."""
     WatchOperation: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchOperationRequest, _job_service_pb2.WatchOperationResponse]
@@ -90,6 +102,46 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_job_service_pb2.AcceptJobRequest, _abc.Awaitable[_job_pb2.Job]],
     ) -> _abc.Awaitable[_job_pb2.Job]:
         """Accepts what the refused undos of a job left behind, so that its operation can end."""
+
+    @_abc_1.abstractmethod
+    def HoldJob(
+        self,
+        request: _job_control_pb2.HoldJobRequest,
+        context: _aio.ServicerContext[_job_control_pb2.HoldJobRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Sets a job aside with its operation: no new step of it begins, and the locks that it has it keeps."""
+
+    @_abc_1.abstractmethod
+    def ReleaseJob(
+        self,
+        request: _job_control_pb2.ReleaseJobRequest,
+        context: _aio.ServicerContext[_job_control_pb2.ReleaseJobRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Lets a job go on that was set aside, whatever the hold was for."""
+
+    @_abc_1.abstractmethod
+    def SetJobPriority(
+        self,
+        request: _job_control_pb2.SetJobPriorityRequest,
+        context: _aio.ServicerContext[_job_control_pb2.SetJobPriorityRequest, _abc.Awaitable[_job_pb2.Job]],
+    ) -> _abc.Awaitable[_job_pb2.Job]:
+        """Moves a job forward or back in the queues for locks; what holds its locks already is not affected."""
+
+    @_abc_1.abstractmethod
+    def AbortJobs(
+        self,
+        request: _job_control_pb2.AbortJobsRequest,
+        context: _aio.ServicerContext[_job_control_pb2.AbortJobsRequest, _abc.Awaitable[_job_control_pb2.AbortJobsResponse]],
+    ) -> _abc.Awaitable[_job_control_pb2.AbortJobsResponse]:
+        """Aborts every operation with a job that matches a filter, or only says what that would come to."""
+
+    @_abc_1.abstractmethod
+    def ExplainWait(
+        self,
+        request: _wait_explanation_pb2.ExplainWaitRequest,
+        context: _aio.ServicerContext[_wait_explanation_pb2.ExplainWaitRequest, _abc.Awaitable[_wait_explanation_pb2.WaitExplanation]],
+    ) -> _abc.Awaitable[_wait_explanation_pb2.WaitExplanation]:
+        """Explains why a job does not go on: who is in its way, who in theirs, and what can be done about it."""
 
     @_abc_1.abstractmethod
     def WatchJobs(

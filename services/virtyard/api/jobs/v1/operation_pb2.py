@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from virtyard.api.jobs.v1 import hold_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_hold__pb2
 from virtyard.api.jobs.v1 import job_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2
 from virtyard.api.jobs.v1 import plan_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_plan__pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2
 from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$virtyard/api/jobs/v1/operation.proto\x12\x14virtyard.api.jobs.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1evirtyard/api/jobs/v1/job.proto\x1a\x1fvirtyard/api/jobs/v1/plan.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a%virtyard/api/type/v1/submission.proto\"\xe8\x06\n\x11OperationMetadata\x12\x0e\n\x06method\x18\x01 \x01(\t\x12%\n\x07request\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04jobs\x18\x03 \x03(\t\x12P\n\rresume_tokens\x18\x04 \x03(\x0b\x32\x39.virtyard.api.jobs.v1.OperationMetadata.ResumeTokensEntry\x12(\n\x04plan\x18\x05 \x01(\x0b\x32\x1a.virtyard.api.jobs.v1.Plan\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.virtyard.api.jobs.v1.OperationState\x12.\n\x07outcome\x18\x07 \x01(\x0e\x32\x1d.virtyard.api.jobs.v1.Outcome\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x08progress\x18\n \x01(\x0b\x32%.virtyard.api.participant.v1.Progress\x12\x38\n\x07options\x18\x0b \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptions\x12\x15\n\rvalidate_only\x18\x0c \x01(\x08\x12\r\n\x05title\x18\r \x01(\t\x12\x11\n\tprincipal\x18\x0e \x01(\t\x12\x17\n\x0f\x61\x62ort_requested\x18\x0f \x01(\x08\x12\x10\n\x08too_late\x18\x10 \x01(\x08\x12\x13\n\x0bwaiting_for\x18\x11 \x01(\t\x12\r\n\x05\x65poch\x18\x12 \x01(\x03\x12\x0f\n\x07replans\x18\x13 \x01(\x05\x12\x15\n\rsuperseded_by\x18\x14 \x01(\t\x12\x0f\n\x07residue\x18\x15 \x03(\t\x12.\n\x04held\x18\x19 \x01(\x0e\x32 .virtyard.api.jobs.v1.HeldReason\x12\x35\n\x0creason_trail\x18\x1a \x03(\x0b\x32\x1f.virtyard.api.type.v1.ReasonHop\x1a\x33\n\x11ResumeTokensEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\nJobSummary\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0f\n\x07pending\x18\x02 \x01(\x03\x12\x13\n\x0bin_progress\x18\x03 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x03\x12\x0f\n\x07\x61\x62orted\x18\x05 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x03*\xc4\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_ACTIVE\x10\x01\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x02\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x03\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x04\x12\x1b\n\x17OPERATION_STATE_PARTIAL\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$virtyard/api/jobs/v1/operation.proto\x12\x14virtyard.api.jobs.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fvirtyard/api/jobs/v1/hold.proto\x1a\x1evirtyard/api/jobs/v1/job.proto\x1a\x1fvirtyard/api/jobs/v1/plan.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a%virtyard/api/type/v1/submission.proto\"\x92\x07\n\x11OperationMetadata\x12\x0e\n\x06method\x18\x01 \x01(\t\x12%\n\x07request\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04jobs\x18\x03 \x03(\t\x12P\n\rresume_tokens\x18\x04 \x03(\x0b\x32\x39.virtyard.api.jobs.v1.OperationMetadata.ResumeTokensEntry\x12(\n\x04plan\x18\x05 \x01(\x0b\x32\x1a.virtyard.api.jobs.v1.Plan\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.virtyard.api.jobs.v1.OperationState\x12.\n\x07outcome\x18\x07 \x01(\x0e\x32\x1d.virtyard.api.jobs.v1.Outcome\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x08progress\x18\n \x01(\x0b\x32%.virtyard.api.participant.v1.Progress\x12\x38\n\x07options\x18\x0b \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptions\x12\x15\n\rvalidate_only\x18\x0c \x01(\x08\x12\r\n\x05title\x18\r \x01(\t\x12\x11\n\tprincipal\x18\x0e \x01(\t\x12\x17\n\x0f\x61\x62ort_requested\x18\x0f \x01(\x08\x12\x10\n\x08too_late\x18\x10 \x01(\x08\x12\x13\n\x0bwaiting_for\x18\x11 \x01(\t\x12\r\n\x05\x65poch\x18\x12 \x01(\x03\x12\x0f\n\x07replans\x18\x13 \x01(\x05\x12\x15\n\rsuperseded_by\x18\x14 \x01(\t\x12\x0f\n\x07residue\x18\x15 \x03(\t\x12.\n\x04held\x18\x19 \x01(\x0e\x32 .virtyard.api.jobs.v1.HeldReason\x12\x35\n\x0creason_trail\x18\x1a \x03(\x0b\x32\x1f.virtyard.api.type.v1.ReasonHop\x12(\n\x04hold\x18\x1e \x01(\x0b\x32\x1a.virtyard.api.jobs.v1.Hold\x1a\x33\n\x11ResumeTokensEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\nJobSummary\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x0f\n\x07pending\x18\x02 \x01(\x03\x12\x13\n\x0bin_progress\x18\x03 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x03\x12\x0f\n\x07\x61\x62orted\x18\x05 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x03*\xc4\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_ACTIVE\x10\x01\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x02\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x03\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x04\x12\x1b\n\x17OPERATION_STATE_PARTIAL\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATIONMETADATA_RESUMETOKENSENTRY']._loaded_options = None
   _globals['_OPERATIONMETADATA_RESUMETOKENSENTRY']._serialized_options = b'8\001'
-  _globals['_OPERATIONSTATE']._serialized_start=1275
-  _globals['_OPERATIONSTATE']._serialized_end=1471
-  _globals['_OPERATIONMETADATA']._serialized_start=282
-  _globals['_OPERATIONMETADATA']._serialized_end=1154
-  _globals['_OPERATIONMETADATA_RESUMETOKENSENTRY']._serialized_start=1103
-  _globals['_OPERATIONMETADATA_RESUMETOKENSENTRY']._serialized_end=1154
-  _globals['_JOBSUMMARY']._serialized_start=1156
-  _globals['_JOBSUMMARY']._serialized_end=1272
+  _globals['_OPERATIONSTATE']._serialized_start=1350
+  _globals['_OPERATIONSTATE']._serialized_end=1546
+  _globals['_OPERATIONMETADATA']._serialized_start=315
+  _globals['_OPERATIONMETADATA']._serialized_end=1229
+  _globals['_OPERATIONMETADATA_RESUMETOKENSENTRY']._serialized_start=1178
+  _globals['_OPERATIONMETADATA_RESUMETOKENSENTRY']._serialized_end=1229
+  _globals['_JOBSUMMARY']._serialized_start=1231
+  _globals['_JOBSUMMARY']._serialized_end=1347
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from virtyard.api.jobs.v1 import hold_pb2 as _hold_pb2
 from virtyard.api.jobs.v1 import job_pb2 as _job_pb2
 from virtyard.api.jobs.v1 import plan_pb2 as _plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as _participant_service_pb2
@@ -110,6 +111,7 @@ class OperationMetadata(_message.Message):
     RESIDUE_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     REASON_TRAIL_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method that was called, as package.Service/Method."""
     state: Global___OperationState.ValueType
@@ -176,6 +178,10 @@ class OperationMetadata(_message.Message):
     def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
         """The chain of causes that led to the operation, the first one first and its submission last."""
 
+    @_builtins.property
+    def hold(self) -> _hold_pb2.Hold:
+        """Who set the operation aside and why; absent while it is not, or where nobody did."""
+
     def __init__(
         self,
         *,
@@ -202,10 +208,11 @@ class OperationMetadata(_message.Message):
         residue: _abc.Iterable[_builtins.str] | None = ...,
         held: _job_pb2.HeldReason.ValueType = ...,
         reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
+        hold: _hold_pb2.Hold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "options", b"options", "plan", b"plan", "progress", b"progress", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "hold", b"hold", "options", b"options", "plan", b"plan", "progress", b"progress", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "held", b"held", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "reason_trail", b"reason_trail", "replans", b"replans", "request", b"request", "residue", b"residue", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "held", b"held", "hold", b"hold", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "reason_trail", b"reason_trail", "replans", b"replans", "request", b"request", "residue", b"residue", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

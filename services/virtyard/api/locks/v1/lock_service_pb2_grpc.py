@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from virtyard.api.locks.v1 import lock_service_pb2 as virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2
+from virtyard.api.locks.v1 import owner_pb2 as virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -45,6 +46,16 @@ class LockServiceStub:
                 request_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.SetPriority = channel.unary_unary(
+                '/virtyard.api.locks.v1.LockService/SetPriority',
+                request_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.SetPriorityRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.SetPriorityResponse.FromString,
+                _registered_method=True)
+        self.ExplainOwner = channel.unary_unary(
+                '/virtyard.api.locks.v1.LockService/ExplainOwner',
+                request_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerResponse.FromString,
+                _registered_method=True)
         self.ListLocks = channel.unary_unary(
                 '/virtyard.api.locks.v1.LockService/ListLocks',
                 request_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ListLocksRequest.SerializeToString,
@@ -70,6 +81,20 @@ class LockServiceServicer:
 
     def Release(self, request, context):
         """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPriority(self, request, context):
+        """Gives a waiting owner another priority: its rank is made again from its arrival; one that holds is not affected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainOwner(self, request, context):
+        """Explains an owner: what it waits for, all who are in its way, and the same for each of those that waits too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +126,16 @@ def add_LockServiceServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReleaseRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'SetPriority': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPriority,
+                    request_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.SetPriorityRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.SetPriorityResponse.SerializeToString,
+            ),
+            'ExplainOwner': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainOwner,
+                    request_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerResponse.SerializeToString,
             ),
             'ListLocks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLocks,
@@ -168,6 +203,60 @@ class LockService:
             '/virtyard.api.locks.v1.LockService/Release',
             virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReleaseRequest.SerializeToString,
             virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPriority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.locks.v1.LockService/SetPriority',
+            virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.SetPriorityRequest.SerializeToString,
+            virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.SetPriorityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainOwner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.locks.v1.LockService/ExplainOwner',
+            virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerRequest.SerializeToString,
+            virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from virtyard.api.locks.v1 import lock_service_pb2 as _lock_service_pb2
+from virtyard.api.locks.v1 import owner_pb2 as _owner_pb2
 import abc as _abc_1
 
 
@@ -20,6 +21,10 @@ class LockServiceStub:
     """Asks for whole sets on one stream: many owners, answers as their places change."""
     Release: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ReleaseRequest, _lock_service_pb2.ReleaseResponse]
     """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused."""
+    SetPriority: _aio.UnaryUnaryMultiCallable[_owner_pb2.SetPriorityRequest, _owner_pb2.SetPriorityResponse]
+    """Gives a waiting owner another priority: its rank is made again from its arrival; one that holds is not affected."""
+    ExplainOwner: _aio.UnaryUnaryMultiCallable[_owner_pb2.ExplainOwnerRequest, _owner_pb2.ExplainOwnerResponse]
+    """Explains an owner: what it waits for, all who are in its way, and the same for each of those that waits too."""
     ListLocks: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ListLocksRequest, _lock_service_pb2.ListLocksResponse]
     """Lists the locks that are held and the requests that wait."""
     WatchLocks: _aio.UnaryStreamMultiCallable[_lock_service_pb2.WatchLocksRequest, _lock_service_pb2.WatchLocksResponse]
@@ -43,6 +48,22 @@ class LockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_lock_service_pb2.ReleaseRequest, _abc.Awaitable[_lock_service_pb2.ReleaseResponse]],
     ) -> _abc.Awaitable[_lock_service_pb2.ReleaseResponse]:
         """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused."""
+
+    @_abc_1.abstractmethod
+    def SetPriority(
+        self,
+        request: _owner_pb2.SetPriorityRequest,
+        context: _aio.ServicerContext[_owner_pb2.SetPriorityRequest, _abc.Awaitable[_owner_pb2.SetPriorityResponse]],
+    ) -> _abc.Awaitable[_owner_pb2.SetPriorityResponse]:
+        """Gives a waiting owner another priority: its rank is made again from its arrival; one that holds is not affected."""
+
+    @_abc_1.abstractmethod
+    def ExplainOwner(
+        self,
+        request: _owner_pb2.ExplainOwnerRequest,
+        context: _aio.ServicerContext[_owner_pb2.ExplainOwnerRequest, _abc.Awaitable[_owner_pb2.ExplainOwnerResponse]],
+    ) -> _abc.Awaitable[_owner_pb2.ExplainOwnerResponse]:
+        """Explains an owner: what it waits for, all who are in its way, and the same for each of those that waits too."""
 
     @_abc_1.abstractmethod
     def ListLocks(

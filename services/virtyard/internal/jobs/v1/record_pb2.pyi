@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
+from virtyard.api.jobs.v1 import hold_pb2 as _hold_pb2
 from virtyard.api.jobs.v1 import job_pb2 as _job_pb2
 from virtyard.api.jobs.v1 import operation_pb2 as _operation_pb2
 from virtyard.api.type.v1 import lock_pb2 as _lock_pb2
@@ -146,6 +147,8 @@ class OperationRecord(_message.Message):
     STRIKES_FIELD_NUMBER: _builtins.int
     TRYING_FIELD_NUMBER: _builtins.int
     REASON_TRAIL_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    PRIORITY_CHANGES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -190,6 +193,8 @@ class OperationRecord(_message.Message):
     """The number of crashes of the scheduler in probation while it alone was tried; reset by each step that is done."""
     trying: _builtins.bool
     """It is the one that is tried in probation, so a crash now is counted against it."""
+    priority_changes: _builtins.int
+    """The number of times that somebody changed its priority since it was submitted."""
     @_builtins.property
     def options(self) -> _submission_pb2.SubmissionOptions:
         """How it was asked to be run."""
@@ -234,6 +239,10 @@ class OperationRecord(_message.Message):
     def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
         """The chain of causes up to its submission, the first one first."""
 
+    @_builtins.property
+    def hold(self) -> _hold_pb2.Hold:
+        """Who set it aside, why and when; absent where nobody did."""
+
     def __init__(
         self,
         *,
@@ -270,10 +279,12 @@ class OperationRecord(_message.Message):
         strikes: _builtins.int = ...,
         trying: _builtins.bool = ...,
         reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
+        hold: _hold_pb2.Hold | None = ...,
+        priority_changes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "options", b"options", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

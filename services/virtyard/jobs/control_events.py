@@ -1,0 +1,29 @@
+"""The events that tell who steered an operation, and why: the trail of what is no operation by itself."""
+
+from __future__ import annotations
+
+import time
+
+from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.jobs.model import Operation, job_name
+from virtyard.kernel.event_types import EventType, new_event
+
+
+def event_of(operation: Operation, kind: EventType, text: str, reason: str) -> control_service_pb2.RaiseEventsRequest:
+    """Return one event about what the operation is for.
+
+    Args:
+        operation: the operation that was steered.
+        kind: what was done.
+        text: who did it, in a sentence without its full stop.
+        reason: why, in that person's words; may be empty.
+    """
+    plan = operation.shape.plan
+    subject = plan.result_object or plan.jobs[0].object
+    message = f"{text}: {reason}" if reason else text
+    job = job_name(operation.number, plan.jobs[0].id)
+    event = new_event(kind, subject, message, operation=operation.name, job=job)
+    request = control_service_pb2.RaiseEventsRequest()
+    # Each time is an event of its own; the due row keeps the key, so asking again raises none twice.
+    request.events.add(key=f"{operation.name}/{kind.name.lower()}/{time.time_ns()}", event=event)
+    return request
