@@ -134,7 +134,7 @@ async def open_jobs(
                 known = {"jobs": feed.token(), "locks": proxy.token}
                 return {name: token for name, token in known.items() if token}
 
-            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
+            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run, clock)
             yield Jobs(
                 services=_services(store, scheduler, feed, submission, operations),
                 scheduler=scheduler,

@@ -147,7 +147,7 @@ def missing_of(operation: Operation) -> list[str]:
         if own.failed:
             found.append(f"{job.object}: {job.title} failed: {own.error.message}")
         elif int(own.state) != JobState.COMPLETED:
-            why = f"{own.cause} failed" if own.cause else "the operation was aborted"
+            why = f"{own.cause} failed" if own.cause.startswith("jobs/") else "the operation was aborted"
             found.append(f"{job.object}: {job.title} was not done, as {why}")
         found += [f"{job.object}: left over: {text}" for text in own.residue]
     return found

@@ -86,13 +86,16 @@ class Runner:
         except (StaleEpoch, OwnerClosed) as error:
             _log.warning("%s is given up: %s", self.operation.name, error)
 
-    async def abort(self, reason: str) -> bool:
-        """Ask for an abort; durable when this returns. Returns False if the point of no return was passed."""
+    async def abort(self, reason: str, *, cause: str = "") -> bool:
+        """Ask for an abort, for a cause if it is no person; durable when this returns.
+
+        Returns False if the point of no return was passed.
+        """
         shape = self.operation.shape
 
         def change(record: Record) -> bool:
             if not record.abort_requested:
-                record.abort_requested, record.abort_reason = True, reason
+                record.abort_requested, record.abort_reason, record.abort_cause = True, reason, cause
                 record.too_late = schedule.pivot_started(shape, record)
             if record.held == job_pb2.HELD_REASON_POISON and not record.too_late:
                 # Whoever aborts it wants its way back tried; should that be poison as well, it is held again.
@@ -197,6 +200,7 @@ class Runner:
                 refused = waiting and not cancelled
                 schedule.change_job(record, job.id, JobEvent.REFUSE if refused else JobEvent.ABORT)
                 record.jobs[job.id].error.CopyFrom(status)
+                record.jobs[job.id].cause = record.abort_cause
                 if refused and not record.failed_job:
                     record.failed_job = job.id
             for reference in self.operation.shape.steps:
@@ -455,5 +459,8 @@ def cancelled_status(record: Record) -> status_pb2.Status:
     if record.superseded_by:
         by = record.superseded_by
         return to_status(Cancelled(f"superseded by {by}", metadata={"superseded_by": by}))
+    if record.abort_cause:
+        cause = {"cause": record.abort_cause}
+        return to_status(Cancelled(f"aborted, as {record.abort_reason}", metadata=cause))
     reason = f": {record.abort_reason}" if record.abort_reason else ""
     return status_pb2.Status(code=code_pb2.CANCELLED, message=f"aborted on request{reason}")

@@ -252,7 +252,7 @@ def begin_rollback(shape: Shape, record: Record, number: int, kept: AbstractSet[
     """
     record.rolling_back = True
     hold_flag.clear(record)
-    cause = job_name(number, record.failed_job) if record.failed_job else ""
+    cause = job_name(number, record.failed_job) if record.failed_job else record.abort_cause
     for job in shape.plan.jobs:
         if job.id not in kept:
             turn_job(record, job.id, cause=cause if job.id != record.failed_job else "")

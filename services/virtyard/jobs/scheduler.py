@@ -11,10 +11,10 @@ import contextlib
 import logging
 import sqlite3
 from collections import OrderedDict
-from datetime import UTC
 from enum import Enum
 
 from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.jobs.deadline import DEADLINE, Alarm, deadline_of
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
@@ -266,12 +266,10 @@ class Scheduler:
         self._metrics.due_items.set(self._due.pending)
         self._metrics.contact_lost.set(len(self.world.participants.silent()))
 
-    def _set_deadline(self, runner: Runner) -> asyncio.TimerHandle | None:
-        options = runner.operation.record.options
-        if not options.HasField("deadline"):
-            return None
-        left = (options.deadline.ToDatetime(UTC) - self.world.clock.now()).total_seconds()
-        return asyncio.get_running_loop().call_later(max(left, 0), self._lapse, runner)
+    def _set_deadline(self, runner: Runner) -> Alarm | None:
+        due = deadline_of(runner.operation.record.options)
+        return Alarm(self.world.clock, due, lambda: self._lapse(runner)) if due is not None else None
 
     def _lapse(self, runner: Runner) -> None:
-        _ = self._tasks.start(runner.abort("its deadline came"), name=f"deadline {runner.operation.name}")
+        abort = runner.abort("its deadline came", cause=DEADLINE)
+        _ = self._tasks.start(abort, name=f"deadline {runner.operation.name}")

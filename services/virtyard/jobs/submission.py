@@ -17,11 +17,13 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.admission import new_record
+from virtyard.jobs.deadline import check_deadline
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.model import Operation, Shape
 from virtyard.jobs.on_failure import check_policy
 from virtyard.jobs.render import render_metadata, render_operation
 from virtyard.jobs.store import JobStore
+from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, Unsupported, VirtyardError
 from virtyard.kernel.plan import Ids, pack
 from virtyard.kernel.validation import validate
@@ -41,6 +43,7 @@ class Submission:
         inventory: InventoryPort,
         tokens: Callable[[], dict[str, str]],
         run: Callable[[Operation], None],
+        clock: Clock,
     ) -> None:
         """Work with these.
 
@@ -51,6 +54,7 @@ class Submission:
             inventory: what plans are made from.
             tokens: gives the resume tokens, by feed, from which everything that comes now is seen.
             run: begins to run an operation that is durable.
+            clock: tells whether a deadline has passed.
         """
         self._operations = operations
         self._titles = titles
@@ -58,6 +62,7 @@ class Submission:
         self._inventory = inventory
         self._tokens = tokens
         self._run = run
+        self._clock = clock
 
     async def submit(
         self, method: str, request: Message, principal: str, trace: Mapping[str, str]
@@ -100,6 +105,7 @@ class Submission:
         validate(request)
         options = cast(Any, request).options
         _check_options(options)
+        check_deadline(options, self._clock.now())
         before = self._tokens()
         view, inventory_token = await self._inventory.view_with_token(list(kind.selections(request)))
         seed = uuid.uuid4()

@@ -107,6 +107,8 @@ class Site:
         self.transitions: list[str] = []
         self.skipped = 0.0
         """Seconds that the scheduler's clock has skipped: a test passes time by adding to it."""
+        self.jumped = 0.0
+        """Seconds by which the wall clock of the scheduler's host has jumped."""
         self.on_transition: Callable[[str], None] = lambda _: None
         self.agents: dict[str, Agent] = {}
         self.addresses: dict[str, str] = {}
@@ -147,7 +149,7 @@ class Site:
         self.jobs = await self._jobs_stack.enter_async_context(
             open_jobs(
                 self.folder / "state",
-                SystemClock(steady=lambda: time.monotonic() + self.skipped),
+                SystemClock(wall=lambda: time.time() + self.jumped, steady=lambda: time.monotonic() + self.skipped),
                 inventory=self._near["inventory"],
                 locks=self._near["locks"],
                 credentials=self.credentials,

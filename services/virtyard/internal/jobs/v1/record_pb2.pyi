@@ -149,6 +149,7 @@ class OperationRecord(_message.Message):
     REASON_TRAIL_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     PRIORITY_CHANGES_FIELD_NUMBER: _builtins.int
+    ABORT_CAUSE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -195,6 +196,8 @@ class OperationRecord(_message.Message):
     """It is the one that is tried in probation, so a crash now is counted against it."""
     priority_changes: _builtins.int
     """The number of times that somebody changed its priority since it was submitted."""
+    abort_cause: _builtins.str
+    """What asked for the abort if it was no person: the word deadline."""
     @_builtins.property
     def options(self) -> _submission_pb2.SubmissionOptions:
         """How it was asked to be run."""
@@ -281,10 +284,11 @@ class OperationRecord(_message.Message):
         reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
         hold: _hold_pb2.Hold | None = ...,
         priority_changes: _builtins.int = ...,
+        abort_cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
