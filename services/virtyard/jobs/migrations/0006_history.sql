@@ -21,6 +21,7 @@ CREATE TABLE archived_operation (
     body        BLOB    NOT NULL
 ) STRICT;
 CREATE INDEX archived_request ON archived_operation (principal, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX archived_request_end ON archived_operation (end_time) WHERE request_id IS NOT NULL;
 CREATE INDEX archived_create_time ON archived_operation (create_time, number);
 
 -- Their jobs, as far as lists find them by an index; they are rendered from the operation.
