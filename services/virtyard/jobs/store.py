@@ -13,9 +13,12 @@ from google.protobuf.any_pb2 import Any
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.archive import Bounds, archived_after, find_archived, find_archived_job, unpack_operation
+from virtyard.jobs.greeter import KnownLedgers
 from virtyard.jobs.job_rows import JobRow, Narrow, fill_objects, rows_after
 from virtyard.jobs.model import Operation, Shape, operation_name
 from virtyard.jobs.render import render_job, render_operation
+from virtyard.jobs.settled import Settled
 from virtyard.kernel.any import unpack
 from virtyard.kernel.errors import AlreadyExists, NotFound, StaleEpoch
 from virtyard.kernel.job_states import JobState
@@ -30,6 +33,12 @@ ON CONFLICT (operation, number) DO UPDATE SET state = excluded.state, body = exc
 OPERATION_COLUMNS = "number, request, plan, record"
 """The columns that `load` takes."""
 _OPERATION = f"SELECT {OPERATION_COLUMNS} FROM operation"  # noqa: S608 - constants only
+_BY_REQUEST = f"""
+SELECT {OPERATION_COLUMNS}, NULL FROM operation WHERE principal = :principal AND request_id = :request_id
+UNION ALL
+SELECT number, NULL, NULL, NULL, body FROM archived_operation
+WHERE principal = :principal AND request_id = :request_id LIMIT 1
+"""  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +69,12 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         """Use an open database."""
         self.database = database
+        self.settled = Settled()
+        """Which operations are open, by the commits of this store."""
+        self.ledgers = KnownLedgers(database)
+        """What is known of the participants' ledgers."""
         self._forgotten: list[str] = []
+        database.on_reopen(self.settled.doubt)
 
     async def complete_rows(self) -> None:
         """Bring rows up to date that an earlier release wrote; done once, before anything else."""
@@ -79,8 +93,7 @@ class JobStore:
             record = operation.record
             if request_id and (known := _by_request(transaction.connection, record.principal, request_id)):
                 return _same_request(known, operation.request, request_id)
-            (last,) = transaction.execute("SELECT coalesce(max(number), 0) FROM operation").fetchone()
-            record.number = last + 1
+            record.number = _last_number(transaction.connection) + 1
             transaction.execute(
                 "INSERT INTO operation"
                 " (number, name, principal, request_id, method, open, epoch, request, plan, record)"
@@ -106,7 +119,11 @@ class JobStore:
 
         bodies: dict[str, bytes] = {}
 
-        known = await self.database.write(write)
+        def committed(known: Operation) -> None:
+            if known is operation:
+                self.settled.opened(known.number)
+
+        known = await self.database.write(write, after=committed)
         if known is operation:
             operation.bodies.update(bodies)
         return known
@@ -163,6 +180,10 @@ class JobStore:
 
         def committed(bodies: dict[str, bytes]) -> None:
             operation.bodies.update(bodies)
+            if operation.record.tokens:
+                self.settled.granted(operation.record.tokens[-1].fencing_token)
+            if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+                self.settled.ended(operation.number)
             after()
 
         await self.database.write(write, after=committed)
@@ -185,9 +206,26 @@ class JobStore:
                 [(one.record.epoch, one.record.SerializeToString(), one.number) for one in adopted],
             )
             transaction.transition("jobs.adopt")
+            last.append(_last_number(transaction.connection))
             return adopted
 
-        return await self.database.write(write)
+        last: list[int] = []
+
+        def committed(adopted: list[Operation]) -> None:
+            self.settled.recall([operation.number for operation in adopted], last[-1])
+
+        await self.ledgers.recall()
+        return await self.database.write(write, after=committed)
+
+    async def recall_open(self) -> None:
+        """Ask the database which operations are open, after a commit whose outcome is not known."""
+
+        def read(transaction: Transaction) -> tuple[list[int], int]:
+            rows = transaction.execute("SELECT number FROM operation WHERE open = 1 ORDER BY number").fetchall()
+            return [number for (number,) in rows], _last_number(transaction.connection)
+
+        # As a write, so that it comes between two commits and not beside one.
+        await self.database.write(read, after=lambda found: self.settled.recall(*found))
 
     async def find_request(self, principal: str, request_id: str, request: Any) -> Operation | None:
         """Return the operation that was submitted under this request id; None if there is none.
@@ -217,15 +255,24 @@ class JobStore:
             row = connection.execute(
                 "SELECT body FROM job WHERE operation = ? AND number = ?", (number, job)
             ).fetchone()
-            if row is None:
+            found = job_pb2.Job.FromString(row[0]) if row is not None else find_archived_job(connection, number, job)
+            if found is None:
                 raise NotFound(f"jobs/{number}-{job} does not exist", resource=f"jobs/{number}-{job}")
-            return job_pb2.Job.FromString(row[0])
+            return found
 
         return await self.database.read(read)
 
     async def jobs_after(self, number: int, job: int, limit: int, narrow: Narrow | None = None) -> list[JobRow]:
         """Return up to `limit` jobs after a place in the list: operations newest first, their jobs in order."""
         return await self.database.read(lambda connection: rows_after(connection, number, job, limit, narrow))
+
+    async def archived_after(
+        self, number: int, job: int, limit: int, narrow: Narrow | None = None, bounds: Bounds | None = None
+    ) -> list[JobRow]:
+        """Return up to `limit` jobs of the archive after a place in the list; see `archive.archived_after`."""
+        return await self.database.read(
+            lambda connection: archived_after(connection, number, job, limit, narrow, bounds)
+        )
 
     async def operations_before(self, number: int, limit: int) -> list[Operation]:
         """Return up to `limit` operations with a lower number, the newest first."""
@@ -264,24 +311,37 @@ class JobStore:
     def _sweep(self) -> Callable[[Transaction], None]:
         """Return what deletes the rows that were forgotten since the last time."""
         keys, self._forgotten = self._forgotten, []
+        moved = self.ledgers.take_moved()
 
         def sweep(transaction: Transaction) -> None:
+            self.ledgers.write_moved(transaction, moved)
             if keys:
                 transaction.executemany("DELETE FROM due WHERE key = ?", [(key,) for key in keys])
 
         return sweep
 
 
+def _last_number(connection: sqlite3.Connection) -> int:
+    """Return the highest number that an operation has or had."""
+    (number,) = connection.execute(
+        "SELECT max(coalesce((SELECT max(number) FROM operation), 0), (SELECT highest FROM left_live))"
+    ).fetchone()
+    return int(number)
+
+
 def _find(connection: sqlite3.Connection, number: int) -> Operation:
     row = connection.execute(f"{_OPERATION} WHERE number = ?", (number,)).fetchone()
-    if row is None:
+    found = load(row) if row is not None else find_archived(connection, number)
+    if found is None:
         raise NotFound(f"{operation_name(number)} does not exist", resource=operation_name(number))
-    return load(row)
+    return found
 
 
 def _by_request(connection: sqlite3.Connection, principal: str, request_id: str) -> Operation | None:
-    row = connection.execute(f"{_OPERATION} WHERE principal = ? AND request_id = ?", (principal, request_id)).fetchone()
-    return load(row) if row is not None else None
+    row = connection.execute(_BY_REQUEST, {"principal": principal, "request_id": request_id}).fetchone()
+    if row is None:
+        return None
+    return load(row[:4]) if row[4] is None else unpack_operation(row[4])
 
 
 def _same_request(known: Operation, request: Any, request_id: str) -> Operation:

@@ -28,6 +28,7 @@ from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore, snapshot
 from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed, Frame
+from virtyard.runtime.floor import Floors
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
@@ -114,6 +115,8 @@ class LocksService:
 
     async def __aenter__(self) -> Self:
         """Start to decide."""
+        await self._store.floor.open()
+        _ = self._scope.start(self._store.floor.run(), name="floor")
         self._worker = self._scope.start(self._decide_all(), name="worker")
         return self
 
@@ -178,6 +181,10 @@ class LocksService:
     async def explain_owner(self, owner: str) -> OwnerStory:
         """Return an owner with all who are in its way, and in theirs; see `tell_owner` for what is refused."""
         return await self._look(lambda table: tell_owner(table, owner))
+
+    def settle_below(self, operation: int) -> None:
+        """Take the number of the lowest operation that is open: what is remembered of lower ones may go (P18)."""
+        self._store.floor.offer(Floors(settled_below=operation))
 
     async def explain(self, owner: str) -> QueuePlace | Grant:
         """Return what an owner holds, or everybody who is in its way.

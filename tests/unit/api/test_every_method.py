@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorPr
 from virtyard.api.inventory.v1 import object_pb2
 from virtyard.kernel.names import kinds
 
-READS = re.compile(r"(Get|List|Watch|Count|Explain)[A-Z]\w*")
+READS = re.compile(r"(Get|List|Watch|Count|Explain|Export)[A-Z]\w*")
 EXCEPTIONS = {
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
     "JobService.AbortJobs": "asks many jobs to end; the jobs that it changes are their own records",
@@ -24,6 +24,8 @@ EXCEPTIONS = {
     "LockService.Release": "between services: the scheduler gives them back",
     "LockService.SetPriority": "between services: the scheduler moves an operation in its queues",
     "ParticipantService.Execute": "between services: the steps of an operation",
+    "ParticipantService.Hello": "between services: what is known of a ledger, and what may be forgotten",
+    "ParticipantService.Resync": "between services: what is open at a participant whose ledger was lost",
     "ParticipantService.Settle": "between services: what became of a step",
     "UploadService.Upload": "stages bytes that nothing depends on; the job begins where an import uses them",
 }

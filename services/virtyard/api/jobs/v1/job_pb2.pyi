@@ -287,6 +287,7 @@ class Job(_message.Message):
     STALLED_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as jobs/12-3 for the third job of operation 12."""
     operation: _builtins.str
@@ -333,6 +334,8 @@ class Job(_message.Message):
     """True while an open step of it has made no progress for longer than it may; its host answers all the same."""
     priority: _builtins.int
     """The present priority of its operation, a plain number from -20 to 20; higher comes first."""
+    archived: _builtins.bool
+    """True once the job has left the live list for the archive, where it can only be read."""
     @_builtins.property
     def progress(self) -> _participant_service_pb2.Progress:
         """How far the job is, its children included."""
@@ -409,10 +412,11 @@ class Job(_message.Message):
         stalled: _builtins.bool = ...,
         hold: _hold_pb2.Hold | None = ...,
         priority: _builtins.int = ...,
+        archived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "hold", b"hold", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "priority", b"priority", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "archived", b"archived", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "hold", b"hold", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "priority", b"priority", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
