@@ -1,0 +1,217 @@
+"""The lock service over gRPC has every property of P2, P5, P15 and P25, through crashes; each bug would be found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.integration.locks import lock_machine
+from tests.integration.locks.lock_machine import LockHistories
+from tests.integration.locks.lock_server import FarServer, LockServer, NearServer
+from tests.integration.locks.lock_world import World
+from virtyard.kernel.lock_modes import LockMode, merge
+from virtyard.locks import queries, queue, store, table
+from virtyard.locks.model import PRIORITY_WEIGHT, Claim, Rank
+from virtyard.locks.queue import ObjectQueue
+from virtyard.locks.table import LockTable
+
+LONG = bool(os.environ.get("VIRTYARD_TORTURE"))
+CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+@contextmanager
+def world_of(server: LockServer) -> Iterator[World]:
+    """Run a lock service."""
+    world = World(server)
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+def run(world: World, *, examples: int, steps: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:
+    """Run so many histories of so many steps."""
+    rules = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        suppress_health_check=CHECKS,
+        phases=phases,
+        report_multiple_bugs=False,
+    )
+    run_state_machine_as_test(lambda: LockHistories(world), settings=rules)  # type: ignore[arg-type]  # any callable
+
+
+@pytest.mark.timeout(7200 if LONG else 240)
+def test_properties_hold_over_restarts_and_failed_commits(tmp_path: Path) -> None:
+    """Over a real socket; commits fail before and after they are made, and whoever asked asks again."""
+    with world_of(NearServer(tmp_path)) as world:
+        run(world, examples=2000 if LONG else 6, steps=20)
+        assert world.steps > 100
+        assert world.highest > 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200 if LONG else 240)
+def test_properties_hold_over_kill_9(tmp_path: Path) -> None:
+    """The service is a process, killed between requests and between a commit and its answer."""
+    server = FarServer(tmp_path)
+    with world_of(server) as world:
+        run(world, examples=60 if LONG else 2, steps=20, phases=(Phase.generate,))
+    assert server.kills >= 4
+
+
+Bug = Callable[[pytest.MonkeyPatch], None]
+
+
+def forget_a_conflict(patch: pytest.MonkeyPatch) -> None:
+    """Let S and IX share an object."""
+    table = dict(queue._CONFLICTING)
+    table[LockMode.IX] = tuple(mode for mode in table[LockMode.IX] if mode is not LockMode.S)
+    table[LockMode.S] = tuple(mode for mode in table[LockMode.S] if mode is not LockMode.IX)
+    patch.setattr(queue, "_CONFLICTING", table)
+
+
+def forget_intentions(patch: pytest.MonkeyPatch) -> None:
+    """Ask for what is named, and for nothing above it."""
+    patch.setattr(lock_machine, "with_intentions", lambda requests, parent_of: merge(requests))
+
+
+def reuse_a_token(patch: pytest.MonkeyPatch) -> None:
+    """Count one token for a set, however many locks it has."""
+    granted = LockTable._granted
+
+    def one_for_all(table: LockTable, claim: Claim, now: datetime) -> Claim:
+        before = table.tokens
+        after = granted(table, claim, now)
+        table.tokens = before + 1
+        return after
+
+    patch.setattr(LockTable, "_granted", one_for_all)
+
+
+def forget_the_last_token(patch: pytest.MonkeyPatch) -> None:
+    """Let the counter of tokens be behind on disk, as a restart shows."""
+    patch.setattr(queries, "SET_COUNTER", "UPDATE counter SET revision = ?, arrivals = ?, tokens = max(0, ? - 1)")
+
+
+def give_new_tokens_to_who_asks_again(patch: pytest.MonkeyPatch) -> None:
+    """Answer a repeated request by another grant."""
+    raise_epoch = LockTable._raise_epoch
+
+    def regrant(table: LockTable, claim: Claim, epoch: int) -> Claim:
+        claim = raise_epoch(table, claim, epoch)
+        if not claim.waiting:
+            after = table._granted(claim, claim.requested)
+            table._replace(claim, after)
+            return after
+        return claim
+
+    patch.setattr(LockTable, "_raise_epoch", regrant)
+
+
+def skip_the_rank_order(patch: pytest.MonkeyPatch) -> None:
+    """Grant whatever no holder excludes, past everybody who waits."""
+    excludes = ObjectQueue.excludes
+    patch.setattr(ObjectQueue, "excludes", lambda self, mode, rank: excludes(self, mode, Rank(-(10**9), 0)))
+
+
+def weigh_priority_too_much(patch: pytest.MonkeyPatch) -> None:
+    """Let one step of priority pass one more than K."""
+    patch.setattr(
+        Rank, "of", classmethod(lambda cls, arrival, priority: cls(arrival - priority * (PRIORITY_WEIGHT + 1), arrival))
+    )
+
+
+def grant_in_parts(patch: pytest.MonkeyPatch) -> None:
+    """Grant a set as soon as its first object is free."""
+    excluded = LockTable._excluded
+    patch.setattr(
+        LockTable, "_excluded", lambda self, asked, rank: excluded(self, dict([next(iter(asked.items()))]), rank)
+    )
+
+
+def lose_a_waiter(patch: pytest.MonkeyPatch) -> None:
+    """Do not look at who waited for what has become free."""
+    patch.setattr(LockTable, "_grant_freed", lambda self, freed, now, *also: None)
+
+
+def bury_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Keep no tombstone of a closed owner."""
+    patch.setattr(queries, "ADD_TOMBSTONE", "INSERT INTO tombstone SELECT ?, ?, ? WHERE 0")
+
+
+def listen_to_old_epochs(patch: pytest.MonkeyPatch) -> None:
+    """Take every epoch."""
+    patch.setattr(table, "_check_epoch", lambda owner, epoch, seen: None)
+
+
+def name_no_waiter_as_blocker(patch: pytest.MonkeyPatch) -> None:
+    """Tell a waiter of holders only."""
+    patch.setattr(ObjectQueue, "blocking_waiters", lambda self, mode, rank, limit: [])
+
+
+def blame_everybody(patch: pytest.MonkeyPatch) -> None:
+    """Tell a waiter of every holder, also of those that it could share with."""
+    patch.setattr(ObjectQueue, "blocking_holders", lambda self, mode: iter(self._holders.items()))
+
+
+def lose_what_is_released_in_part(patch: pytest.MonkeyPatch) -> None:
+    """Leave the rows of a lock that was given back early, as a restart shows."""
+    same = store._same_locks
+    patch.setattr(
+        store,
+        "_same_locks",
+        lambda before, after: (
+            (before is not None and after is not None and not after.waiting and not before.waiting)
+            or same(before, after)
+        ),
+    )
+
+
+def grant_nobody_who_listens(patch: pytest.MonkeyPatch) -> None:
+    """Grant, and tell those who wait of another's grant, with its tokens missing."""
+    grant = Claim.grant
+    patch.setattr(Claim, "grant", lambda self: replace(grant(self), locks=grant(self).locks[:1]))
+
+
+BUGS: list[tuple[Bug, set[str]]] = [
+    (forget_a_conflict, {"exclusion"}),
+    (forget_intentions, {"closure"}),
+    (reuse_a_token, {"tokens"}),
+    (forget_the_last_token, {"tokens"}),
+    (give_new_tokens_to_who_asks_again, {"idempotence"}),
+    (skip_the_rank_order, {"rank", "bounded bypass"}),
+    (weigh_priority_too_much, {"bounded bypass", "rank"}),
+    (grant_in_parts, {"exclusion"}),
+    (lose_a_waiter, {"progress"}),
+    (bury_nobody, {"tombstones", "final release"}),
+    (listen_to_old_epochs, {"epochs", "grants", "refusals"}),
+    (name_no_waiter_as_blocker, {"blockers"}),
+    (blame_everybody, {"blockers"}),
+    (lose_what_is_released_in_part, {"replay", "model"}),
+    (grant_nobody_who_listens, {"atomicity", "notification"}),
+]
+"""Each bug with the properties by which it may be found; which is first depends on the history."""
+
+
+@pytest.mark.parametrize(("bug", "properties"), BUGS, ids=[bug.__name__ for bug, _ in BUGS])
+def test_a_planted_bug_is_found(
+    bug: Bug, properties: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A property that cannot be broken proves nothing: each is, by a bug that somebody might write."""
+    with world_of(NearServer(tmp_path)) as world:
+        bug(monkeypatch)
+        with pytest.raises((AssertionError, Flaky)):
+            run(world, examples=60, steps=20, phases=(Phase.generate,))
+        monkeypatch.undo()
+    assert world.broken
+    assert world.broken[0] in properties, world.broken
