@@ -87,6 +87,7 @@ class Admission:
         grant = await aborted.wait_for(self._world.locks.acquire(self._lock_set(), self._show_place))
         operation = self._keeper.operation
         operation.waiting_for = ""
+        self._world.quarantine.check(self._world.operations[operation.record.method], operation)
         return None if grant is None or operation.record.abort_requested else tokens_of(grant)
 
     def _lock_set(self) -> LockSet:

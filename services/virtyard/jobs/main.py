@@ -12,11 +12,12 @@ from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
-from virtyard.api.jobs.v1 import job_service_pb2
+from virtyard.api.jobs.v1 import job_service_pb2, lock_control_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.lock_control_rpc import LockControl
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
@@ -135,7 +136,7 @@ async def open_jobs(
 
             submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
             yield Jobs(
-                services=_services(store, scheduler, feed, submission, operations),
+                services=_services(store, scheduler, feed, submission, operations, proxy),
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
@@ -151,6 +152,7 @@ def _services(
     feed: Feed,
     submission: Submission,
     operations: Mapping[str, OperationType],
+    locks: LocksProxy,
 ) -> list[Service]:
     typed = OperationServices(submission)
     jobs = JobService(store, scheduler, feed, typed)
@@ -159,6 +161,9 @@ def _services(
         for method in descriptor.methods:
             jobs.know(method)
     return [
+        Service(
+            lock_control_service_pb2.DESCRIPTOR.services_by_name["LockControlService"], LockControl(scheduler, locks)
+        ),
         Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], jobs),
         Service(operations_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(store, scheduler, feed)),
         *(Service(descriptor, typed) for descriptor in descriptors),

@@ -49,6 +49,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         reason=record.options.reason,
         principal=record.principal,
         trace_id=_trace_id(record),
+        held=record.held,
         contact_lost=bool(operation.contact_lost)
         and any(
             step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}")
@@ -89,6 +90,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         epoch=record.epoch,
         replans=record.replans,
         superseded_by=record.superseded_by,
+        held=record.held,
         progress=operation_progress(operation),
     )
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:

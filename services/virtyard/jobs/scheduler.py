@@ -16,6 +16,7 @@ from enum import Enum
 
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.jobs.due import DueWork
+from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.runner import Runner
@@ -141,6 +142,15 @@ class Scheduler:
             NotFound: there is no such operation.
         """
         await (await self._running(number)).accept_residue(job)
+
+    async def break_locks(self, number: int, asked: BreakRequest, patience: float) -> list[Unsettled]:
+        """Break the locks of an operation; durable when this returns. Return the steps that are not settled by then.
+
+        Raises:
+            WrongState: it has ended, or its locks are broken and free already.
+            NotFound: there is no such operation.
+        """
+        return await (await self._running(number)).break_locks(asked, patience)
 
     async def _running(self, number: int) -> Runner:
         runner = self._runners.get(number)

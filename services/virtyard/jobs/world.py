@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.participants import Participants
+from virtyard.jobs.quarantine import Quarantine
 from virtyard.jobs.store import Due, JobStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.view import View
@@ -50,3 +51,5 @@ class World:
     """The process's clock."""
     on_due: Callable[[Sequence[Due]], None]
     """Hands over what is due in other services."""
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    """What may still be acted on though its locks were broken."""

@@ -143,6 +143,14 @@ ROLLBACK_FAILED = EventType(
     acknowledgeable=True,
     cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
 )
+LOCK_BROKEN = EventType(
+    name="LOCK_BROKEN",
+    severity=_CRITICAL,
+    meaning="An administrator broke the locks of an operation on the object; the message says who, whose and why.",
+    advice="Watch the operation be undone: `virtyard operation watch`; if a host is silent, see to that host first.",
+    acknowledgeable=True,
+    cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
+)
 JOB_DEFERRED = EventType(
     name="JOB_DEFERRED",
     severity=_WARNING,
@@ -194,6 +202,7 @@ EVENT_TYPES = (
     IMAGE_MISSING,
     FOREIGN_FILE,
     ROLLBACK_FAILED,
+    LOCK_BROKEN,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""

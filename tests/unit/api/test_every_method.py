@@ -16,6 +16,7 @@ EXCEPTIONS = {
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",
     "JobService.RetryJob": "asks a job to go on; the job that it changes is its own record",
+    "LockControlService.BreakLock": "ends an operation, as an abort does; what it did is undone by its own record",
     "LockService.Acquire": "between services: the scheduler asks for the locks of an operation",
     "LockService.Release": "between services: the scheduler gives them back",
     "ParticipantService.Execute": "between services: the steps of an operation",
