@@ -104,6 +104,7 @@ class Admission:
             purpose=record.title,
             round=record.lock_round,
             trace_context=telemetry.inject() or dict(record.trace_context),
+            under=record.options.under,
         )
 
     def _show_place(self, place: QueuePlace) -> None:

@@ -276,6 +276,7 @@ class LockBreak:
             locks=tuple(wishes),
             priority=record.options.priority,
             purpose=f"undo {record.title}, whose locks were broken",
+            under=record.options.under,
         )
 
     def _show_place(self, place: QueuePlace) -> None:

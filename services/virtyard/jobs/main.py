@@ -17,7 +17,7 @@ from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.inventory_port import InventoryPort
-from virtyard.jobs.lock_control_rpc import LockControl
+from virtyard.jobs.lock_control_rpc import LockControl, UnderCheck
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
@@ -136,7 +136,7 @@ async def open_jobs(
 
             submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
             yield Jobs(
-                services=_services(store, scheduler, feed, submission, operations, proxy),
+                services=_services(store, scheduler, feed, submission, operations, proxy, port),
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
@@ -153,8 +153,10 @@ def _services(
     submission: Submission,
     operations: Mapping[str, OperationType],
     locks: LocksProxy,
+    port: InventoryPort,
 ) -> list[Service]:
-    typed = OperationServices(submission)
+    people = scheduler.people
+    typed = OperationServices(submission, UnderCheck(people))
     jobs = JobService(store, scheduler, feed, typed)
     descriptors = _operation_services(operations)
     for descriptor in descriptors:
@@ -162,7 +164,8 @@ def _services(
             jobs.know(method)
     return [
         Service(
-            lock_control_service_pb2.DESCRIPTOR.services_by_name["LockControlService"], LockControl(scheduler, locks)
+            lock_control_service_pb2.DESCRIPTOR.services_by_name["LockControlService"],
+            LockControl(scheduler, locks, people, port, scheduler.world.clock),
         ),
         Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], jobs),
         Service(operations_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(store, scheduler, feed)),

@@ -19,6 +19,8 @@ from virtyard.jobs.due import DueWork
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
+from virtyard.jobs.orphans import sweep_for_ever
+from virtyard.jobs.person_locks import PersonLocks
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import Unavailable, WrongState
@@ -65,6 +67,7 @@ class Scheduler:
         self._waiting: list[Operation] = []
         self._ended: OrderedDict[int, Operation] = OrderedDict()
         self._due = due
+        self.people = PersonLocks(world.store.database, world.locks, world.clock, tasks, due.add, self.under)
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
@@ -76,8 +79,11 @@ class Scheduler:
         for operation in waiting:
             # One that was stored before the adoption is adopted, and runs already with the higher epoch.
             self.run(operation)
+        await self.people.recall()
         await self._due.recall()
         _ = self._tasks.start(self._due.run(), name="due")
+        sweeping = sweep_for_ever(self.world.store, self.world.locks, self.people.owners)
+        _ = self._tasks.start(sweeping, name="orphans")
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""
@@ -96,6 +102,10 @@ class Scheduler:
         self.state = SchedulerState.STOPPING
         for run in self._runs:
             run.cancel()
+
+    def under(self, lock: str) -> list[str]:
+        """Return the names of the open operations that run under a person's lock."""
+        return [each.operation.name for each in self._runners.values() if each.operation.record.options.under == lock]
 
     def find(self, number: int) -> Operation | None:
         """Return an operation that is being run, with its live progress; None if it is not."""
@@ -207,6 +217,8 @@ class Scheduler:
                     del self._runners[number]
             if over:
                 self._remember(runner.operation)
+                if runner.operation.record.options.under:
+                    await self.people.operation_ended(runner.operation.record.options.under)
             else:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)

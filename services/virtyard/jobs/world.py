@@ -12,7 +12,7 @@ from virtyard.jobs.quarantine import Quarantine
 from virtyard.jobs.store import Due, JobStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.view import View
-from virtyard.locks.model import Grant, LockSet, QueuePlace
+from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Release
 from virtyard.operations.contract import OperationType
 
 
@@ -26,6 +26,14 @@ class Locks(Protocol):
             OwnerClosed: the owner's locks were released for ever.
             StaleEpoch: another scheduler speaks for the owner.
         """
+        ...
+
+    async def locks(self, filter: str = "") -> list[LockView]:  # noqa: A002 - the rpc's word
+        """Return the locks that match an AIP-160 filter, held and waited for."""
+        ...
+
+    async def release(self, releases: Sequence[Release]) -> None:
+        """Give back, for ever, what these owners hold and wait for."""
         ...
 
 

@@ -146,8 +146,8 @@ ROLLBACK_FAILED = EventType(
 LOCK_BROKEN = EventType(
     name="LOCK_BROKEN",
     severity=_CRITICAL,
-    meaning="An administrator broke the locks of an operation on the object; the message says who, whose and why.",
-    advice="Watch the operation be undone: `virtyard operation watch`; if a host is silent, see to that host first.",
+    meaning="An administrator broke the locks of an operation or a person here; the message says whose and why.",
+    advice="Watch the operation be undone; if a host of it is silent, see to that host first.",
     acknowledgeable=True,
     cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
 )
@@ -177,6 +177,12 @@ FOREIGN_FILE = EventType(
     acknowledgeable=True,
     cleared_by=("OBJECT_DELETED",),
 )
+LOCK_ENDED = EventType(
+    name="LOCK_ENDED",
+    severity=_INFORMATIONAL,
+    meaning="The time of a lock was over that a person had taken; it is released once nothing runs under it any more.",
+    advice="Nothing, if the work is done; else take another lock, for longer.",
+)
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
@@ -203,6 +209,7 @@ EVENT_TYPES = (
     FOREIGN_FILE,
     ROLLBACK_FAILED,
     LOCK_BROKEN,
+    LOCK_ENDED,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""

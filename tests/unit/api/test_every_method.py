@@ -17,6 +17,8 @@ EXCEPTIONS = {
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",
     "JobService.RetryJob": "asks a job to go on; the job that it changes is its own record",
     "LockControlService.BreakLock": "ends an operation, as an abort does; what it did is undone by its own record",
+    "LockControlService.ReleaseLock": "ends a person's lock, which no object knows of",
+    "LockControlService.TakeLock": "takes a person's lock, which changes no object",
     "LockService.Acquire": "between services: the scheduler asks for the locks of an operation",
     "LockService.Release": "between services: the scheduler gives them back",
     "ParticipantService.Execute": "between services: the steps of an operation",

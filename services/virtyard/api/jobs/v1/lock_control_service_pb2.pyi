@@ -5,8 +5,12 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from virtyard.api.type.v1 import lock_pb2 as _lock_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +21,219 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PersonLockState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PersonLockStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PersonLockState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PERSON_LOCK_STATE_UNSPECIFIED: _PersonLockState.ValueType  # 0
+    """Not set; a server never sends it."""
+    PERSON_LOCK_STATE_WAITING: _PersonLockState.ValueType  # 1
+    """It waits in the queue for its object."""
+    PERSON_LOCK_STATE_HELD: _PersonLockState.ValueType  # 2
+    """The person holds it, and may submit operations under it."""
+    PERSON_LOCK_STATE_ENDING: _PersonLockState.ValueType  # 3
+    """Its time is over; it is released when the last operation under it has ended."""
+    PERSON_LOCK_STATE_RELEASED: _PersonLockState.ValueType  # 4
+    """It is released, and nothing may be submitted under it."""
+
+class PersonLockState(_PersonLockState, metaclass=_PersonLockStateEnumTypeWrapper):
+    """Where a person's lock stands."""
+
+PERSON_LOCK_STATE_UNSPECIFIED: PersonLockState.ValueType  # 0
+"""Not set; a server never sends it."""
+PERSON_LOCK_STATE_WAITING: PersonLockState.ValueType  # 1
+"""It waits in the queue for its object."""
+PERSON_LOCK_STATE_HELD: PersonLockState.ValueType  # 2
+"""The person holds it, and may submit operations under it."""
+PERSON_LOCK_STATE_ENDING: PersonLockState.ValueType  # 3
+"""Its time is over; it is released when the last operation under it has ended."""
+PERSON_LOCK_STATE_RELEASED: PersonLockState.ValueType  # 4
+"""It is released, and nothing may be submitted under it."""
+Global___PersonLockState: _TypeAlias = PersonLockState  # noqa: Y015
+
+@_typing.final
+class PersonLock(_message.Message):
+    """A lock that a person holds or waits for; it has no fencing token, as no effect is carried out with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    BLOCKERS_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name, as locks/1f0a9c3e; it owns the lock, and operations may be submitted under it."""
+    object: _builtins.str
+    """The object that is locked."""
+    mode: _lock_pb2.LockMode.ValueType
+    """The mode in which the object is locked."""
+    state: Global___PersonLockState.ValueType
+    """Where the lock stands now."""
+    principal: _builtins.str
+    """The person who took it, as kind/name."""
+    purpose: _builtins.str
+    """What the person wants it for."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person asked for it."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself, by the clock of the control plane."""
+
+    @_builtins.property
+    def blockers(self) -> _containers.RepeatedCompositeFieldContainer[_lock_pb2.LockInfo]:
+        """Who is in the way while it waits in the queue."""
+
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The operations that run under it and have not ended."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        object: _builtins.str = ...,
+        mode: _lock_pb2.LockMode.ValueType = ...,
+        state: Global___PersonLockState.ValueType = ...,
+        principal: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        blockers: _abc.Iterable[_lock_pb2.LockInfo] | None = ...,
+        operations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blockers", b"blockers", "create_time", b"create_time", "end_time", b"end_time", "mode", b"mode", "name", b"name", "object", b"object", "operations", b"operations", "principal", b"principal", "purpose", b"purpose", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonLock: _TypeAlias = PersonLock  # noqa: Y015
+
+@_typing.final
+class TakeLockRequest(_message.Message):
+    """Says what a person wants to lock, how and for how long."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    NO_WAIT_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_FIELD_NUMBER: _builtins.int
+    object: _builtins.str
+    """The object to lock; it must exist."""
+    mode: _lock_pb2.LockMode.ValueType
+    """The mode of the lock; exclusive if it is not given."""
+    purpose: _builtins.str
+    """What the lock is wanted for, in the person's own words; everybody who waits for it is shown that."""
+    no_wait: _builtins.bool
+    """Refuse the lock at once if it cannot be held at once, and name who is in the way."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long the lock is wanted, in seconds, waiting included; either this or the end is given, at most 30 days."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """The time at which the lock ends by itself; either this or the duration is given."""
+
+    @_builtins.property
+    def max_wait(self) -> _duration_pb2.Duration:
+        """How many seconds the call waits for the lock before it answers that it is queued; none if absent."""
+
+    def __init__(
+        self,
+        *,
+        object: _builtins.str = ...,
+        mode: _lock_pb2.LockMode.ValueType = ...,
+        purpose: _builtins.str = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        no_wait: _builtins.bool = ...,
+        max_wait: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "end_time", b"end_time", "max_wait", b"max_wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "end_time", b"end_time", "max_wait", b"max_wait", "mode", b"mode", "no_wait", b"no_wait", "object", b"object", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeLockRequest: _TypeAlias = TakeLockRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseLockRequest(_message.Message):
+    """Names the lock that its person needs no longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The person's lock, as locks/1f0a9c3e."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseLockRequest: _TypeAlias = ReleaseLockRequest  # noqa: Y015
+
+@_typing.final
+class ListPersonLocksRequest(_message.Message):
+    """Asks for the locks of all people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPersonLocksRequest: _TypeAlias = ListPersonLocksRequest  # noqa: Y015
+
+@_typing.final
+class ListPersonLocksResponse(_message.Message):
+    """The locks of all people, the oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonLock]:
+        """The locks that have not been released."""
+
+    def __init__(
+        self,
+        *,
+        locks: _abc.Iterable[Global___PersonLock] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locks", b"locks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPersonLocksResponse: _TypeAlias = ListPersonLocksResponse  # noqa: Y015
 
 @_typing.final
 class BreakLockRequest(_message.Message):

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class LockControlServiceStub:
-    """Breaks locks, for people. The lock service decides who holds what; the scheduler knows what the holders do.
+    """Takes, releases and breaks locks for people. The lock service decides who holds what; the scheduler knows what the holders do.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,50 @@ class LockControlServiceStub:
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.BreakLockRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.BreakLockResponse.FromString,
                 _registered_method=True)
+        self.TakeLock = channel.unary_unary(
+                '/virtyard.api.jobs.v1.LockControlService/TakeLock',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.TakeLockRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.PersonLock.FromString,
+                _registered_method=True)
+        self.ReleaseLock = channel.unary_unary(
+                '/virtyard.api.jobs.v1.LockControlService/ReleaseLock',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ReleaseLockRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.PersonLock.FromString,
+                _registered_method=True)
+        self.ListPersonLocks = channel.unary_unary(
+                '/virtyard.api.jobs.v1.LockControlService/ListPersonLocks',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ListPersonLocksRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ListPersonLocksResponse.FromString,
+                _registered_method=True)
 
 
 class LockControlServiceServicer:
-    """Breaks locks, for people. The lock service decides who holds what; the scheduler knows what the holders do.
+    """Takes, releases and breaks locks for people. The lock service decides who holds what; the scheduler knows what the holders do.
     """
 
     def BreakLock(self, request, context):
         """Breaks the locks of one owner: what it has under way is stopped and settled, its locks are freed, and it is undone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeLock(self, request, context):
+        """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseLock(self, request, context):
+        """Releases a person's lock; it is refused while an operation runs under it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPersonLocks(self, request, context):
+        """Lists the locks that people hold or wait for, with their ends and with what runs under them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +97,21 @@ def add_LockControlServiceServicer_to_server(servicer, server):
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.BreakLockRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.BreakLockResponse.SerializeToString,
             ),
+            'TakeLock': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeLock,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.TakeLockRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.PersonLock.SerializeToString,
+            ),
+            'ReleaseLock': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseLock,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ReleaseLockRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.PersonLock.SerializeToString,
+            ),
+            'ListPersonLocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPersonLocks,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ListPersonLocksRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ListPersonLocksResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'virtyard.api.jobs.v1.LockControlService', rpc_method_handlers)
@@ -70,7 +121,7 @@ def add_LockControlServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LockControlService:
-    """Breaks locks, for people. The lock service decides who holds what; the scheduler knows what the holders do.
+    """Takes, releases and breaks locks for people. The lock service decides who holds what; the scheduler knows what the holders do.
     """
 
     @staticmethod
@@ -90,6 +141,87 @@ class LockControlService:
             '/virtyard.api.jobs.v1.LockControlService/BreakLock',
             virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.BreakLockRequest.SerializeToString,
             virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.BreakLockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeLock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.LockControlService/TakeLock',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.TakeLockRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.PersonLock.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseLock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.LockControlService/ReleaseLock',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ReleaseLockRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.PersonLock.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPersonLocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.LockControlService/ListPersonLocks',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ListPersonLocksRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_lock__control__service__pb2.ListPersonLocksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,14 +13,20 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LockControlServiceStub:
-    """Breaks locks, for people. The lock service decides who holds what; the scheduler knows what the holders do."""
+    """Takes, releases and breaks locks for people. The lock service decides who holds what; the scheduler knows what the holders do."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     BreakLock: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.BreakLockRequest, _lock_control_service_pb2.BreakLockResponse]
     """Breaks the locks of one owner: what it has under way is stopped and settled, its locks are freed, and it is undone."""
+    TakeLock: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.TakeLockRequest, _lock_control_service_pb2.PersonLock]
+    """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted."""
+    ReleaseLock: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.ReleaseLockRequest, _lock_control_service_pb2.PersonLock]
+    """Releases a person's lock; it is refused while an operation runs under it."""
+    ListPersonLocks: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.ListPersonLocksRequest, _lock_control_service_pb2.ListPersonLocksResponse]
+    """Lists the locks that people hold or wait for, with their ends and with what runs under them."""
 
 class LockControlServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Breaks locks, for people. The lock service decides who holds what; the scheduler knows what the holders do."""
+    """Takes, releases and breaks locks for people. The lock service decides who holds what; the scheduler knows what the holders do."""
 
     @_abc_1.abstractmethod
     def BreakLock(
@@ -29,5 +35,29 @@ class LockControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_lock_control_service_pb2.BreakLockRequest, _abc.Awaitable[_lock_control_service_pb2.BreakLockResponse]],
     ) -> _abc.Awaitable[_lock_control_service_pb2.BreakLockResponse]:
         """Breaks the locks of one owner: what it has under way is stopped and settled, its locks are freed, and it is undone."""
+
+    @_abc_1.abstractmethod
+    def TakeLock(
+        self,
+        request: _lock_control_service_pb2.TakeLockRequest,
+        context: _aio.ServicerContext[_lock_control_service_pb2.TakeLockRequest, _abc.Awaitable[_lock_control_service_pb2.PersonLock]],
+    ) -> _abc.Awaitable[_lock_control_service_pb2.PersonLock]:
+        """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted."""
+
+    @_abc_1.abstractmethod
+    def ReleaseLock(
+        self,
+        request: _lock_control_service_pb2.ReleaseLockRequest,
+        context: _aio.ServicerContext[_lock_control_service_pb2.ReleaseLockRequest, _abc.Awaitable[_lock_control_service_pb2.PersonLock]],
+    ) -> _abc.Awaitable[_lock_control_service_pb2.PersonLock]:
+        """Releases a person's lock; it is refused while an operation runs under it."""
+
+    @_abc_1.abstractmethod
+    def ListPersonLocks(
+        self,
+        request: _lock_control_service_pb2.ListPersonLocksRequest,
+        context: _aio.ServicerContext[_lock_control_service_pb2.ListPersonLocksRequest, _abc.Awaitable[_lock_control_service_pb2.ListPersonLocksResponse]],
+    ) -> _abc.Awaitable[_lock_control_service_pb2.ListPersonLocksResponse]:
+        """Lists the locks that people hold or wait for, with their ends and with what runs under them."""
 
 def add_LockControlServiceServicer_to_server(servicer: LockControlServiceServicer, server: _aio.Server) -> None: ...

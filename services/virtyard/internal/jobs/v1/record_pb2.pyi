@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
 from virtyard.api.jobs.v1 import job_pb2 as _job_pb2
 from virtyard.api.jobs.v1 import operation_pb2 as _operation_pb2
+from virtyard.api.jobs.v1 import plan_pb2 as _plan_pb2
 from virtyard.api.type.v1 import lock_pb2 as _lock_pb2
 from virtyard.api.type.v1 import submission_pb2 as _submission_pb2
 import builtins as _builtins
@@ -440,3 +441,71 @@ class JobRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobRecord: _TypeAlias = JobRecord  # noqa: Y015
+
+@_typing.final
+class PersonLockRecord(_message.Message):
+    """The durable state of one person's lock; it is gone once the lock is released."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REMAINING_SECONDS_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    NO_WAIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the lock, as locks/1f0a9c3e."""
+    object: _builtins.str
+    """The object that the person wants to lock."""
+    mode: _lock_pb2.LockMode.ValueType
+    """The mode in which the person wants it."""
+    purpose: _builtins.str
+    """What the person wants it for."""
+    principal: _builtins.str
+    """The person, as kind/name."""
+    remaining_seconds: _builtins.float
+    """How much of its time is left, in seconds, at the time below."""
+    ending: _builtins.bool
+    """Its time is over, and it waits for the operations under it."""
+    no_wait: _builtins.bool
+    """It is not to wait in the queue."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person asked for the lock."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """The time at which that much was left."""
+
+    @_builtins.property
+    def locks(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.PlannedLock]:
+        """The whole lock set, intentions on the ancestors included."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        object: _builtins.str = ...,
+        mode: _lock_pb2.LockMode.ValueType = ...,
+        purpose: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        remaining_seconds: _builtins.float = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        locks: _abc.Iterable[_plan_pb2.PlannedLock] | None = ...,
+        ending: _builtins.bool = ...,
+        no_wait: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "create_time", b"create_time", "ending", b"ending", "locks", b"locks", "mode", b"mode", "name", b"name", "no_wait", b"no_wait", "object", b"object", "principal", b"principal", "purpose", b"purpose", "remaining_seconds", b"remaining_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonLockRecord: _TypeAlias = PersonLockRecord  # noqa: Y015
