@@ -55,7 +55,7 @@ class LockActivity:
             return activity_pb2.Activity()
         shown = sorted(locks.values(), key=lambda info: (info.waiting, info.holder))
         working = {info.holder for info in shown if info.mode in _USES and not info.waiting}
-        operations = sorted(holder for holder in working if holder.startswith("operations/"))
+        operations = sorted({holder.partition("#")[0] for holder in working if holder.startswith("operations/")})
         return activity_pb2.Activity(locked_by=shown, current_operations=operations)
 
     async def follow(self) -> None:

@@ -96,6 +96,7 @@ class Admission:
         grant = await aborted.wait_for(self._ranking.acquire(self._lock_set, self._show_place))
         operation = self._keeper.operation
         operation.waiting_for = ""
+        self._world.quarantine.check(self._world.operations[operation.record.method], operation)
         return None if grant is None or operation.record.abort_requested else tokens_of(grant)
 
     def _lock_set(self) -> LockSet:
@@ -112,6 +113,7 @@ class Admission:
             purpose=record.title,
             round=record.lock_round,
             trace_context=telemetry.inject() or dict(record.trace_context),
+            under=record.options.under,
         )
 
     def _show_place(self, place: QueuePlace) -> None:

@@ -7,7 +7,9 @@ from virtyard.internal.jobs.v1 import record_pb2
 
 
 def clear(record: record_pb2.OperationRecord) -> None:
-    """Take the flag off a record: what goes back is not held."""
+    """Take the flag off a record: what goes back is not held, but that its locks were broken stays to be seen."""
+    if record.held == job_pb2.HELD_REASON_BROKEN:
+        return
     record.ClearField("held")
     record.ClearField("hold")
 

@@ -17,7 +17,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, render, schedule, stall
+from virtyard.jobs import broken, outcome, render, schedule, stall
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -48,6 +48,7 @@ class Keeper:
         everything: bool = False,
         shape: Shape | None = None,
         news: Callable[[Operation], control_service_pb2.RaiseEventsRequest] | None = None,
+        after: Callable[[], None] | None = None,
     ) -> T:
         """Make a change of the record durable and take it over; return what the change returned.
 
@@ -57,6 +58,7 @@ class Keeper:
             everything: write all jobs, not just those that the change touched.
             shape: a new plan that goes with the change.
             news: gives the events that are due with the change, beside those of the operation's end.
+            after: is called once the change is taken over, before the next one may begin.
 
         Raises:
             StaleEpoch: another scheduler has the operation.
@@ -70,7 +72,8 @@ class Keeper:
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
                 ended = _due(candidate)
-                due = ended or _due_early(self.operation.record, draft)
+                freed = () if ended else broken.releases(self.operation.record, draft, ended=False)
+                due = ended or [*_due_early(self.operation.record, draft), *freed]
                 if news is not None:
                     due = [*due, *_due_news(candidate, transition, news(candidate))]
                 if over:
@@ -83,12 +86,13 @@ class Keeper:
                         steps=_intended(result),
                         due=due,
                         new_plan=shape is not None,
-                        after=partial(self._take_over, candidate),
+                        raised=draft.epoch - self.operation.record.epoch,
+                        after=partial(self._take_over, candidate, after),
                     )
                 except Unavailable as error:
                     if not await self._was_committed(draft, error):
                         continue
-                    self._take_over(candidate)
+                    self._take_over(candidate, after)
                 self._world.on_due(due)
                 return result
 
@@ -133,10 +137,12 @@ class Keeper:
         body = operation.bodies[operation.name] = render.render_operation(operation).SerializeToString()
         self._world.show("operation", operation.name, body)
 
-    def _take_over(self, candidate: Operation) -> None:
+    def _take_over(self, candidate: Operation, after: Callable[[], None] | None) -> None:
         """Make the candidate the operation; between its commit and its news, so that memory never lags behind these."""
         self.operation.record = candidate.record
         self.operation.shape = candidate.shape
+        if after is not None:
+            after()
 
     async def _was_committed(self, draft: Record, error: Unavailable) -> bool:
         """Find out what became of a commit whose outcome is unknown (P28)."""
@@ -147,7 +153,7 @@ class Keeper:
             except Unavailable as again:
                 _log.warning("%s: %s; %s", self.operation.name, error, again)
                 continue
-            if stored.record.epoch != draft.epoch:
+            if stored.record.epoch not in (draft.epoch, self.operation.record.epoch):
                 raise StaleEpoch(f"{self.operation.name} was adopted", resource=self.operation.name)
             return stored.record == draft
 
@@ -197,8 +203,7 @@ def _due(operation: Operation) -> list[Due]:
     record = operation.record
     if record.state == operation_pb2.OPERATION_STATE_ACTIVE:
         return []
-    release = lock_service_pb2.OwnerRelease(owner=owner_name(record.number), epoch=record.epoch)
-    due = [Due(key=f"release {record.number}", kind=RELEASE, body=release.SerializeToString())]
+    due = list(broken.releases(record, record, ended=True))
     events = outcome.events_of(operation)
     if events.events:
         due.append(Due(key=f"events {record.number}", kind=EVENTS, body=events.SerializeToString()))

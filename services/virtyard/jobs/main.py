@@ -12,13 +12,14 @@ from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
-from virtyard.api.jobs.v1 import job_service_pb2
+from virtyard.api.jobs.v1 import job_service_pb2, lock_control_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.greeter import Greeter
 from virtyard.jobs.history import JOB_HISTORY, History, HistoryRetention
 from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.lock_control_rpc import LockControl, UnderCheck
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.probation import note_clean_stop
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
@@ -144,7 +145,7 @@ async def open_jobs(
 
             submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run, clock)
             yield Jobs(
-                services=_services(store, scheduler, feed, submission, operations, port),
+                services=_services(store, scheduler, feed, submission, operations, proxy, port),
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
@@ -161,15 +162,21 @@ def _services(
     feed: Feed,
     submission: Submission,
     operations: Mapping[str, OperationType],
+    locks: LocksProxy,
     port: InventoryPort,
 ) -> list[Service]:
-    typed = OperationServices(submission)
+    people = scheduler.people
+    typed = OperationServices(submission, UnderCheck(people))
     jobs = JobService(store, scheduler, feed, typed, port.events_of)
     descriptors = _operation_services(operations)
     for descriptor in descriptors:
         for method in descriptor.methods:
             jobs.know(method)
     return [
+        Service(
+            lock_control_service_pb2.DESCRIPTOR.services_by_name["LockControlService"],
+            LockControl(scheduler, locks, people, port, scheduler.world.clock),
+        ),
         Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], jobs),
         Service(operations_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(store, scheduler, feed)),
         *(Service(descriptor, typed) for descriptor in descriptors),

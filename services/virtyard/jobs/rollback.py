@@ -114,7 +114,7 @@ class Rollback:
         if not started:
             return []
         async with asyncio.TaskGroup() as tasks:
-            asked = {ref.reference: tasks.create_task(self._settle(ref)) for ref in started}
+            asked = {ref.reference: tasks.create_task(self.settle(ref)) for ref in started}
         settled = {reference: task.result() for reference, task in asked.items()}
 
         def change(record: Record) -> list[list[StepRef]]:
@@ -124,13 +124,17 @@ class Rollback:
 
         return await self._keeper.commit("jobs.settled", change)
 
-    async def _settle(self, ref: StepRef) -> participant.EffectRecord:
+    async def settle(
+        self, ref: StepRef, phase: participant.Phase.ValueType = participant.PHASE_DO
+    ) -> participant.EffectRecord:
+        """Return what a step came to, after stopping it, however long its participant is silent (P1)."""
         record = self._keeper.operation.record
+        step = record.steps[ref.reference]
         link = self._world.participants.link(ref.step.participant, ref.step.participant_address)
         request = participant.SettleRequest(
             step_key=step_key(record.number, ref.reference),
-            phase=participant.PHASE_DO,
-            attempt=record.steps[ref.reference].attempt,
+            phase=phase,
+            attempt=step.attempt if phase == participant.PHASE_DO else step.undo_attempt,
             epoch=record.epoch,
             stop=True,
         )
@@ -157,7 +161,7 @@ class Rollback:
         refused: list[str] = []
 
         def change(record: Record) -> list[list[StepRef]]:
-            refused[:] = _keep(record, results, self._keeper.operation.name)
+            refused[:] = keep_undone(record, results, self._keeper.operation.name)
             return [] if refused else self.advance(record)
 
         following = await self._keeper.commit("jobs.Cu", change)
@@ -185,7 +189,7 @@ class Rollback:
         _log.error("%s cannot be undone; its locks stay held: %s", self._keeper.operation.name, refused)
 
 
-def _keep(record: Record, results: dict[str, participant.EffectRecord], name: str) -> list[str]:
+def keep_undone(record: Record, results: dict[str, participant.EffectRecord], name: str) -> list[str]:
     """Take over what undos came to; return the steps whose undo was refused, with their next attempt intended."""
     refused = []
     for reference, result in results.items():

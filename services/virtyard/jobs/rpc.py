@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import MethodDescriptor
@@ -24,7 +25,7 @@ from virtyard.jobs.store import JobStore
 from virtyard.jobs.submission import Submission
 from virtyard.kernel.any import type_of, unpack
 from virtyard.kernel.errors import InvalidRequest, NotFound, Unsupported
-from virtyard.kernel.permissions import permit
+from virtyard.kernel.permissions import Principal, permit
 from virtyard.runtime import telemetry
 from virtyard.runtime.call import Call
 from virtyard.runtime.feed import Feed
@@ -62,12 +63,14 @@ def job_numbers(name: str) -> tuple[int, int]:
 class OperationServices:
     """Serves every rpc of every operation service: one way for all."""
 
-    def __init__(self, submission: Submission) -> None:
-        """Submit what is asked for."""
+    def __init__(self, submission: Submission, check_under: Callable[[str, Principal], None]) -> None:
+        """Submit what is asked for, once a person's lock that it is to run under is found to be usable."""
         self._submission = submission
+        self._check_under = check_under
 
     async def handle(self, method: MethodDescriptor, request: Message, call: Call) -> operations_pb2.Operation | bytes:
         """Submit the request of a typed method."""
+        self._check_under(cast(Any, request).options.under, call.principal)
         trace = telemetry.inject() or call.trace
         return await self._submission.submit(method.full_name, request, call.principal.identity, trace)
 

@@ -23,6 +23,7 @@ from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.effects import make_round, reference_of
 from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
+from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
 from virtyard.jobs.model import Operation, StepRef
 from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.roll_call import Answers, call_roll
@@ -64,6 +65,7 @@ class Runner:
         self.ranking = Ranking(self._keeper, world.locks)
         self._admission = Admission(self._keeper, world, self._notice_blocker, self.hold, self.ranking)
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
+        self._break = LockBreak(self._keeper, world, self._rollback)
         self._aborted = AbortSignal()
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
         if operation.record.abort_requested:
@@ -80,7 +82,7 @@ class Runner:
                 telemetry.span(f"operation {record.title}", record.trace_context, operation=self.operation.name),
             ):
                 self.notice_contact(self._world.participants.silent())
-                await self._run()
+                await self._break.guard(self._run)
                 if (ended := self.operation.record).HasField("error"):
                     _log.info("%s ended: %s", self.operation.name, ended.error.message)
         except (StaleEpoch, OwnerClosed) as error:
@@ -123,6 +125,11 @@ class Runner:
     async def accept_residue(self, job: str) -> None:
         """Leave what the refused undos of a job left; see `Rollback.accept`."""
         await self._rollback.accept(job)
+
+    async def break_locks(self, asked: BreakRequest, patience: float) -> list[Unsettled]:
+        """Break the operation's locks; see `LockBreak`. Return the steps that are not settled when the time is up."""
+        await self._break.begin(asked)
+        return await self._break.wait_freed(patience)
 
     async def supersede(self, by: str) -> None:
         """Stop for an operation that this one yields to, unless the point of no return was passed (P12)."""

@@ -16,8 +16,11 @@ from enum import Enum
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.jobs.deadline import DEADLINE, Alarm, deadline_of
 from virtyard.jobs.due import DueWork
+from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
+from virtyard.jobs.orphans import sweep_for_ever
+from virtyard.jobs.person_locks import PersonLocks
 from virtyard.jobs.probation import Probation, in_order
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.stall_watch import StallWatch
@@ -68,6 +71,7 @@ class Scheduler:
         self._due = due
         self._probation = Probation(world.clock)
         self.stalls = StallWatch(world.clock, self._runners)
+        self.people = PersonLocks(world.store.database, world.locks, world.clock, tasks, due.add, self.under)
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
@@ -82,8 +86,11 @@ class Scheduler:
             for operation in adopted:
                 self._begin(operation)
             self._go()
+        await self.people.recall()
         await self._due.recall()
         _ = self._tasks.start(self._due.run(), name="due")
+        sweeping = sweep_for_ever(self.world.store, self.world.locks, self.people.owners)
+        _ = self._tasks.start(sweeping, name="orphans")
         _ = self._tasks.start(self.stalls.run(), name="stalls")
 
     def _go(self) -> None:
@@ -126,6 +133,10 @@ class Scheduler:
         self.state = SchedulerState.STOPPING
         for run in self._runs:
             run.cancel()
+
+    def under(self, lock: str) -> list[str]:
+        """Return the names of the open operations that run under a person's lock."""
+        return [each.operation.name for each in self._runners.values() if each.operation.record.options.under == lock]
 
     def find(self, number: int) -> Operation | None:
         """Return an operation that is being run, with its live progress; None if it is not."""
@@ -172,6 +183,15 @@ class Scheduler:
             NotFound: there is no such operation.
         """
         await (await self.running(number)).accept_residue(job)
+
+    async def break_locks(self, number: int, asked: BreakRequest, patience: float) -> list[Unsettled]:
+        """Break the locks of an operation; durable when this returns. Return the steps that are not settled by then.
+
+        Raises:
+            WrongState: it has ended, or its locks are broken and free already.
+            NotFound: there is no such operation.
+        """
+        return await (await self.running(number)).break_locks(asked, patience)
 
     def open_operations(self) -> list[Operation]:
         """Return every operation that is being run, the oldest first."""
@@ -243,6 +263,8 @@ class Scheduler:
                     del self._runners[number]
             if over:
                 self._remember(runner.operation)
+                if runner.operation.record.options.under:
+                    await self.people.operation_ended(runner.operation.record.options.under)
             else:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)

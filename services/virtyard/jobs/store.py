@@ -137,6 +137,7 @@ class JobStore:
         steps: Iterable[str] = (),
         due: Sequence[Due] = (),
         new_plan: bool = False,
+        raised: int = 0,
         after: Callable[[], None],
     ) -> None:
         """Make the operation's record, and the jobs that changed, durable in one commit.
@@ -148,6 +149,7 @@ class JobStore:
             steps: the steps whose intents are written, for fault injection.
             due: what must follow in other services.
             new_plan: the plan was made again, so it and all jobs are written.
+            raised: by how much the record's epoch is higher than the one that the operation must have now.
             after: is called after the commit and before anybody hears of it.
 
         Raises:
@@ -161,8 +163,8 @@ class JobStore:
             record = operation.record
             is_open = record.state == operation_pb2.OPERATION_STATE_ACTIVE
             written = transaction.execute(
-                "UPDATE operation SET record = ?, open = ? WHERE number = ? AND epoch = ? AND open = 1",
-                (record.SerializeToString(), int(is_open), record.number, record.epoch),
+                "UPDATE operation SET record = ?, open = ?, epoch = ? WHERE number = ? AND epoch = ? AND open = 1",
+                (record.SerializeToString(), int(is_open), record.epoch, record.number, record.epoch - raised),
             )
             if written.rowcount != 1:
                 raise StaleEpoch(f"{operation.name} was adopted or has ended", resource=operation.name)

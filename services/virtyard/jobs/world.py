@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from virtyard.api.locks.v1 import owner_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.participants import Participants
+from virtyard.jobs.quarantine import Quarantine
 from virtyard.jobs.store import Due, JobStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.view import View
-from virtyard.locks.model import Grant, LockSet, QueuePlace, Rerank
+from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Release, Rerank
 from virtyard.operations.contract import OperationType
 
 
@@ -44,6 +45,14 @@ class Locks(Protocol):
         """
         ...
 
+    async def locks(self, filter: str = "") -> list[LockView]:  # noqa: A002 - the rpc's word
+        """Return the locks that match an AIP-160 filter, held and waited for."""
+        ...
+
+    async def release(self, releases: Sequence[Release]) -> None:
+        """Give back, for ever, what these owners hold and wait for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -67,3 +76,5 @@ class World:
     """The process's clock."""
     on_due: Callable[[Sequence[Due]], None]
     """Hands over what is due in other services."""
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    """What may still be acted on though its locks were broken."""

@@ -171,6 +171,14 @@ OPERATION_POISONED = EventType(
     acknowledgeable=True,
     cleared_by=("OPERATION_ABORTED", "JOB_FAILED", "OBJECT_DELETED"),
 )
+LOCK_BROKEN = EventType(
+    name="LOCK_BROKEN",
+    severity=_CRITICAL,
+    meaning="An administrator broke the locks of an operation or a person here; the message says whose and why.",
+    advice="Watch the operation be undone; if a host of it is silent, see to that host first.",
+    acknowledgeable=True,
+    cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
+)
 JOB_DEFERRED = EventType(
     name="JOB_DEFERRED",
     severity=_WARNING,
@@ -217,6 +225,12 @@ FOREIGN_FILE = EventType(
     acknowledgeable=True,
     cleared_by=("OBJECT_DELETED",),
 )
+LOCK_ENDED = EventType(
+    name="LOCK_ENDED",
+    severity=_INFORMATIONAL,
+    meaning="The time of a lock was over that a person had taken; it is released once nothing runs under it any more.",
+    advice="Nothing, if the work is done; else take another lock, for longer.",
+)
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
@@ -248,6 +262,8 @@ EVENT_TYPES = (
     IMAGE_MISSING,
     FOREIGN_FILE,
     ROLLBACK_FAILED,
+    LOCK_BROKEN,
+    LOCK_ENDED,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""

@@ -26,6 +26,7 @@ __all__ = [
     "Release",
     "Report",
     "Rerank",
+    "is_person",
     "views",
 ]
 
@@ -80,6 +81,8 @@ class LockSet:
     """How often the owner has asked for another set (P4), from 0; a late message of an earlier round is refused."""
     trace_context: Mapping[str, str] = field(default_factory=dict)
     """The trace that the asking belongs to, as `telemetry.inject` gave it."""
+    under: str = ""
+    """The owner that this one counts as a child of, and so does not wait for; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +211,8 @@ class Claim:
     """The set as it was asked for in this round."""
     locks: tuple[ClaimedLock, ...]
     """What it holds, or waits for with `NO_TOKEN`; by the name of its object."""
+    under: str = ""
+    """The owner that it counts as a child of; empty for none."""
 
     @property
     def waiting(self) -> bool:
@@ -255,6 +260,11 @@ class LockView:
     """The place in the queue, counted from 1; 0 once it is held."""
     blockers: tuple[Blocker, ...] = ()
     """Who is before a waiting owner."""
+
+
+def is_person(owner: str) -> bool:
+    """Tell whether the owner is a person's lock, which carries out nothing and so has no fencing token (P23)."""
+    return owner.startswith("locks/")
 
 
 def views(claim: Claim, place: QueuePlace | None) -> Iterator[LockView]:

@@ -6,7 +6,7 @@ COUNTER = "SELECT revision, arrivals, tokens FROM counter"
 
 SET_COUNTER = "UPDATE counter SET revision = ?, arrivals = ?, tokens = ?"
 
-OWNERS = "SELECT owner, epoch, arrival, priority, purpose, round, requested, granted, asked FROM owner"
+OWNERS = "SELECT owner, epoch, arrival, priority, purpose, round, requested, granted, asked, under FROM owner"
 
 LOCKS = "SELECT owner, object, mode, token, job FROM lock ORDER BY owner, object"
 
@@ -23,8 +23,8 @@ DELETE_LOCKS = "DELETE FROM lock WHERE owner IN (SELECT value FROM json_each(?))
 DELETE_OWNERS = "DELETE FROM owner WHERE owner IN (SELECT value FROM json_each(?))"
 
 PUT_OWNER = """
-INSERT INTO owner (owner, epoch, arrival, priority, purpose, round, requested, granted, asked)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO owner (owner, epoch, arrival, priority, purpose, round, requested, granted, asked, under)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (owner) DO UPDATE SET
     epoch = excluded.epoch, arrival = excluded.arrival, priority = excluded.priority, purpose = excluded.purpose,
     round = excluded.round, requested = excluded.requested, granted = excluded.granted, asked = excluded.asked

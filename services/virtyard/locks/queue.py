@@ -6,7 +6,7 @@ Every question is answered from the heads of the five lists, so that its cost do
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from virtyard.kernel.lock_modes import MODES, LockMode, conflicting_modes
 from virtyard.locks.model import Rank
@@ -84,6 +84,10 @@ class ObjectQueue:
     def ahead(self, mode: LockMode, rank: Rank) -> int:
         """Return how many waiters that exclude `mode` go before `rank`."""
         return sum(bisect_left(self._waiters.get(other, ()), (rank, "")) for other in _CONFLICTING[mode])
+
+    def passed(self, mode: LockMode, rank: Rank, owners: Collection[str]) -> int:
+        """Return how many of these owners are among the waiters that exclude `mode` and go before `rank`."""
+        return sum(owner in owners for owner, _ in self.blocking_waiters(mode, rank, None)) if owners else 0
 
     def blocking_holders(self, mode: LockMode) -> Iterator[tuple[str, LockMode]]:
         """Yield (owner, mode) of the holders that exclude `mode`."""

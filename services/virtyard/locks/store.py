@@ -239,6 +239,7 @@ def _owner_row(claim: Claim) -> tuple[object, ...]:
         _microseconds(claim.requested),
         None if claim.granted is None else _microseconds(claim.granted),
         None if held == claim.asked else json.dumps(claim.asked),
+        claim.under,
     )
 
 
@@ -251,7 +252,7 @@ def _read_claims(connection: sqlite3.Connection) -> list[Claim]:
     }
     claims = []
     for row in connection.execute(queries.OWNERS):
-        owner, epoch, arrival, priority, purpose, turn, requested, granted, asked = row
+        owner, epoch, arrival, priority, purpose, turn, requested, granted, asked, under = row
         held = locks.get(owner, ())
         claims.append(
             Claim(
@@ -265,6 +266,7 @@ def _read_claims(connection: sqlite3.Connection) -> list[Claim]:
                 granted=None if granted is None else _time(granted),
                 asked=_asked(asked, held),
                 locks=held,
+                under=under,
             )
         )
     return claims

@@ -20,6 +20,7 @@ from virtyard.kernel.errors import (
     PayloadMismatch,
     StaleEpoch,
     Superseded,
+    WrongState,
 )
 from virtyard.kernel.lock_modes import LockMode, covers, merge
 from virtyard.locks.model import (
@@ -30,6 +31,7 @@ from virtyard.locks.model import (
     LockSet,
     QueuePlace,
     Rank,
+    is_person,
 )
 from virtyard.locks.queue import ObjectQueue
 
@@ -83,10 +85,13 @@ class LockTable:
         self.tokens = tokens
         self._claims: dict[str, Claim] = {}
         self._objects: dict[str, ObjectQueue] = {}
+        self._children: dict[str, set[str]] = {}
         self._before: dict[str, Claim | None] = {}
         for claim in claims:
             self._claims[claim.owner] = claim
             self._index(claim)
+            if claim.under:
+                self._children.setdefault(claim.under, set()).add(claim.owner)
 
     def acquire(self, wanted: LockSet, now: datetime) -> Claim:
         """Grant the whole set, or queue it; the same request again gets the same answer and the same tokens.
@@ -99,12 +104,14 @@ class LockTable:
             Superseded: the owner has asked for another set in a later round.
             PayloadMismatch: the owner asks for another set in the same round.
             InvalidRequest: the set is empty or names no mode.
+            WrongState: the owner that it is to be under holds nothing.
         """
         claim = self._open_claim(wanted.owner, wanted.epoch)
         asked = merge((lock.object, lock.mode) for lock in wanted.locks)
         if not asked or LockMode.UNSPECIFIED in asked.values():
             raise InvalidRequest.of("locks", "at least one object, each with a mode")
         if claim is None:
+            self._check_under(wanted)
             self.arrivals += 1
             return self._come(wanted, asked, now)
         if wanted.round < claim.round:
@@ -120,10 +127,13 @@ class LockTable:
 
         Raises:
             StaleEpoch: a higher epoch of the owner was seen.
+            WrongState: another owner is under it.
         """
         claim = self._claims.get(owner)
         if claim is not None:
             _check_epoch(owner, epoch, claim.epoch)
+            self._check_no_children(owner)
+            self._children.pop(owner, None)
             self.closed.close(owner, epoch)
             self._replace(claim, None)
             self._grant_freed(claim.locks, now)
@@ -193,16 +203,19 @@ class LockTable:
             limit: at most so many blockers; None for all of them.
         """
         claim = self._claims[owner]
+        passes = {claim.under, *self._behind(claim.under)} if claim.under else frozenset()
         ahead = 0
         holders: list[Blocker] = []
         waiters: list[Blocker] = []
         for lock in claim.locks:
             queue = self._objects[lock.object]
-            ahead = max(ahead, queue.ahead(lock.mode, claim.rank))
-            for other, mode in islice(queue.blocking_holders(lock.mode), limit):
+            ahead = max(ahead, queue.ahead(lock.mode, claim.rank) - queue.passed(lock.mode, claim.rank, passes))
+            in_the_way = (each for each in queue.blocking_holders(lock.mode) if each[0] not in passes)
+            for other, mode in islice(in_the_way, limit):
                 holders.append(self._blocker(lock.object, other, mode))
-            for other, mode in queue.blocking_waiters(lock.mode, claim.rank, limit):
-                waiters.append(self._blocker(lock.object, other, mode))
+            for other, mode in queue.blocking_waiters(lock.mode, claim.rank, None if passes else limit):
+                if other not in passes:
+                    waiters.append(self._blocker(lock.object, other, mode))
         blockers = tuple((holders + waiters)[:limit])
         return QueuePlace(owner=owner, position=ahead + 1, blockers=blockers, round=claim.round)
 
@@ -245,15 +258,18 @@ class LockTable:
     def _come(self, wanted: LockSet, asked: Mapping[str, LockMode], now: datetime) -> Claim:
         """Grant or queue the set of an owner that was not known."""
         claim = _claim(wanted, asked, Rank.of(self.arrivals, wanted.priority), now)
-        if not self._excluded(asked, claim.rank):
+        if not self._excluded(claim):
             claim = self._granted(claim, now)
         self._replace(None, claim)
-        return claim
+        if self._children:
+            # What waits behind a lock that has children may be more now, and so be passed by these.
+            self._grant_freed((), now)
+        return self._claims[claim.owner]
 
     def _come_again(self, before: Claim, wanted: LockSet, asked: Mapping[str, LockMode], now: datetime) -> Claim:
         """Queue another set in place of what the owner held or waited for, and grant what can be."""
         claim = _claim(wanted, asked, Rank.of(before.rank.arrival, wanted.priority), now)
-        claim = replace(claim, epoch=max(wanted.epoch, before.epoch))
+        claim = replace(claim, epoch=max(wanted.epoch, before.epoch), under=before.under)
         self._replace(before, claim)
         self._grant_freed(before.locks, now, claim)
         return self._claims[claim.owner]
@@ -264,24 +280,66 @@ class LockTable:
         One pass is enough: a grant makes a waiter into a holder of the same modes, which frees nobody.
         """
         candidates = {claim.owner: claim.rank for claim in also}
+        for children in self._children.values():
+            candidates.update((child, self._claims[child].rank) for child in children if self._claims[child].waiting)
         for lock in freed:
             queue = self._objects.get(lock.object)
             if queue is not None:
                 candidates.update(queue.freed_by(lock.mode))
         for owner in sorted(candidates, key=candidates.__getitem__):
             claim = self._claims[owner]
-            if not self._excluded(claim.asked, claim.rank):
+            if not self._excluded(claim):
                 self._replace(claim, self._granted(claim, now))
 
-    def _excluded(self, asked: Mapping[str, LockMode], rank: Rank) -> bool:
+    def _excluded(self, claim: Claim) -> bool:
         """Return whether a holder, or a waiter of lower rank, is in the way of this set."""
-        for name, mode in asked.items():
+        if claim.under:
+            return self._excluded_child(claim)
+        for name, mode in claim.asked.items():
             queue = self._objects.get(name)
-            if queue is not None and queue.excludes(mode, rank):
+            if queue is not None and queue.excludes(mode, claim.rank):
                 return True
         return False
 
+    def _excluded_child(self, claim: Claim) -> bool:
+        """Do the same for a child: its parent is not in its way, nor is who waits for that and so for the child."""
+        passes = {claim.under, *self._behind(claim.under)}
+        for name, mode in claim.asked.items():
+            queue = self._objects.get(name)
+            if queue is None:
+                continue
+            others = (*queue.blocking_holders(mode), *queue.blocking_waiters(mode, claim.rank, None))
+            if any(owner not in passes for owner, _ in others):
+                return True
+        return False
+
+    def _behind(self, holder: str) -> set[str]:
+        """Return the waiters that cannot be granted before this owner is released, directly or behind one another."""
+        behind: set[str] = set()
+        waiting = [claim for claim in self._claims.values() if claim.waiting and claim.under != holder]
+        for claim in sorted(waiting, key=lambda each: each.rank):
+            for lock in claim.locks:
+                queue = self._objects[lock.object]
+                ahead = (*queue.blocking_holders(lock.mode), *queue.blocking_waiters(lock.mode, claim.rank, None))
+                if any(owner == holder or owner in behind for owner, _ in ahead):
+                    behind.add(claim.owner)
+                    break
+        return behind
+
+    def _check_under(self, wanted: LockSet) -> None:
+        parent = self._claims.get(wanted.under)
+        if wanted.under and (parent is None or parent.waiting):
+            text = f"{wanted.under}, under which {wanted.owner} was to run, is not held any more"
+            raise WrongState(text, resource=wanted.under)
+
+    def _check_no_children(self, owner: str) -> None:
+        children = self._children.get(owner)
+        if children:
+            raise WrongState(f"{owner} cannot be released before {', '.join(sorted(children))}", resource=owner)
+
     def _granted(self, claim: Claim, now: datetime) -> Claim:
+        if is_person(claim.owner):
+            return replace(claim, granted=now)
         first = self.tokens + 1
         self.tokens += len(claim.locks)
         locks = tuple(
@@ -300,6 +358,10 @@ class LockTable:
         if after is not None:
             self._claims[after.owner] = after
             self._index(after)
+        if claim.under and after is not None:
+            self._children.setdefault(claim.under, set()).add(claim.owner)
+        elif claim.under:
+            self._children[claim.under].discard(claim.owner)
 
     def _index(self, claim: Claim) -> None:
         for lock in claim.locks:
@@ -347,6 +409,7 @@ def _claim(wanted: LockSet, asked: Mapping[str, LockMode], rank: Rank, now: date
         granted=None,
         asked=asked,
         locks=tuple(ClaimedLock(object=name, mode=mode, job=jobs[name]) for name, mode in asked.items()),
+        under=wanted.under,
     )
 
 

@@ -114,6 +114,7 @@ def lock_set(message: pb.LockSet) -> LockSet:
         purpose=message.purpose,
         round=message.round,
         trace_context=dict(message.trace_context),
+        under=message.under,
     )
 
 
@@ -127,6 +128,7 @@ def lock_set_message(wanted: LockSet) -> pb.LockSet:
         epoch=wanted.epoch,
         round=wanted.round,
         trace_context=wanted.trace_context,
+        under=wanted.under,
     )
 
 

@@ -28,5 +28,7 @@ class OperationType:
     """From the request, the view and the ids of new objects to the plan; raises `RequestError` for what cannot be."""
     yields_to: frozenset[str] = frozenset()
     """Methods whose operations end one of this type that is in their way, as what it would undo is void then (P12)."""
+    safe_in_quarantine: bool = False
+    """Whether it may act on objects that a silent host may still be acting on, as a kill or a refresh may (P11)."""
     descriptor_set: bytes = b""
     """Serialised `FileDescriptorSet` with comments of the method's files, for help texts; empty for Virtyard's own."""

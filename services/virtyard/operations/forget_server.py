@@ -57,5 +57,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.ForgetServer", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.ForgetServer",
+    selections=selections,
+    plan=plan,
+    safe_in_quarantine=True,
 )

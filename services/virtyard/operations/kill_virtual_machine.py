@@ -38,4 +38,4 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     return builder.build(machine.name)
 
 
-OPERATION = OperationType(method=KILL, selections=selections, plan=plan)
+OPERATION = OperationType(method=KILL, selections=selections, plan=plan, safe_in_quarantine=True)

@@ -55,5 +55,8 @@ def _file(held: virtual_disk_pb2.VirtualDisk | image_pb2.Image) -> scan_reposito
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.RefreshRepository", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.RefreshRepository",
+    selections=selections,
+    plan=plan,
+    safe_in_quarantine=True,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from virtyard.kernel.errors import (
     StaleEpoch,
     Superseded,
     VirtyardError,
+    WrongState,
 )
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace, Release
@@ -91,6 +93,25 @@ async def test_a_waiter_hears_its_place_and_is_granted_after_the_release(proxy: 
         await third.placed(lambda place: place.position == 1 and place.blockers[0].owner == "b")
         await close(proxy, "b")
         assert tokens(await third.grant) == {"vm1": 3}
+
+
+async def test_an_owner_under_another_does_not_wait_for_it(proxy: LocksProxy) -> None:
+    """A person has no token, what runs under the lock has one; the lock is not released before that (P23)."""
+    held = await proxy.acquire(wanted("locks/ann", "server1"))
+    assert tokens(held) == {"server1": 0}
+    own = replace(wanted("a", "server1", "vm1"), under="locks/ann")
+    async with asyncio.TaskGroup() as tasks:
+        other = Waiting(proxy, wanted("b", "server1", priority=20), tasks)
+        await other.placed()
+        assert set(tokens(await proxy.acquire(own))) == {"server1", "vm1"}
+        with pytest.raises(WrongState, match="before a"):
+            await close(proxy, "locks/ann")
+        await other.placed(lambda place: {blocker.owner for blocker in place.blockers} == {"locks/ann", "a"})
+        await close(proxy, "a")
+        await close(proxy, "locks/ann")
+        await other.grant
+    with pytest.raises(WrongState, match="not held any more"):
+        await proxy.acquire(replace(own, owner="c"))
 
 
 async def test_many_owners_share_one_stream(proxy: LocksProxy, site: Site) -> None:

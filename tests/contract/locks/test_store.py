@@ -21,7 +21,7 @@ from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.floor import Floors
 
-owners = st.sampled_from([f"operations/{number}" for number in range(6)])
+owners = st.sampled_from(["locks/ann", *(f"operations/{number}" for number in range(6))])
 objects = st.sampled_from(["pool", "vm1", "vm2", "disk"])
 wishes = st.builds(LockWish, object=objects, mode=st.sampled_from(MODES), job=st.sampled_from(["", "jobs/1"]))
 lock_sets = st.builds(
@@ -32,6 +32,7 @@ lock_sets = st.builds(
     priority=st.integers(-1, 1),
     purpose=st.sampled_from(["", "work"]),
     round=st.sampled_from([0, 0, 1]),
+    under=st.sampled_from(["", "", "", "locks/ann"]),
 )
 keeps = st.none() | st.dictionaries(objects, st.sampled_from(MODES), max_size=2)
 releases = st.builds(Release, owner=owners, epoch=st.integers(1, 2), keep=keeps)

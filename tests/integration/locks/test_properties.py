@@ -135,7 +135,9 @@ def grant_in_parts(patch: pytest.MonkeyPatch) -> None:
     """Grant a set as soon as its first object is free."""
     excluded = LockTable._excluded
     patch.setattr(
-        LockTable, "_excluded", lambda self, asked, rank: excluded(self, dict([next(iter(asked.items()))]), rank)
+        LockTable,
+        "_excluded",
+        lambda self, claim: excluded(self, replace(claim, asked=dict([next(iter(claim.asked.items()))]))),
     )
 
 

@@ -9,11 +9,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from virtyard.kernel.errors import OwnerClosed, Unavailable
+from virtyard.kernel.errors import OwnerClosed, Unavailable, WrongState
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace, Release
 from virtyard.locks.proxy import LocksProxy
@@ -118,6 +119,33 @@ async def test_a_killed_lock_service_loses_neither_order_nor_tokens(tmp_path: Pa
                 await proxy.acquire(wanted(owner, "vm1"))
     assert process.deaths[0] == -signal.SIGKILL
     assert len(process.deaths) == 2
+
+
+@pytest.mark.slow
+async def test_a_killed_lock_service_keeps_a_persons_lock_and_what_runs_under_it(tmp_path: Path) -> None:
+    """Killed with a person's lock, a child of it and a waiter: the child is let in, the waiter waits (R6)."""
+    process = LockProcess(tmp_path)
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        await stack.enter_async_context(process.running("locks.L0"))
+        channel = open_channel(process.address, credentials_of(tmp_path / "pki", "service/jobs"), "service/locks")
+        await stack.enter_async_context(channel)
+        proxy = await stack.enter_async_context(LocksProxy(channel, first_pause=0.02, longest_pause=0.2))
+
+        assert tokens(await proxy.acquire(wanted("locks/ann", "server"))) == {"server": 0}
+        child = replace(wanted("a", "server", "vm"), under="locks/ann")
+        first = tokens(await proxy.acquire(child))
+        other, placed = asking(proxy, wanted("b", "server", priority=20))
+        await placed.wait()  # answered by the second process, as the first one was killed right after this commit
+        assert tokens(await proxy.acquire(child)) == first
+        second = replace(wanted("c", "disk"), under="locks/ann")
+        assert set(tokens(await proxy.acquire(second))) == {"disk"}
+        with pytest.raises(WrongState):
+            await release(proxy, "locks/ann")
+        assert not other.done()
+        for owner in ("a", "c", "locks/ann"):
+            await release(proxy, owner)
+        assert tokens(await other) == {"server": 4}
+    assert process.deaths[0] == -signal.SIGKILL
 
 
 def asking(proxy: LocksProxy, asked: LockSet) -> tuple[asyncio.Future[Grant], asyncio.Event]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -300,9 +300,9 @@ def test_intentions_of_many_do_not_slow_a_release_down(table: LockTable, monkeyp
     looked_at: list[int] = []
     excluded = LockTable._excluded
 
-    def counted(table: LockTable, asked: Mapping[str, LockMode], rank: Rank) -> bool:
-        looked_at.append(rank.arrival)
-        return excluded(table, asked, rank)
+    def counted(table: LockTable, claim: Claim) -> bool:
+        looked_at.append(claim.rank.arrival)
+        return excluded(table, claim)
 
     monkeypatch.setattr(LockTable, "_excluded", counted)
     table.release("other", 1, NOW)

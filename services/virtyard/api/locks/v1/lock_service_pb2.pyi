@@ -47,7 +47,7 @@ class Lock(_message.Message):
     owner: _builtins.str
     """The operation or person that owns it."""
     fencing_token: _builtins.int
-    """The fencing token, which is the number of the grant; 0 while the owner waits."""
+    """The fencing token, which is the number of the grant; 0 while the owner waits, and always 0 for a person's lock."""
     purpose: _builtins.str
     """Why it was asked for, as a person reads it."""
     job: _builtins.str
@@ -178,6 +178,7 @@ class LockSet(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
+    UNDER_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """Who asks; asking again with the same set is the same request."""
     priority: _builtins.int
@@ -188,6 +189,8 @@ class LockSet(_message.Message):
     """The epoch of the owner, a count of its adoptions; one below the highest seen is refused."""
     round: _builtins.int
     """The round of asking, counted from 0: a higher one gives up the set so far and queues this one at the original rank."""
+    under: _builtins.str
+    """The owner that this one counts as a child of, so that it does not wait for it; that one is not released before it."""
     @_builtins.property
     def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockRequest]:
         """The objects with their modes; intention locks on ancestors are part of it."""
@@ -206,10 +209,11 @@ class LockSet(_message.Message):
         epoch: _builtins.int = ...,
         round: _builtins.int = ...,
         trace_context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        under: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "locks", b"locks", "owner", b"owner", "priority", b"priority", "purpose", b"purpose", "round", b"round", "trace_context", b"trace_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "locks", b"locks", "owner", b"owner", "priority", b"priority", "purpose", b"purpose", "round", b"round", "trace_context", b"trace_context", "under", b"under"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%virtyard/api/type/v1/submission.proto\x12\x14virtyard.api.type.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x01\n\x11SubmissionOptions\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\non_failure\x18\x04 \x01(\x0e\x32\x1f.virtyard.api.type.v1.OnFailure\"U\n\tReasonHop\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*o\n\tOnFailure\x12\x1a\n\x16ON_FAILURE_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_FAILURE_ROLL_BACK\x10\x01\x12\x13\n\x0fON_FAILURE_STOP\x10\x02\x12\x17\n\x13ON_FAILURE_CONTINUE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%virtyard/api/type/v1/submission.proto\x12\x14virtyard.api.type.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x01\n\x11SubmissionOptions\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\non_failure\x18\x04 \x01(\x0e\x32\x1f.virtyard.api.type.v1.OnFailure\x12\r\n\x05under\x18\x07 \x01(\t\"U\n\tReasonHop\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*o\n\tOnFailure\x12\x1a\n\x16ON_FAILURE_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_FAILURE_ROLL_BACK\x10\x01\x12\x13\n\x0fON_FAILURE_STOP\x10\x02\x12\x17\n\x13ON_FAILURE_CONTINUE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.type.v1.submission_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ONFAILURE']._serialized_start=338
-  _globals['_ONFAILURE']._serialized_end=449
+  _globals['_ONFAILURE']._serialized_start=353
+  _globals['_ONFAILURE']._serialized_end=464
   _globals['_SUBMISSIONOPTIONS']._serialized_start=97
-  _globals['_SUBMISSIONOPTIONS']._serialized_end=249
-  _globals['_REASONHOP']._serialized_start=251
-  _globals['_REASONHOP']._serialized_end=336
+  _globals['_SUBMISSIONOPTIONS']._serialized_end=264
+  _globals['_REASONHOP']._serialized_start=266
+  _globals['_REASONHOP']._serialized_end=351
 # @@protoc_insertion_point(module_scope)

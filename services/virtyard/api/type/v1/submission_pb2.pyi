@@ -56,12 +56,15 @@ class SubmissionOptions(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     ON_FAILURE_FIELD_NUMBER: _builtins.int
+    UNDER_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why it is asked for, in the person's own words; kept with every job."""
     priority: _builtins.int
     """The priority, a plain number from -20 to 20; higher runs first, 0 is normal."""
     on_failure: Global___OnFailure.ValueType
     """What happens to the finished jobs when one fails."""
+    under: _builtins.str
+    """The person's lock that it runs under, as locks/1f0a9c3e: it counts as part of that lock, so it does not wait for it."""
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
         """When this time has come, what has not ended is aborted."""
@@ -73,10 +76,11 @@ class SubmissionOptions(_message.Message):
         priority: _builtins.int = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
         on_failure: Global___OnFailure.ValueType = ...,
+        under: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "on_failure", b"on_failure", "priority", b"priority", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "on_failure", b"on_failure", "priority", b"priority", "reason", b"reason", "under", b"under"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

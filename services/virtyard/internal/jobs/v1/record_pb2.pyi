@@ -13,6 +13,7 @@ from google.rpc import status_pb2 as _status_pb2
 from virtyard.api.jobs.v1 import hold_pb2 as _hold_pb2
 from virtyard.api.jobs.v1 import job_pb2 as _job_pb2
 from virtyard.api.jobs.v1 import operation_pb2 as _operation_pb2
+from virtyard.api.jobs.v1 import plan_pb2 as _plan_pb2
 from virtyard.api.type.v1 import lock_pb2 as _lock_pb2
 from virtyard.api.type.v1 import submission_pb2 as _submission_pb2
 import builtins as _builtins
@@ -150,6 +151,7 @@ class OperationRecord(_message.Message):
     HOLD_FIELD_NUMBER: _builtins.int
     PRIORITY_CHANGES_FIELD_NUMBER: _builtins.int
     ABORT_CAUSE_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -246,6 +248,10 @@ class OperationRecord(_message.Message):
     def hold(self) -> _hold_pb2.Hold:
         """Who set it aside, why and when; absent where nobody did."""
 
+    @_builtins.property
+    def broken(self) -> Global___BrokenLocks:
+        """How its locks were broken; absent while nobody has done that."""
+
     def __init__(
         self,
         *,
@@ -285,14 +291,67 @@ class OperationRecord(_message.Message):
         hold: _hold_pb2.Hold | None = ...,
         priority_changes: _builtins.int = ...,
         abort_cause: _builtins.str = ...,
+        broken: Global___BrokenLocks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OperationRecord: _TypeAlias = OperationRecord  # noqa: Y015
+
+@_typing.final
+class BrokenLocks(_message.Message):
+    """How the locks of an operation were broken: it never resumes, and is led back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    FREED_FIELD_NUMBER: _builtins.int
+    QUARANTINED_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """The person who broke them, as kind/name."""
+    reason: _builtins.str
+    """Why, in that person's own words."""
+    object: _builtins.str
+    """The object over which it was asked for, or the first that the operation changes."""
+    freed: _builtins.bool
+    """The locks are free: everything was settled before, or somebody insisted."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the person asked for it."""
+
+    @_builtins.property
+    def quarantined(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The objects that a participant may still be acting on, as it was not settled when the locks were freed."""
+
+    @_builtins.property
+    def above(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The lock parents of these objects, each locked with an intention only."""
+
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        object: _builtins.str = ...,
+        freed: _builtins.bool = ...,
+        quarantined: _abc.Iterable[_builtins.str] | None = ...,
+        above: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "freed", b"freed", "object", b"object", "principal", b"principal", "quarantined", b"quarantined", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrokenLocks: _TypeAlias = BrokenLocks  # noqa: Y015
 
 @_typing.final
 class StepRecord(_message.Message):
@@ -409,3 +468,71 @@ class JobRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobRecord: _TypeAlias = JobRecord  # noqa: Y015
+
+@_typing.final
+class PersonLockRecord(_message.Message):
+    """The durable state of one person's lock; it is gone once the lock is released."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REMAINING_SECONDS_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    NO_WAIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the lock, as locks/1f0a9c3e."""
+    object: _builtins.str
+    """The object that the person wants to lock."""
+    mode: _lock_pb2.LockMode.ValueType
+    """The mode in which the person wants it."""
+    purpose: _builtins.str
+    """What the person wants it for."""
+    principal: _builtins.str
+    """The person, as kind/name."""
+    remaining_seconds: _builtins.float
+    """How much of its time is left, in seconds, at the time below."""
+    ending: _builtins.bool
+    """Its time is over, and it waits for the operations under it."""
+    no_wait: _builtins.bool
+    """It is not to wait in the queue."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person asked for the lock."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """The time at which that much was left."""
+
+    @_builtins.property
+    def locks(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.PlannedLock]:
+        """The whole lock set, intentions on the ancestors included."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        object: _builtins.str = ...,
+        mode: _lock_pb2.LockMode.ValueType = ...,
+        purpose: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        remaining_seconds: _builtins.float = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        locks: _abc.Iterable[_plan_pb2.PlannedLock] | None = ...,
+        ending: _builtins.bool = ...,
+        no_wait: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "create_time", b"create_time", "ending", b"ending", "locks", b"locks", "mode", b"mode", "name", b"name", "no_wait", b"no_wait", "object", b"object", "principal", b"principal", "purpose", b"purpose", "remaining_seconds", b"remaining_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonLockRecord: _TypeAlias = PersonLockRecord  # noqa: Y015

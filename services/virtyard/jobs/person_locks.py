@@ -1,0 +1,349 @@
+"""People's locks: taken with a purpose and an end, queued as any other set, and released when nothing runs under them.
+
+Each is a row of jobs.db, so that what may be locked follows from the open operations and these rows alone (P23). Its
+time is kept as what is left of it, and runs by the monotonic clock (P33).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+
+from virtyard.api.inventory.v1 import event_pb2
+from virtyard.api.jobs.v1 import lock_control_service_pb2 as pb
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.locks.v1 import lock_service_pb2
+from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.store import EVENTS, RELEASE, Due
+from virtyard.jobs.world import Locks
+from virtyard.kernel import event_types
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import LockHolder, NotFound, StopError, Unavailable, VirtyardError, WrongState
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.locks.model import Blocker, LockSet, LockWish, QueuePlace, Release
+from virtyard.runtime.database import Database, Transaction
+from virtyard.runtime.scope import TaskScope
+
+__all__ = ["PersonLocks"]
+
+Record = record_pb2.PersonLockRecord
+_EPOCH = 1
+"""Nobody adopts a person's lock, so its epoch never rises."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Kept:
+    """One lock in memory."""
+
+    record: Record
+    """The durable state."""
+    place: QueuePlace | None = None
+    """Where it stands in the queue; None before it was told."""
+    held: bool = False
+    """Whether it was granted."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Is set whenever something of this changes."""
+    timer: asyncio.TimerHandle | None = None
+    """Ends it."""
+
+
+class PersonLocks:
+    """Takes, keeps and ends people's locks."""
+
+    def __init__(
+        self,
+        database: Database,
+        locks: Locks,
+        clock: Clock,
+        tasks: TaskScope,
+        on_due: Callable[[Sequence[Due]], None],
+        under: Callable[[str], list[str]],
+    ) -> None:
+        """Work with these; nothing is known before `recall`.
+
+        Args:
+            database: jobs.db.
+            locks: the lock service.
+            clock: the process's clock.
+            tasks: the scope of its tasks.
+            on_due: is given what is due in other services.
+            under: gives the names of the open operations that run under a lock.
+        """
+        self._database = database
+        self._locks = locks
+        self._clock = clock
+        self._tasks = tasks
+        self._on_due = on_due
+        self._under = under
+        self._kept: dict[str, _Kept] = {}
+
+    async def recall(self) -> None:
+        """Take up what an earlier process left: ask for each lock again, and end those whose time is over."""
+        rows = await self._database.read(
+            lambda connection: connection.execute("SELECT record FROM person_lock ORDER BY name").fetchall()
+        )
+        for (body,) in rows:
+            self._keep(Record.FromString(body))
+        for name in list(self._kept):
+            await self.operation_ended(name)
+
+    def owners(self) -> set[str]:
+        """Return the names of all locks that are not released."""
+        return set(self._kept)
+
+    async def take(
+        self,
+        *,
+        principal: str,
+        wanted: plan_pb2.PlannedLock,
+        above: Sequence[plan_pb2.PlannedLock],
+        purpose: str,
+        duration: timedelta,
+        no_wait: bool,
+    ) -> str:
+        """Make a lock durable and ask for it; return its name at the first news of it.
+
+        Args:
+            principal: who takes it, as `user/admin`.
+            wanted: the object and the mode.
+            above: the intention locks on what is above it.
+            purpose: what it is wanted for.
+            duration: for how long.
+            no_wait: end it at once if it is not granted at once.
+
+        Raises:
+            WrongState: it was not to wait, and somebody is in the way.
+        """
+        record = Record(
+            name=f"locks/{uuid.uuid4().hex[:12]}",
+            object=wanted.object,
+            mode=wanted.mode,
+            purpose=purpose,
+            principal=principal,
+            remaining_seconds=duration.total_seconds(),
+            locks=[wanted, *above],
+            no_wait=no_wait,
+        )
+        record.create_time.FromDatetime(self._clock.now())
+        record.as_of_time.CopyFrom(record.create_time)
+
+        def write(transaction: Transaction) -> None:
+            transaction.execute("INSERT INTO person_lock VALUES (?, ?)", (record.name, record.SerializeToString()))
+            transaction.transition("jobs.lock_taken")
+
+        await self._database.write(write)
+        kept = self._keep(record)
+        while not (kept.held or kept.place):
+            kept.changed.clear()
+            await kept.changed.wait()
+        if no_wait and not kept.held:
+            await self.release(record.name)
+            assert kept.place is not None
+            raise _in_the_way(record.object, kept.place.blockers)
+        return record.name
+
+    async def wait_held(self, name: str, patience: float) -> None:
+        """Wait until the lock is held or gone, for at most so many seconds."""
+        kept = self._kept.get(name)
+        try:
+            async with asyncio.timeout(patience):
+                while kept is not None and not kept.held and name in self._kept:
+                    kept.changed.clear()
+                    await kept.changed.wait()
+        except TimeoutError:
+            pass
+
+    def principal_of(self, name: str) -> str:
+        """Return who took a lock.
+
+        Raises:
+            NotFound: there is no such lock.
+        """
+        return self._find(name).record.principal
+
+    def check_usable(self, name: str) -> None:
+        """Refuse a lock that nothing can be submitted under.
+
+        Raises:
+            NotFound: there is no such lock.
+            WrongState: it still waits, or its time is over.
+        """
+        kept = self._find(name)
+        if kept.record.ending or not kept.held:
+            state = "has come to its end" if kept.record.ending else "still waits in the queue"
+            raise WrongState(f"nothing can be submitted under {name}: it {state}", resource=name)
+
+    def show(self) -> list[pb.PersonLock]:
+        """Return every lock as people see it, the oldest first."""
+        shown = [self.shown(name) for name in self._kept]
+        return sorted(shown, key=lambda lock: (lock.create_time.ToDatetime(), lock.name))
+
+    def shown(self, name: str) -> pb.PersonLock:
+        """Return a lock as people see it.
+
+        Raises:
+            NotFound: there is no such lock.
+        """
+        kept = self._find(name)
+        record = kept.record
+        state = pb.PERSON_LOCK_STATE_HELD if kept.held else pb.PERSON_LOCK_STATE_WAITING
+        lock = _shown(record, pb.PERSON_LOCK_STATE_ENDING if record.ending else state)
+        lock.operations.extend(self._under(name))
+        for blocker in () if kept.held or kept.place is None else kept.place.blockers:
+            info = lock.blockers.add(
+                object=blocker.object, holder=blocker.owner, purpose=blocker.purpose, waiting=blocker.waiting
+            )
+            info.since_time.FromDatetime(blocker.since)
+        return lock
+
+    async def release(self, name: str) -> pb.PersonLock:
+        """Release a lock on request; durable when this returns.
+
+        Raises:
+            NotFound: there is no such lock.
+            WrongState: operations run under it.
+        """
+        kept = self._find(name)
+        running = self._under(name)
+        if running:
+            text = f"{', '.join(running)} runs under {name}; it is released when that has ended"
+            raise WrongState(text, resource=name)
+        await self._end(kept, None)
+        return _shown(kept.record, pb.PERSON_LOCK_STATE_RELEASED)
+
+    async def break_lock(self, name: str, principal: str, reason: str) -> None:
+        """Release a lock of somebody else, and tell by an event.
+
+        Raises:
+            NotFound: there is no such lock.
+            WrongState: operations run under it.
+        """
+        kept = self._find(name)
+        record = kept.record
+        running = self._under(name)
+        if running:
+            text = f"{', '.join(running)} runs under {name}; break that first"
+            raise WrongState(text, resource=name)
+        message = f"{principal} broke {name}, which {record.principal} had taken ({record.purpose}): {reason}"
+        await self._end(kept, event_types.new_event(event_types.LOCK_BROKEN, record.object, message))
+
+    async def operation_ended(self, name: str) -> None:
+        """Release a lock that has waited for the last operation under it."""
+        kept = self._kept.get(name)
+        if kept is not None and kept.record.ending and not self._under(name):
+            await self._end(kept, None)
+
+    def _find(self, name: str) -> _Kept:
+        kept = self._kept.get(name)
+        if kept is None:
+            raise NotFound(f"{name} does not exist, or was released", resource=name)
+        return kept
+
+    def _keep(self, record: Record) -> _Kept:
+        kept = self._kept[record.name] = _Kept(record=record)
+        passed = (self._clock.now() - record.as_of_time.ToDatetime(UTC)).total_seconds()
+        left = max(record.remaining_seconds - max(passed, 0.0), 0.0)
+        if not record.ending:
+            kept.timer = asyncio.get_running_loop().call_later(left, self._lapse, kept)
+        _ = self._tasks.start(self._ask(kept), name=record.name)
+        return kept
+
+    async def _ask(self, kept: _Kept) -> None:
+        """Ask for the lock, and note what becomes of it."""
+        record = kept.record
+        wishes = tuple(LockWish(object=each.object, mode=LockMode(each.mode)) for each in record.locks)
+        purpose = f"{record.purpose}, by {record.principal}"
+        try:
+            await self._locks.acquire(
+                LockSet(owner=record.name, epoch=_EPOCH, locks=wishes, purpose=purpose),
+                lambda place: self._note(kept, place),
+            )
+        except (Unavailable, StopError) as error:
+            _log.info("%s is not asked for any more: %s", record.name, error)  # the proxy is closed, or it is released
+            return
+        kept.held = True
+        kept.changed.set()
+
+    def _note(self, kept: _Kept, place: QueuePlace) -> None:
+        kept.place = place
+        kept.changed.set()
+
+    def _lapse(self, kept: _Kept) -> None:
+        if self._kept.get(kept.record.name) is kept:
+            _ = self._tasks.start(self._time_is_over(kept), name=f"end of {kept.record.name}")
+
+    async def _time_is_over(self, kept: _Kept) -> None:
+        record = kept.record
+        message = f"the time of {record.name} is over, which {record.principal} had taken: {record.purpose}"
+        await self._end(kept, event_types.new_event(event_types.LOCK_ENDED, record.object, message))
+
+    async def _end(self, kept: _Kept, event: event_pb2.Event | None) -> None:
+        """Release a lock, or mark it while something runs under it; what is due elsewhere goes into the same commit."""
+        record = kept.record
+        ending = bool(self._under(record.name))
+        due = [_event_due(record.name, event)] if event is not None else []
+        if not ending:
+            release = lock_service_pb2.OwnerRelease(owner=record.name, epoch=_EPOCH)
+            due.append(Due(key=f"release {record.name}", kind=RELEASE, body=release.SerializeToString()))
+        after = Record()
+        after.CopyFrom(record)
+        after.ending = ending
+
+        def write(transaction: Transaction) -> None:
+            if ending:
+                row = (after.SerializeToString(), record.name)
+                transaction.execute("UPDATE person_lock SET record = ? WHERE name = ?", row)
+            else:
+                transaction.execute("DELETE FROM person_lock WHERE name = ?", (record.name,))
+            rows = [(item.key, item.kind, item.body) for item in due]
+            transaction.executemany("INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)", rows)
+            transaction.transition("jobs.lock_ending" if ending else "jobs.lock_released")
+
+        await self._database.write(write)
+        kept.record = after
+        if not ending:
+            self._kept.pop(record.name, None)
+        if kept.timer is not None:
+            kept.timer.cancel()
+        kept.changed.set()
+        if not ending:
+            # Whoever asked for this goes on with the object free; the row that is due sees to it if this fails.
+            with contextlib.suppress(VirtyardError):
+                await self._locks.release([Release(owner=record.name, epoch=_EPOCH)])
+        self._on_due(due)
+
+
+def _shown(record: Record, state: pb.PersonLockState.ValueType) -> pb.PersonLock:
+    lock = pb.PersonLock(
+        name=record.name,
+        object=record.object,
+        mode=record.mode,
+        state=state,
+        principal=record.principal,
+        purpose=record.purpose,
+        create_time=record.create_time,
+    )
+    lock.end_time.FromDatetime(record.as_of_time.ToDatetime() + timedelta(seconds=record.remaining_seconds))
+    return lock
+
+
+def _event_due(name: str, event: event_pb2.Event) -> Due:
+    request = control_service_pb2.RaiseEventsRequest()
+    request.events.add(key=f"{name}/ended", event=event)
+    return Due(key=f"events {name} ended", kind=EVENTS, body=request.SerializeToString())
+
+
+def _in_the_way(name: str, blockers: Sequence[Blocker]) -> WrongState:
+    holders = [LockHolder(object=each.object, holder=each.owner, purpose=each.purpose) for each in blockers]
+    who = "; ".join(
+        f"{each.object}, {'asked for' if each.waiting else 'held'} by {each.owner} ({each.purpose})"
+        for each in blockers
+    )
+    return WrongState(f"{name} cannot be locked at once: {who}", resource=name, locks=holders)
