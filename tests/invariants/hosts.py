@@ -16,6 +16,7 @@ from tests.invariants.records import Records, agents
 from virtyard.agent.drivers.heartbeat import block
 from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.names import collection_of, id_of
 
 _MARKER = ".virtyard-repository.json"
@@ -154,13 +155,19 @@ def hosts_as_recorded(records: Records, world: World) -> Iterator[str]:
 
 
 def marks_of_successes(records: Records, world: World) -> Iterator[str]:
-    """Whatever an action made bears the mark of a step that is done, of an operation that succeeded (P9)."""
+    """Whatever an action made bears the mark of a step that is done, or whose undo made it again (P9)."""
+    undone = {
+        effect.step_key
+        for ledger in records.ledgers.values()
+        for effect in ledger.effects
+        if effect.phase == participant.PHASE_UNDO and effect.done
+    }
     for thing, mark in world.marks():
         number, _, reference = mark.partition("/")
         operation = records.operations.get(int(number))
         if operation is None:
             yield f"{thing} has the mark {mark} of no operation"
-        elif operation.record.state not in _KEPT and not operation.record.superseded_by:
+        elif operation.record.state not in _KEPT and not operation.record.superseded_by and mark not in undone:
             yield f"{thing} was made by {operation.name} step {reference}, and that operation left nothing"
 
 

@@ -230,6 +230,9 @@ class Runner:
         def change(record: Record) -> list[list[StepRef]]:
             for reference, result in results.items():
                 outcome.record_done(record, reference, result)
+            if record.abort_requested and not record.too_late:
+                # Whoever asked was told that it came in time: no more is begun, the pivot least of all.
+                return []
             rounds = self._advance(record, answers)
             if not rounds and schedule.all_completed(self.operation.shape, record):
                 self._keeper.mark_succeeded(record)

@@ -111,9 +111,9 @@ def step_hook() -> StepHook | None:
     return (lambda step_key, when: _fail(Path(path), step_key, when)) if path else None
 
 
-def failing(catalogue: Mapping[str, AnyAction]) -> Mapping[str, AnyAction]:
-    """Return the actions of an agent; with faults, so that each looks into the file before and after it acts."""
-    hook = step_hook()
+def failing(catalogue: Mapping[str, AnyAction], hook: StepHook | None = None) -> Mapping[str, AnyAction]:
+    """Return the actions of an agent, each of which tells the hook before and after it acts; the file's if none."""
+    hook = hook or step_hook()
     if hook is None:
         return catalogue
     return {name: _failing(action, hook) for name, action in catalogue.items()}

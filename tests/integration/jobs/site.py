@@ -44,6 +44,8 @@ from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
 from virtyard.kernel.view import View, select
 from virtyard.locks.main import Locks, open_locks
+from virtyard.processes.effect_log import logging_makes
+from virtyard.processes.faults import StepHook, failing
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.pki import Authority, Credentials
@@ -66,6 +68,12 @@ class Faults:
     """Is awaited before the action, or before its being an undo by `undo Name`; raises to make it fail."""
     done: Counter[str] = field(default_factory=Counter)
     """How often each action was really done, undos apart, by `Name` and `undo Name`."""
+    on_step: StepHook = lambda _key, _when: None
+    """Is told each step at every participant; see `processes/faults.py`."""
+
+    def step(self, key: str, when: str) -> None:
+        """Tell whoever is to be told now."""
+        self.on_step(key, when)
 
     def catalogue(self) -> Mapping[str, AnyAction]:
         """Return every action, with the faults in front of it."""
@@ -123,7 +131,7 @@ class Site:
         self.locks = await self.stack.enter_async_context(open_locks(state, clock, transition_hook=self.hook))
         await self._dial("locks", self.locks.services)
         self.inventory = await self.stack.enter_async_context(
-            open_inventory(state, clock, self._near["locks"], transition_hook=self.hook)
+            open_inventory(state, clock, self._near["locks"], transition_hook=self.hook, step_hook=self.faults.step)
         )
         await self._dial("inventory", self.inventory.services)
         await self.open_jobs()
@@ -163,7 +171,7 @@ class Site:
             resources=Resources(memory_bytes=64 * GIB, cpus=16),
         )
         agent = await stack.enter_async_context(
-            open_agent(settings, SystemClock(), self.faults.catalogue(), transition_hook=self.hook)
+            open_agent(settings, SystemClock(), self._catalogue(), transition_hook=self.hook)
         )
         listen = self.addresses.get(name, "127.0.0.1:0")
         server = await stack.enter_async_context(
@@ -172,6 +180,10 @@ class Site:
         agent.facts.address = server.address
         self.agents[name], self.addresses[name] = agent, server.address
         return server.address
+
+    def _catalogue(self) -> Mapping[str, AnyAction]:
+        """Return every action, with the faults and the effect log around it."""
+        return failing(logging_makes(self.faults.catalogue(), str(self.folder / "effects")), self.faults.step)
 
     async def close_agent(self, name: str) -> None:
         """Stop the agent of a server; what runs there is left to be taken up."""
