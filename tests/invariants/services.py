@@ -163,6 +163,11 @@ def effects_once(records: Records) -> Iterator[str]:
                 done[effect.step_key, effect.phase] += 1
             if effect.operation not in records.operations:
                 yield f"{who} has an effect of operation {effect.operation}, which is not known"
+            elif (
+                effect.done
+                and effect.step_key.partition("/")[2] not in records.operations[effect.operation].shape.steps
+            ):
+                yield f"{who} acted under {effect.step_key}, which is no step of its operation's plan"
             elif effect.state == participant.EFFECT_STATE_RUNNING and effect.operation in records.ended:
                 yield f"{effect.step_key} is under way at {who}, and its operation has ended"
     for (key, phase), count in done.items():
