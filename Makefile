@@ -8,7 +8,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists torture clean install-demo install-test
+.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists torture torture-points clean install-demo install-test
 export PYTHON DRIVER KEEP
 
 help: ## Show this list
@@ -56,9 +56,15 @@ bench: install-test ## Measure, print, and write build/bench.json
 bench-lists: install-test ## Measure what a page costs deep inside long lists; writes build/paging.json
 	$(VENV)/python -m tools.bench.paging
 
-torture: install-test ## Kill every process at every moment, and search long for histories that break locks
-	@VIRTYARD_TORTURE=1 $(VENV)/python -m pytest -n auto --dist worksteal tests/acceptance/test_every_operation.py \
-		tests/integration/locks/test_properties.py $(ARGS)
+# Arguments for the torture, as in: make torture MINUTES=5 SEED=7
+MINUTES ?= 30
+SEED ?=
+torture: install-test ## Kill, stop, cut and starve a site for MINUTES under all operation types, then check it (SEED)
+	@$(VENV)/python -m tests.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+torture-points: install-test ## Every crash point, abort point and refused undo of every operation type; takes long
+	@VIRTYARD_TORTURE=1 $(VENV)/python -m pytest -n auto --dist worksteal tests/faults/test_crash_points.py tests/integration/crash \
+		tests/acceptance/test_every_operation.py tests/integration/locks/test_properties.py $(ARGS)
 
 clean: ## Remove what can be made again, except .venv
 	rm -rf build dist node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

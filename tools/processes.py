@@ -61,7 +61,12 @@ def start(name: str, command: Sequence[str], folder: Path, environment: Mapping[
         )
     # It outlives this object, and `is_alive` reaps it by its pid.
     process.returncode = 0
-    record = Record(name=name, pid=process.pid, began=begin_time(process.pid))
+    return keep_record(name, process.pid, folder)
+
+
+def keep_record(name: str, pid: int, folder: Path) -> Record:
+    """Write the record of a process that was just started, and return it."""
+    record = Record(name=name, pid=pid, began=begin_time(pid))
     aside = folder / f"{name}.new"
     aside.write_text(json.dumps({"pid": record.pid, "began": record.began}))
     aside.replace(folder / f"{name}.process")

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import yaml
 
+from tests.faults.nursery import Nursery
 from tools import processes
 from virtyard.processes.site import prepare_authority
 from virtyard.runtime.pki import Authority
@@ -55,6 +56,8 @@ class Site:
         self.pids = folder / "processes"
         self.fail_file = folder / "fail"
         """While it holds `JOB/STEP`, that step of any operation is refused; with `JOB/STEP acted` it acts and fails."""
+        self.moments = folder / "moments"
+        """Each process adds its durable transitions to `NAME.log`, and obeys `NAME.at`; see `processes/faults.py`."""
         self.effect_log = folder / "effects"
         """What the agents really made, a line with its mark for each thing."""
         self.addresses: dict[str, str] = {}
@@ -62,9 +65,12 @@ class Site:
         """The address that a process listens on, where it is not 127.0.0.1."""
         self.namespaces: dict[str, str] = {}
         """The network namespace that a process runs in, where it is not the machine's own."""
+        self.nursery: Nursery | None = None
+        """Starts the processes, if it is there; without it each loads its modules anew."""
         self._commands = compose_commands()
         self._seen: dict[str, int] = {}
-        self.shared.mkdir(parents=True)
+        for made in (self.shared, self.moments, self.pids):
+            made.mkdir(parents=True)
         for name in ("vmlinuz", "initrd.img"):
             (self.shared / name).write_text("simulated hosts boot nothing\n")
 
@@ -134,7 +140,12 @@ class Site:
         log = self.pids / f"{name}.log"
         self._seen[name] = log.stat().st_size if log.exists() else 0
         inside = ["ip", "netns", "exec", self.namespaces[name]] if name in self.namespaces else []
-        processes.start(name, [*inside, PROGRAM, *self._command(name, memory_bytes)], self.pids, environment)
+        environment |= {"VIRTYARD_MOMENTS": str(self.moments / name)}
+        words = self._command(name, memory_bytes)
+        if self.nursery is not None:
+            processes.keep_record(name, self.nursery.start(words, environment, log), self.pids)
+        else:
+            processes.start(name, [*inside, PROGRAM, *words], self.pids, environment)
         if wait:
             self.wait_serving(name)
 
@@ -275,17 +286,25 @@ def open_site(
     memory_bytes: int = 64 << 30,
     homes: Mapping[str, str] | None = None,
     namespaces: Mapping[str, str] | None = None,
+    nursed: bool = False,
 ) -> Iterator[Site]:
-    """Run a site in a short folder of its own; whatever happens, nothing of it is left."""
+    """Run a site in a short folder of its own; whatever happens, nothing of it is left.
+
+    A site that is `nursed` starts its processes quickly, as forks of one; see `tests/faults/nursery.py`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="vya-", dir="/tmp")) / "site"
     site = Site(folder, shape, driver)
     site.homes.update(homes or {})
     site.namespaces.update(namespaces or {})
     try:
+        if nursed:
+            site.nursery = Nursery(folder)
         site.open(servers, memory_bytes)
         yield site
     finally:
         site.close()
+        if site.nursery is not None:
+            site.nursery.close()
         shutil.rmtree(folder.parent, ignore_errors=True)
 
 

@@ -1,12 +1,12 @@
-"""Every operation type on a real site: as previewed, refused without a trace, undone at each step, done once if killed.
+"""Every operation type on a real site: as previewed, refused without a trace, undone at each step.
 
-Each type is covered by its example in `tests/examples`; a type that has none is named here.
+Each type is covered by its example in `tests/examples`; a type that has none is named here. What kills do to them is in
+`tests/faults/test_crash_points.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -31,7 +31,7 @@ from tests.acceptance.asking import (
 from tests.acceptance.lives import check_lives, check_taken_back, versions
 from tests.acceptance.site import Site, open_site
 from tests.examples.contract import Bad, Example, load
-from tests.faults.killing import done_twice, run_through_the_kill
+from tests.invariants.check import lasting_findings
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
@@ -43,10 +43,6 @@ pytestmark = pytest.mark.timeout(180)
 
 EXAMPLES = load()
 SERVERS = ("s1", "s2", "s3", "s4")
-KILLS = ("jobs.C1", "jobs.C2", "jobs.Ct", "inventory.I", "locks.L1")
-AGENT_KILLS = ("agent.A1", "agent.acted", "agent.A2")
-TORTURE = bool(os.environ.get("VIRTYARD_TORTURE"))
-"""Kill at every moment and not at one for each type; `make torture` sets it."""
 WHEN = ("", "acted")
 """When a step fails: before it acts, and after it did all its work."""
 _CHANGES = re.compile(r"'(generation|etag|updateTime)': '[^']*',? ?")
@@ -145,6 +141,8 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
                 await check_taken_back(client, failed.name)
                 now = without_versions(await picture(site, client))
                 assert now == without_versions(before), f"{job.title}: {step.title} failed {when}"
+                found = await asyncio.to_thread(lasting_findings, site.folder, site.shared, site.effect_log)
+                assert found == [], f"{job.title}: {step.title} failed {when}"
 
         present = await versions(client)
         ran = await run_past_failures(site, client, example.request(site), steps)
@@ -155,6 +153,7 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
         ]
         await wait_unlocked(client)
         assert not await list_locks(client)
+        assert await asyncio.to_thread(lasting_findings, site.folder, site.shared, site.effect_log) == []
 
 
 async def run_past_failures(
@@ -205,38 +204,3 @@ def _field(error: ClientError, wanted: str) -> str:
     """Return the field that a refusal names; the wanted one if it is among several."""
     named = [violation.field for violation in error.violations] or [error.metadata.get("field", "")]
     return wanted if wanted in named else ", ".join(named)
-
-
-def kills(number: int, plan: plan_pb2.Plan) -> list[tuple[Sequence[str], str]]:
-    """Return who is killed when: all moments in the torture, else one that differs from type to type."""
-    on_hosts = any(step.participant != "inventory" for job in plan.jobs for step in job.steps)
-    # Which server does a piece of work is chosen anew for each request, so every agent is to die if it is the one.
-    agents = [(SERVERS, moment) for moment in AGENT_KILLS] if on_hosts else []
-    control = [(("up",), moment) for moment in KILLS]
-    if TORTURE:
-        return [*control, *agents]
-    return [agents[number % len(agents)] if agents and number % 2 else control[number % len(control)]]
-
-
-@pytest.mark.parametrize(("number", "name"), list(enumerate(sorted(EXAMPLES))))
-async def test_it_is_done_once_whoever_is_killed(number: int, name: str) -> None:
-    """Killed in the middle and started again, a process takes part to the end: succeeded, one effect for each step."""
-    example = EXAMPLES[name]
-    moments: list[tuple[Sequence[str], str]] = []
-    while True:
-        async with prepared(example) as (site, client):
-            plan = await preview(client, example.request(site))
-            moments = moments or kills(number, plan)
-            victims, moment = moments.pop(0)
-            for victim in victims:
-                site.stop(victim)
-                site.start(victim, kill_at=moment)
-            story = await run_through_the_kill(site, client, victims, example.request(site))
-            assert story.state == SUCCEEDED, (moment, story.error)
-            assert [job.title for job in await list_jobs(client, story.name)] == list(example.titles)
-            await wait_unlocked(client)
-            for process in (*site.control_plane, *SERVERS):
-                site.stop(process)
-            assert not done_twice(site), moment
-        if not moments:
-            return

@@ -64,6 +64,8 @@ class Example:
     """The titles of its jobs, in their order, those of children too."""
     prepare: Callable[[Site], Sequence[Message]] = nothing
     """What is asked for first, one after another."""
+    again: Callable[[Site], Sequence[Message]] | None = None
+    """What is asked for once it is done, so that it can be asked again; `prepare` if that is enough."""
     bad: Sequence[Bad] = ()
     """What is refused once that is there."""
     clustered: bool = False

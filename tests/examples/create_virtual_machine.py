@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.acceptance.asking import create_machine, new_disk
 from tests.examples.contract import Bad, Example
-from virtyard.api.operations.v1 import create_virtual_machine_pb2
+from virtyard.api.operations.v1 import create_virtual_machine_pb2, delete_virtual_machine_pb2
 
 Request = create_virtual_machine_pb2.CreateVirtualMachineRequest
 
@@ -19,6 +19,7 @@ EXAMPLE = Example(
         "Add Virtual Disk to Virtual Machine",
         "Create VNIC on Virtual Machine",
     ],
+    again=lambda _: [delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name="virtualMachines/web")],
     bad=(
         Bad(
             request=lambda site: create_machine(site, "web", [new_disk(0)]),

@@ -147,8 +147,8 @@ class Ledger:
         def finish(sql: Transaction) -> participant.EffectRecord:
             record.ledger_sequence = self._advance(sql)
             updated = sql.execute(_FINISH, (record.state, record.SerializeToString(), *key, _RUNNING))
+            sql.transition("agent.A2", [key.step_key])
             if updated.rowcount == 1:
-                sql.transition("agent.A2", [key.step_key])
                 return record
             _, kept, _, _ = sql.execute(_FIND, key).fetchone()  # a commit that seemed to fail was durable
             return participant.EffectRecord.FromString(kept)
@@ -221,8 +221,8 @@ class Ledger:
                 )
                 decisions.append(Decision(effect=effect, verdict=Verdict.ANSWER, record=record))
         begun = [decision.effect.step_key for decision in decisions if decision.verdict is Verdict.BEGIN]
-        if begun:
-            sql.transition("agent.A1", begun)
+        # Without a beginning there may be epochs that rose, and tombstones.
+        sql.transition("agent.A1" if begun else "agent.heard", begun)
         return decisions
 
     def _decide(
@@ -278,6 +278,7 @@ class Ledger:
             return participant.EffectRecord(step_key=request.step_key, state=participant.EFFECT_STATE_NOT_BEGUN)
         check_epoch(request.epoch, _epoch(sql.connection, operation), request.step_key)
         sql.execute(_RAISE_EPOCH, (operation, request.epoch))
+        sql.transition("agent.settled", [request.step_key])
         key = Key(request.step_key, int(request.phase), request.attempt)
         known = sql.execute(_FIND, key).fetchone()
         if known is None:

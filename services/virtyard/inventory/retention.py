@@ -86,6 +86,7 @@ async def forget_some(database: Database, now: datetime, keep: Keep, *, grave: b
 
     def forget(transaction: Transaction) -> None:
         transaction.executemany(_FORGET, [(number,) for number in numbers])
+        transaction.transition("inventory.retention")
 
     return await _in_batches(database, forget, len(numbers))
 
@@ -93,7 +94,12 @@ async def forget_some(database: Database, now: datetime, keep: Keep, *, grave: b
 async def _fill_some(database: Database) -> bool:
     """Fill the columns of a few hundred events of an older release; return whether there may be more."""
     events = await database.read(lambda connection: unfilled(connection, _BATCH))
-    return await _in_batches(database, lambda transaction: fill_columns(transaction, events), len(events))
+
+    def fill(transaction: Transaction) -> None:
+        fill_columns(transaction, events)
+        transaction.transition("inventory.rows")
+
+    return await _in_batches(database, fill, len(events))
 
 
 async def _in_batches(database: Database, write: Callable[[Transaction], None], size: int) -> bool:

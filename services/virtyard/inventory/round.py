@@ -52,7 +52,7 @@ from virtyard.runtime.status import to_status
 
 __all__ = ["Round", "StepHook", "settle"]
 
-StepHook: TypeAlias = Callable[[str, bool], None]
+StepHook: TypeAlias = Callable[[str, str], None]
 """Is told the key of a step, and whether it has acted; raises a VirtyardError where it is to fail."""
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Round:
         Args:
             transaction: the transaction of the whole round.
             now: the time that changed objects will show.
-            step_hook: is told each step before it is to be done and after it was, and may let it fail.
+            step_hook: is told each step before it is done, `acted` after that, and `undo`; it may let it fail.
             settled_below: the number of the operation below which every key is refused.
         """
         self._step_hook = step_hook
@@ -110,8 +110,8 @@ class Round:
             broken = self._broken_predecessor(effect)
             if broken is None and not effect.HasField("require"):
                 check_expected(self._transaction, effect.expected, operation)
-            if self._step_hook is not None and effect.phase == participant.PHASE_DO:
-                self._step_hook(effect.step_key, False)
+            if self._step_hook is not None:
+                self._step_hook(effect.step_key, "" if effect.phase == participant.PHASE_DO else "undo")
         except VirtyardError as error:
             self._refused[effect.step_key, effect.phase] = error
             return self._failed(effect, error)
@@ -230,7 +230,7 @@ class Round:
             check_memory(self._transaction, asked.memory_reservations)
             entry.prior = writes.inverse.SerializeToString()
         if self._step_hook is not None and effect.phase == participant.PHASE_DO:
-            self._step_hook(effect.step_key, True)
+            self._step_hook(effect.step_key, "acted")
         entry.record.step_key = effect.step_key
         entry.record.state = participant.EFFECT_STATE_DONE
         entry.record.changed = changed

@@ -92,9 +92,12 @@ class SqliteStore:
 
     async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
         """See `InventoryStore.settle`."""
-        return await self._database.write(
-            lambda transaction: settle(transaction, request, settled_below=self._settled_below)
-        )
+
+        def run(transaction: Transaction) -> participant.EffectRecord:
+            transaction.transition("inventory.settled", [request.step_key])
+            return settle(transaction, request, settled_below=self._settled_below)
+
+        return await self._database.write(run)
 
     @property
     def _settled_below(self) -> int:
@@ -150,17 +153,24 @@ class SqliteStore:
         """See `InventoryStore.raise_events`."""
         check_events(events)
         now = self._clock.now()
-        await self._database.write(lambda transaction: raise_events(transaction, events, now))
+
+        def run(transaction: Transaction) -> None:
+            transaction.transition("inventory.events")
+            raise_events(transaction, events, now)
+
+        await self._database.write(run)
 
     async def observe(
         self, server: str, *, state: int, observed: server_pb2.ServerObservation | None
     ) -> Observation | None:
         """See `InventoryStore.observe`."""
         now = self._clock.now()
-        return await self._database.write(
-            lambda transaction: observe(transaction, server, state=state, observed=observed, now=now),
-            after=lambda _: self._after_report(server),
-        )
+
+        def run(transaction: Transaction) -> Observation | None:
+            transaction.transition("inventory.observed")
+            return observe(transaction, server, state=state, observed=observed, now=now)
+
+        return await self._database.write(run, after=lambda _: self._after_report(server))
 
     async def recorded_guests(self, server: str) -> Sequence[RecordedGuest]:
         """See `InventoryStore.recorded_guests`."""
@@ -169,7 +179,12 @@ class SqliteStore:
     async def tell_stopped(self, server: str, lacking: Collection[RecordedGuest]) -> None:
         """See `InventoryStore.tell_stopped`."""
         now = self._clock.now()
-        await self._database.write(lambda transaction: tell_stopped(transaction, server, lacking, now))
+
+        def run(transaction: Transaction) -> None:
+            transaction.transition("inventory.guests")
+            tell_stopped(transaction, server, lacking, now)
+
+        await self._database.write(run)
 
     async def observations(self) -> Mapping[str, Observation]:
         """See `InventoryStore.observations`."""

@@ -79,7 +79,12 @@ class JobStore:
     async def complete_rows(self) -> None:
         """Bring rows up to date that an earlier release wrote; done once, before anything else."""
         if await self.database.read(lambda sql: sql.execute("SELECT 1 FROM job WHERE object = '' LIMIT 1").fetchone()):
-            await self.database.write(lambda transaction: fill_objects(transaction.connection))
+
+            def fill(transaction: Transaction) -> None:
+                fill_objects(transaction.connection)
+                transaction.transition("jobs.rows")
+
+            await self.database.write(fill)
 
     async def insert(self, operation: Operation, request_id: str) -> Operation:
         """Make a new operation durable (C1), with its number; return it, or the one that has the request id.

@@ -97,7 +97,7 @@ class LockStore:
         table.closed = tombstones
         refusals = tuple(_refusal(table, command, now) for command in commands)
         changes = tuple(table.take_changes())
-        _write(transaction, table, changes)
+        shown = _write(transaction, table, changes)
         transaction.insert(
             queries.ADD_TOMBSTONE,
             [
@@ -108,6 +108,9 @@ class LockStore:
         if changes or tombstones.added or counters != (table.arrivals, table.tokens):
             self._revision += 1
             transaction.execute(queries.SET_COUNTER, (self._revision, table.arrivals, table.tokens))
+            if not shown:
+                # An owner that held nothing is closed, or one asks again with a higher epoch.
+                transaction.transition("locks.again" if changes else "locks.closed")
         self._table = table
         return Decisions(refusals=refusals, changes=changes)
 
@@ -184,8 +187,8 @@ def _refusal(table: LockTable, command: LockSet | Release | Rerank, now: datetim
     return None
 
 
-def _write(transaction: Transaction, table: LockTable, changes: Iterable[Change]) -> None:
-    """Make the changes durable; what goes is deleted before anything is added, as the unique index wants it."""
+def _write(transaction: Transaction, table: LockTable, changes: Iterable[Change]) -> bool:
+    """Make the changes durable, what goes before what comes, as the unique index wants it; tell if people see any."""
     moved = [change for change in changes if not _same_locks(change.before, change.after)]
     _delete(transaction, queries.DELETE_LOCKS, [change.owner for change in moved if change.before])
     _delete(transaction, queries.DELETE_OWNERS, [change.owner for change in changes if change.after is None])
@@ -195,6 +198,7 @@ def _write(transaction: Transaction, table: LockTable, changes: Iterable[Change]
     transaction.insert(queries.PUT_OWNER, [_owner_row(change.after) for change in changes if change.after])
     rows = [row for change in moved for row in _show(transaction, table, change)]
     transaction.insert(queries.ADD_LOCK, rows)
+    return bool(moved)
 
 
 def _delete(transaction: Transaction, sql: str, owners: Sequence[str]) -> None:

@@ -6,12 +6,19 @@ Without the variables nothing is different.
 ``jobs.Ck@3/1`` at the first that begins or ends step 1 of job 3. ``VIRTYARD_STOP_AT`` is the same with SIGSTOP: the
 process stands still there until somebody lets it go on.
 
-``VIRTYARD_FAIL_FILE=PATH`` names a file that may be written while the process runs; while it holds ``3/1``, doing step
-1 of job 3 is refused, whatever the operation; with ``3/1 acted`` it is done first, and fails then.
+``VIRTYARD_MOMENTS=PATH`` does the same to a process that runs already: its transitions are added to ``PATH.log``, a
+line each, and while there is ``PATH.at`` with ``kill jobs.Ck#2`` or ``stop jobs.C2``, that moment is waited for, as
+counted from when the file was written. The file is gone once the moment has come, so a process that is started again
+goes on.
+
+``VIRTYARD_FAIL_FILE=PATH`` names a file that may be written while the process runs; while one of its lines is ``3/1``,
+doing step 1 of job 3 is refused, whatever the operation; with ``3/1 acted`` it is done first, and fails then; with
+``3/1 undo`` undoing it is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -26,22 +33,29 @@ from virtyard.kernel.errors import WrongState
 
 KILL = "VIRTYARD_KILL_AT"
 STOP = "VIRTYARD_STOP_AT"
+MOMENTS = "VIRTYARD_MOMENTS"
 FAIL = "VIRTYARD_FAIL_FILE"
 _SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
+_BY_WORD = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
-StepHook = Callable[[str, bool], None]
-"""Is told the key of a step that is being done, and whether it has acted; raises where it is to fail."""
+StepHook = Callable[[str, str], None]
+"""Is told the key of a step, and when: empty before it is done, `acted` after that, `undo`; raises to let it fail."""
 
 
 def kill_hook() -> Callable[[str], None] | None:
     """Return the hook for `Database.open`; None if no fault is asked for."""
-    moments = [_Moment(os.environ[name], number) for name, number in _SIGNALS.items() if os.environ.get(name)]
+    moments: list[_Moment | _Ordered] = [
+        _Moment(os.environ[name], number) for name, number in _SIGNALS.items() if os.environ.get(name)
+    ]
+    if os.environ.get(MOMENTS):
+        moments.append(_Ordered(os.environ[MOMENTS]))
     if not moments:
         return None
 
     def hook(transition: str) -> None:
         for moment in moments:
-            moment.meet(transition)
+            if moment.meet(transition):
+                os.kill(os.getpid(), moment.signal)
 
     return hook
 
@@ -53,26 +67,55 @@ class _Moment:
         text, _, count = text.partition("#")
         self._name, _, self._step = text.partition("@")
         self._left = int(count or 1)
-        self._signal = number
+        self.signal = number
 
-    def meet(self, transition: str) -> None:
-        """Compare; a step is compared without the number of its operation."""
+    def meet(self, transition: str) -> bool:
+        """Compare, and tell if this is the moment; a step is compared without the number of its operation."""
         name, _, step = transition.partition("@")
-        if name == self._name and "/".join(step.split("/")[-2:]) == self._step:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), self._signal)
+        if name != self._name or "/".join(step.split("/")[-2:]) != self._step:
+            return False
+        self._left -= 1
+        return self._left == 0
+
+
+class _Ordered:
+    """The transitions of this process, noted, and the moment among them that a file asks for now."""
+
+    def __init__(self, path: str) -> None:
+        self._log = os.open(f"{path}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._order = Path(f"{path}.at")
+        self._stamp = 0
+        self._moment: _Moment | None = None
+        self.signal = signal.SIGKILL
+
+    def meet(self, transition: str) -> bool:
+        """Note a transition, and tell if it is the moment that was asked for."""
+        with contextlib.suppress(OSError):  # the disk may be full, for a test too
+            os.write(self._log, f"{transition}\n".encode())
+        try:
+            stamp = self._order.stat().st_mtime_ns
+            if stamp != self._stamp:
+                how, _, moment = self._order.read_text().strip().partition(" ")
+                self._stamp, self._moment = stamp, _Moment(moment, _BY_WORD[how])
+        except FileNotFoundError:
+            self._moment = None
+        if self._moment is None or not self._moment.meet(transition):
+            return False
+        self.signal = self._moment.signal
+        self._moment = None
+        self._order.unlink()
+        return True
 
 
 def step_hook() -> StepHook | None:
     """Return what lets the step that is named in the file fail; None if no fault is asked for."""
     path = os.environ.get(FAIL, "")
-    return (lambda step_key, acted: _fail(Path(path), step_key, acted=acted)) if path else None
+    return (lambda step_key, when: _fail(Path(path), step_key, when)) if path else None
 
 
-def failing(catalogue: Mapping[str, AnyAction]) -> Mapping[str, AnyAction]:
-    """Return the actions of an agent; with faults, so that each looks into the file before and after it acts."""
-    hook = step_hook()
+def failing(catalogue: Mapping[str, AnyAction], hook: StepHook | None = None) -> Mapping[str, AnyAction]:
+    """Return the actions of an agent, each of which tells the hook before and after it acts; the file's if none."""
+    hook = hook or step_hook()
     if hook is None:
         return catalogue
     return {name: _failing(action, hook) for name, action in catalogue.items()}
@@ -81,11 +124,12 @@ def failing(catalogue: Mapping[str, AnyAction]) -> Mapping[str, AnyAction]:
 def _failing(action: AnyAction, hook: StepHook) -> AnyAction:
     async def do(message: Message, context: Context) -> Outcome:
         if context.undoing:
+            hook(context.mark, "undo")
             return await action.do(message, context)
-        hook(context.mark, False)
+        hook(context.mark, "")
         outcome = await action.do(message, context)
         try:
-            hook(context.mark, True)
+            hook(context.mark, "acted")
         except WrongState as error:
             raise LeftBehindError(error, [f"all that {action.message.DESCRIPTOR.name} did"]) from error
         return outcome
@@ -93,9 +137,7 @@ def _failing(action: AnyAction, hook: StepHook) -> AnyAction:
     return replace(action, do=do)
 
 
-def _fail(path: Path, step_key: str, *, acted: bool) -> None:
-    wanted, _, when = path.read_text().strip().partition(" ") if path.exists() else ("", "", "")
-    if wanted and step_key.partition("/")[2] == wanted and acted is (when == "acted"):
-        raise WrongState(
-            f"step {wanted} {'fails after it acted' if acted else 'is refused'}, for a test", resource=step_key
-        )
+def _fail(path: Path, step_key: str, when: str) -> None:
+    wanted = f"{step_key.partition('/')[2]} {when}".strip()
+    if path.exists() and wanted in path.read_text().splitlines():
+        raise WrongState(f"step {wanted} fails, for a test", resource=step_key)

@@ -97,7 +97,8 @@ class Database:
             feed: the feed that publishes what this database commits.
             clock: gives the wall time that is kept with each commit; the system's if not given.
             transition_hook: is called on the event loop with the name of every durable transition, before anybody is
-                answered; the tests of faults stop the process there.
+                answered; the tests of faults stop the process there. With it, a function that changes rows and names no
+                transition is refused, so that no durable moment is out of their reach.
             commit_hook: runs COMMIT, in the database's thread; the tests of faults make it fail.
             batch_limit: at most so many functions share a commit.
             journal_keep: about so many entries of the feed are kept for watchers that come back.
@@ -259,8 +260,11 @@ class Database:
         functions = [one.function for one in batch]
         time = self._clock.now().timestamp()
         position, keep, commit = self._position, self._journal_keep, self._commit_hook
+        named = self._transition_hook is not None
         return await self._writer.run(
-            lambda connection: run_batch(connection, functions, position, keep=keep, time=time, commit=commit)
+            lambda connection: run_batch(
+                connection, functions, position, keep=keep, time=time, commit=commit, named=named
+            )
         )
 
     def _deliver(self, batch: Sequence[_Waiting], done: Batch) -> None:

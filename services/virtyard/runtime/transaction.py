@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from virtyard.kernel.errors import Unavailable
+from virtyard.kernel.errors import InternalError, Unavailable
 from virtyard.runtime.entry import Entry
 from virtyard.runtime.many_rows import insert_rows
 
@@ -131,27 +131,59 @@ def run_batch(
     keep: int,
     time: float,
     commit: Callable[[sqlite3.Connection], None],
+    named: bool = False,
 ) -> Batch:
     """Run the functions in one commit; called in the database's thread.
+
+    Args:
+        connection: the writer's.
+        functions: what is to be committed together.
+        position: where the journal stands.
+        keep: about so many entries of the journal are kept.
+        time: seconds since 1970, kept with the commit.
+        commit: runs COMMIT.
+        named: a function that changes rows and names no transition is refused: no fault could be injected there.
 
     Raises:
         sqlite3.Error: the transaction is lost; whether COMMIT was durable is not known.
     """
-    transaction, outcomes = _run_all(connection, functions, position)
+    run = _run_named if named else _run_any
+    transaction, outcomes = _run_all(connection, functions, position, run)
     if transaction.entries:
         position = _write_journal(connection, transaction.entries, position, keep, time)
     commit(connection)
     return Batch(outcomes=outcomes, entries=transaction.entries, transitions=transaction.transitions, position=position)
 
 
+def _run_any(transaction: Transaction, function: Callable[[Transaction], Any]) -> Any:
+    return function(transaction)
+
+
+def _run_named(transaction: Transaction, function: Callable[[Transaction], Any]) -> Any:
+    before, names = _changes(transaction), len(transaction.transitions)
+    value = function(transaction)
+    if len(transaction.transitions) == names and _changes(transaction) != before:
+        raise InternalError(f"{function!r} commits a change without a name; it must call Transaction.transition")
+    return value
+
+
+def _changes(transaction: Transaction) -> tuple[int, int, int]:
+    """Return how many rows were written, and how many will be."""
+    return transaction.connection.total_changes, len(transaction.entries), len(transaction.puts)
+
+
+Run = Callable[[Transaction, Callable[[Transaction], Any]], Any]
+"""Runs one function, with or without a look at whether it names what it changes."""
+
+
 def _run_all(
-    connection: sqlite3.Connection, functions: Sequence[Callable[[Transaction], Any]], position: Position
+    connection: sqlite3.Connection, functions: Sequence[Callable[[Transaction], Any]], position: Position, run: Run
 ) -> tuple[Transaction, list[Outcome]]:
     """Run the functions in a new transaction; once more, each by itself, if one of them fails."""
     connection.execute("BEGIN IMMEDIATE")
     transaction = Transaction(connection, position.sequence)
     try:
-        outcomes = [Outcome(value=function(transaction)) for function in functions]
+        outcomes = [Outcome(value=run(transaction, function)) for function in functions]
         _write_puts(connection, transaction)
     except Exception:
         if not connection.in_transaction:
@@ -162,16 +194,16 @@ def _run_all(
     connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     transaction = Transaction(connection, position.sequence)
-    return transaction, [_run_one(connection, transaction, function) for function in functions]
+    return transaction, [_run_one(connection, transaction, function, run) for function in functions]
 
 
 def _run_one(
-    connection: sqlite3.Connection, transaction: Transaction, function: Callable[[Transaction], Any]
+    connection: sqlite3.Connection, transaction: Transaction, function: Callable[[Transaction], Any], run: Run
 ) -> Outcome:
     entries, transitions = len(transaction.entries), len(transaction.transitions)
     connection.execute("SAVEPOINT one")
     try:
-        value = function(transaction)
+        value = run(transaction, function)
         _write_puts(connection, transaction)
     except Exception as error:
         if not connection.in_transaction:

@@ -47,6 +47,8 @@ from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
 from virtyard.kernel.view import View, select
 from virtyard.locks.main import Locks, open_locks
+from virtyard.processes.effect_log import logging_makes
+from virtyard.processes.faults import StepHook, failing
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.floor import Floors
 from virtyard.runtime.local import LocalChannel
@@ -72,11 +74,14 @@ class Faults:
     """The step, as `3/1`, that is refused wherever it is carried out, whatever the operation."""
     done: Counter[str] = field(default_factory=Counter)
     """How often each action was really done, undos apart, by `Name` and `undo Name`."""
+    on_step: StepHook = lambda _key, _when: None
+    """Is told each step at every participant; see `processes/faults.py`."""
 
-    def refuse(self, step_key: str, acted: bool) -> None:
-        """Refuse the step that is to be refused, before it acts."""
-        if not acted and self.refused and step_key.partition("/")[2] == self.refused:
-            raise WrongState(f"step {self.refused} is refused", resource=step_key)
+    def step(self, key: str, when: str) -> None:
+        """Tell whoever is to be told now, and refuse the step that is to be refused, before it acts."""
+        self.on_step(key, when)
+        if not when and self.refused and key.partition("/")[2] == self.refused:
+            raise WrongState(f"step {self.refused} is refused", resource=key)
 
     def catalogue(self) -> Mapping[str, AnyAction]:
         """Return every action, with the faults in front of it."""
@@ -86,8 +91,6 @@ class Faults:
         name = action.message.DESCRIPTOR.name
 
         async def do(message: Any, context: Context) -> Outcome:
-            if not context.undoing:
-                self.refuse(context.mark, False)
             fault = self.before.get(f"undo {name}" if context.undoing else name)
             if fault is not None:
                 await fault(message, context)
@@ -140,7 +143,7 @@ class Site:
         self.locks = await self.stack.enter_async_context(open_locks(state, clock, transition_hook=self.hook))
         await self._dial("locks", self.locks.services)
         self.inventory = await self.stack.enter_async_context(
-            open_inventory(state, clock, self._near["locks"], transition_hook=self.hook, step_hook=self.faults.refuse)
+            open_inventory(state, clock, self._near["locks"], transition_hook=self.hook, step_hook=self.faults.step)
         )
         await self._dial("inventory", self.inventory.services)
         await self.open_jobs()
@@ -180,7 +183,7 @@ class Site:
             resources=Resources(memory_bytes=64 * GIB, cpus=16),
         )
         agent = await stack.enter_async_context(
-            open_agent(settings, SystemClock(), self.faults.catalogue(), transition_hook=self.hook)
+            open_agent(settings, SystemClock(), self._catalogue(), transition_hook=self.hook)
         )
         listen = self.addresses.get(name, "127.0.0.1:0")
         server = await stack.enter_async_context(
@@ -189,6 +192,10 @@ class Site:
         agent.facts.address = server.address
         self.agents[name], self.addresses[name] = agent, server.address
         return server.address
+
+    def _catalogue(self) -> Mapping[str, AnyAction]:
+        """Return every action, with the faults and the effect log around it."""
+        return failing(logging_makes(self.faults.catalogue(), str(self.folder / "effects")), self.faults.step)
 
     async def close_agent(self, name: str) -> None:
         """Stop the agent of a server; what runs there is left to be taken up."""

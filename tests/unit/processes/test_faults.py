@@ -48,17 +48,42 @@ def test_a_signal_comes_at_its_moment_and_at_no_other(
     assert came == ([] if heard is None else [(heard, number)])
 
 
-@pytest.mark.parametrize(("written", "acted"), [("3/1", False), ("3/1 acted", True)])
-def test_a_step_fails_when_the_file_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, acted: bool
-) -> None:
-    """Before it acts or afterwards, whatever its operation, and no other step does."""
+@pytest.mark.parametrize("when", ["", "acted", "undo"])
+def test_a_step_fails_when_the_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Before it acts, afterwards, or while it is undone, whatever its operation; never else, and no other step."""
     monkeypatch.setenv(faults.FAIL, str(tmp_path / "fail"))
     hook = faults.step_hook()
     assert hook is not None
-    hook("12/3/1", acted)
-    (tmp_path / "fail").write_text(written)
-    hook("12/3/1", not acted)
-    hook("12/13/1", acted)
-    with pytest.raises(WrongState):
-        hook("12/3/1", acted)
+    hook("12/3/1", when)
+    (tmp_path / "fail").write_text(f"3/1 {when}".strip() + "\n4/1")
+    for other in {"", "acted", "undo"} - {when}:
+        hook("12/3/1", other)
+    hook("12/13/1", when)
+    for key, at in (("12/3/1", when), ("12/4/1", "")):
+        with pytest.raises(WrongState):
+            hook(key, at)
+
+
+def test_a_moment_is_asked_for_while_the_process_runs_and_comes_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transitions are noted; the file's moment is counted from when it was written, and the file goes with it."""
+    came: list[int] = []
+    monkeypatch.setenv(faults.MOMENTS, str(tmp_path / "jobs"))
+    monkeypatch.setattr(os, "kill", lambda _, sent: came.append(sent))
+    hook = faults.kill_hook()
+    assert hook is not None
+    order = tmp_path / "jobs.at"
+    hook("jobs.Ck")
+    for word, number in (("kill", signal.SIGKILL), ("stop", signal.SIGSTOP)):
+        order.write_text(f"{word} jobs.Ck#2")
+        hook("jobs.Ck")
+        hook("jobs.C2")
+        assert (came, order.exists()) == ([], True)
+        hook("jobs.Ck")
+        assert (came, order.exists()) == ([number], False)
+        hook("jobs.Ck")
+        hook("jobs.Ck")
+        assert came == [number]
+        came.clear()
+    assert (tmp_path / "jobs.log").read_text().split()[:3] == ["jobs.Ck", "jobs.Ck", "jobs.C2"]

@@ -91,6 +91,38 @@ async def test_failing_function_undoes_only_itself_and_gives_its_numbers_back(da
     assert await database.read(journal_numbers) == [1, 2]
 
 
+async def test_a_change_without_a_name_is_refused_where_faults_are_injected(tmp_path: Path, feed: Feed) -> None:
+    """A commit that no fault could be injected at leaves nothing; the ones beside it, named or empty, are kept."""
+
+    def named(transaction: Transaction) -> int:
+        transaction.transition("things.named")
+        return put(transaction, "named", "x")
+
+    def made(transaction: Transaction) -> None:
+        create_things(transaction)
+        transaction.transition("things.made")
+
+    heard: list[str] = []
+    path = tmp_path / "named.db"
+    async with await Database.open(path, None, feed, FakeClock(), transition_hook=heard.append) as database:
+        await database.write(made)
+        waiting = (
+            named,
+            putting("unnamed"),
+            keys_of,
+            lambda t: t.put("INSERT INTO thing VALUES (?, ?, ?)", ("a",) * 3),
+        )
+        answers = await asyncio.gather(*(database.write(one) for one in waiting), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [int, InternalError, list, InternalError]
+        assert await database.read(keys) == ["named"]
+    assert heard == ["things.made", "things.named"]
+
+
+def keys_of(transaction: Transaction) -> list[str]:
+    """Return the keys of all things, and change nothing."""
+    return keys(transaction.connection)
+
+
 async def test_refusal_waits_for_the_commit(fragile: Database, commit: FailingCommit) -> None:
     """A refusal that was read from uncommitted data is not answered when that data is lost (P28)."""
     commit.mode = "fails before"

@@ -1,0 +1,231 @@
+"""kill -9 at every durable transition of every operation type (R1, R2), of the process that owns it.
+
+One run of an example lists the transitions of each process, those between an agent's effect and its ledger too. Then
+there is one run for each: the process kills itself there, is started again, the operation succeeds, and the invariant
+checker finds the site as it must be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.asking import (
+    LIMIT,
+    SUCCEEDED,
+    ask,
+    create_pool,
+    create_repository,
+    list_jobs,
+    run,
+    wait_unlocked,
+)
+from tests.acceptance.site import Site, open_site
+from tests.examples.contract import Example
+from tests.faults.killing import ask_until_answered
+from tests.integration.crash.stage import EXAMPLES, WHOLE, chosen, ordinals
+from tests.invariants.check import lasting_findings
+from tools import processes
+from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.operations.v1 import discover_server_pb2
+from virtyard_client.client import Client
+from virtyard_client.errors import ClientError
+
+pytestmark = pytest.mark.timeout(600)
+SERVERS = ("s1", "s2", "s3", "s4")
+BESIDE = frozenset({"inventory.observed", "inventory.guests", "inventory.events", "inventory.retention"})
+"""Transitions of an agent's report, which comes when it comes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A moment at which a process dies."""
+
+    victims: Sequence[str]
+    """The processes of which one has it: a service, or the agents, as another server may be chosen each time."""
+    name: str
+    """The transition."""
+    ordinal: int
+    """Which one of that name in that process."""
+
+
+class Stage:
+    """A site on which an example can be asked again and again."""
+
+    def __init__(self, site: Site, client: Client, example: Example) -> None:
+        """Use a site that is furnished."""
+        self.site = site
+        self.client = client
+        self.example = example
+        self._kept = site.folder.parent / "kept"
+
+    async def keep(self) -> None:
+        """Copy the site as it is now, to come back to it."""
+        self._stop()
+        for name in ("state", "shared"):
+            shutil.copytree(self.site.folder / name, self._kept / name)
+        await self._start()
+
+    async def ready(self) -> None:
+        """See to it that the example can be asked: as it is, after what undoes it, or on the site that was kept."""
+        if await self._can_ask():
+            return
+        try:
+            for request in (self.example.again or self.example.prepare)(self.site):
+                await run(self.client, request)
+        except ClientError:
+            pass
+        if not await self._can_ask():
+            self._stop()
+            for name in ("state", "shared"):
+                shutil.rmtree(self.site.folder / name)
+                shutil.copytree(self._kept / name, self.site.folder / name)
+            await self._start()
+        await wait_unlocked(self.client)
+
+    async def _can_ask(self) -> bool:
+        request = self.example.request(self.site)
+        asked: Any = type(request)()
+        asked.CopyFrom(request)
+        asked.validate_only = True
+        try:
+            await ask(self.client, asked)
+        except ClientError as error:
+            if error.unreachable:
+                raise
+            return False
+        return True
+
+    def _stop(self) -> None:
+        processes.end([self.site.record(name) for name in (*self.site.control_plane, *SERVERS)], 10.0)
+
+    async def _start(self) -> None:
+        for name in (*self.site.control_plane, *SERVERS):
+            self.site.start(name, wait=False)
+        for name in (*self.site.control_plane, *SERVERS):
+            await asyncio.to_thread(self.site.wait_serving, name)
+        async with asyncio.timeout(LIMIT):
+            while not await self._serves():
+                await asyncio.sleep(0.05)
+
+    async def _serves(self) -> bool:
+        try:
+            await wait_unlocked(self.client)
+            await self._can_ask()
+        except ClientError:
+            return False
+        return True
+
+    async def points(self) -> list[Point]:
+        """Run the example, and return the durable transitions of every process during it."""
+        await self.ready()
+        names = (*self.site.control_plane, *SERVERS)
+        logs = {name: self.site.moments / f"{name}.log" for name in names}
+        before = {name: log.stat().st_size if log.exists() else 0 for name, log in logs.items()}
+        await run(self.client, self.example.request(self.site))
+        await wait_unlocked(self.client)
+        found: dict[tuple[str, int], Point] = {}
+        for name, log in logs.items():
+            with log.open() as file:
+                file.seek(before[name])
+                for transition, ordinal in ordinals(file.read().split()):
+                    victims = SERVERS if name in SERVERS else (name,)
+                    if transition not in BESIDE:
+                        found[transition, ordinal] = Point(victims=victims, name=transition, ordinal=ordinal)
+        return [found[key] for key in sorted(found)]
+
+    async def run_killed(self, point: Point) -> bool:
+        """Run the example while a process dies at a point and is started again; False if it was not reached."""
+        orders = [self.site.moments / f"{victim}.at" for victim in point.victims]
+        for order in orders:
+            order.write_text(f"kill {point.name}#{point.ordinal}")
+        ended = threading.Event()
+        watch = asyncio.create_task(asyncio.to_thread(start_again, self.site, point.victims, ended))
+        try:
+            operation = await ask_until_answered(self.client, self.example.request(self.site))
+            story = await self.client.wait(operation.name, timeout=LIMIT)
+            assert story.state == SUCCEEDED, (point, story.error)
+            found = await asyncio.to_thread(lasting_findings, self.site.folder, self.site.shared, self.site.effect_log)
+            assert found == [], (point, found)
+        finally:
+            for order in orders:
+                order.unlink(missing_ok=True)
+            ended.set()
+            dead = await watch
+        async with asyncio.timeout(LIMIT):
+            while not await self._serves():
+                await asyncio.sleep(0.02)
+        assert [job.title for job in await list_jobs(self.client, story.name)] == list(self.example.titles), point
+        return bool(dead)
+
+
+def start_again(site: Site, victims: Sequence[str], ended: threading.Event) -> list[str]:
+    """Start again whoever has killed itself, until told that all has ended, and return who that was."""
+    dead: list[str] = []
+    while True:
+        last = ended.is_set()
+        for victim in victims:
+            if not site.is_alive(victim):
+                dead.append(victim)
+                site.start(victim)
+        if last:
+            return dead
+        ended.wait(0.01)
+
+
+@asynccontextmanager
+async def staged(example: Example) -> AsyncIterator[Stage]:
+    """Run a site in which every service is a process, as the example needs it."""
+    with open_site("split", SERVERS, nursed=True) as site:
+        async with site.client() as client:
+            for server in SERVERS:
+                address = server_pb2.Server(agent_address=site.addresses[server])
+                await run(client, discover_server_pb2.DiscoverServerRequest(server_id=server, server=address))
+            await run(client, create_pool(site, "pool", ["s1", "s2"], clustered=example.clustered))
+            await run(client, create_repository(site, "shared"))
+            for request in example.prepare(site):
+                await run(client, request)
+            await wait_unlocked(client)
+            stage = Stage(site, client, example)
+            await stage.keep()
+            yield stage
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+async def test_it_is_done_once_wherever_a_process_is_killed(name: str) -> None:
+    """Killed at each of its durable transitions, and started again, every process takes part to the end."""
+    async with staged(EXAMPLES[name]) as stage:
+        found = await stage.points()
+        points = chosen(name, found)
+        missed = []
+        for point in points:
+            await stage.ready()
+            if not await stage.run_killed(point):
+                missed.append(point)
+        tally(name, found, points, missed)
+        # Results of children that come together share a commit, so the last of a name may be missing.
+        assert len(missed) * 4 <= len(points), missed
+
+
+def tally(name: str, found: Sequence[Point], tried: Sequence[Point], missed: Sequence[Point]) -> None:
+    """Tell how many points there are, and how many were covered; added to build/crash_points if there is a build."""
+    owners = Counter(point.name.partition(".")[0] for point in found)
+    words = f"{name}: {len(tried) - len(missed)} of {len(found)} crash points {dict(owners)}"
+    print(words)  # noqa: T201 - shown for a test that fails, and with -s
+    if Path("build").is_dir():
+        with Path("build/crash_points").open("a") as file:
+            file.write(words + "\n")
+
+
+def test_the_headline_types_are_tried_whole() -> None:
+    """The types of which every point is tried are types that exist."""
+    assert set(EXAMPLES) >= WHOLE

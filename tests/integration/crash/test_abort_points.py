@@ -1,0 +1,84 @@
+"""An abort at every durable transition of every operation type (R11): all is put back, or it came too late.
+
+In between there is nothing: whoever is told that the abort came in time finds the site as it was before, and whoever is
+told that it was too late finds the operation succeeded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.integration.crash.stage import EXAMPLES, Stage, at, chosen, ended, opened
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, plan_pb2
+
+pytestmark = pytest.mark.timeout(240)
+CANCELLED = (operation_pb2.OPERATION_STATE_CANCELLED, job_pb2.OUTCOME_NONE)
+SUCCEEDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+async def test_an_abort_takes_all_back_or_comes_too_late(name: str, tmp_path: Path) -> None:
+    """At each point the answer to the abort, the end, the site's objects and the checker agree."""
+    async with opened(tmp_path, EXAMPLES[name]) as stage:
+        points = chosen(name, await stage.points())
+        ends = [end for point in points if (end := await abort_at(stage, point)) is not None]
+        pivot = any(
+            step.kind == plan_pb2.STEP_KIND_PIVOT for job in (await fresh_plan(stage)).jobs for step in job.steps
+        )
+    assert len(ends) > len(points) * 0.7, "which points of children share a commit may differ, no more"
+    if len(points) > 5:
+        assert CANCELLED in ends
+        # Before the pivot, or before the last result, it is never too late.
+        assert ends == sorted(ends, key=lambda end: end == SUCCEEDED)
+        assert ends.count(SUCCEEDED) > 2 or not pivot
+
+
+async def fresh_plan(stage: Stage) -> plan_pb2.Plan:
+    """Return the plan of the example, once it can be asked."""
+    await stage.ready()
+    return await stage.plan()
+
+
+async def abort_at(stage: Stage, point: tuple[str, int]) -> tuple[int, int] | None:
+    """Ask for the example, abort it at a point, and return its end, which is that of the abort's answer.
+
+    Returns None where this run had no such point: results of children that come together share a commit.
+    """
+    await stage.ready()
+    before = await stage.picture()
+    name = await stage.next_name()
+    aborts: list[asyncio.Task[bool]] = []
+    stage.site.on_transition = at(point, lambda: aborts.append(asyncio.ensure_future(abort(stage, name))))
+    try:
+        assert (await stage.site.submit(stage.request())).name == name
+        operation, metadata = await ended(stage.site, name)
+        await stage.site.wait_released()
+    finally:
+        stage.site.on_transition = lambda _: None
+    end = metadata.state, metadata.outcome
+    if not aborts:
+        assert end == SUCCEEDED, (point, operation.error)
+        return None
+    in_time = await aborts[0]
+    assert end == (CANCELLED if in_time else SUCCEEDED), (point, operation.error)
+    await stage.check()
+    if in_time:
+        assert await stage.picture() == before, point
+    return end
+
+
+async def abort(stage: Stage, name: str) -> bool:
+    """Abort an operation as soon as that can be answered; tell whether it came in time."""
+    request = job_service_pb2.AbortJobRequest(name=f"jobs/{name.partition('/')[2]}-1", reason="for a test")
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return not (await stage.site.service.AbortJob(request)).too_late
+            except grpc.aio.AioRpcError as error:
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
+                await asyncio.sleep(0)
