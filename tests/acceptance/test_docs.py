@@ -39,6 +39,7 @@ ELSEWHERE = {
     "make help": "prints the Makefile's own comments",
     "make bench": "takes minutes",
     "make bench-lists": "takes minutes",
+    "make bench-history": "takes many minutes; in small: tests/integration/jobs/test_history.py",
     "virtyard serve inventory": "the name of a command: its line in operations.md is run",
     "virtyard serve jobs": "the name of a command: its line in operations.md is run",
     "virtyard serve locks": "the name of a command: its line in operations.md is run",
