@@ -216,7 +216,7 @@ ARCHIVE_OPERATIONS = Setting(
     key="archive_operations",
     kind=whole("operations", least=0, most=1_000_000_000),
     summary="About how many operations the archive keeps; the oldest beyond it are forgotten.",
-    reason="About half a gigabyte of compressed rows.",
+    reason="A gigabyte of compressed rows at the most.",
     readers=("up", "jobs"),
     default=500_000,
 )
