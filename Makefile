@@ -8,7 +8,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists torture torture-points clean install-demo install-test
+.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists bench-history torture torture-points clean install-demo install-test
 export PYTHON DRIVER KEEP
 
 help: ## Show this list
@@ -55,6 +55,9 @@ bench: install-test ## Measure, print, and write build/bench.json
 
 bench-lists: install-test ## Measure what a page costs deep inside long lists; writes build/paging.json
 	$(VENV)/python -m tools.bench.paging
+
+bench-history: install-test ## Run 200,000 no-op jobs with 10,000 kept: nothing may grow (ARGS="--jobs 40000 --kept 1000")
+	$(VENV)/python -m tools.bench.history $(ARGS)
 
 # Arguments for the torture, as in: make torture MINUTES=5 SEED=7
 MINUTES ?= 30

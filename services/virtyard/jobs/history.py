@@ -59,7 +59,7 @@ JOB_HISTORY = HistoryRetention(
     live=Keep(age=timedelta(days=30), count=20_000),
     archive=Keep(age=timedelta(days=365), count=500_000),
     request_ids=timedelta(days=30),
-    interval=30.0,
+    interval=10.0,
 )
 """What a site keeps."""
 

@@ -121,7 +121,7 @@ async def open_jobs(
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
             await store.complete_rows()
-            greeter = Greeter(store.ledgers, store.settled)
+            greeter = Greeter(store.ledgers, store.settled, store.open_operations)
             proxy.settled_below = lambda: store.settled.below
             participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
             world = World(
@@ -136,7 +136,6 @@ async def open_jobs(
                 on_due=due.add,
             )
             scheduler = Scheduler(world, due, tasks, metrics)
-            greeter.operations = scheduler.open_operations
             _ = tasks.start(History(store, clock, history).run(), name="history")
 
             def tokens() -> dict[str, str]:

@@ -234,6 +234,13 @@ class JobStore:
         # As a write, so that it comes between two commits and not beside one.
         await self.database.write(read, after=lambda found: self.settled.recall(*found))
 
+    async def open_operations(self) -> list[Operation]:
+        """Return every operation that has not ended, the oldest first."""
+        rows = await self.database.read(
+            lambda connection: connection.execute(f"{_OPERATION} WHERE open = 1 ORDER BY number").fetchall()
+        )
+        return [load(row) for row in rows]
+
     async def find_request(self, principal: str, request_id: str, request: Any) -> Operation | None:
         """Return the operation that was submitted under this request id; None if there is none.
 

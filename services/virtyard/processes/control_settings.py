@@ -216,7 +216,7 @@ ARCHIVE_OPERATIONS = Setting(
     key="archive_operations",
     kind=whole("operations", least=0, most=1_000_000_000),
     summary="About how many operations the archive keeps; the oldest beyond it are forgotten.",
-    reason="About half a gigabyte of compressed rows.",
+    reason="A gigabyte of compressed rows at the most.",
     readers=("up", "jobs"),
     default=500_000,
 )
@@ -228,6 +228,42 @@ REQUEST_ID_DAYS = Setting(
     reason="Longer than any client repeats a request; an archived operation is kept at least for so long.",
     readers=("up", "jobs"),
     default=30.0,
+)
+EVENT_DAYS = Setting(
+    section="history",
+    key="event_days",
+    kind=decimal("days", least=0, most=36500),
+    summary="For how long events below WARNING are kept.",
+    reason="A quarter of a year: they tell what happened, not what is wrong.",
+    readers=("up", "inventory"),
+    default=90.0,
+)
+EVENT_ENTRIES = Setting(
+    section="history",
+    key="event_entries",
+    kind=whole("entries", least=0, most=100_000_000),
+    summary="About how many events below WARNING are kept; the oldest beyond it are forgotten.",
+    reason="Some 100 MB of disk.",
+    readers=("up", "inventory"),
+    default=200_000,
+)
+WARNING_DAYS = Setting(
+    section="history",
+    key="warning_days",
+    kind=decimal("days", least=0, most=36500),
+    summary="For how long warnings and worse are kept, apart from the others.",
+    reason="A year, so that what comes back with a season is seen to.",
+    readers=("up", "inventory"),
+    default=365.0,
+)
+WARNING_ENTRIES = Setting(
+    section="history",
+    key="warning_entries",
+    kind=whole("entries", least=0, most=100_000_000),
+    summary="About how many warnings and worse are kept; the oldest beyond it are forgotten.",
+    reason="No flood of small news drives them out, and they are few.",
+    readers=("up", "inventory"),
+    default=50_000,
 )
 CERTIFICATE_DAYS = Setting(
     section="pki",

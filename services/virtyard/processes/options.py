@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypedDict
 
+from virtyard.inventory.retention import EVENT_RETENTION, Retention
+from virtyard.inventory.retention import Keep as KeepEvents
 from virtyard.inventory.round import StepHook
 from virtyard.jobs.history import JOB_HISTORY, HistoryRetention, Keep
 from virtyard.processes.control_settings import (
     ARCHIVE_DAYS,
     ARCHIVE_OPERATIONS,
+    EVENT_DAYS,
+    EVENT_ENTRIES,
     JOURNAL,
     KEEPALIVE,
     LIVE_DAYS,
@@ -18,6 +22,8 @@ from virtyard.processes.control_settings import (
     REPORT_INTERVAL,
     REQUEST_ID_DAYS,
     SILENCE,
+    WARNING_DAYS,
+    WARNING_ENTRIES,
 )
 from virtyard.processes.faults import kill_hook, step_hook
 from virtyard.runtime.configuration import Configuration
@@ -43,6 +49,7 @@ class OfInventory(TypedDict):
     report_interval: float
     silence: float
     step_hook: StepHook | None
+    retention: Retention
 
 
 class OfJobs(TypedDict):
@@ -60,7 +67,17 @@ def shared_options(settings: Configuration, metrics: Metrics) -> Shared:
 
 def inventory_options(settings: Configuration) -> OfInventory:
     """Return the options that only the inventory has."""
-    return OfInventory(report_interval=settings[REPORT_INTERVAL], silence=settings[SILENCE], step_hook=step_hook())
+    retention = Retention(
+        usual=KeepEvents(age=timedelta(days=settings[EVENT_DAYS]), count=settings[EVENT_ENTRIES]),
+        grave=KeepEvents(age=timedelta(days=settings[WARNING_DAYS]), count=settings[WARNING_ENTRIES]),
+        interval=EVENT_RETENTION.interval,
+    )
+    return OfInventory(
+        report_interval=settings[REPORT_INTERVAL],
+        silence=settings[SILENCE],
+        step_hook=step_hook(),
+        retention=retention,
+    )
 
 
 def jobs_options(settings: Configuration) -> OfJobs:

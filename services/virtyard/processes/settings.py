@@ -30,6 +30,8 @@ from virtyard.processes.control_settings import (
     CERTIFICATE_DAYS,
     CONTEXT,
     DOMAIN,
+    EVENT_DAYS,
+    EVENT_ENTRIES,
     INVENTORY_ADDRESS,
     JOURNAL,
     KEEPALIVE,
@@ -48,6 +50,8 @@ from virtyard.processes.control_settings import (
     STOP_GRACE,
     TRACES,
     UP_LISTEN,
+    WARNING_DAYS,
+    WARNING_ENTRIES,
 )
 from virtyard.runtime.setting import Setting
 
@@ -80,6 +84,10 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     ARCHIVE_DAYS,
     ARCHIVE_OPERATIONS,
     REQUEST_ID_DAYS,
+    EVENT_DAYS,
+    EVENT_ENTRIES,
+    WARNING_DAYS,
+    WARNING_ENTRIES,
     CERTIFICATE_DAYS,
     AGENT_NAME,
     AGENT_STATE,

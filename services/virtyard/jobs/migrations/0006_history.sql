@@ -1,7 +1,7 @@
 -- History: ended operations leave the live tables for the archive, and the archive for good, by age and by count.
 
 -- What is live and has ended, the oldest first, for the keeper of the history.
-CREATE INDEX operation_ended ON operation (number) WHERE open = 0;
+CREATE INDEX operation_ended ON operation (open, number) WHERE open = 0;
 
 -- The highest number of an operation that has left the live table: no number is given twice.
 CREATE TABLE left_live (
