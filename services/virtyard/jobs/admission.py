@@ -17,6 +17,7 @@ from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Shape, job_name, owner_name
+from virtyard.jobs.on_failure import check_policy
 from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.world import World
 from virtyard.kernel.any import unpack
@@ -140,6 +141,7 @@ class Admission:
         request = unpack(operation.request)
         view = await self._world.view(list(kind.selections(request)))
         shape = Shape.of(kind.plan(request, view, Ids(uuid.UUID(hex=record.seed))))
+        check_policy(record.options, shape.plan)
         suffices = _suffice(held, shape.plan.locks)
 
         def change(draft: record_pb2.OperationRecord) -> None:

@@ -75,7 +75,8 @@ class DueWork:
                 await self._locks.release([lock_service_pb2.OwnerRelease.FromString(item.body) for item in items])
             else:
                 await self._raise_events(items)
-        except StopError as error:
+        except (StopError, InvalidRequest) as error:
+            # A later release of the same owner may have overtaken an early one, which then names what is not held.
             _log.warning("%s is not ours to do: %s", items[0].key, error)
         except VirtyardError as error:
             _log.info("%s is due and cannot be done now: %s", items[0].key, error)

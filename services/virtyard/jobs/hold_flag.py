@@ -13,9 +13,6 @@ def clear(record: record_pb2.OperationRecord) -> None:
 
 
 def show(record: record_pb2.OperationRecord, shown: job_pb2.Job | operation_pb2.OperationMetadata) -> None:
-    """Show the flag on an operation that has not ended, or on a job of it, completed ones too: they may be undone."""
-    if not record.held or record.state != operation_pb2.OPERATION_STATE_ACTIVE:
-        return
-    shown.held = record.held
-    if record.HasField("hold"):
+    """Show who set an operation aside, on it or on a job of it, until it has ended."""
+    if record.HasField("hold") and record.state == operation_pb2.OPERATION_STATE_ACTIVE:
         shown.hold.CopyFrom(record.hold)

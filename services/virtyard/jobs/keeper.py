@@ -17,7 +17,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, render, schedule
+from virtyard.jobs import outcome, render, schedule, stall
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -36,6 +36,7 @@ class Keeper:
         """Keep this operation."""
         self.operation = operation
         self.granted: Sequence[lock_pb2.LockToken] | None = None
+        self.stalled = stall.any_stalled(operation.record)
         self._world = world
         self._one_at_a_time = asyncio.Lock()
 
@@ -65,10 +66,15 @@ class Keeper:
                 draft = Record()
                 draft.CopyFrom(self.operation.record)
                 result = change(draft)
+                over = stall.end_stalls(draft) if self.stalled else []
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
                 ended = _due(candidate)
-                due = [*ended, *_due_news(candidate, transition, news(candidate))] if news is not None else ended
+                due = ended or _due_early(self.operation.record, draft)
+                if news is not None:
+                    due = [*due, *_due_news(candidate, transition, news(candidate))]
+                if over:
+                    due = [*due, *_due_news(candidate, transition, stall.events(candidate, going=over))]
                 try:
                     await self._world.store.save(
                         candidate,
@@ -175,6 +181,15 @@ def _due_news(operation: Operation, transition: str, events: control_service_pb2
         return []
     key = f"events {operation.number} {transition} {events.events[0].key}"
     return [Due(key=key, kind=EVENTS, body=events.SerializeToString())]
+
+
+def _due_early(before: Record, after: Record) -> list[Due]:
+    """Return what is due for the tokens that a change took out of the record; nothing where it takes all of them."""
+    if not after.tokens or len(after.tokens) >= len(before.tokens):
+        return []
+    keep = [lock_service_pb2.LockRequest(object=token.object, mode=token.mode) for token in after.tokens]
+    release = lock_service_pb2.OwnerRelease(owner=owner_name(after.number), epoch=after.epoch, keep=keep)
+    return [Due(key=f"release {after.number} down to {len(keep)}", kind=RELEASE, body=release.SerializeToString())]
 
 
 def _due(operation: Operation) -> list[Due]:

@@ -18,6 +18,7 @@ from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.participants import Participants
+from virtyard.jobs.probation import note_clean_stop
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
@@ -133,7 +134,7 @@ async def open_jobs(
                 known = {"jobs": feed.token(), "locks": proxy.token}
                 return {name: token for name, token in known.items() if token}
 
-            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
+            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run, clock)
             yield Jobs(
                 services=_services(store, scheduler, feed, submission, operations),
                 scheduler=scheduler,
@@ -141,6 +142,7 @@ async def open_jobs(
                 database=database,
             )
             await participants.close()
+        await note_clean_stop(database)
     finally:
         await database.close()
 

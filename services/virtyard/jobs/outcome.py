@@ -59,6 +59,7 @@ def record_done(record: record_pb2.OperationRecord, reference: str, result: part
     """Take over the result of a step that was done."""
     step = change_step(record, reference, StepState.DONE)
     record.done_count += 1
+    record.strikes = 0
     step.order = record.done_count
     step.ClearField("error")
     if result.HasField("result"):
@@ -85,8 +86,8 @@ def record_settled(record: record_pb2.OperationRecord, reference: str, result: p
 def response_of(operation: Operation) -> Any:
     """Return what the operation answers with: its object as the last write left it, or nothing."""
     wanted = operation.shape.plan.result_object
-    steps = sorted(operation.record.steps.values(), key=lambda step: step.order, reverse=True)
-    for step in steps:
+    done = [step for step in operation.record.steps.values() if int(step.state) == StepState.DONE]
+    for step in sorted(done, key=lambda step: step.order, reverse=True):
         if wanted and step.result.Is(write_objects_pb2.WriteObjectsResult.DESCRIPTOR):
             written = write_objects_pb2.WriteObjectsResult.FromString(step.result.value)
             for wrapped in reversed(written.objects):
@@ -108,9 +109,22 @@ def events_of(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
     """Return the events that tell of an operation that has ended: why it failed, or what it put off and found."""
     request = ending_events(operation)
     if operation.record.state in (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_PARTIAL):
+        _add_failures(request, operation)
         _add_deferred(request, operation)
         _add_findings(request, operation)
     return request
+
+
+def _add_failures(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:
+    """Add why jobs failed while others were kept, each on every object of its job."""
+    for job in operation.shape.plan.jobs:
+        own = operation.record.jobs[job.id]
+        if not own.failed:
+            continue
+        text = f"{job.title} failed: {own.error.message}"
+        for subject in dict.fromkeys([job.object, *(step.target for step in job.steps)]):
+            key = f"failed/{job.id}/{subject}"
+            _add_event(request, operation, job, key, event_types.JOB_FAILED, subject, text, [own.error])
 
 
 def _add_deferred(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:
@@ -152,9 +166,10 @@ def _add_event(
     kind: event_types.EventType,
     subject: str,
     message: str,
+    causes: Sequence[status_pb2.Status] = (),
 ) -> None:
-    name = operation_name(operation.record.number)
-    event = event_types.new_event(kind, subject, message, operation=name, job=job_name(operation.record.number, job.id))
+    name, job_of = operation_name(operation.record.number), job_name(operation.record.number, job.id)
+    event = event_types.new_event(kind, subject, message, operation=name, job=job_of, causes=causes)
     request.events.add(key=f"{name}/{key}", event=event)
 
 

@@ -12,7 +12,9 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import hold_flag
 from virtyard.jobs.model import Operation, Shape, job_name, operation_name
+from virtyard.jobs.on_failure import missing_of
 from virtyard.jobs.outcome import residue_of
+from virtyard.jobs.reason_trail import causes_of
 from virtyard.kernel.job_states import ENDED, JobState, StepState, display_state
 
 _SHARE = {int(StepState.DONE): 100.0, int(StepState.UNDOING): 100.0, int(StepState.UNDO_FAILED): 100.0}
@@ -51,6 +53,9 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         principal=record.principal,
         trace_id=_trace_id(record),
         priority=record.options.priority,
+        held=held_of(record),
+        reason_trail=causes_of(operation, planned),
+        stalled=any(record.steps[each].stalled for each in shape.own[planned.id] if each in record.steps),
         contact_lost=bool(operation.contact_lost)
         and any(
             step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}")
@@ -65,10 +70,18 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
             getattr(job, name).CopyFrom(getattr(own, name))
     if int(own.state) == JobState.WAITING_FOR_LOCKS:
         job.waiting_for = operation.waiting_for
+    elif job.stalled:
+        job.waiting_for = _stalled(operation)
     job.summary_done = job.done and all(_family_done(shape, record, child) for child in children)
     job.progress.CopyFrom(_job_progress(operation, planned))
     job.etag = hashlib.sha256(own.SerializeToString(deterministic=True)).hexdigest()[:16]
     return job
+
+
+def held_of(record: record_pb2.OperationRecord) -> job_pb2.HeldReason.ValueType:
+    """Return why an operation is set aside; one that has ended is not."""
+    active = record.state == operation_pb2.OPERATION_STATE_ACTIVE
+    return record.held if active else job_pb2.HELD_REASON_UNSPECIFIED
 
 
 def render_metadata(operation: Operation, *, with_plan: bool = False) -> operation_pb2.OperationMetadata:
@@ -92,8 +105,11 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         epoch=record.epoch,
         replans=record.replans,
         superseded_by=record.superseded_by,
+        held=held_of(record),
+        reason_trail=causes_of(operation),
         progress=operation_progress(operation),
     )
+    metadata.residue.extend(missing_of(operation))
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
         metadata.residue.extend(residue_of(operation))
     hold_flag.show(record, metadata)
@@ -105,7 +121,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
 def _waiting_for(operation: Operation) -> str:
     """Return whom the operation waits for: who holds its locks, or which participants of its open steps are silent."""
     if not operation.contact_lost:
-        return operation.waiting_for
+        return operation.waiting_for or _stalled(operation)
     silent = {
         ref.step.participant
         for reference, ref in operation.shape.steps.items()
@@ -115,6 +131,15 @@ def _waiting_for(operation: Operation) -> str:
         return operation.waiting_for
     verb = "does" if len(silent) == 1 else "do"
     return f"{', '.join(sorted(silent))}, which {verb} not answer"
+
+
+def _stalled(operation: Operation) -> str:
+    """Return which step makes no progress, as a person reads it; empty if each does."""
+    for reference, own in operation.record.steps.items():
+        if own.stalled:
+            step = operation.shape.steps[reference].step
+            return f"{step.participant}, which makes no progress with {step.title!r}"
+    return ""
 
 
 def render_operation(operation: Operation, *, with_plan: bool = False) -> operations_pb2.Operation:

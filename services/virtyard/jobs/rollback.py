@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, schedule
+from virtyard.jobs import on_failure, outcome, schedule
+from virtyard.jobs.early_release import KEEPING, shrink
 from virtyard.jobs.effects import reference_of, step_key
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Shape, StepRef
@@ -91,6 +92,9 @@ class Rollback:
             self._keeper.mark_ended(record, record.error, cancelled=not record.failed_job and not partial)
             if partial:
                 record.outcome = job_pb2.OUTCOME_PARTIAL
+            on_failure.mark_kept(self._keeper.operation, record)
+        elif record.options.on_failure in KEEPING:
+            shrink(shape, record)
         return rounds
 
     def _undoing(self) -> list[list[StepRef]]:
@@ -174,6 +178,8 @@ class Rollback:
             for reference in refused:
                 schedule.change_step(record, reference, StepState.UNDO_FAILED)
             schedule.mark_stuck(self._shape, record)
+            # What is undone, and what was never touched, is free; the residue and what it needs stay locked (P20).
+            shrink(self._shape, record)
 
         await self._keeper.commit("jobs.stuck", stuck, everything=True, news=outcome.stuck_events)
         _log.error("%s cannot be undone; its locks stay held: %s", self._keeper.operation.name, refused)

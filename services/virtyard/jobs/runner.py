@@ -17,7 +17,7 @@ from google.rpc import code_pb2, status_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import outcome, schedule
+from virtyard.jobs import on_failure, outcome, schedule
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.effects import make_round, reference_of
@@ -86,14 +86,20 @@ class Runner:
         except (StaleEpoch, OwnerClosed) as error:
             _log.warning("%s is given up: %s", self.operation.name, error)
 
-    async def abort(self, reason: str) -> bool:
-        """Ask for an abort; durable when this returns. Returns False if the point of no return was passed."""
+    async def abort(self, reason: str, *, cause: str = "") -> bool:
+        """Ask for an abort, for a cause if it is no person; durable when this returns.
+
+        Returns False if the point of no return was passed.
+        """
         shape = self.operation.shape
 
         def change(record: Record) -> bool:
             if not record.abort_requested:
-                record.abort_requested, record.abort_reason = True, reason
+                record.abort_requested, record.abort_reason, record.abort_cause = True, reason, cause
                 record.too_late = schedule.pivot_started(shape, record)
+            if record.held == job_pb2.HELD_REASON_POISON and not record.too_late:
+                # Whoever aborts it wants its way back tried; should that be poison as well, it is held again.
+                record.held, record.strikes = job_pb2.HELD_REASON_UNSPECIFIED, 0
             return not record.too_late
 
         try:
@@ -104,6 +110,11 @@ class Runner:
         self._aborted.give()
         self._inbox.put_nowait(None)
         return in_time
+
+    @property
+    def keeper(self) -> Keeper:
+        """The keeper of the operation's record."""
+        return self._keeper
 
     async def retry_undo(self, job: str) -> None:
         """Have the refused undos of a job tried again; see `Rollback.retry`."""
@@ -138,6 +149,8 @@ class Runner:
             self._keeper.show(self.operation.shape.jobs)
 
     async def _run(self) -> None:
+        while self.operation.record.held == job_pb2.HELD_REASON_POISON:
+            await self._inbox.get()  # who lets it go on, or aborts it, puts something there
         record = self.operation.record
         if not record.rolling_back:
             if not record.tokens and self.operation.shape.plan.locks and not await self._admit():
@@ -187,6 +200,7 @@ class Runner:
                 refused = waiting and not cancelled
                 schedule.change_job(record, job.id, JobEvent.REFUSE if refused else JobEvent.ABORT)
                 record.jobs[job.id].error.CopyFrom(status)
+                record.jobs[job.id].cause = record.abort_cause
                 if refused and not record.failed_job:
                     record.failed_job = job.id
             for reference in self.operation.shape.steps:
@@ -197,13 +211,20 @@ class Runner:
 
     async def _go_forward(self) -> bool:
         """Do rounds until all is done (returns False: ended) or the way back begins (returns True)."""
-        resumed = schedule.in_flight(self.operation.shape, self.operation.record)
-        if resumed:
+        record = self.operation.record
+        # What was given up is settled on the way back, and not sent again.
+        started = schedule.in_flight(self.operation.shape, record)
+        resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
+        if self._must_abort():
+            pass  # whatever is under way is settled on the way back, and not sent again
+        elif resumed:
             for refs in _rounds_of(resumed):
                 self._send(refs, participant.PHASE_DO)
         else:
             await self._begin()
         while not self._keeper.ended:
+            if self.operation.record.rolling_back:
+                return True
             if self._must_abort():
                 await self._turn_round(None)
                 return True
@@ -211,7 +232,7 @@ class Runner:
             results = self._complete_rounds()
             if not results and (self._rounds or self.hold.is_on):
                 continue
-            failed = next((ref for ref, result in results.items() if _is_failure(result)), None)
+            failed = next((ref for ref, result in results.items() if self._is_failure(ref, result)), None)
             if failed is None:
                 if await self._keep_results(results):
                     return False
@@ -236,11 +257,12 @@ class Runner:
 
     async def _keep_results(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Commit results with the next intents; tell whether the operation has ended by it."""
-        answers = await self._call_roll(self.operation, results)
+        done = {ref: result for ref, result in results.items() if result.state == participant.EFFECT_STATE_DONE}
+        answers = await self._call_roll(self.operation, done)
 
         def change(record: Record) -> list[list[StepRef]]:
             for reference, result in results.items():
-                outcome.record_done(record, reference, result)
+                outcome.record_settled(record, reference, result)
             rounds = self._advance(record, answers)
             if not rounds and schedule.all_completed(self.operation.shape, record):
                 self._keeper.mark_succeeded(record)
@@ -264,8 +286,26 @@ class Runner:
         if forward or (outcome.is_transient(result) and step.attempt < outcome.MOST_ATTEMPTS):
             await self._try_again(results)
             return False
+        if on_failure.goes_on(self.operation.record):
+            await self._go_on_without(failed, results)
+            return False
         await self._turn_round(failed, results)
         return True
+
+    async def _go_on_without(self, failed: str, results: dict[str, participant.EffectRecord]) -> None:
+        """Give up the job of a failed step with what needs it, and go on with the others (CONTINUE)."""
+        shape = self.operation.shape
+
+        def change(record: Record) -> list[list[StepRef]]:
+            on_failure.abandon(shape, record, shape.steps[failed].job.id, results[failed].error)
+            return _rounds_of(on_failure.settle_beside(shape, record, results))
+
+        self._launch(await self._keeper.commit("jobs.given_up", change))
+        answers = await self._call_roll(self.operation, {})
+        self._launch(await self._keeper.commit("jobs.Ck", partial(self._advance, answers=answers)))
+
+    def _is_failure(self, reference: str, result: participant.EffectRecord) -> bool:
+        return _is_failure(result) and not on_failure.is_given_up(self.operation.record, reference)
 
     def _is_first(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Tell whether nothing else was begun or done, so that the plan is still provisional (P4)."""
@@ -337,14 +377,10 @@ class Runner:
             for reference, result in (results or {}).items():
                 outcome.record_settled(record, reference, result)
             if failed is not None:
-                job = shape.steps[failed].job.id
-                record.failed_job = job
-                error = status or (results or {})[failed].error
-                record.error.CopyFrom(error)
-                record.jobs[job].error.CopyFrom(error)
+                on_failure.note_failed(record, shape.steps[failed].job.id, status or (results or {})[failed].error)
             else:
                 record.error.CopyFrom(cancelled_status(record))
-            schedule.begin_rollback(shape, record, record.number)
+            on_failure.turn_round(shape, record)
             # The end is a commit of its own: a job is seen to roll back before it is seen to have failed.
             return [] if schedule.in_flight(shape, record) else schedule.next_undos(shape, record)
 
@@ -356,7 +392,9 @@ class Runner:
         if self._keeper.granted is not None and not record.tokens:
             record.tokens.extend(self._keeper.granted)
         schedule.defer(self.operation.shape, record, answers.silent)
-        return schedule.advance(self.operation.shape, record, answers.answering)
+        rounds = schedule.advance(self.operation.shape, record, answers.answering)
+        on_failure.advance(self.operation.shape, record)
+        return rounds
 
     def _launch(self, rounds: Iterable[Sequence[StepRef]]) -> None:
         for refs in rounds:
@@ -418,5 +456,8 @@ def cancelled_status(record: Record) -> status_pb2.Status:
     if record.superseded_by:
         by = record.superseded_by
         return to_status(Cancelled(f"superseded by {by}", metadata={"superseded_by": by}))
+    if record.abort_cause:
+        cause = {"cause": record.abort_cause}
+        return to_status(Cancelled(f"aborted, as {record.abort_reason}", metadata=cause))
     reason = f": {record.abort_reason}" if record.abort_reason else ""
     return status_pb2.Status(code=code_pb2.CANCELLED, message=f"aborted on request{reason}")

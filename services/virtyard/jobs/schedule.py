@@ -23,6 +23,8 @@ _NOT_BEGUN = frozenset({int(StepState.PENDING), int(job_pb2.STEP_STATE_UNSPECIFI
 _BEFORE_START = frozenset({int(JobState.PENDING), int(JobState.WAITING_FOR_LOCKS)})
 _PASSED = frozenset({int(StepState.DONE), int(StepState.SKIPPED)})
 """What lets the steps behind a step begin; on the way forward only a deferrable job skips any."""
+GIVEN_UP = frozenset({JobState.ROLLING_BACK, JobState.FAILED, JobState.ABORTED, JobState.ROLLBACK_FAILED})
+"""States of jobs that are undone, or will be; on the way forward only `on_failure` gives jobs up."""
 
 
 def step_state(record: Record, reference: str) -> int:
@@ -79,7 +81,7 @@ def awaiting_contact(shape: Shape, record: Record) -> list[plan_pb2.PlannedJob]:
     """Return the deferrable jobs whose turn has come, and whose servers must be asked for an answer first."""
     if not shape.deferrable:
         return []
-    passed = _passed(record)
+    passed = _passed(shape, record)
     return [
         job for job in shape.deferrable if job_state(record, job.id) in _BEFORE_START and _may_start(shape, job, passed)
     ]
@@ -112,7 +114,7 @@ def advance(shape: Shape, record: Record, answering: AbstractSet[str] = frozense
     if record.held:
         return []  # what runs ends, and nothing begins (P20)
     known = {reference: int(own.state) for reference, own in record.steps.items()}
-    done = {reference for reference, state in known.items() if state in _PASSED}
+    done = _passed(shape, record)
     pending = [
         ref
         for reference, ref in shape.steps.items()
@@ -151,19 +153,30 @@ def _decide(shape: Shape, record: Record, job: plan_pb2.PlannedJob) -> None:
                 change_step(record, reference, StepState.SKIPPED)
 
 
-def _passed(record: Record) -> set[str]:
-    return {reference for reference, own in record.steps.items() if int(own.state) in _PASSED}
+def _passed(shape: Shape, record: Record) -> set[str]:
+    """Return the steps that nothing waits for any more: what does not need a job that was given up goes past it."""
+    passed = {reference for reference, own in record.steps.items() if int(own.state) in _PASSED}
+    for job, own in record.jobs.items():
+        if int(own.state) in GIVEN_UP:
+            passed.update(shape.own[job])
+    return passed
 
 
-def _advance_jobs(shape: Shape, record: Record) -> bool:
+def complete_jobs(shape: Shape, record: Record) -> None:
+    """Complete the jobs that are through, without starting any."""
+    while _advance_jobs(shape, record, start=False):
+        pass
+
+
+def _advance_jobs(shape: Shape, record: Record, *, start: bool = True) -> bool:
     """Start jobs that begin with their children, complete jobs that are through; tell whether any changed."""
     changed = False
-    done = _passed(record)
+    done = _passed(shape, record)
     states = {job: int(own.state) for job, own in record.jobs.items()}
     for job in shape.plan.jobs:
         state, children = states[job.id], shape.children.get(job.id, ())
         if state in _BEFORE_START:
-            if children and not shape.own_first[job.id] and _may_start(shape, job, done):
+            if start and children and not shape.own_first[job.id] and _may_start(shape, job, done):
                 change_job(record, job.id, JobEvent.START)
                 changed = True
         elif (
@@ -228,23 +241,34 @@ def _collect_round(shape: Shape, first: StepRef, pending: Iterable[StepRef], don
     return collected
 
 
-def begin_rollback(shape: Shape, record: Record, number: int) -> None:
-    """Turn the operation round: jobs that did something go to ROLLING_BACK, jobs that did not are aborted (P10)."""
+def begin_rollback(shape: Shape, record: Record, number: int, kept: AbstractSet[str] = frozenset()) -> None:
+    """Turn the operation round: jobs that did something go to ROLLING_BACK, jobs that did not are aborted (P10).
+
+    Args:
+        shape: the plan.
+        record: the record, which is changed.
+        number: the operation's number.
+        kept: the jobs that stay completed.
+    """
     record.rolling_back = True
     hold_flag.clear(record)
-    cause = job_name(number, record.failed_job) if record.failed_job else ""
+    cause = job_name(number, record.failed_job) if record.failed_job else record.abort_cause
     for job in shape.plan.jobs:
-        state = job_state(record, job.id)
-        if state in (JobState.RUNNING, JobState.COMPLETED):
-            change_job(record, job.id, JobEvent.ROLL_BACK)
-        elif state in (JobState.PENDING, JobState.WAITING_FOR_LOCKS):
-            change_job(record, job.id, JobEvent.ABORT)
-        if job.id != record.failed_job:
-            record.jobs[job.id].cause = cause
-        record.jobs[job.id].deferred = False
+        if job.id not in kept:
+            turn_job(record, job.id, cause=cause if job.id != record.failed_job else "")
     for reference in shape.steps:
         if step_state(record, reference) == StepState.PENDING:
             change_step(record, reference, StepState.SKIPPED)
+
+
+def turn_job(record: Record, job: str, *, cause: str) -> None:
+    """Turn a job round, for a cause that is another job or none; one that was turned before keeps its cause."""
+    state = job_state(record, job)
+    if state in GIVEN_UP:
+        return
+    change_job(record, job, JobEvent.ABORT if state in _BEFORE_START else JobEvent.ROLL_BACK)
+    record.jobs[job].cause = cause
+    record.jobs[job].deferred = False
 
 
 def next_undos(shape: Shape, record: Record) -> list[Round]:
@@ -257,7 +281,7 @@ def next_undos(shape: Shape, record: Record) -> list[Round]:
     if record.superseded_by:
         return []
     candidates = sorted(
-        (ref for reference, ref in shape.steps.items() if _needs_undo(record, reference)),
+        (ref for ref in shape.steps.values() if _needs_undo(record, ref)),
         key=lambda ref: _order(record, ref.reference),
         reverse=True,
     )
@@ -271,9 +295,11 @@ def next_undos(shape: Shape, record: Record) -> list[Round]:
     return rounds
 
 
-def _needs_undo(record: Record, reference: str) -> bool:
-    state = step_state(record, reference)
-    return state == StepState.DONE or (state == StepState.FAILED and record.steps[reference].left_residue)
+def _needs_undo(record: Record, ref: StepRef) -> bool:
+    if job_state(record, ref.job.id) == JobState.COMPLETED:
+        return False  # it is kept: what is not was turned round
+    state = step_state(record, ref.reference)
+    return state == StepState.DONE or (state == StepState.FAILED and record.steps[ref.reference].left_residue)
 
 
 def _order(record: Record, reference: str) -> int:
@@ -316,7 +342,7 @@ def end_rollback(shape: Shape, record: Record) -> None:
     """Give every job its end after a rollback in which everything was undone."""
     for job in shape.plan.jobs:
         if job_state(record, job.id) == JobState.ROLLING_BACK:
-            failed = job.id == record.failed_job
+            failed = job.id == record.failed_job or record.jobs[job.id].failed
             change_job(record, job.id, JobEvent.UNDONE_AFTER_FAILURE if failed else JobEvent.UNDONE_AFTER_ABORT)
 
 

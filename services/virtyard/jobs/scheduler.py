@@ -11,14 +11,16 @@ import contextlib
 import logging
 import sqlite3
 from collections import OrderedDict
-from datetime import UTC
 from enum import Enum
 
 from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.jobs.deadline import DEADLINE, Alarm, deadline_of
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
+from virtyard.jobs.probation import Probation, in_order
 from virtyard.jobs.runner import Runner
+from virtyard.jobs.stall_watch import StallWatch
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import Unavailable, WrongState
 from virtyard.kernel.invariants import Invariant
@@ -64,19 +66,48 @@ class Scheduler:
         self._waiting: list[Operation] = []
         self._ended: OrderedDict[int, Operation] = OrderedDict()
         self._due = due
+        self._probation = Probation(world.clock)
+        self.stalls = StallWatch(world.clock, self._runners)
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
-        """Adopt every open operation with a higher epoch, run it on, and begin to see to what is due."""
-        for operation in await self.world.store.adopt():
-            self._begin(operation)
+        """Adopt every open operation with a higher epoch, run it on, and begin to see to what is due.
+
+        After crashes they are begun one by one, which goes on when this has returned; the state is STARTING till then.
+        """
+        adopted = await self.world.store.adopt(self._probation.note_start)
+        if self._probation.is_on:
+            _ = self._tasks.start(self._try_one_by_one(adopted), name="probation")
+        else:
+            for operation in adopted:
+                self._begin(operation)
+            self._go()
+        await self._due.recall()
+        _ = self._tasks.start(self._due.run(), name="due")
+        _ = self._tasks.start(self.stalls.run(), name="stalls")
+
+    def _go(self) -> None:
+        """Begin what has waited for the adoption."""
         self.state = SchedulerState.RUNNING
         waiting, self._waiting = self._waiting, []
         for operation in waiting:
             # One that was stored before the adoption is adopted, and runs already with the higher epoch.
             self.run(operation)
-        await self._due.recall()
-        _ = self._tasks.start(self._due.run(), name="due")
+
+    async def _try_one_by_one(self, adopted: list[Operation]) -> None:
+        """Begin what was adopted one by one, each behind its mark, and then what has waited (P21)."""
+        for operation in in_order(adopted):
+            runner = Runner(operation, self.world, self._notice_blocker)
+            await self._probation.hold_poison(runner.keeper)
+            if not operation.record.held:
+                await self._probation.mark(runner.keeper)
+            if self.state is not SchedulerState.STARTING:
+                return
+            run = self._begin_runner(runner)
+            if operation.record.trying:
+                await self._probation.watch_trial(runner.keeper, run)
+        if self.state is SchedulerState.STARTING:
+            self._go()
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""
@@ -181,10 +212,14 @@ class Scheduler:
             _ = self._tasks.start(holder.supersede(waiting.name), name=f"supersede {holder.operation.name}")
 
     def _begin(self, operation: Operation) -> None:
-        runner = self._runners[operation.number] = Runner(operation, self.world, self._notice_blocker)
-        run = self._tasks.start(self._run(runner), name=operation.name)
+        _ = self._begin_runner(Runner(operation, self.world, self._notice_blocker))
+
+    def _begin_runner(self, runner: Runner) -> asyncio.Task[None]:
+        self._runners[runner.operation.number] = runner
+        run = self._tasks.start(self._run(runner), name=runner.operation.name)
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
+        return run
 
     async def _run(self, runner: Runner) -> None:
         """Run an operation to its end; after a defect take it up again from what is durable."""
@@ -231,12 +266,10 @@ class Scheduler:
         self._metrics.due_items.set(self._due.pending)
         self._metrics.contact_lost.set(len(self.world.participants.silent()))
 
-    def _set_deadline(self, runner: Runner) -> asyncio.TimerHandle | None:
-        options = runner.operation.record.options
-        if not options.HasField("deadline"):
-            return None
-        left = (options.deadline.ToDatetime(UTC) - self.world.clock.now()).total_seconds()
-        return asyncio.get_running_loop().call_later(max(left, 0), self._lapse, runner)
+    def _set_deadline(self, runner: Runner) -> Alarm | None:
+        due = deadline_of(runner.operation.record.options)
+        return Alarm(self.world.clock, due, lambda: self._lapse(runner)) if due is not None else None
 
     def _lapse(self, runner: Runner) -> None:
-        _ = self._tasks.start(runner.abort("its deadline came"), name=f"deadline {runner.operation.name}")
+        abort = runner.abort("its deadline came", cause=DEADLINE)
+        _ = self._tasks.start(abort, name=f"deadline {runner.operation.name}")

@@ -167,14 +167,19 @@ class JobStore:
 
         await self.database.write(write, after=committed)
 
-    async def adopt(self) -> list[Operation]:
-        """Raise the epoch of every open operation in one commit and return them, the oldest first (P14)."""
+    async def adopt(self, note: Callable[[Transaction, list[Operation]], None] = lambda *_: None) -> list[Operation]:
+        """Raise the epoch of every open operation in one commit and return them, the oldest first (P14).
+
+        Args:
+            note: is called in the same commit, and may change the records.
+        """
 
         def write(transaction: Transaction) -> list[Operation]:
             rows = transaction.execute(f"{_OPERATION} WHERE open = 1 ORDER BY number").fetchall()
             adopted = [load(row) for row in rows]
             for operation in adopted:
                 operation.record.epoch += 1
+            note(transaction, adopted)
             transaction.executemany(
                 "UPDATE operation SET epoch = ?, record = ? WHERE number = ?",
                 [(one.record.epoch, one.record.SerializeToString(), one.number) for one in adopted],

@@ -17,10 +17,13 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.admission import new_record
+from virtyard.jobs.deadline import check_deadline
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.model import Operation, Shape
+from virtyard.jobs.on_failure import check_policy
 from virtyard.jobs.render import render_metadata, render_operation
 from virtyard.jobs.store import JobStore
+from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, Unsupported, VirtyardError
 from virtyard.kernel.plan import Ids, pack
 from virtyard.kernel.validation import validate
@@ -40,6 +43,7 @@ class Submission:
         inventory: InventoryPort,
         tokens: Callable[[], dict[str, str]],
         run: Callable[[Operation], None],
+        clock: Clock,
     ) -> None:
         """Work with these.
 
@@ -50,6 +54,7 @@ class Submission:
             inventory: what plans are made from.
             tokens: gives the resume tokens, by feed, from which everything that comes now is seen.
             run: begins to run an operation that is durable.
+            clock: tells whether a deadline has passed.
         """
         self._operations = operations
         self._titles = titles
@@ -57,6 +62,7 @@ class Submission:
         self._inventory = inventory
         self._tokens = tokens
         self._run = run
+        self._clock = clock
 
     async def submit(
         self, method: str, request: Message, principal: str, trace: Mapping[str, str]
@@ -99,10 +105,12 @@ class Submission:
         validate(request)
         options = cast(Any, request).options
         _check_options(options)
+        check_deadline(options, self._clock.now())
         before = self._tokens()
         view, inventory_token = await self._inventory.view_with_token(list(kind.selections(request)))
         seed = uuid.uuid4()
         shape = Shape.of(kind.plan(request, view, Ids(seed)))
+        check_policy(options, shape.plan)
         record = record_pb2.OperationRecord(
             method=kind.method,
             title=self._titles.get(kind.method, ""),
@@ -141,8 +149,6 @@ def _without_call_fields(request: Message) -> tuple[AnyMessage, str]:
 def _check_options(options: Any) -> None:
     if not _LOWEST_PRIORITY <= options.priority <= _HIGHEST_PRIORITY:
         raise InvalidRequest.of("options.priority", f"{options.priority} is not allowed; it must be -20 to 20")
-    if options.on_failure not in (0, 1):
-        raise InvalidRequest.of("options.on_failure", "only roll_back is supported by this release")
 
 
 def _preview(operation: Operation) -> operations_pb2.Operation:

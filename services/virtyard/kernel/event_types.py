@@ -131,7 +131,10 @@ SERVER_OFFLINE = EventType(
 JOB_FAILED = EventType(
     name="JOB_FAILED",
     severity=_WARNING,
-    meaning="A job on the object failed, and what its operation had done was undone; `causes` says why.",
+    meaning=(
+        "A job on the object failed, and what its operation had done was undone, but for finished jobs that it was to "
+        "keep; `causes` says why."
+    ),
     advice="Read `virtyard job transcript`, remove the cause, and ask for the operation again.",
     acknowledgeable=True,
 )
@@ -142,6 +145,31 @@ ROLLBACK_FAILED = EventType(
     advice="Read the job's `residue`, remove the cause and `virtyard job retry`, or leave it: `virtyard job accept`.",
     acknowledgeable=True,
     cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
+)
+JOB_STUCK = EventType(
+    name="JOB_STUCK",
+    severity=_WARNING,
+    meaning="A step of a job on the object has made no progress for longer than it may; its host answers all the same.",
+    advice="Look at what the step does on its host; it goes on by itself, or `virtyard job abort` before its pivot.",
+    acknowledgeable=True,
+    cleared_by=("JOB_GOES_ON", "OBJECT_DELETED"),
+)
+JOB_GOES_ON = EventType(
+    name="JOB_GOES_ON",
+    severity=_INFORMATIONAL,
+    meaning="A step that was stuck makes progress again, or has ended.",
+    advice="Nothing.",
+)
+OPERATION_POISONED = EventType(
+    name="OPERATION_POISONED",
+    severity=_CRITICAL,
+    meaning=(
+        "The operation brought the scheduler down again and again while it alone was tried, so it was set aside: "
+        "nothing of it is sent, it keeps its locks, and the others go on."
+    ),
+    advice="Read the scheduler's log, and report it; `virtyard job release` tries it again, `job abort` undoes it.",
+    acknowledgeable=True,
+    cleared_by=("OPERATION_ABORTED", "JOB_FAILED", "OBJECT_DELETED"),
 )
 JOB_DEFERRED = EventType(
     name="JOB_DEFERRED",
@@ -210,6 +238,9 @@ EVENT_TYPES = (
     SERVER_ONLINE,
     SERVER_OFFLINE,
     JOB_FAILED,
+    JOB_STUCK,
+    JOB_GOES_ON,
+    OPERATION_POISONED,
     JOB_DEFERRED,
     OPERATION_HELD,
     OPERATION_RELEASED,

@@ -44,13 +44,15 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     servers = view.of(server_pb2.Server, server_pool=pool.name)
     devices = view.of(heartbeat_device_pb2.HeartbeatDevice, server_pool=pool.name)
     clusters = view.of(cluster_pb2.Cluster, server_pool=pool.name)
-    if len(devices) > 1 or len(clusters) != len(devices):
+    # A device without a cluster is what a creation left that was to keep what was done when it failed.
+    if len(devices) > 1 or len(clusters) > len(devices):
         raise InternalError(
             f"{pool.name} has {listed([*clusters, *devices])}; a pool has at most one of each", resource=pool.name
         )
     builder = PlanBuilder(view)
-    for cluster, device in zip(clusters, devices, strict=True):
-        _plan_cluster(builder, cluster, device, servers)
+    for device in devices:
+        for cluster in clusters:
+            _plan_cluster(builder, cluster, device, servers)
         _plan_device(builder, device, servers)
     job = builder.job("Delete Server Pool", pool.name)
     freed = [update(server_pb2.Server(name=server.name), "server_pool") for server in servers]

@@ -6,6 +6,7 @@ The same composition as `virtyard up`, with hooks on every durable transition, a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -40,6 +41,7 @@ from virtyard.api.operations.v1 import (
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.inventory.main import Inventory, open_inventory
 from virtyard.jobs.main import Jobs, open_jobs
+from virtyard.kernel.errors import WrongState
 from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
 from virtyard.kernel.view import View, select
@@ -64,8 +66,15 @@ class Faults:
 
     before: dict[str, Fault] = field(default_factory=dict)
     """Is awaited before the action, or before its being an undo by `undo Name`; raises to make it fail."""
+    refused: str = ""
+    """The step, as `3/1`, that is refused wherever it is carried out, whatever the operation."""
     done: Counter[str] = field(default_factory=Counter)
     """How often each action was really done, undos apart, by `Name` and `undo Name`."""
+
+    def refuse(self, step_key: str, acted: bool) -> None:
+        """Refuse the step that is to be refused, before it acts."""
+        if not acted and self.refused and step_key.partition("/")[2] == self.refused:
+            raise WrongState(f"step {self.refused} is refused", resource=step_key)
 
     def catalogue(self) -> Mapping[str, AnyAction]:
         """Return every action, with the faults in front of it."""
@@ -75,6 +84,8 @@ class Faults:
         name = action.message.DESCRIPTOR.name
 
         async def do(message: Any, context: Context) -> Outcome:
+            if not context.undoing:
+                self.refuse(context.mark, False)
             fault = self.before.get(f"undo {name}" if context.undoing else name)
             if fault is not None:
                 await fault(message, context)
@@ -94,6 +105,10 @@ class Site:
         self.stack = stack
         self.faults = Faults()
         self.transitions: list[str] = []
+        self.skipped = 0.0
+        """Seconds that the scheduler's clock has skipped: a test passes time by adding to it."""
+        self.jumped = 0.0
+        """Seconds by which the wall clock of the scheduler's host has jumped."""
         self.on_transition: Callable[[str], None] = lambda _: None
         self.agents: dict[str, Agent] = {}
         self.addresses: dict[str, str] = {}
@@ -123,7 +138,7 @@ class Site:
         self.locks = await self.stack.enter_async_context(open_locks(state, clock, transition_hook=self.hook))
         await self._dial("locks", self.locks.services)
         self.inventory = await self.stack.enter_async_context(
-            open_inventory(state, clock, self._near["locks"], transition_hook=self.hook)
+            open_inventory(state, clock, self._near["locks"], transition_hook=self.hook, step_hook=self.faults.refuse)
         )
         await self._dial("inventory", self.inventory.services)
         await self.open_jobs()
@@ -134,7 +149,7 @@ class Site:
         self.jobs = await self._jobs_stack.enter_async_context(
             open_jobs(
                 self.folder / "state",
-                SystemClock(),
+                SystemClock(wall=lambda: time.time() + self.jumped, steady=lambda: time.monotonic() + self.skipped),
                 inventory=self._near["inventory"],
                 locks=self._near["locks"],
                 credentials=self.credentials,

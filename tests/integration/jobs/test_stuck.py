@@ -111,6 +111,21 @@ async def events_of(site: Site) -> list[event_pb2.Event]:
     return [event_pb2.Event.FromString(body) for (body,) in rows]
 
 
+async def test_what_a_refused_undo_does_not_need_is_free(stuck: Stuck) -> None:
+    """The residue and what is still to be undone stay locked; what is undone or was never made is not (P20)."""
+    site, name, refusal = stuck
+    needed = {"virtualDisks/web-disk0", "virtualMachines/web", "repositories/R", "serverPools/Finance"}
+
+    async def shrunk() -> bool:
+        return set(await site.held_locks()) == needed
+
+    await site.wait_until(shrunk)
+    refusal.lifted = True
+    await site.service.RetryJob(job_service_pb2.RetryJobRequest(name=job_of(name)))
+    assert (await metadata_of(site, name)).outcome == job_pb2.OUTCOME_NONE
+    await site.wait_released()
+
+
 async def test_a_restart_does_not_decide(stuck: Stuck) -> None:
     """The next scheduler undoes nothing past the refused undo, ends nothing and releases nothing."""
     site, name, refusal = stuck
@@ -214,8 +229,8 @@ async def test_a_submission_during_the_start_is_begun_once(site: Site, caplog: p
     store = scheduler.world.store
     adopt = store.adopt
 
-    async def adopt_and_submit() -> Any:
-        found = await adopt()
+    async def adopt_and_submit(note: Any = None) -> Any:
+        found = await adopt(note)
         submitted.append((await site.submit(machine("after", disks=1))).name)
         adopted.set()
         return found

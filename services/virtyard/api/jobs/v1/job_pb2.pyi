@@ -312,7 +312,7 @@ class Job(_message.Message):
     abort_requested: _builtins.bool
     """True once somebody has asked to abort it."""
     cause: _builtins.str
-    """The job that made this one be undone; empty if none."""
+    """What made this one be undone: another job, or the word deadline; empty if it was neither."""
     outcome: Global___Outcome.ValueType
     """What came of the job so far."""
     origin: Global___Origin.ValueType

@@ -147,6 +147,7 @@ class OperationRecord(_message.Message):
     STRIKES_FIELD_NUMBER: _builtins.int
     TRYING_FIELD_NUMBER: _builtins.int
     REASON_TRAIL_FIELD_NUMBER: _builtins.int
+    ABORT_CAUSE_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     PRIORITY_CHANGES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
@@ -193,6 +194,8 @@ class OperationRecord(_message.Message):
     """The number of crashes of the scheduler in probation while it alone was tried; reset by each step that is done."""
     trying: _builtins.bool
     """It is the one that is tried in probation, so a crash now is counted against it."""
+    abort_cause: _builtins.str
+    """What asked for the abort if it was no person: the word deadline."""
     priority_changes: _builtins.int
     """The number of times that somebody changed its priority since it was submitted."""
     @_builtins.property
@@ -279,12 +282,13 @@ class OperationRecord(_message.Message):
         strikes: _builtins.int = ...,
         trying: _builtins.bool = ...,
         reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
+        abort_cause: _builtins.str = ...,
         hold: _hold_pb2.Hold | None = ...,
         priority_changes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -303,6 +307,8 @@ class StepRecord(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     LEFT_RESIDUE_FIELD_NUMBER: _builtins.int
+    STALLED_FIELD_NUMBER: _builtins.int
+    STALLS_FIELD_NUMBER: _builtins.int
     state: _job_pb2.StepState.ValueType
     """The step's present state."""
     attempt: _builtins.int
@@ -313,6 +319,10 @@ class StepRecord(_message.Message):
     """Its place in the order in which steps were done, counted from 1."""
     left_residue: _builtins.bool
     """It failed but left something, so it is undone as well."""
+    stalled: _builtins.bool
+    """It makes no progress for longer than it may, and an event has told so."""
+    stalls: _builtins.int
+    """The number of times that it was found so."""
     @_builtins.property
     def result(self) -> _any_pb2.Any:
         """What the participant gave as the result."""
@@ -331,10 +341,12 @@ class StepRecord(_message.Message):
         result: _any_pb2.Any | None = ...,
         error: _status_pb2.Status | None = ...,
         left_residue: _builtins.bool = ...,
+        stalled: _builtins.bool = ...,
+        stalls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "stalled", b"stalled", "stalls", b"stalls", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,12 +365,15 @@ class JobRecord(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     RESIDUE_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     state: _job_pb2.JobState.ValueType
     """The job's present state."""
     cause: _builtins.str
     """The job that made this one be undone."""
     deferred: _builtins.bool
     """Its server could not be reached before its first intent, so its work there was put off."""
+    failed: _builtins.bool
+    """It failed by itself, while others are undone for its sake."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When its first step was intended."""
@@ -385,10 +400,11 @@ class JobRecord(_message.Message):
         cause: _builtins.str = ...,
         residue: _abc.Iterable[_builtins.str] | None = ...,
         deferred: _builtins.bool = ...,
+        failed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "failed", b"failed", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,52 @@
+"""The chain of causes: who asked, the operation, and the jobs above a job."""
+
+from __future__ import annotations
+
+from tests.unit.jobs.plans import job, operation_of, shape_of
+from virtyard.api.type.v1.submission_pb2 import ReasonHop
+from virtyard.jobs import schedule
+from virtyard.jobs.model import Operation
+from virtyard.jobs.render import render_job, render_metadata
+
+FAMILY = shape_of(job(1, "inventory"), job(2, "servers/a", parent=1), job(3, "servers/b", parent=2))
+
+
+def asked() -> Operation:
+    """Return an operation that a person asked for."""
+    operation = operation_of(FAMILY)
+    operation.record.principal, operation.record.title = "user/ann", "Do It"
+    operation.record.options.reason = "because"
+    return operation
+
+
+def chain(operation: Operation, number: str) -> list[tuple[str, str]]:
+    """Return sources and reasons of a job's chain."""
+    return [(hop.source, hop.reason) for hop in render_job(operation, FAMILY.jobs[number]).reason_trail]
+
+
+def test_a_job_that_a_person_asked_for_begins_with_that_person() -> None:
+    """Person, operation, and each job above it, with the times at which each led to the next."""
+    operation = asked()
+    schedule.advance(FAMILY, operation.record)
+    person, whole = ("user/ann", "because"), ("operations/12", "Do It")
+    assert chain(operation, "1") == [person, whole]
+    assert chain(operation, "3") == [person, whole, ("jobs/12-1", "Job 1"), ("jobs/12-2", "Job 2")]
+    hops = render_job(operation, FAMILY.jobs["2"]).reason_trail
+    assert hops[0].time == hops[1].time == operation.record.create_time
+    assert hops[2].time == operation.record.jobs["1"].start_time
+    (only,) = render_metadata(operation).reason_trail
+    assert (only.source, only.reason) == person
+
+
+def test_what_another_cause_submitted_begins_with_that() -> None:
+    """The hops of its submission stand in place of the person's."""
+    operation = asked()
+    operation.record.reason_trail.extend(
+        [ReasonHop(source="events/7", reason="SERVER_ONLINE"), ReasonHop(source="triggers/t", reason="reconcile")]
+    )
+    assert chain(operation, "1") == [
+        ("events/7", "SERVER_ONLINE"),
+        ("triggers/t", "reconcile"),
+        ("operations/12", "Do It"),
+    ]
+    assert len(render_metadata(operation).reason_trail) == 2
