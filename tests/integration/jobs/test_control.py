@@ -25,7 +25,7 @@ from virtyard.jobs.store import JobStore
 from virtyard.kernel.errors import VirtyardError
 from virtyard.runtime.status import named
 
-PERSON = job_pb2.HELD_REASON_PERSON
+PERSON, POISON = job_pb2.HELD_REASON_PERSON, job_pb2.HELD_REASON_POISON
 
 
 class Gate:
@@ -123,33 +123,33 @@ async def test_a_held_operation_ends_what_runs_and_begins_nothing(site: Site, ga
     assert site.faults.done["CreateDiskFile"] == 2
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("reason", "restarted"), [(PERSON, False), (PERSON, True), (POISON, False)])
 async def test_a_hold_before_the_locks_keeps_from_asking_for_them(
-    site: Site, restarted: bool, monkeypatch: pytest.MonkeyPatch
+    site: Site, reason: job_pb2.HeldReason.ValueType, restarted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Set aside between its acceptance and its locks, it is in nobody's way; released, it goes to its end."""
     site.jobs.scheduler.stop()
     name = (await site.submit(machine("web", disks=1))).name
     await site.close_jobs()
-    monkeypatch.setattr(JobStore, "adopt", held_at_adoption(JobStore.adopt))
+    monkeypatch.setattr(JobStore, "adopt", held_at_adoption(JobStore.adopt, reason))
     await site.open_jobs()
     monkeypatch.undo()
     if restarted:
         await restart(site)
     await settled(site)
-    assert (await get(site, name)).held == PERSON
+    assert (await get(site, name)).held == reason
     assert "virtualMachines/web" not in await site.held_locks()
     await release(site, name)
     assert not (await site.wait(name)).HasField("error")
 
 
-def held_at_adoption(adopt: Any) -> Any:
+def held_at_adoption(adopt: Any, reason: job_pb2.HeldReason.ValueType) -> Any:
     """Return an adoption that finds its operations set aside, as if a person had been faster than the scheduler."""
 
-    async def held(store: JobStore, *hooks: Any) -> Any:
-        found = await adopt(store, *hooks)
+    async def held(store: JobStore, *rest: Any) -> Any:
+        found = await adopt(store, *rest)
         for operation in found:
-            operation.record.held = PERSON
+            operation.record.held = reason
             jobs = operation.shape.jobs
             await store.save(operation, jobs, "jobs.held", after=lambda: None)
         return found

@@ -1,0 +1,179 @@
+"""What the doctor makes of what it sees, and how it reads the ends of certificates; the rest is on a real site."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from virtyard.api.inventory.v1 import repository_pb2, server_pb2
+from virtyard.api.jobs.v1 import job_pb2
+from virtyard.api.locks.v1 import lock_service_pb2
+from virtyard.runtime.pki import Authority
+from virtyard_client.doctor.certificates import Certificate, end_of, own_certificate
+from virtyard_client.doctor.checks import examine
+from virtyard_client.doctor.finding import Finding, Severity
+from virtyard_client.doctor.main import report
+from virtyard_client.doctor.sight import Disk, Sight
+from virtyard_client.render.line import plain
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+PATIENCE = 300.0
+
+
+def ago(seconds: float) -> Timestamp:
+    """Return a time before now."""
+    stamp = Timestamp()
+    stamp.FromDatetime(NOW - timedelta(seconds=seconds))
+    return stamp
+
+
+def job(name: str, state: int, seconds: float = 10, **fields: Any) -> job_pb2.Job:
+    """Return a job that was accepted so long ago."""
+    made = job_pb2.Job(
+        name=f"jobs/{name}",
+        operation=f"operations/{name.partition('-')[0]}",
+        title="Create Virtual Disk",
+        object="virtualDisks/data",
+        state=state,  # type: ignore[arg-type]  # a number of the enum
+        create_time=ago(seconds),
+        **fields,
+    )
+    made.progress.abortable = True
+    return made
+
+
+def only(sight: Sight) -> Finding:
+    """Return the one thing that is found."""
+    (finding,) = examine(sight, PATIENCE)
+    return finding
+
+
+def test_a_refused_undo_is_critical_and_tells_of_both_ways_out() -> None:
+    """What is left is the reason; the operation's other jobs are not told again."""
+    stuck = job("7-3", job_pb2.JOB_STATE_ROLLBACK_FAILED, residue=["Make the image: the storage is away"])
+    found = only(Sight(now=NOW, jobs=[job("7-1", job_pb2.JOB_STATE_ROLLING_BACK), stuck]))
+    assert (found.severity, found.why) == (Severity.CRITICAL, "Make the image: the storage is away")
+    assert found.command == "virtyard job retry 7-3"
+    assert "virtyard job accept 7-3" in found.advice
+    assert found.repair is None
+
+
+def test_only_the_longest_wait_is_told_and_only_past_the_patience() -> None:
+    """A queue of many is one finding, about the one that waits longest."""
+    waiting = job_pb2.JOB_STATE_WAITING_FOR_LOCKS
+    assert not examine(Sight(now=NOW, jobs=[job("7-1", waiting, 299)]), PATIENCE)
+    found = only(Sight(now=NOW, jobs=[job("8-1", waiting, 301), job("7-1", waiting, 400), job("9-1", waiting, 1)]))
+    assert found.command == "virtyard job explain 7-1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "severity", "command"),
+    [
+        ({"held": job_pb2.HELD_REASON_POISON}, Severity.CRITICAL, "virtyard job release 7-1"),
+        ({"held": job_pb2.HELD_REASON_PERSON}, Severity.WARNING, "virtyard job release 7-1"),
+        ({"contact_lost": True}, Severity.CRITICAL, "virtyard job explain 7-1"),
+        ({"stalled": True}, Severity.WARNING, "virtyard job explain 7-1"),
+        ({"abort_requested": True, "seconds": 301}, Severity.WARNING, "virtyard job explain 7-1"),
+    ],
+)
+def test_a_job_that_does_not_go_on_is_told(fields: dict[str, Any], severity: Severity, command: str) -> None:
+    """Each with the command that helps."""
+    found = only(Sight(now=NOW, jobs=[job("7-1", job_pb2.JOB_STATE_RUNNING, **fields)]))
+    assert (found.severity, found.command) == (severity, command)
+
+
+def test_a_job_at_work_is_no_finding() -> None:
+    """However long it runs; an abort that was just asked for is none either."""
+    running = job("7-1", job_pb2.JOB_STATE_RUNNING, 100_000)
+    aborting = job("8-1", job_pb2.JOB_STATE_ROLLING_BACK, 5, abort_requested=True)
+    assert not examine(Sight(now=NOW, jobs=[running, aborting]), PATIENCE)
+
+
+def test_locks_of_an_ended_operation_are_one_finding() -> None:
+    """With the objects that nobody else gets."""
+    locks = [lock_service_pb2.Lock(object=f"virtualDisks/{name}", owner="operations/7") for name in "ab"]
+    found = only(Sight(now=NOW, orphans=locks))
+    assert found.what == "operations/7 has ended and still holds locks on virtualDisks/a, virtualDisks/b"
+
+
+@pytest.mark.parametrize(("state", "repairable"), [("ONLINE", True), ("OFFLINE", False)])
+def test_a_server_that_is_behind_is_repaired_once_it_is_there(state: str, repairable: bool) -> None:
+    """One that is offline is told of twice, and is left alone until it is back."""
+    server = server_pb2.Server(
+        name="servers/s3", state=server_pb2.ServerState.Value(f"SERVER_STATE_{state}"), desired_revision=3
+    )
+    found = examine(Sight(now=NOW, servers=[server]), PATIENCE)
+    assert len(found) == (1 if repairable else 2)
+    behind = found[-1]
+    assert behind.what.startswith("servers/s3 is behind by 3 changes")
+    assert (behind.repair is not None) == repairable
+
+
+@pytest.mark.parametrize(
+    ("days", "severity"), [(40, None), (29, Severity.WARNING), (6, Severity.CRITICAL), (-1, Severity.CRITICAL)]
+)
+def test_a_certificate_is_told_before_its_end(days: int, severity: Severity | None) -> None:
+    """Early enough to do something about it."""
+    certificate = Certificate(owner="the agent of servers/s1", place="host:1", end=NOW + timedelta(days=days))
+    found = examine(Sight(now=NOW, certificates=[certificate]), PATIENCE)
+    assert [each.severity for each in found] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(("free", "severity"), [(20, None), (9, Severity.WARNING), (1, Severity.CRITICAL)])
+def test_a_file_system_is_told_before_it_is_full(free: int, severity: Severity | None) -> None:
+    """That of a repository and one of this machine; one of unknown size is not."""
+    sight = Sight(
+        now=NOW,
+        disks=[Disk(path="/var/lib/virtyard", free_bytes=free, total_bytes=100)],
+        repositories=[
+            repository_pb2.Repository(name="repositories/r", free_bytes=free, total_bytes=100),
+            repository_pb2.Repository(name="repositories/unknown"),
+        ],
+    )
+    assert [each.severity for each in examine(sight, PATIENCE)] == ([severity] * 2 if severity else [])
+
+
+def test_a_service_that_starts_is_no_failure() -> None:
+    """One that is away is."""
+    found = examine(Sight(now=NOW, failures={"locks": "refused"}, starting={"jobs"}), PATIENCE)
+    assert [(each.severity, each.what) for each in found] == [
+        (Severity.CRITICAL, "the locks service does not answer"),
+        (Severity.NOTICE, "the jobs service answers, but does not serve yet"),
+    ]
+
+
+def test_a_report_fits_the_terminal_and_says_what_to_do() -> None:
+    """Severity, what, why, what to do, and the command alone on its line."""
+    finding = Finding(severity=Severity.WARNING, what="w " * 60, why="y " * 60, advice="d " * 60, command="virtyard x")
+    lines = [plain(each) for each in report([finding], 60)]
+    assert max(map(len, lines)) <= 60
+    assert "            virtyard x" in lines
+    assert lines[-1] == "1 finding."
+    assert [plain(each) for each in report([], 60)] == ["Nothing is stuck."]
+
+
+@pytest.mark.parametrize("days", [1, 365, 365 * 40])
+def test_the_end_of_a_certificate_is_read_as_it_was_issued(tmp_path: Path, days: int) -> None:
+    """In both forms of time that a certificate may have, which change with the year 2050."""
+    authority = Authority.create(tmp_path / "ca", "virtyard.test")
+    before = datetime.now(UTC)
+    folder = authority.issue("user/ann", tmp_path / "ann", lifetime=timedelta(days=days))
+    certificate = own_certificate(folder)
+    assert certificate is not None
+    assert abs(certificate.end - before - timedelta(days=days)) < timedelta(minutes=10)
+
+
+def test_what_is_no_certificate_is_refused(tmp_path: Path) -> None:
+    """A folder without one, and data that ends too early."""
+    assert own_certificate(tmp_path) is None
+    authority = Authority.create(tmp_path / "ca", "virtyard.test")
+    folder = authority.issue("user/ann", tmp_path / "ann")
+    first = (folder / "cert.pem").read_text().partition("-----END")[0]
+    der = ssl.PEM_cert_to_DER_cert(f"{first}-----END CERTIFICATE-----\n")
+    with pytest.raises(ValueError, match="ends inside"):
+        end_of(der[:100])
