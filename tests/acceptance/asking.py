@@ -52,6 +52,7 @@ NOUNS = {
     "Vnics": "vnics",
     "Networks": "networks",
     "Images": "images",
+    "Triggers": "triggers",
 }
 
 

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
+from virtyard.jobs.automation import Automation
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.participants import Participants
@@ -134,8 +135,18 @@ async def open_jobs(
                 return {name: token for name, token in known.items() if token}
 
             submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
+            automation = Automation(
+                channel=inventory,
+                store=store,
+                submission=submission,
+                methods=[each for one in _operation_services(operations) for each in one.methods],
+                clock=clock,
+                on_due=due.add,
+            )
+            await automation.open()
+            scheduler.also_run(automation.run)
             yield Jobs(
-                services=_services(store, scheduler, feed, submission, operations),
+                services=[*_services(store, scheduler, feed, submission, operations, automation), automation.service],
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
@@ -151,8 +162,9 @@ def _services(
     feed: Feed,
     submission: Submission,
     operations: Mapping[str, OperationType],
+    automation: Automation,
 ) -> list[Service]:
-    typed = OperationServices(submission)
+    typed = OperationServices(submission, automation.inner)
     jobs = JobService(store, scheduler, feed, typed)
     descriptors = _operation_services(operations)
     for descriptor in descriptors:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.jobs import listing, watch
+from virtyard.jobs.automatic import InnerRequests
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.scheduler import Scheduler
@@ -59,12 +60,14 @@ def job_numbers(name: str) -> tuple[int, int]:
 class OperationServices:
     """Serves every rpc of every operation service: one way for all."""
 
-    def __init__(self, submission: Submission) -> None:
-        """Submit what is asked for."""
+    def __init__(self, submission: Submission, inner: InnerRequests) -> None:
+        """Submit what is asked for, if what it holds may be asked for, too."""
         self._submission = submission
+        self._inner = inner
 
     async def handle(self, method: MethodDescriptor, request: Message, call: Call) -> operations_pb2.Operation | bytes:
         """Submit the request of a typed method."""
+        self._inner.admit(request, call.principal)
         trace = telemetry.inject() or call.trace
         return await self._submission.submit(method.full_name, request, call.principal.identity, trace)
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from datetime import UTC
 from enum import Enum
 
@@ -64,6 +65,7 @@ class Scheduler:
         self._waiting: list[Operation] = []
         self._ended: OrderedDict[int, Operation] = OrderedDict()
         self._due = due
+        self._others: list[Callable[[], Coroutine[object, object, None]]] = []
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
@@ -77,6 +79,12 @@ class Scheduler:
             self.run(operation)
         await self._due.recall()
         _ = self._tasks.start(self._due.run(), name="due")
+        for other in self._others:
+            _ = self._tasks.start(other(), name="automation")
+
+    def also_run(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Have something run beside, from the start on until the scheduler's tasks end."""
+        self._others.append(work)
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""

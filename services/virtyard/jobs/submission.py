@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.admission import new_record
+from virtyard.jobs.causes import Cause
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.model import Operation, Shape
 from virtyard.jobs.render import render_metadata, render_operation
@@ -59,7 +60,7 @@ class Submission:
         self._run = run
 
     async def submit(
-        self, method: str, request: Message, principal: str, trace: Mapping[str, str]
+        self, method: str, request: Message, principal: str, trace: Mapping[str, str], cause: Cause | None = None
     ) -> operations_pb2.Operation | bytes:
         """Plan the request, make the operation durable, and answer.
 
@@ -68,6 +69,7 @@ class Submission:
             request: its request message.
             principal: who asks, as `user/admin`.
             trace: the trace context of the call.
+            cause: what led to it, if it was not a person.
 
         Raises:
             RequestError: the request is wrong, or the inventory does not allow it; nothing was changed.
@@ -78,7 +80,7 @@ class Submission:
             raise Unsupported(f"there is no operation type for {method}")
         kept, request_id = _without_call_fields(request)
         try:
-            return await self._plan_and_keep(kind, request, kept, request_id, principal, dict(trace))
+            return await self._plan_and_keep(kind, request, kept, request_id, principal, dict(trace), cause)
         except VirtyardError:
             # A repeated request must be answered with its operation, also where the first one made it impossible (P26).
             # Looked up only here and by the unique key at the insert: most submissions are new.
@@ -95,6 +97,7 @@ class Submission:
         request_id: str,
         principal: str,
         trace: dict[str, str],
+        cause: Cause | None,
     ) -> operations_pb2.Operation | bytes:
         validate(request)
         options = cast(Any, request).options
@@ -111,7 +114,8 @@ class Submission:
             seed=seed.hex,
             state=operation_pb2.OPERATION_STATE_ACTIVE,
             epoch=1,
-            origin=job_pb2.ORIGIN_PERSON,
+            origin=cause.origin if cause is not None else job_pb2.ORIGIN_PERSON,
+            reason_trail=cause.trail if cause is not None else (),
             resume_tokens={**before, "inventory": inventory_token},
             trace_context=trace,
         )
@@ -120,7 +124,7 @@ class Submission:
         operation = Operation(shape=shape, request=kept, record=record)
         if cast(Any, request).validate_only:
             return _preview(operation)
-        known = await self._store.insert(operation, request_id)
+        known = await self._store.insert(operation, request_id, also=cause.also if cause is not None else None)
         if known is not operation:
             return render_operation(known)
         self._run(operation)

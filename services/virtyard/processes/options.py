@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
+from virtyard.inventory.built_in import built_in_objects
+from virtyard.inventory.model import TypedObject
 from virtyard.inventory.round import StepHook
 from virtyard.processes.control_settings import JOURNAL, KEEPALIVE, REPORT_INTERVAL, SILENCE
 from virtyard.processes.faults import kill_hook, step_hook
@@ -31,6 +33,7 @@ class OfInventory(TypedDict):
     report_interval: float
     silence: float
     step_hook: StepHook | None
+    built_in: Sequence[TypedObject]
 
 
 def shared_options(settings: Configuration, metrics: Metrics) -> Shared:
@@ -42,7 +45,12 @@ def shared_options(settings: Configuration, metrics: Metrics) -> Shared:
 
 def inventory_options(settings: Configuration) -> OfInventory:
     """Return the options that only the inventory has."""
-    return OfInventory(report_interval=settings[REPORT_INTERVAL], silence=settings[SILENCE], step_hook=step_hook())
+    return OfInventory(
+        report_interval=settings[REPORT_INTERVAL],
+        silence=settings[SILENCE],
+        step_hook=step_hook(),
+        built_in=built_in_objects(),
+    )
 
 
 def served(services: Sequence[Service], metrics: Metrics, address: str) -> Sequence[Service]:

@@ -27,6 +27,7 @@ STORED = {
     "vnics": ("virtual_machine", "bridged_network"),
     "networks": ("servers",),
     "images": ("repository",),
+    "triggers": (),
 }
 
 ABOVE = {
@@ -40,6 +41,7 @@ ABOVE = {
     "vnics": {"virtualMachines", "serverPools"},
     "networks": set(),
     "images": {"repositories"},
+    "triggers": set(),
 }
 
 

@@ -14,6 +14,7 @@ from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
 from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as _server_pool_pb2
+from virtyard.api.inventory.v1 import trigger_pb2 as _trigger_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as _virtual_disk_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as _vnic_pb2
@@ -71,6 +72,10 @@ class InventoryServiceStub:
     """Gets one image by its name."""
     ListImages: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListImagesRequest, _inventory_service_pb2.ListImagesResponse]
     """Lists images, a page at a time."""
+    GetTrigger: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetTriggerRequest, _trigger_pb2.Trigger]
+    """Gets one trigger by its name."""
+    ListTriggers: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListTriggersRequest, _inventory_service_pb2.ListTriggersResponse]
+    """Lists triggers, a page at a time."""
     WatchObjects: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchObjectsRequest, _inventory_service_pb2.WatchObjectsResponse]
     """Watches objects of any kind, from a snapshot or from a token."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchEventsRequest, _inventory_service_pb2.WatchEventsResponse]
@@ -256,6 +261,22 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_service_pb2.ListImagesRequest, _abc.Awaitable[_inventory_service_pb2.ListImagesResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.ListImagesResponse]:
         """Lists images, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetTrigger(
+        self,
+        request: _inventory_service_pb2.GetTriggerRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetTriggerRequest, _abc.Awaitable[_trigger_pb2.Trigger]],
+    ) -> _abc.Awaitable[_trigger_pb2.Trigger]:
+        """Gets one trigger by its name."""
+
+    @_abc_1.abstractmethod
+    def ListTriggers(
+        self,
+        request: _inventory_service_pb2.ListTriggersRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ListTriggersRequest, _abc.Awaitable[_inventory_service_pb2.ListTriggersResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListTriggersResponse]:
+        """Lists triggers, a page at a time."""
 
     @_abc_1.abstractmethod
     def WatchObjects(

@@ -12,6 +12,7 @@ from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
 from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as _server_pool_pb2
+from virtyard.api.inventory.v1 import trigger_pb2 as _trigger_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as _virtual_disk_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as _vnic_pb2
@@ -42,6 +43,7 @@ class Object(_message.Message):
     VNIC_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> _server_pb2.Server:
         """Set if the object is a server."""
@@ -82,6 +84,10 @@ class Object(_message.Message):
     def image(self) -> _image_pb2.Image:
         """Set if the object is an image."""
 
+    @_builtins.property
+    def trigger(self) -> _trigger_pb2.Trigger:
+        """Set if the object is a trigger."""
+
     def __init__(
         self,
         *,
@@ -95,12 +101,13 @@ class Object(_message.Message):
         vnic: _vnic_pb2.Vnic | None = ...,
         network: _network_pb2.Network | None = ...,
         image: _image_pb2.Image | None = ...,
+        trigger: _trigger_pb2.Trigger | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network", "image"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network", "image", "trigger"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 

@@ -10,12 +10,14 @@ from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as virtyard_dot_a
 from virtyard.api.operations.v1 import create_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__network__pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__repository__pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__server__pool__pb2
+from virtyard.api.operations.v1 import create_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__machine__pb2
 from virtyard.api.operations.v1 import delete_image_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__image__pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__repository__pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__server__pool__pb2
+from virtyard.api.operations.v1 import delete_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__machine__pb2
 from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_detach__virtual__disk__pb2
@@ -42,6 +44,7 @@ from virtyard.api.operations.v1 import update_network_pb2 as virtyard_dot_api_do
 from virtyard.api.operations.v1 import update_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2
 from virtyard.api.operations.v1 import update_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2
 from virtyard.api.operations.v1 import update_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pool__pb2
+from virtyard.api.operations.v1 import update_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2
 from virtyard.api.operations.v1 import update_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__disk__pb2
 from virtyard.api.operations.v1 import update_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__machine__pb2
 from virtyard.api.operations.v1 import update_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2
@@ -279,6 +282,21 @@ class OperationServiceStub:
         self.UpdateImage = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/UpdateImage',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.CreateTrigger = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/CreateTrigger',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2.CreateTriggerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateTrigger = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateTrigger',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2.UpdateTriggerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteTrigger = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteTrigger',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
 
@@ -574,6 +592,27 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateTrigger(self, request, context):
+        """Creates a trigger that waits for events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTrigger(self, request, context):
+        """Changes what a trigger does, or what people say of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTrigger(self, request, context):
+        """Deletes a trigger, with what is known of its runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -780,6 +819,21 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'UpdateImage': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateImage,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTrigger,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2.CreateTriggerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTrigger,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2.UpdateTriggerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrigger,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -1890,6 +1944,87 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/UpdateImage',
             virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/CreateTrigger',
+            virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2.CreateTriggerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateTrigger',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2.UpdateTriggerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteTrigger',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

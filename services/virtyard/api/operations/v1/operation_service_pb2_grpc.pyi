@@ -12,12 +12,14 @@ from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as _attach_virtua
 from virtyard.api.operations.v1 import create_network_pb2 as _create_network_pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as _create_repository_pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as _create_server_pool_pb2
+from virtyard.api.operations.v1 import create_trigger_pb2 as _create_trigger_pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as _create_virtual_disk_pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as _create_virtual_machine_pb2
 from virtyard.api.operations.v1 import delete_image_pb2 as _delete_image_pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as _delete_network_pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as _delete_repository_pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as _delete_server_pool_pb2
+from virtyard.api.operations.v1 import delete_trigger_pb2 as _delete_trigger_pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as _delete_virtual_disk_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as _delete_virtual_machine_pb2
 from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as _detach_virtual_disk_pb2
@@ -44,6 +46,7 @@ from virtyard.api.operations.v1 import update_network_pb2 as _update_network_pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as _update_repository_pb2
 from virtyard.api.operations.v1 import update_server_pb2 as _update_server_pb2
 from virtyard.api.operations.v1 import update_server_pool_pb2 as _update_server_pool_pb2
+from virtyard.api.operations.v1 import update_trigger_pb2 as _update_trigger_pb2
 from virtyard.api.operations.v1 import update_virtual_disk_pb2 as _update_virtual_disk_pb2
 from virtyard.api.operations.v1 import update_virtual_machine_pb2 as _update_virtual_machine_pb2
 from virtyard.api.operations.v1 import update_vnic_pb2 as _update_vnic_pb2
@@ -139,6 +142,12 @@ class OperationServiceStub:
     """Deletes an image with its file."""
     UpdateImage: _aio.UnaryUnaryMultiCallable[_update_image_pb2.UpdateImageRequest, _operations_pb2.Operation]
     """Changes the display name, labels or description of an image."""
+    CreateTrigger: _aio.UnaryUnaryMultiCallable[_create_trigger_pb2.CreateTriggerRequest, _operations_pb2.Operation]
+    """Creates a trigger that waits for events."""
+    UpdateTrigger: _aio.UnaryUnaryMultiCallable[_update_trigger_pb2.UpdateTriggerRequest, _operations_pb2.Operation]
+    """Changes what a trigger does, or what people say of it."""
+    DeleteTrigger: _aio.UnaryUnaryMultiCallable[_delete_trigger_pb2.DeleteTriggerRequest, _operations_pb2.Operation]
+    """Deletes a trigger, with what is known of its runs."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -470,5 +479,29 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_update_image_pb2.UpdateImageRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Changes the display name, labels or description of an image."""
+
+    @_abc_1.abstractmethod
+    def CreateTrigger(
+        self,
+        request: _create_trigger_pb2.CreateTriggerRequest,
+        context: _aio.ServicerContext[_create_trigger_pb2.CreateTriggerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Creates a trigger that waits for events."""
+
+    @_abc_1.abstractmethod
+    def UpdateTrigger(
+        self,
+        request: _update_trigger_pb2.UpdateTriggerRequest,
+        context: _aio.ServicerContext[_update_trigger_pb2.UpdateTriggerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes what a trigger does, or what people say of it."""
+
+    @_abc_1.abstractmethod
+    def DeleteTrigger(
+        self,
+        request: _delete_trigger_pb2.DeleteTriggerRequest,
+        context: _aio.ServicerContext[_delete_trigger_pb2.DeleteTriggerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes a trigger, with what is known of its runs."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...
