@@ -53,6 +53,8 @@ NOUNS = {
     "Networks": "networks",
     "Images": "images",
     "Triggers": "triggers",
+    "Schedules": "schedules",
+    "Filters": "filters",
 }
 
 

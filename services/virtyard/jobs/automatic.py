@@ -88,8 +88,10 @@ class AutomaticSubmission:
         self._submission = submission
         self._inner = inner
 
-    async def submit(self, request: Message, *, owner: str, request_id: str, reason: str, cause: Cause) -> str:
-        """Submit a request once for its id, and return the operation's name.
+    async def submit(
+        self, request: Message, *, owner: str, request_id: str, reason: str, cause: Cause
+    ) -> operations_pb2.Operation:
+        """Submit a request once for its id, and return the operation.
 
         Args:
             request: the request, which becomes this submission's own.
@@ -107,7 +109,7 @@ class AutomaticSubmission:
         typed.request_id = request_id
         typed.options.reason = typed.options.reason or reason
         answer = await self._submission.submit(method.full_name, request, owner, {}, cause)
-        return (answer if isinstance(answer, operations_pb2.Operation) else _parsed(answer)).name
+        return answer if isinstance(answer, operations_pb2.Operation) else _parsed(answer)
 
 
 def _role_for(owner: str, method: MethodDescriptor) -> int:

@@ -1,4 +1,4 @@
-"""Definitions: the triggers that the inventory has, as the scheduler follows them.
+"""Definitions: the triggers, schedules and filters that the inventory has, as the scheduler follows them.
 
 Read whole when the following begins, then again one by one as the event that tells of a change passes by: so whatever
 event comes after a change meets the changed definition, with no second stream whose order would have to be compared.
@@ -7,13 +7,19 @@ event comes after a change meets the changed definition, with no second stream w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
 
-from virtyard.api.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc, trigger_pb2
+from virtyard.api.inventory.v1 import (
+    filter_pb2,
+    inventory_service_pb2,
+    inventory_service_pb2_grpc,
+    schedule_pb2,
+    trigger_pb2,
+)
 from virtyard.kernel.errors import NotFound
 from virtyard.kernel.names import collection_of, kinds
 from virtyard.runtime.status import errors_named
@@ -24,7 +30,7 @@ M = TypeVar("M", bound=Message)
 
 _TIMEOUT = 10.0
 _PAGE = 1000
-COLLECTIONS = ("triggers",)
+COLLECTIONS = ("filters", "schedules", "triggers")
 """The kinds of object that are definitions."""
 
 
@@ -38,6 +44,7 @@ class Definitions:
         self._listeners: list[Callable[[], None]] = []
         self._loaded = asyncio.Event()
         self._gone: list[str] = []
+        self._filters: Sequence[filter_pb2.Filter] = ()
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Have somebody told whenever something is defined, changed or gone."""
@@ -50,6 +57,14 @@ class Definitions:
     def triggers(self) -> list[trigger_pb2.Trigger]:
         """Return the triggers, in the order of their names."""
         return list(self._of(trigger_pb2.Trigger))
+
+    def filters(self) -> Sequence[filter_pb2.Filter]:
+        """Return the filters, in the order of their names; asked for with every operation."""
+        return self._filters
+
+    def schedules(self) -> list[schedule_pb2.Schedule]:
+        """Return the schedules, in the order of their names."""
+        return list(self._of(schedule_pb2.Schedule))
 
     def find(self, name: str, message: type[M]) -> M | None:
         """Return a definition; None if it is not known."""
@@ -113,6 +128,7 @@ class Definitions:
         kept = {item.uid for item in found.values()}
         self._gone += [item.uid for item in self._known.values() if item.uid not in kept]
         self._known = found
+        self._filters = tuple(self._of(filter_pb2.Filter))
         for changed in self._listeners:
             changed()
 

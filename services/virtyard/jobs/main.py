@@ -16,8 +16,10 @@ from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.automation import Automation
+from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
@@ -117,6 +119,8 @@ async def open_jobs(
             store = JobStore(database)
             await store.complete_rows()
             participants, due = Participants(connect, tasks), DueWork(store, proxy, port)
+            definitions = Definitions(inventory)
+            filters = JobFilters(definitions, clock)
             world = World(
                 store=store,
                 locks=proxy,
@@ -125,6 +129,7 @@ async def open_jobs(
                 participants=participants,
                 operations=operations,
                 show=feed.publish_progress,
+                filters=filters,
                 clock=clock,
                 on_due=due.add,
             )
@@ -134,12 +139,16 @@ async def open_jobs(
                 known = {"jobs": feed.token(), "locks": proxy.token}
                 return {name: token for name, token in known.items() if token}
 
-            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
+            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run, filters.admit)
             automation = Automation(
                 channel=inventory,
+                definitions=definitions,
+                filters=filters,
+                running=scheduler.running,
                 store=store,
                 submission=submission,
                 methods=[each for one in _operation_services(operations) for each in one.methods],
+                look=scheduler.look,
                 clock=clock,
                 on_due=due.add,
             )

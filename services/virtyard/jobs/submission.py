@@ -41,6 +41,7 @@ class Submission:
         inventory: InventoryPort,
         tokens: Callable[[], dict[str, str]],
         run: Callable[[Operation], None],
+        admit: Callable[[Operation], None],
     ) -> None:
         """Work with these.
 
@@ -51,6 +52,7 @@ class Submission:
             inventory: what plans are made from.
             tokens: gives the resume tokens, by feed, from which everything that comes now is seen.
             run: begins to run an operation that is durable.
+            admit: raises for an operation that a filter rejects.
         """
         self._operations = operations
         self._titles = titles
@@ -58,6 +60,7 @@ class Submission:
         self._inventory = inventory
         self._tokens = tokens
         self._run = run
+        self._admit = admit
 
     async def submit(
         self, method: str, request: Message, principal: str, trace: Mapping[str, str], cause: Cause | None = None
@@ -122,6 +125,7 @@ class Submission:
         record.create_time.GetCurrentTime()
         new_record(record, shape)
         operation = Operation(shape=shape, request=kept, record=record)
+        self._admit(operation)
         if cast(Any, request).validate_only:
             return _preview(operation)
         known = await self._store.insert(operation, request_id, also=cause.also if cause is not None else None)

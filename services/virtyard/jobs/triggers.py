@@ -107,7 +107,7 @@ class Triggers:
         state.runs += 1
         try:
             request = fill(trigger.request, values_of(event))
-            name = await self._submission.submit(
+            operation = await self._submission.submit(
                 request,
                 owner=trigger.owner,
                 request_id=request_id,
@@ -120,7 +120,8 @@ class Triggers:
         except VirtyardError as error:
             await self._fail(trigger, event, request_id, error, token)
             return
-        if not state.last_operation or state.last_operation != name:
+        name = operation.name
+        if state.last_operation != name:
             # It had been submitted before, and what was planned now cannot be any more.
             state.last_operation = name
             await self._states.save(trigger.uid, state, token)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.store import Due, JobStore
 from virtyard.kernel.clock import Clock
@@ -46,6 +47,8 @@ class World:
     """The operation types by method."""
     show: Callable[[str, str, bytes], None]
     """Shows a state that is not durable: topic, key, body."""
+    filters: JobFilters
+    """Keeps operations back before their locks are asked for."""
     clock: Clock
     """The process's clock."""
     on_due: Callable[[Sequence[Due]], None]

@@ -176,6 +176,15 @@ SERVER_BEHIND = EventType(
     advice="Nothing: the trigger `catch-up` has it refreshed; if that failed, see its job.",
     about=("servers",),
 )
+SCHEDULE_FAILED = EventType(
+    name="SCHEDULE_FAILED",
+    severity=_WARNING,
+    meaning="The schedule was due and its request was refused, so that nothing was submitted.",
+    advice="Read the message; change the schedule's request, then `virtyard schedule run-now`.",
+    about=("schedules",),
+    acknowledgeable=True,
+    cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
+)
 TRIGGER_FAILED = EventType(
     name="TRIGGER_FAILED",
     severity=_WARNING,
@@ -220,6 +229,7 @@ EVENT_TYPES = (
     IMAGE_MISSING,
     FOREIGN_FILE,
     ROLLBACK_FAILED,
+    SCHEDULE_FAILED,
     TRIGGER_FAILED,
     TRIGGER_HELD_BACK,
     OPERATION_ABORTED,

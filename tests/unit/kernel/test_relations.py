@@ -28,6 +28,8 @@ STORED = {
     "networks": ("servers",),
     "images": ("repository",),
     "triggers": (),
+    "schedules": (),
+    "filters": (),
 }
 
 ABOVE = {
@@ -42,6 +44,8 @@ ABOVE = {
     "networks": set(),
     "images": {"repositories"},
     "triggers": set(),
+    "schedules": set(),
+    "filters": set(),
 }
 
 

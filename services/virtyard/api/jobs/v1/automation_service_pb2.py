@@ -23,13 +23,17 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import field_info_pb2 as google_dot_api_dot_field__info__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from virtyard.api.inventory.v1 import filter_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2
+from virtyard.api.inventory.v1 import schedule_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2
 from virtyard.api.inventory.v1 import trigger_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/jobs/v1/automation_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a&virtyard/api/type/v1/annotations.proto\"K\n\x17GetTriggerStatusRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Trigger\xca\xf3\x18\x02\x10\x01\"\xcf\x01\n\rTriggerStatus\x12\x33\n\x07trigger\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.Trigger\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x03 \x01(\t\x12\x0c\n\x04runs\x18\x04 \x01(\x03\x12\x10\n\x08left_out\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t2\x9d\x01\n\x11\x41utomationService\x12\x87\x01\n\x10GetTriggerStatus\x12-.virtyard.api.jobs.v1.GetTriggerStatusRequest\x1a#.virtyard.api.jobs.v1.TriggerStatus\"\x1f\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0f\n\x07trigger\x12\x04showb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/jobs/v1/automation_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/inventory/v1/filter.proto\x1a(virtyard/api/inventory/v1/schedule.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a&virtyard/api/type/v1/annotations.proto\"K\n\x17GetTriggerStatusRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Trigger\xca\xf3\x18\x02\x10\x01\"\xcf\x01\n\rTriggerStatus\x12\x33\n\x07trigger\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.Trigger\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x03 \x01(\t\x12\x0c\n\x04runs\x18\x04 \x01(\x03\x12\x10\n\x08left_out\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t\"M\n\x18GetScheduleStatusRequest\x12\x31\n\x04name\x18\x01 \x01(\tB#\xe2\x41\x01\x02\xfa\x41\x16\n\x14virtyard.io/Schedule\xca\xf3\x18\x02\x10\x01\"\x92\x02\n\x0eScheduleStatus\x12\x35\n\x08schedule\x18\x01 \x01(\x0b\x32#.virtyard.api.inventory.v1.Schedule\x12.\n\nnext_times\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x04 \x01(\t\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08left_out\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x0e\n\x06queued\x18\t \x01(\x05\"k\n\x12RunScheduleRequest\x12\x31\n\x04name\x18\x01 \x01(\tB#\xe2\x41\x01\x02\xfa\x41\x16\n\x14virtyard.io/Schedule\xca\xf3\x18\x02\x10\x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"I\n\x16GetFilterStatusRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Filter\xca\xf3\x18\x02\x10\x01\"u\n\x0c\x46ilterStatus\x12\x31\n\x06\x66ilter\x18\x01 \x01(\x0b\x32!.virtyard.api.inventory.v1.Filter\x12\x17\n\x0fheld_operations\x18\x02 \x03(\t\x12\x19\n\x11\x61\x63tive_operations\x18\x03 \x03(\t2\xef\x04\n\x11\x41utomationService\x12\x87\x01\n\x10GetTriggerStatus\x12-.virtyard.api.jobs.v1.GetTriggerStatusRequest\x1a#.virtyard.api.jobs.v1.TriggerStatus\"\x1f\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0f\n\x07trigger\x12\x04show\x12\x8b\x01\n\x11GetScheduleStatus\x12..virtyard.api.jobs.v1.GetScheduleStatusRequest\x1a$.virtyard.api.jobs.v1.ScheduleStatus\" \xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x10\n\x08schedule\x12\x04show\x12\x83\x01\n\x0fGetFilterStatus\x12,.virtyard.api.jobs.v1.GetFilterStatusRequest\x1a\".virtyard.api.jobs.v1.FilterStatus\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x06\x66ilter\x12\x04show\x12\xbb\x01\n\x0bRunSchedule\x12(.virtyard.api.jobs.v1.RunScheduleRequest\x1a\x1d.google.longrunning.Operation\"c\xca\x41=\n\x13google.protobuf.Any\x12&virtyard.api.jobs.v1.OperationMetadata\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x13\n\x08schedule\x12\x07run-nowb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,12 +42,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETTRIGGERSTATUSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETTRIGGERSTATUSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023virtyard.io/Trigger\312\363\030\002\020\001'
+  _globals['_GETSCHEDULESTATUSREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETSCHEDULESTATUSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024virtyard.io/Schedule\312\363\030\002\020\001'
+  _globals['_RUNSCHEDULEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RUNSCHEDULEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024virtyard.io/Schedule\312\363\030\002\020\001'
+  _globals['_RUNSCHEDULEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RUNSCHEDULEREQUEST'].fields_by_name['request_id']._serialized_options = b'\312\363\030\002 \001\342\214\317\327\010\002\010\001'
+  _globals['_GETFILTERSTATUSREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETFILTERSTATUSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022virtyard.io/Filter\312\363\030\002\020\001'
   _globals['_AUTOMATIONSERVICE'].methods_by_name['GetTriggerStatus']._loaded_options = None
   _globals['_AUTOMATIONSERVICE'].methods_by_name['GetTriggerStatus']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\017\n\007trigger\022\004show'
-  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_start=245
-  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_end=320
-  _globals['_TRIGGERSTATUS']._serialized_start=323
-  _globals['_TRIGGERSTATUS']._serialized_end=530
-  _globals['_AUTOMATIONSERVICE']._serialized_start=533
-  _globals['_AUTOMATIONSERVICE']._serialized_end=690
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetScheduleStatus']._loaded_options = None
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetScheduleStatus']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\020\n\010schedule\022\004show'
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetFilterStatus']._loaded_options = None
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetFilterStatus']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\016\n\006filter\022\004show'
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['RunSchedule']._loaded_options = None
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['RunSchedule']._serialized_options = b'\312A=\n\023google.protobuf.Any\022&virtyard.api.jobs.v1.OperationMetadata\312\363\030\010\010\002\022\004name\322\363\030\023\n\010schedule\022\007run-now'
+  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_start=393
+  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_end=468
+  _globals['_TRIGGERSTATUS']._serialized_start=471
+  _globals['_TRIGGERSTATUS']._serialized_end=678
+  _globals['_GETSCHEDULESTATUSREQUEST']._serialized_start=680
+  _globals['_GETSCHEDULESTATUSREQUEST']._serialized_end=757
+  _globals['_SCHEDULESTATUS']._serialized_start=760
+  _globals['_SCHEDULESTATUS']._serialized_end=1034
+  _globals['_RUNSCHEDULEREQUEST']._serialized_start=1036
+  _globals['_RUNSCHEDULEREQUEST']._serialized_end=1143
+  _globals['_GETFILTERSTATUSREQUEST']._serialized_start=1145
+  _globals['_GETFILTERSTATUSREQUEST']._serialized_end=1218
+  _globals['_FILTERSTATUS']._serialized_start=1220
+  _globals['_FILTERSTATUS']._serialized_end=1337
+  _globals['_AUTOMATIONSERVICE']._serialized_start=1340
+  _globals['_AUTOMATIONSERVICE']._serialized_end=1963
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,13 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from virtyard.api.inventory.v1 import filter_pb2 as _filter_pb2
+from virtyard.api.inventory.v1 import schedule_pb2 as _schedule_pb2
 from virtyard.api.inventory.v1 import trigger_pb2 as _trigger_pb2
 import builtins as _builtins
 import sys
@@ -89,3 +93,169 @@ class TriggerStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TriggerStatus: _TypeAlias = TriggerStatus  # noqa: Y015
+
+@_typing.final
+class GetScheduleStatusRequest(_message.Message):
+    """Names the schedule whose status to get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the schedule, as schedules/ID."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetScheduleStatusRequest: _TypeAlias = GetScheduleStatusRequest  # noqa: Y015
+
+@_typing.final
+class ScheduleStatus(_message.Message):
+    """A schedule with what it has done so far, and what comes next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    NEXT_TIMES_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_OPERATION_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    last_operation: _builtins.str
+    """The operation that the schedule submitted last, as operations/12."""
+    runs: _builtins.int
+    """The number of operations that the schedule has submitted."""
+    left_out: _builtins.int
+    """The number of runs that the schedule left out, by its policies; of a long absence the latest hundred are counted."""
+    failed: _builtins.int
+    """The number of runs of the schedule that could not be submitted."""
+    last_error: _builtins.str
+    """Why the last submission of the schedule was refused; empty once one was accepted."""
+    queued: _builtins.int
+    """The number of runs that are due and wait for the operation of the one before."""
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """The schedule as the inventory has it."""
+
+    @_builtins.property
+    def next_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """The next five times at which it is submitted, each with its jitter; none if it is disabled."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When the schedule submitted an operation last."""
+
+    def __init__(
+        self,
+        *,
+        schedule: _schedule_pb2.Schedule | None = ...,
+        next_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        last_operation: _builtins.str = ...,
+        runs: _builtins.int = ...,
+        left_out: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        last_error: _builtins.str = ...,
+        queued: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time", "schedule", b"schedule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "last_error", b"last_error", "last_operation", b"last_operation", "last_time", b"last_time", "left_out", b"left_out", "next_times", b"next_times", "queued", b"queued", "runs", b"runs", "schedule", b"schedule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleStatus: _TypeAlias = ScheduleStatus  # noqa: Y015
+
+@_typing.final
+class RunScheduleRequest(_message.Message):
+    """Names the schedule to run now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the schedule to run, as schedules/ID."""
+    request_id: _builtins.str
+    """A UUID; the same id gives the same operation, however often."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunScheduleRequest: _TypeAlias = RunScheduleRequest  # noqa: Y015
+
+@_typing.final
+class GetFilterStatusRequest(_message.Message):
+    """Names the filter whose status to get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the filter, as filters/ID."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFilterStatusRequest: _TypeAlias = GetFilterStatusRequest  # noqa: Y015
+
+@_typing.final
+class FilterStatus(_message.Message):
+    """A filter with the operations that are concerned by it now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    HELD_OPERATIONS_FIELD_NUMBER: _builtins.int
+    ACTIVE_OPERATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def filter(self) -> _filter_pb2.Filter:
+        """The filter as the inventory has it."""
+
+    @_builtins.property
+    def held_operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The operations that the filter keeps back, in the order in which they were submitted."""
+
+    @_builtins.property
+    def active_operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The operations that match and are under way; once there are none, a pool or server is drained."""
+
+    def __init__(
+        self,
+        *,
+        filter: _filter_pb2.Filter | None = ...,
+        held_operations: _abc.Iterable[_builtins.str] | None = ...,
+        active_operations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_operations", b"active_operations", "filter", b"filter", "held_operations", b"held_operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilterStatus: _TypeAlias = FilterStatus  # noqa: Y015

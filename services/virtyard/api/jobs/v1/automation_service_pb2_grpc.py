@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from virtyard.api.jobs.v1 import automation_service_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -26,7 +27,7 @@ if _version_not_supported:
 
 
 class AutomationServiceStub:
-    """Shows what triggers have done and will do; the inventory has what they are.
+    """Shows what triggers, schedules and filters do; the inventory has what they are.
     """
 
     def __init__(self, channel):
@@ -40,14 +41,50 @@ class AutomationServiceStub:
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetTriggerStatusRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.TriggerStatus.FromString,
                 _registered_method=True)
+        self.GetScheduleStatus = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/GetScheduleStatus',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetScheduleStatusRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ScheduleStatus.FromString,
+                _registered_method=True)
+        self.GetFilterStatus = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/GetFilterStatus',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetFilterStatusRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.FilterStatus.FromString,
+                _registered_method=True)
+        self.RunSchedule = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/RunSchedule',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RunScheduleRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
 
 
 class AutomationServiceServicer:
-    """Shows what triggers have done and will do; the inventory has what they are.
+    """Shows what triggers, schedules and filters do; the inventory has what they are.
     """
 
     def GetTriggerStatus(self, request, context):
         """Gets a trigger with what it has submitted so far.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetScheduleStatus(self, request, context):
+        """Gets a schedule with its last run and the next ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFilterStatus(self, request, context):
+        """Gets a filter with the operations that it keeps back now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunSchedule(self, request, context):
+        """Submits the request of a schedule now, whether or not it is due or enabled; the caller must be allowed to ask for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +98,21 @@ def add_AutomationServiceServicer_to_server(servicer, server):
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetTriggerStatusRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.TriggerStatus.SerializeToString,
             ),
+            'GetScheduleStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetScheduleStatus,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetScheduleStatusRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ScheduleStatus.SerializeToString,
+            ),
+            'GetFilterStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFilterStatus,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetFilterStatusRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.FilterStatus.SerializeToString,
+            ),
+            'RunSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunSchedule,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RunScheduleRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'virtyard.api.jobs.v1.AutomationService', rpc_method_handlers)
@@ -70,7 +122,7 @@ def add_AutomationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AutomationService:
-    """Shows what triggers have done and will do; the inventory has what they are.
+    """Shows what triggers, schedules and filters do; the inventory has what they are.
     """
 
     @staticmethod
@@ -90,6 +142,87 @@ class AutomationService:
             '/virtyard.api.jobs.v1.AutomationService/GetTriggerStatus',
             virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetTriggerStatusRequest.SerializeToString,
             virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.TriggerStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetScheduleStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/GetScheduleStatus',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetScheduleStatusRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ScheduleStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFilterStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/GetFilterStatus',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetFilterStatusRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.FilterStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/RunSchedule',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RunScheduleRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.longrunning import operations_pb2 as _operations_pb2
 from grpc import aio as _aio
 from virtyard.api.jobs.v1 import automation_service_pb2 as _automation_service_pb2
 import abc as _abc_1
@@ -13,14 +14,20 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AutomationServiceStub:
-    """Shows what triggers have done and will do; the inventory has what they are."""
+    """Shows what triggers, schedules and filters do; the inventory has what they are."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetTriggerStatus: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetTriggerStatusRequest, _automation_service_pb2.TriggerStatus]
     """Gets a trigger with what it has submitted so far."""
+    GetScheduleStatus: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetScheduleStatusRequest, _automation_service_pb2.ScheduleStatus]
+    """Gets a schedule with its last run and the next ones."""
+    GetFilterStatus: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetFilterStatusRequest, _automation_service_pb2.FilterStatus]
+    """Gets a filter with the operations that it keeps back now."""
+    RunSchedule: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.RunScheduleRequest, _operations_pb2.Operation]
+    """Submits the request of a schedule now, whether or not it is due or enabled; the caller must be allowed to ask for it."""
 
 class AutomationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Shows what triggers have done and will do; the inventory has what they are."""
+    """Shows what triggers, schedules and filters do; the inventory has what they are."""
 
     @_abc_1.abstractmethod
     def GetTriggerStatus(
@@ -29,5 +36,29 @@ class AutomationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_automation_service_pb2.GetTriggerStatusRequest, _abc.Awaitable[_automation_service_pb2.TriggerStatus]],
     ) -> _abc.Awaitable[_automation_service_pb2.TriggerStatus]:
         """Gets a trigger with what it has submitted so far."""
+
+    @_abc_1.abstractmethod
+    def GetScheduleStatus(
+        self,
+        request: _automation_service_pb2.GetScheduleStatusRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.GetScheduleStatusRequest, _abc.Awaitable[_automation_service_pb2.ScheduleStatus]],
+    ) -> _abc.Awaitable[_automation_service_pb2.ScheduleStatus]:
+        """Gets a schedule with its last run and the next ones."""
+
+    @_abc_1.abstractmethod
+    def GetFilterStatus(
+        self,
+        request: _automation_service_pb2.GetFilterStatusRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.GetFilterStatusRequest, _abc.Awaitable[_automation_service_pb2.FilterStatus]],
+    ) -> _abc.Awaitable[_automation_service_pb2.FilterStatus]:
+        """Gets a filter with the operations that it keeps back now."""
+
+    @_abc_1.abstractmethod
+    def RunSchedule(
+        self,
+        request: _automation_service_pb2.RunScheduleRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.RunScheduleRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Submits the request of a schedule now, whether or not it is due or enabled; the caller must be allowed to ask for it."""
 
 def add_AutomationServiceServicer_to_server(servicer: AutomationServiceServicer, server: _aio.Server) -> None: ...

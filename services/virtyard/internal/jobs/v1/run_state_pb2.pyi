@@ -35,6 +35,8 @@ class RunState(_message.Message):
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     RECENT_TIMES_FIELD_NUMBER: _builtins.int
     DECIDED_TIME_FIELD_NUMBER: _builtins.int
+    RECURRENCE_FIELD_NUMBER: _builtins.int
+    QUEUED_TIMES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name of the trigger or schedule."""
     last_operation: _builtins.str
@@ -49,6 +51,8 @@ class RunState(_message.Message):
     """The number of runs that could not be submitted."""
     last_error: _builtins.str
     """Why the last run that could not be submitted was refused; empty once one was submitted."""
+    recurrence: _builtins.str
+    """The recurrence that the due times were decided by, to notice that it was changed."""
     @_builtins.property
     def last_time(self) -> _timestamp_pb2.Timestamp:
         """When it submitted an operation last."""
@@ -60,6 +64,10 @@ class RunState(_message.Message):
     @_builtins.property
     def decided_time(self) -> _timestamp_pb2.Timestamp:
         """The due time up to which every run of a schedule was decided upon."""
+
+    @_builtins.property
+    def queued_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """The due times that wait for their turn, the oldest first."""
 
     def __init__(
         self,
@@ -74,10 +82,12 @@ class RunState(_message.Message):
         last_error: _builtins.str = ...,
         recent_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
         decided_time: _timestamp_pb2.Timestamp | None = ...,
+        recurrence: _builtins.str = ...,
+        queued_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "failed", b"failed", "last_error", b"last_error", "last_operation", b"last_operation", "last_request_id", b"last_request_id", "last_time", b"last_time", "left_out", b"left_out", "name", b"name", "recent_times", b"recent_times", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "failed", b"failed", "last_error", b"last_error", "last_operation", b"last_operation", "last_request_id", b"last_request_id", "last_time", b"last_time", "left_out", b"left_out", "name", b"name", "queued_times", b"queued_times", "recent_times", b"recent_times", "recurrence", b"recurrence", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
