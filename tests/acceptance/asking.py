@@ -52,6 +52,9 @@ NOUNS = {
     "Vnics": "vnics",
     "Networks": "networks",
     "Images": "images",
+    "Triggers": "triggers",
+    "Schedules": "schedules",
+    "Filters": "filters",
 }
 
 

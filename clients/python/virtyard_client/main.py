@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from virtyard_client.command import help as help_text
 from virtyard_client.command.flags import flags_of
+from virtyard_client.command.inner import read_request
 from virtyard_client.command.options import ExitCode, options_of
 from virtyard_client.command.parse import Parser
 from virtyard_client.command.quantities import read_seconds
@@ -119,7 +121,8 @@ def _find(verbs: Verbs, noun: str, rest: Sequence[str]) -> Method | None:
 def _run_verb(schema: Schema, method: Method, words: Sequence[str]) -> int:
     flags, options = flags_of(schema, method.request), options_of(method)
     try:
-        arguments = Parser(flags, options, Reader(schema)).parse(words)
+        reader = Reader(schema, request=partial(read_request, schema))
+        arguments = Parser(flags, options, reader).parse(words)
     except UsageError as error:
         raise UsageError(f"{method.noun} {method.verb}: {error}") from None
     if arguments.given("help"):

@@ -19,7 +19,7 @@ from virtyard.inventory.projections import derived_fields
 from virtyard.kernel import event_types
 from virtyard.kernel.event_types import EventType
 from virtyard.kernel.names import collection_of, kinds
-from virtyard.kernel.options import fields_of
+from virtyard.kernel.options import fields_of, is_output
 
 __all__ = ["Change", "Origin", "tell_life"]
 
@@ -28,7 +28,7 @@ _STARTING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STARTING
 _RUNNING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
 _STOPPED = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED
 _UNTOLD = frozenset({"state", "observed", "placement"})
-"""Fields that are no configuration: what is to be told of them has types of its own."""
+"""Fields that are no configuration where only the server sets them: what is to be told of them has types of its own."""
 _WAS_STARTED = "SELECT 1 FROM event WHERE operation = ? AND +object = ? AND +type = 'MACHINE_STARTED'"
 
 
@@ -138,5 +138,9 @@ def _has_run(reader: Reader, name: str, origin: Origin) -> bool:
 @cache
 def _told_fields(collection: str) -> tuple[str, ...]:
     """Return the fields of a kind that are its configuration, in the order of its proto."""
-    hidden = KEPT_FIELDS | derived_fields(collection) | _UNTOLD
-    return tuple(field.name for field in fields_of(kinds()[collection].message) if field.name not in hidden)
+    hidden = KEPT_FIELDS | derived_fields(collection)
+    return tuple(
+        field.name
+        for field in fields_of(kinds()[collection].message)
+        if field.name not in hidden and not (field.name in _UNTOLD and is_output(field))
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from virtyard.api.participant.v1 import participant_service_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
 from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
+from virtyard.inventory.built_in import install
 from virtyard.inventory.control_rpc import ControlRpc
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.host_rpc import HostRpc
@@ -83,6 +84,7 @@ async def open_inventory(
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
     step_hook: StepHook | None = None,
     journal_keep: int = 100_000,
+    built_in: Sequence[TypedObject] = (),
     metrics: Metrics | None = None,
 ) -> AsyncGenerator[Inventory, None]:
     """Open inventory.db in this folder and run the inventory on it; watchers are told GOODBYE at the end.
@@ -100,6 +102,7 @@ async def open_inventory(
         commit_hook: makes commits fail; see `Database.open`.
         step_hook: lets steps fail; see `Round`.
         journal_keep: about so many entries of the feed are kept; see `Database.open`.
+        built_in: the objects that are made the first time.
         metrics: of the process; nowhere that is read if None.
 
     Raises:
@@ -122,6 +125,7 @@ async def open_inventory(
         floor = FloorKeeper(database, forget_settled, "inventory.floor")
         await floor.open()
         store = SqliteStore(database, clock, step_hook, floor)
+        await install(database, clock, built_in)
         presence = Presence(store, clock, interval=report_interval, silence=silence, refresh=6 * report_interval)
         store.on_effects(presence.notice)
         await presence.open()

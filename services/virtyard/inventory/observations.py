@@ -17,10 +17,12 @@ from virtyard.kernel.names import wrap
 __all__ = [
     "Observation",
     "forget_observation",
+    "missed_changes",
     "observe",
     "read_observation",
     "read_observations",
     "same_facts",
+    "tell_behind",
     "write_observation",
 ]
 
@@ -122,6 +124,28 @@ def observe(
     if state != before.state and before.state:
         raise_event(transaction, f"{row.uid}/{after.revision}", _transition(server, state), now)
     return after
+
+
+def missed_changes(reader: Reader, server: str) -> int:
+    """Return how many changes a server has missed; 0 if it is up to date, or not there."""
+    row = read_row(reader, server)
+    if row is None or row.deleted:
+        return 0
+    stored = server_pb2.Server.FromString(row.body)
+    return max(stored.desired_revision - stored.applied_revision, 0)
+
+
+def tell_behind(transaction: FeedWriter, server: str, now: datetime) -> None:
+    """Raise the event that a server which reports has missed changes, once for each return and each change."""
+    row, missed = read_row(transaction, server), missed_changes(transaction, server)
+    if row is None or not missed:
+        return
+    known = read_observation(transaction, server)
+    revision = known.revision if known is not None else 0
+    desired = server_pb2.Server.FromString(row.body).desired_revision
+    text = f"{server} reports and is {missed} change{'' if missed == 1 else 's'} behind"
+    event = event_types.new_event(event_types.SERVER_BEHIND, server, text)
+    raise_event(transaction, f"{row.uid}/behind/{desired}/{revision}", event, now)
 
 
 def _transition(server: str, state: int) -> event_pb2.Event:

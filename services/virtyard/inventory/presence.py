@@ -55,6 +55,8 @@ class Presence:
         self._silence = silence
         self._refresh = refresh
         self._servers: dict[str, _Seen] = {}
+        self._unsure: set[str] = set()
+        """Servers that may have missed changes, to be looked at when they report: put off, silent, or just read."""
 
     def states(self) -> list[int]:
         """Return the state of each server as it was last stored; -1 where that failed."""
@@ -64,6 +66,7 @@ class Presence:
         """Read the servers that are stored; each has the whole time of silence before it from now on."""
         for server, observation in (await self._store.observations()).items():
             self._remember(server, observation.state, observation.observed)
+            self._unsure.add(server)
 
     def notice(self, objects: Mapping[str, TypedObject | None]) -> None:
         """Take note of servers that effects made or removed."""
@@ -72,7 +75,11 @@ class Presence:
                 continue
             if message is None:
                 self._servers.pop(name, None)
-            elif name not in self._servers:
+                self._unsure.discard(name)
+                continue
+            if message.desired_revision > message.applied_revision:
+                self._unsure.add(name)
+            if name not in self._servers:
                 self._remember(name, message.state, message.observed)
 
     async def report(self, server: str, observed: server_pb2.ServerObservation) -> bool:
@@ -81,6 +88,17 @@ class Presence:
         Raises:
             Unavailable: it could not be stored.
         """
+        known = await self._take(server, observed)
+        if known and server in self._unsure:
+            self._unsure.discard(server)
+            try:
+                await self._store.tell_behind(server)
+            except BaseException:
+                self._unsure.add(server)
+                raise
+        return known
+
+    async def _take(self, server: str, observed: server_pb2.ServerObservation) -> bool:
         now = self._clock.monotonic()
         seen = self._servers.get(server)
         if seen is not None:
@@ -101,6 +119,7 @@ class Presence:
             # A report, or the removal of the server, may have come while another one was being stored.
             if seen is not None and seen.heard <= limit and seen.state not in (_OFFLINE, 0):
                 await self._store_state(name, _OFFLINE, None)
+                self._unsure.add(name)
                 fallen.append(name)
         return fallen
 

@@ -16,7 +16,7 @@ from virtyard.inventory.guests import read_recorded, tell_stopped
 from virtyard.inventory.listing import EVENTS, parse_place, read_objects
 from virtyard.inventory.model import Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
 from virtyard.inventory.objects import read_row, read_rows, row_of
-from virtyard.inventory.observations import Observation, observe, read_observations
+from virtyard.inventory.observations import Observation, missed_changes, observe, read_observations, tell_behind
 from virtyard.inventory.projections import present
 from virtyard.inventory.round import Round, StepHook, settle
 from virtyard.inventory.selections import resolve
@@ -171,6 +171,12 @@ class SqliteStore:
             return observe(transaction, server, state=state, observed=observed, now=now)
 
         return await self._database.write(run, after=lambda _: self._after_report(server))
+
+    async def tell_behind(self, server: str) -> None:
+        """See `InventoryStore.tell_behind`."""
+        if await self._database.read(lambda connection: missed_changes(connection, server)):
+            now = self._clock.now()
+            await self._database.write(lambda transaction: tell_behind(transaction, server, now))
 
     async def recorded_guests(self, server: str) -> Sequence[RecordedGuest]:
         """See `InventoryStore.recorded_guests`."""

@@ -84,6 +84,10 @@ class InventoryStore(Protocol):
         """Store what was observed of a server; return what is known now, None if there is no such server."""
         ...
 
+    async def tell_behind(self, server: str) -> None:
+        """Raise an event if a server that has just reported misses changes, once for each return and each change."""
+        ...
+
     async def recorded_guests(self, server: str) -> Sequence[RecordedGuest]:
         """Return the machines that are recorded as running on a server."""
         ...

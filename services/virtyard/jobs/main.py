@@ -15,10 +15,13 @@ from google.protobuf.descriptor import ServiceDescriptor
 from virtyard.api.jobs.v1 import job_service_pb2, lock_control_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
+from virtyard.jobs.automation import Automation
+from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.greeter import Greeter
 from virtyard.jobs.history import JOB_HISTORY, History, HistoryRetention
 from virtyard.jobs.inventory_port import InventoryPort
+from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.lock_control_rpc import LockControl, UnderCheck
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.probation import note_clean_stop
@@ -124,6 +127,8 @@ async def open_jobs(
             greeter = Greeter(store.ledgers, store.settled, store.open_operations)
             proxy.settled_below = lambda: store.settled.below
             participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
+            definitions = Definitions(inventory)
+            filters = JobFilters(definitions, clock)
             world = World(
                 store=store,
                 locks=proxy,
@@ -132,6 +137,7 @@ async def open_jobs(
                 participants=participants,
                 operations=operations,
                 show=feed.publish_progress,
+                filters=filters,
                 clock=clock,
                 on_due=due.add,
             )
@@ -142,9 +148,28 @@ async def open_jobs(
                 known = {"jobs": feed.token(), "locks": proxy.token}
                 return {name: token for name, token in known.items() if token}
 
-            submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run, clock)
+            submission = Submission(
+                operations, _titles(operations), store, port, tokens, scheduler.run, clock, filters.admit
+            )
+            automation = Automation(
+                channel=inventory,
+                definitions=definitions,
+                filters=filters,
+                running=scheduler.open_operations,
+                store=store,
+                submission=submission,
+                methods=[each for one in _operation_services(operations) for each in one.methods],
+                look=scheduler.look,
+                clock=clock,
+                on_due=due.add,
+            )
+            await automation.open()
+            scheduler.also_run(automation.run)
             yield Jobs(
-                services=_services(store, scheduler, feed, submission, operations, proxy, port),
+                services=[
+                    *_services(store, scheduler, feed, submission, operations, proxy, port, automation),
+                    automation.service,
+                ],
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
@@ -163,9 +188,10 @@ def _services(
     operations: Mapping[str, OperationType],
     locks: LocksProxy,
     port: InventoryPort,
+    automation: Automation,
 ) -> list[Service]:
     people = scheduler.people
-    typed = OperationServices(submission, UnderCheck(people))
+    typed = OperationServices(submission, UnderCheck(people), automation.inner)
     jobs = JobService(store, scheduler, feed, typed, port.events_of)
     descriptors = _operation_services(operations)
     for descriptor in descriptors:

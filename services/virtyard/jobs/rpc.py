@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_control_pb2, job_pb2, job_service_pb2, operation_pb2, wait_explanation_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.jobs import listing, watch
+from virtyard.jobs.automatic import InnerRequests
 from virtyard.jobs.control import Control
 from virtyard.jobs.explaining import Explainer
 from virtyard.jobs.export import ReadEvents, export_jobs
@@ -63,14 +64,18 @@ def job_numbers(name: str) -> tuple[int, int]:
 class OperationServices:
     """Serves every rpc of every operation service: one way for all."""
 
-    def __init__(self, submission: Submission, check_under: Callable[[str, Principal], None]) -> None:
-        """Submit what is asked for, once a person's lock that it is to run under is found to be usable."""
+    def __init__(
+        self, submission: Submission, check_under: Callable[[str, Principal], None], inner: InnerRequests
+    ) -> None:
+        """Submit what is asked for, once a lock that it is to run under is found usable, and what it holds allowed."""
         self._submission = submission
         self._check_under = check_under
+        self._inner = inner
 
     async def handle(self, method: MethodDescriptor, request: Message, call: Call) -> operations_pb2.Operation | bytes:
         """Submit the request of a typed method."""
         self._check_under(cast(Any, request).options.under, call.principal)
+        self._inner.admit(request, call.principal)
         trace = telemetry.inject() or call.trace
         return await self._submission.submit(method.full_name, request, call.principal.identity, trace)
 

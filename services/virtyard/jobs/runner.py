@@ -168,6 +168,7 @@ class Runner:
 
     async def _admit(self) -> bool:
         """Get the locks, with a plan that is still true under them; end the operation if that cannot be."""
+        await self._world.filters.hold(self._keeper, self._aborted)
         try:
             with telemetry.span("wait for locks", operation=self.operation.name):
                 tokens = await self._patiently(self._admission.admit)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from enum import Enum
 
 from virtyard.api.jobs.v1 import operation_pb2
@@ -72,6 +73,7 @@ class Scheduler:
         self._probation = Probation(world.clock)
         self.stalls = StallWatch(world.clock, self._runners)
         self.people = PersonLocks(world.store.database, world.locks, world.clock, tasks, due.add, self.under)
+        self._others: list[Callable[[], Coroutine[object, object, None]]] = []
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
@@ -92,6 +94,8 @@ class Scheduler:
         sweeping = sweep_for_ever(self.world.store, self.world.locks, self.people.owners)
         _ = self._tasks.start(sweeping, name="orphans")
         _ = self._tasks.start(self.stalls.run(), name="stalls")
+        for other in self._others:
+            _ = self._tasks.start(other(), name="automation")
 
     def _go(self) -> None:
         """Begin what has waited for the adoption."""
@@ -115,6 +119,10 @@ class Scheduler:
                 await self._probation.watch_trial(runner.keeper, run)
         if self.state is SchedulerState.STARTING:
             self._go()
+
+    def also_run(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Have something run beside, from the start on until the scheduler's tasks end."""
+        self._others.append(work)
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""

@@ -86,8 +86,19 @@ class JobStore:
 
             await self.database.write(fill)
 
-    async def insert(self, operation: Operation, request_id: str) -> Operation:
+    async def insert(
+        self,
+        operation: Operation,
+        request_id: str,
+        *,
+        also: Callable[[Transaction, Operation], None] | None = None,
+    ) -> Operation:
         """Make a new operation durable (C1), with its number; return it, or the one that has the request id.
+
+        Args:
+            operation: the operation, whose record gets its number.
+            request_id: of the submission; empty for none.
+            also: writes in the same commit what led to the operation, which may be the one that is there.
 
         Raises:
             AlreadyExists: the request id belongs to another request (P26).
@@ -97,7 +108,11 @@ class JobStore:
         def write(transaction: Transaction) -> Operation:
             record = operation.record
             if request_id and (known := _by_request(transaction.connection, record.principal, request_id)):
-                return _same_request(known, operation.request, request_id)
+                same = _same_request(known, operation.request, request_id)
+                if also is not None:
+                    also(transaction, same)
+                    transaction.transition("jobs.repeated")
+                return same
             record.number = _last_number(transaction.connection) + 1
             transaction.execute(
                 "INSERT INTO operation"
@@ -118,6 +133,8 @@ class JobStore:
             bodies.update(_write_jobs(transaction, operation, [job.id for job in operation.shape.plan.jobs]))
             bodies[operation.name] = render_operation(operation).SerializeToString()
             transaction.append("operation", operation.name, bodies[operation.name])
+            if also is not None:
+                also(transaction, operation)
             sweep(transaction)
             transaction.transition("jobs.C1")
             return operation

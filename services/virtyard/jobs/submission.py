@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.admission import new_record
+from virtyard.jobs.causes import Cause
 from virtyard.jobs.deadline import check_deadline
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.model import Operation, Shape
@@ -44,6 +45,7 @@ class Submission:
         tokens: Callable[[], dict[str, str]],
         run: Callable[[Operation], None],
         clock: Clock,
+        admit: Callable[[Operation], None],
     ) -> None:
         """Work with these.
 
@@ -55,6 +57,7 @@ class Submission:
             tokens: gives the resume tokens, by feed, from which everything that comes now is seen.
             run: begins to run an operation that is durable.
             clock: tells whether a deadline has passed.
+            admit: raises for an operation that a filter rejects.
         """
         self._operations = operations
         self._titles = titles
@@ -63,9 +66,10 @@ class Submission:
         self._tokens = tokens
         self._run = run
         self._clock = clock
+        self._admit = admit
 
     async def submit(
-        self, method: str, request: Message, principal: str, trace: Mapping[str, str]
+        self, method: str, request: Message, principal: str, trace: Mapping[str, str], cause: Cause | None = None
     ) -> operations_pb2.Operation | bytes:
         """Plan the request, make the operation durable, and answer.
 
@@ -74,6 +78,7 @@ class Submission:
             request: its request message.
             principal: who asks, as `user/admin`.
             trace: the trace context of the call.
+            cause: what led to it, if it was not a person.
 
         Raises:
             RequestError: the request is wrong, or the inventory does not allow it; nothing was changed.
@@ -84,7 +89,7 @@ class Submission:
             raise Unsupported(f"there is no operation type for {method}")
         kept, request_id = _without_call_fields(request)
         try:
-            return await self._plan_and_keep(kind, request, kept, request_id, principal, dict(trace))
+            return await self._plan_and_keep(kind, request, kept, request_id, principal, dict(trace), cause)
         except VirtyardError:
             # A repeated request must be answered with its operation, also where the first one made it impossible (P26).
             # Looked up only here and by the unique key at the insert: most submissions are new.
@@ -101,6 +106,7 @@ class Submission:
         request_id: str,
         principal: str,
         trace: dict[str, str],
+        cause: Cause | None,
     ) -> operations_pb2.Operation | bytes:
         validate(request)
         options = cast(Any, request).options
@@ -119,16 +125,18 @@ class Submission:
             seed=seed.hex,
             state=operation_pb2.OPERATION_STATE_ACTIVE,
             epoch=1,
-            origin=job_pb2.ORIGIN_PERSON,
+            origin=cause.origin if cause is not None else job_pb2.ORIGIN_PERSON,
+            reason_trail=cause.trail if cause is not None else (),
             resume_tokens={**before, "inventory": inventory_token},
             trace_context=trace,
         )
         record.create_time.GetCurrentTime()
         new_record(record, shape)
         operation = Operation(shape=shape, request=kept, record=record)
+        self._admit(operation)
         if cast(Any, request).validate_only:
             return _preview(operation)
-        known = await self._store.insert(operation, request_id)
+        known = await self._store.insert(operation, request_id, also=cause.also if cause is not None else None)
         if known is not operation:
             return render_operation(known)
         self._run(operation)

@@ -183,7 +183,7 @@ JOB_DEFERRED = EventType(
     name="JOB_DEFERRED",
     severity=_WARNING,
     meaning="The server could not be reached when its turn came, so a change is still to be made on it: it is behind.",
-    advice="When it is back, `virtyard server refresh`, or ask for the operation again; it runs no machine until then.",
+    advice="Nothing, if `catch-up` is enabled: it is refreshed when it is back, and runs no machine until then.",
     about=("servers",),
     acknowledgeable=True,
     cleared_by=("OBJECT_DELETED",),
@@ -231,6 +231,40 @@ LOCK_ENDED = EventType(
     meaning="The time of a lock was over that a person had taken; it is released once nothing runs under it any more.",
     advice="Nothing, if the work is done; else take another lock, for longer.",
 )
+SERVER_BEHIND = EventType(
+    name="SERVER_BEHIND",
+    severity=_INFORMATIONAL,
+    meaning="The server reports, and has missed changes that were put off while it could not be reached.",
+    advice="Nothing: the trigger `catch-up` has it refreshed; if that failed, see its job.",
+    about=("servers",),
+)
+SCHEDULE_FAILED = EventType(
+    name="SCHEDULE_FAILED",
+    severity=_WARNING,
+    meaning="The schedule was due and its request was refused, so that nothing was submitted.",
+    advice="Read the message; change the schedule's request, then `virtyard schedule run-now`.",
+    about=("schedules",),
+    acknowledgeable=True,
+    cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
+)
+TRIGGER_FAILED = EventType(
+    name="TRIGGER_FAILED",
+    severity=_WARNING,
+    meaning="An event came that the trigger waits for, and its request was refused, so that nothing was submitted.",
+    advice="Read the message; change the trigger's request or filter, or ask for the operation yourself.",
+    about=("triggers",),
+    acknowledgeable=True,
+    cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
+)
+TRIGGER_HELD_BACK = EventType(
+    name="TRIGGER_HELD_BACK",
+    severity=_WARNING,
+    meaning="The trigger left events out, by its hourly limit or because it would answer itself; told once in an hour.",
+    advice="Look at what sets it off so often: `virtyard trigger show` and `virtyard event list`.",
+    about=("triggers",),
+    acknowledgeable=True,
+    cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
+)
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
@@ -251,6 +285,7 @@ EVENT_TYPES = (
     SERVER_REMOVED_FROM_POOL,
     SERVER_ONLINE,
     SERVER_OFFLINE,
+    SERVER_BEHIND,
     JOB_FAILED,
     JOB_STUCK,
     JOB_GOES_ON,
@@ -264,6 +299,9 @@ EVENT_TYPES = (
     ROLLBACK_FAILED,
     LOCK_BROKEN,
     LOCK_ENDED,
+    SCHEDULE_FAILED,
+    TRIGGER_FAILED,
+    TRIGGER_HELD_BACK,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypedDict
 
+from virtyard.inventory.built_in import built_in_objects
+from virtyard.inventory.model import TypedObject
 from virtyard.inventory.retention import EVENT_RETENTION, Retention
 from virtyard.inventory.retention import Keep as KeepEvents
 from virtyard.inventory.round import StepHook
@@ -50,6 +52,7 @@ class OfInventory(TypedDict):
     silence: float
     step_hook: StepHook | None
     retention: Retention
+    built_in: Sequence[TypedObject]
 
 
 class OfJobs(TypedDict):
@@ -77,6 +80,7 @@ def inventory_options(settings: Configuration) -> OfInventory:
         silence=settings[SILENCE],
         step_hook=step_hook(),
         retention=retention,
+        built_in=built_in_objects(),
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from virtyard.api.inventory.v1 import virtual_disk_pb2
-from virtyard.api.operations.v1 import create_virtual_machine_pb2
+from virtyard.api.operations.v1 import create_virtual_machine_pb2, refresh_server_pb2
 from virtyard.api.type.v1 import submission_pb2
 from virtyard_client.command.flags import Flag, flags_of
+from virtyard_client.command.inner import read_request
 from virtyard_client.command.options import options_of
 from virtyard_client.command.parse import Arguments, Parser
 from virtyard_client.command.request import build, flag_of_field
@@ -30,13 +32,17 @@ class _Verb:
         assert method is not None
         self.schema, self.request = schema, method.request
         self.flags: tuple[Flag, ...] = flags_of(schema, method.request)
-        self._parser = Parser(self.flags, options_of(method), Reader(schema, lambda: NOW))
+        reader = Reader(schema, lambda: NOW, partial(read_request, schema))
+        self._parser = Parser(self.flags, options_of(method), reader)
 
     def parse(self, words: str) -> Arguments:
         return self._parser.parse(words.split())
 
     def message(self, words: str) -> Any:
-        return build(self.schema, self.request, self.flags, self.parse(words).values)
+        return self.build(words.split())
+
+    def build(self, words: list[str]) -> Any:
+        return build(self.schema, self.request, self.flags, self._parser.parse(words).values)
 
 
 @pytest.fixture
@@ -178,3 +184,17 @@ def test_help_needs_nothing_else(create: _Verb) -> None:
 def test_field_of_a_violation_is_shown_as_its_flag(create: _Verb, path: str, flag: str) -> None:
     """What the server calls by its path, the person knows by its flag."""
     assert flag_of_field(create.flags, path) == flag
+
+
+def test_request_inside_of_a_request_is_given_as_the_words_of_its_command(schema: Schema) -> None:
+    """It becomes that command's request; what is filled in later is left as it is; other commands are refused."""
+    create = _Verb(schema, "trigger", "create")
+    words = ["look", "--event-filter", "type = SERVER_ONLINE", "--request"]
+    message = create.build([*words, "server refresh {event.object} --reason 'it is back'"])
+    assert message.trigger.event_filter == "type = SERVER_ONLINE"
+    inner = refresh_server_pb2.RefreshServerRequest()
+    assert message.trigger.request.Unpack(inner)
+    assert (inner.name, inner.options.reason) == ("{event.object}", "it is back")
+    for wrong in ("server refresh", "server list", "server", "server refresh s1 --no-such 1", "server refresh 's1"):
+        with pytest.raises(UsageError, match="--request takes the words of a command"):
+            create.build([*words, wrong])

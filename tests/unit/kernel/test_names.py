@@ -32,6 +32,9 @@ def test_kinds_are_those_of_the_contract() -> None:
         "vnics",
         "networks",
         "images",
+        "triggers",
+        "schedules",
+        "filters",
     }
     kind = kind_of("virtualMachines/web")
     assert (kind.type, kind.field, kind.noun) == ("virtyard.io/VirtualMachine", "virtual_machine", "virtual machine")

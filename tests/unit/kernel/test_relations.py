@@ -27,6 +27,9 @@ STORED = {
     "vnics": ("virtual_machine", "bridged_network"),
     "networks": ("servers",),
     "images": ("repository",),
+    "triggers": (),
+    "schedules": (),
+    "filters": (),
 }
 
 ABOVE = {
@@ -40,6 +43,9 @@ ABOVE = {
     "vnics": {"virtualMachines", "serverPools"},
     "networks": set(),
     "images": {"repositories"},
+    "triggers": set(),
+    "schedules": set(),
+    "filters": set(),
 }
 
 

@@ -12,12 +12,15 @@ from google.protobuf.message import Message
 
 from virtyard.api.inventory.v1 import (
     cluster_pb2,
+    filter_pb2,
     heartbeat_device_pb2,
     image_pb2,
     network_pb2,
     repository_pb2,
+    schedule_pb2,
     server_pb2,
     server_pool_pb2,
+    trigger_pb2,
     virtual_disk_pb2,
     virtual_machine_pb2,
     vnic_pb2,
@@ -27,15 +30,21 @@ from virtyard.api.operations.v1 import (
     add_server_to_server_pool_pb2,
     add_vnic_pb2,
     attach_virtual_disk_pb2,
+    create_filter_pb2,
     create_network_pb2,
     create_repository_pb2,
+    create_schedule_pb2,
     create_server_pool_pb2,
+    create_trigger_pb2,
     create_virtual_disk_pb2,
     create_virtual_machine_pb2,
+    delete_filter_pb2,
     delete_image_pb2,
     delete_network_pb2,
     delete_repository_pb2,
+    delete_schedule_pb2,
     delete_server_pool_pb2,
+    delete_trigger_pb2,
     delete_virtual_disk_pb2,
     delete_virtual_machine_pb2,
     detach_virtual_disk_pb2,
@@ -61,7 +70,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.names import Kind, kinds, wrap
-from virtyard.kernel.plan import Ids, steps_of
+from virtyard.kernel.plan import Ids, pack, steps_of
 from virtyard.kernel.relations import targets_of
 from virtyard.kernel.view import View
 from virtyard.operations.catalogue import load
@@ -298,6 +307,9 @@ def finance() -> Estate:
         server("c"),
         server("d"),
         repository("R", path="/storage/r"),
+        trigger(),
+        schedule(),
+        job_filter(),
         machine("web"),
         disk("web-disk0", of="web"),
         disk("web-disk1", of="web", position=1),
@@ -363,6 +375,45 @@ def new_pool(*, is_clustered: bool) -> create_server_pool_pb2.CreateServerPoolRe
     if is_clustered:
         request.heartbeat_device.path = "/storage/hb"
     return request
+
+
+def trigger() -> trigger_pb2.Trigger:
+    """Return a trigger that refreshes servers which report again."""
+    request = pack(refresh_server_pb2.RefreshServerRequest(name="{event.object}"))
+    return trigger_pb2.Trigger(name="triggers/look", event_filter="type = SERVER_ONLINE", request=request)
+
+
+def job_filter() -> filter_pb2.Filter:
+    """Return a filter that keeps all starts back."""
+    pause = filter_pb2.FILTER_ACTION_PAUSE
+    return filter_pb2.Filter(name="filters/calm", matches="type = StartVirtualMachine", action=pause)
+
+
+def new_filter() -> create_filter_pb2.CreateFilterRequest:
+    """Return a request for such a filter."""
+    wanted = job_filter()
+    wanted.name = ""
+    return create_filter_pb2.CreateFilterRequest(filter_id="new", filter=wanted)
+
+
+def schedule() -> schedule_pb2.Schedule:
+    """Return a schedule that refreshes a server each night."""
+    request = pack(refresh_server_pb2.RefreshServerRequest(name="servers/a"))
+    return schedule_pb2.Schedule(name="schedules/nightly", cron="30 2 * * *", request=request)
+
+
+def new_schedule() -> create_schedule_pb2.CreateScheduleRequest:
+    """Return a request for such a schedule."""
+    wanted = schedule()
+    wanted.name = ""
+    return create_schedule_pb2.CreateScheduleRequest(schedule_id="new", schedule=wanted)
+
+
+def new_trigger() -> create_trigger_pb2.CreateTriggerRequest:
+    """Return a request for such a trigger."""
+    wanted = trigger()
+    wanted.name = ""
+    return create_trigger_pb2.CreateTriggerRequest(trigger_id="new", trigger=wanted)
 
 
 def new_repository(path: str = "/storage/new") -> create_repository_pb2.CreateRepositoryRequest:
@@ -565,6 +616,12 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         "RefreshServer behind": (behind(), refresh_server_pb2.RefreshServerRequest(name="servers/b")),
         "ForgetServer": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c")),
         "ForgetServer forced": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c", force=True)),
+        "CreateFilter": (finance(), new_filter()),
+        "DeleteFilter": (finance(), delete_filter_pb2.DeleteFilterRequest(name="filters/calm")),
+        "CreateSchedule": (finance(), new_schedule()),
+        "DeleteSchedule": (finance(), delete_schedule_pb2.DeleteScheduleRequest(name="schedules/nightly")),
+        "CreateTrigger": (finance(), new_trigger()),
+        "DeleteTrigger": (finance(), delete_trigger_pb2.DeleteTriggerRequest(name="triggers/look")),
         "DeleteVirtualMachine bare": (bare, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
         "DeleteVirtualMachine full": (spread, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
     }

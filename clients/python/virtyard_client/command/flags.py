@@ -16,6 +16,9 @@ from virtyard_client.schema.schema import Schema
 RESERVED = frozenset({"help", "json", "wait", "no-wait", "timeout", "context", "limit", "output", "columns"})
 """Flags of the command line itself; a field of such a name gets `request-` in front."""
 
+REQUEST = "google.protobuf.Any"
+"""The type of a field that holds the request of another method; its flag takes the words of that command."""
+
 _STANDARD = frozenset({"display_name", "labels", "description"})
 """What every resource has; of a secondary resource it is folded under Advanced."""
 
@@ -73,6 +76,7 @@ def metavar(flag: Flag) -> str:
         Kind.TIME: "TIME",
         Kind.MASK: "FIELD,...",
         Kind.MAP: "KEY=VALUE",
+        Kind.OPAQUE: "COMMAND",
     }
     return words.get(field.kind, "TEXT")
 
@@ -106,7 +110,7 @@ def _flatten(
 ) -> Iterator[Flag]:
     secondary = bool(prefix)
     for field in message.fields:
-        if field.output_only or field.identifier or field.kind is Kind.OPAQUE:
+        if field.output_only or field.identifier or (field.kind is Kind.OPAQUE and field.type_name != REQUEST):
             continue
         if path and message.resource and field.name == "etag" and beside_id:
             continue

@@ -90,6 +90,8 @@ def _put(owner: Any, name: str, value: Any) -> None:
             getattr(owner, name).FromTimedelta(value)
         case [tuple(), *_]:
             getattr(owner, name).update(value)
+        case Proto():
+            getattr(owner, name).CopyFrom(value)
         case list():
             target = getattr(owner, name)
             if hasattr(target, "paths"):

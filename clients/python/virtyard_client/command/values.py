@@ -37,6 +37,8 @@ class Reader:
     """Where enums and name patterns come from."""
     now: Callable[[], datetime] = _utc_now
     """The clock for times that are given from now."""
+    request: Callable[[str], Any] | None = None
+    """Reads the words of another command, where a field holds its request."""
 
     def read(self, flag: Flag, text: str) -> Any:
         """One value of a flag: a scalar, a time, a timedelta, a list of mask paths, a pair, or an item by field path.
@@ -85,6 +87,8 @@ class Reader:
                     return base64.b64decode(text, validate=True)
                 except binascii.Error:
                     raise ValueError("bytes in base64") from None
+            case Kind.OPAQUE if self.request is not None:
+                return self.request(text)
         raise ValueError(f"nothing that can be typed ({field.type_name})")
 
     def _number(self, field: Field, text: str) -> int | float:
@@ -123,7 +127,8 @@ class Reader:
             BadValueError: it is a name of another kind.
         """
         pattern = self.schema.pattern(reference)
-        if not pattern or pattern.count("{") != 1 or not text:
+        # What stands in braces is filled in later, where a request is a template.
+        if not pattern or pattern.count("{") != 1 or not text or text.startswith("{"):
             return text
         front = pattern.partition("{")[0]
         if "/" not in text:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from virtyard_client.command.flags import REQUEST
+from virtyard_client.command.request import message_class
 from virtyard_client.render.line import Line, Span
 from virtyard_client.render.words import STYLES, show_value
 from virtyard_client.schema.model import Field, Kind, Message
@@ -56,5 +58,9 @@ def _body(schema: Schema, field: Field, value: Any, indent: str) -> Iterator[Lin
         yield from record(schema, schema.message(field.type_name), value, indent + "  ")
     elif field.type_name == "google.rpc.Status":
         yield _line(indent + "  ", "message", value.message)
+    elif field.type_name == REQUEST and schema.has_message(name := value.TypeName()):
+        yield _line(indent + "  ", "asks for", name.rpartition(".")[2].removesuffix("Request"))
+        inside = message_class(schema, name).FromString(value.value)
+        yield from record(schema, schema.message(name), inside, indent + "  ")
     else:
         yield _line(indent + "  ", "type", value.DESCRIPTOR.full_name)

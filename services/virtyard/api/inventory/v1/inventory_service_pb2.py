@@ -26,13 +26,16 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from virtyard.api.inventory.v1 import cluster_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_cluster__pb2
 from virtyard.api.inventory.v1 import event_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2
+from virtyard.api.inventory.v1 import filter_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_heartbeat__device__pb2
 from virtyard.api.inventory.v1 import image_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_image__pb2
 from virtyard.api.inventory.v1 import network_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2
 from virtyard.api.inventory.v1 import object_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_object__pb2
 from virtyard.api.inventory.v1 import repository_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_repository__pb2
+from virtyard.api.inventory.v1 import schedule_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2
 from virtyard.api.inventory.v1 import server_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pool__pb2
+from virtyard.api.inventory.v1 import trigger_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__disk__pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__machine__pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_vnic__pb2
@@ -40,7 +43,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import watch_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1virtyard/api/inventory/v1/inventory_service.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\'virtyard/api/inventory/v1/cluster.proto\x1a%virtyard/api/inventory/v1/event.proto\x1a\x30virtyard/api/inventory/v1/heartbeat_device.proto\x1a%virtyard/api/inventory/v1/image.proto\x1a\'virtyard/api/inventory/v1/network.proto\x1a&virtyard/api/inventory/v1/object.proto\x1a*virtyard/api/inventory/v1/repository.proto\x1a&virtyard/api/inventory/v1/server.proto\x1a+virtyard/api/inventory/v1/server_pool.proto\x1a,virtyard/api/inventory/v1/virtual_disk.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a$virtyard/api/inventory/v1/vnic.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a virtyard/api/type/v1/watch.proto\"C\n\x10GetServerRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Server\xca\xf3\x18\x02\x10\x01\"e\n\x12ListServersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"w\n\x13ListServersResponse\x12\x32\n\x07servers\x18\x01 \x03(\x0b\x32!.virtyard.api.inventory.v1.Server\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"K\n\x14GetServerPoolRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/ServerPool\xca\xf3\x18\x02\x10\x01\"i\n\x16ListServerPoolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x84\x01\n\x17ListServerPoolsResponse\x12;\n\x0cserver_pools\x18\x01 \x03(\x0b\x32%.virtyard.api.inventory.v1.ServerPool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"E\n\x11GetClusterRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Cluster\xca\xf3\x18\x02\x10\x01\"f\n\x13ListClustersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"z\n\x14ListClustersResponse\x12\x34\n\x08\x63lusters\x18\x01 \x03(\x0b\x32\".virtyard.api.inventory.v1.Cluster\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"U\n\x19GetHeartbeatDeviceRequest\x12\x38\n\x04name\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xfa\x41\x1d\n\x1bvirtyard.io/HeartbeatDevice\xca\xf3\x18\x02\x10\x01\"n\n\x1bListHeartbeatDevicesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x93\x01\n\x1cListHeartbeatDevicesResponse\x12\x45\n\x11heartbeat_devices\x18\x01 \x03(\x0b\x32*.virtyard.api.inventory.v1.HeartbeatDevice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"K\n\x14GetRepositoryRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/Repository\xca\xf3\x18\x02\x10\x01\"j\n\x17ListRepositoriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x85\x01\n\x18ListRepositoriesResponse\x12;\n\x0crepositories\x18\x01 \x03(\x0b\x32%.virtyard.api.inventory.v1.Repository\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"M\n\x15GetVirtualDiskRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x19\n\x17virtyard.io/VirtualDisk\xca\xf3\x18\x02\x10\x01\"j\n\x17ListVirtualDisksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x87\x01\n\x18ListVirtualDisksResponse\x12=\n\rvirtual_disks\x18\x01 \x03(\x0b\x32&.virtyard.api.inventory.v1.VirtualDisk\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"S\n\x18GetVirtualMachineRequest\x12\x37\n\x04name\x18\x01 \x01(\tB)\xe2\x41\x01\x02\xfa\x41\x1c\n\x1avirtyard.io/VirtualMachine\xca\xf3\x18\x02\x10\x01\"m\n\x1aListVirtualMachinesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x90\x01\n\x1bListVirtualMachinesResponse\x12\x43\n\x10virtual_machines\x18\x01 \x03(\x0b\x32).virtyard.api.inventory.v1.VirtualMachine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"?\n\x0eGetVnicRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x12\n\x10virtyard.io/Vnic\xca\xf3\x18\x02\x10\x01\"c\n\x10ListVnicsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"q\n\x11ListVnicsResponse\x12.\n\x05vnics\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.inventory.v1.Vnic\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"E\n\x11GetNetworkRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Network\xca\xf3\x18\x02\x10\x01\"f\n\x13ListNetworksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"z\n\x14ListNetworksResponse\x12\x34\n\x08networks\x18\x01 \x03(\x0b\x32\".virtyard.api.inventory.v1.Network\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"A\n\x0fGetEventRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x13\n\x11virtyard.io/Event\xca\xf3\x18\x02\x10\x01\"d\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"t\n\x12ListEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .virtyard.api.inventory.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"A\n\x0fGetImageRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x13\n\x11virtyard.io/Image\xca\xf3\x18\x02\x10\x01\"d\n\x11ListImagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"t\n\x12ListImagesResponse\x12\x30\n\x06images\x18\x01 \x03(\x0b\x32 .virtyard.api.inventory.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"Z\n\x13WatchObjectsRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xde\x01\n\x14WatchObjectsResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x31\n\x06object\x18\x04 \x01(\x0b\x32!.virtyard.api.inventory.v1.Object\x12@\n\x07\x66urther\x18\x05 \x03(\x0b\x32/.virtyard.api.inventory.v1.WatchObjectsResponse\"Y\n\x12WatchEventsRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\x99\x01\n\x13WatchEventsResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12/\n\x05\x65vent\x18\x04 \x01(\x0b\x32 .virtyard.api.inventory.v1.Event\"$\n\x12\x43ountEventsRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\"L\n\x13\x43ountEventsResponse\x12\x35\n\x06\x63ounts\x18\x01 \x03(\x0b\x32%.virtyard.api.inventory.v1.EventCount2\xcf\x1b\n\x10InventoryService\x12z\n\tGetServer\x12+.virtyard.api.inventory.v1.GetServerRequest\x1a!.virtyard.api.inventory.v1.Server\"\x1d\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\r\n\x06server\x12\x03get\x12\x86\x01\n\x0bListServers\x12-.virtyard.api.inventory.v1.ListServersRequest\x1a..virtyard.api.inventory.v1.ListServersResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x06server\x12\x04list\x12\x8b\x01\n\rGetServerPool\x12/.virtyard.api.inventory.v1.GetServerPoolRequest\x1a%.virtyard.api.inventory.v1.ServerPool\"\"\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x12\n\x0bserver-pool\x12\x03get\x12\x97\x01\n\x0fListServerPools\x12\x31.virtyard.api.inventory.v1.ListServerPoolsRequest\x1a\x32.virtyard.api.inventory.v1.ListServerPoolsResponse\"\x1d\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x13\n\x0bserver-pool\x12\x04list\x12~\n\nGetCluster\x12,.virtyard.api.inventory.v1.GetClusterRequest\x1a\".virtyard.api.inventory.v1.Cluster\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x07\x63luster\x12\x03get\x12\x8a\x01\n\x0cListClusters\x12..virtyard.api.inventory.v1.ListClustersRequest\x1a/.virtyard.api.inventory.v1.ListClustersResponse\"\x19\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0f\n\x07\x63luster\x12\x04list\x12\x9f\x01\n\x12GetHeartbeatDevice\x12\x34.virtyard.api.inventory.v1.GetHeartbeatDeviceRequest\x1a*.virtyard.api.inventory.v1.HeartbeatDevice\"\'\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x17\n\x10heartbeat-device\x12\x03get\x12\xab\x01\n\x14ListHeartbeatDevices\x12\x36.virtyard.api.inventory.v1.ListHeartbeatDevicesRequest\x1a\x37.virtyard.api.inventory.v1.ListHeartbeatDevicesResponse\"\"\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x18\n\x10heartbeat-device\x12\x04list\x12\x8a\x01\n\rGetRepository\x12/.virtyard.api.inventory.v1.GetRepositoryRequest\x1a%.virtyard.api.inventory.v1.Repository\"!\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x11\n\nrepository\x12\x03get\x12\x99\x01\n\x10ListRepositories\x12\x32.virtyard.api.inventory.v1.ListRepositoriesRequest\x1a\x33.virtyard.api.inventory.v1.ListRepositoriesResponse\"\x1c\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x12\n\nrepository\x12\x04list\x12\x8f\x01\n\x0eGetVirtualDisk\x12\x30.virtyard.api.inventory.v1.GetVirtualDiskRequest\x1a&.virtyard.api.inventory.v1.VirtualDisk\"#\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x13\n\x0cvirtual-disk\x12\x03get\x12\x9b\x01\n\x10ListVirtualDisks\x12\x32.virtyard.api.inventory.v1.ListVirtualDisksRequest\x1a\x33.virtyard.api.inventory.v1.ListVirtualDisksResponse\"\x1e\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x14\n\x0cvirtual-disk\x12\x04list\x12\x9f\x01\n\x11GetVirtualMachine\x12\x33.virtyard.api.inventory.v1.GetVirtualMachineRequest\x1a).virtyard.api.inventory.v1.VirtualMachine\"*\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x1a\n\x0fvirtual-machine\x12\x03get*\x02vm\x12\xab\x01\n\x13ListVirtualMachines\x12\x35.virtyard.api.inventory.v1.ListVirtualMachinesRequest\x1a\x36.virtyard.api.inventory.v1.ListVirtualMachinesResponse\"%\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x1b\n\x0fvirtual-machine\x12\x04list*\x02vm\x12r\n\x07GetVnic\x12).virtyard.api.inventory.v1.GetVnicRequest\x1a\x1f.virtyard.api.inventory.v1.Vnic\"\x1b\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0b\n\x04vnic\x12\x03get\x12~\n\tListVnics\x12+.virtyard.api.inventory.v1.ListVnicsRequest\x1a,.virtyard.api.inventory.v1.ListVnicsResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04vnic\x12\x04list\x12~\n\nGetNetwork\x12,.virtyard.api.inventory.v1.GetNetworkRequest\x1a\".virtyard.api.inventory.v1.Network\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x07network\x12\x03get\x12\x8a\x01\n\x0cListNetworks\x12..virtyard.api.inventory.v1.ListNetworksRequest\x1a/.virtyard.api.inventory.v1.ListNetworksResponse\"\x19\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0f\n\x07network\x12\x04list\x12v\n\x08GetEvent\x12*.virtyard.api.inventory.v1.GetEventRequest\x1a .virtyard.api.inventory.v1.Event\"\x1c\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0c\n\x05\x65vent\x12\x03get\x12\x82\x01\n\nListEvents\x12,.virtyard.api.inventory.v1.ListEventsRequest\x1a-.virtyard.api.inventory.v1.ListEventsResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x05\x65vent\x12\x04list\x12v\n\x08GetImage\x12*.virtyard.api.inventory.v1.GetImageRequest\x1a .virtyard.api.inventory.v1.Image\"\x1c\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0c\n\x05image\x12\x03get\x12\x82\x01\n\nListImages\x12,.virtyard.api.inventory.v1.ListImagesRequest\x1a-.virtyard.api.inventory.v1.ListImagesResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x05image\x12\x04list\x12y\n\x0cWatchObjects\x12..virtyard.api.inventory.v1.WatchObjectsRequest\x1a/.virtyard.api.inventory.v1.WatchObjectsResponse\"\x06\xca\xf3\x18\x02\x08\x01\x30\x01\x12\x88\x01\n\x0bWatchEvents\x12-.virtyard.api.inventory.v1.WatchEventsRequest\x1a..virtyard.api.inventory.v1.WatchEventsResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x05\x65vent\x12\x05watch0\x01\x12\x86\x01\n\x0b\x43ountEvents\x12-.virtyard.api.inventory.v1.CountEventsRequest\x1a..virtyard.api.inventory.v1.CountEventsResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x05\x65vent\x12\x05\x63ountb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1virtyard/api/inventory/v1/inventory_service.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\'virtyard/api/inventory/v1/cluster.proto\x1a%virtyard/api/inventory/v1/event.proto\x1a&virtyard/api/inventory/v1/filter.proto\x1a\x30virtyard/api/inventory/v1/heartbeat_device.proto\x1a%virtyard/api/inventory/v1/image.proto\x1a\'virtyard/api/inventory/v1/network.proto\x1a&virtyard/api/inventory/v1/object.proto\x1a*virtyard/api/inventory/v1/repository.proto\x1a(virtyard/api/inventory/v1/schedule.proto\x1a&virtyard/api/inventory/v1/server.proto\x1a+virtyard/api/inventory/v1/server_pool.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a,virtyard/api/inventory/v1/virtual_disk.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a$virtyard/api/inventory/v1/vnic.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a virtyard/api/type/v1/watch.proto\"C\n\x10GetServerRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Server\xca\xf3\x18\x02\x10\x01\"e\n\x12ListServersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"w\n\x13ListServersResponse\x12\x32\n\x07servers\x18\x01 \x03(\x0b\x32!.virtyard.api.inventory.v1.Server\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"K\n\x14GetServerPoolRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/ServerPool\xca\xf3\x18\x02\x10\x01\"i\n\x16ListServerPoolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x84\x01\n\x17ListServerPoolsResponse\x12;\n\x0cserver_pools\x18\x01 \x03(\x0b\x32%.virtyard.api.inventory.v1.ServerPool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"E\n\x11GetClusterRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Cluster\xca\xf3\x18\x02\x10\x01\"f\n\x13ListClustersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"z\n\x14ListClustersResponse\x12\x34\n\x08\x63lusters\x18\x01 \x03(\x0b\x32\".virtyard.api.inventory.v1.Cluster\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"U\n\x19GetHeartbeatDeviceRequest\x12\x38\n\x04name\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xfa\x41\x1d\n\x1bvirtyard.io/HeartbeatDevice\xca\xf3\x18\x02\x10\x01\"n\n\x1bListHeartbeatDevicesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x93\x01\n\x1cListHeartbeatDevicesResponse\x12\x45\n\x11heartbeat_devices\x18\x01 \x03(\x0b\x32*.virtyard.api.inventory.v1.HeartbeatDevice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"K\n\x14GetRepositoryRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/Repository\xca\xf3\x18\x02\x10\x01\"j\n\x17ListRepositoriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x85\x01\n\x18ListRepositoriesResponse\x12;\n\x0crepositories\x18\x01 \x03(\x0b\x32%.virtyard.api.inventory.v1.Repository\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"M\n\x15GetVirtualDiskRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x19\n\x17virtyard.io/VirtualDisk\xca\xf3\x18\x02\x10\x01\"j\n\x17ListVirtualDisksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x87\x01\n\x18ListVirtualDisksResponse\x12=\n\rvirtual_disks\x18\x01 \x03(\x0b\x32&.virtyard.api.inventory.v1.VirtualDisk\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"S\n\x18GetVirtualMachineRequest\x12\x37\n\x04name\x18\x01 \x01(\tB)\xe2\x41\x01\x02\xfa\x41\x1c\n\x1avirtyard.io/VirtualMachine\xca\xf3\x18\x02\x10\x01\"m\n\x1aListVirtualMachinesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"\x90\x01\n\x1bListVirtualMachinesResponse\x12\x43\n\x10virtual_machines\x18\x01 \x03(\x0b\x32).virtyard.api.inventory.v1.VirtualMachine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"?\n\x0eGetVnicRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x12\n\x10virtyard.io/Vnic\xca\xf3\x18\x02\x10\x01\"c\n\x10ListVnicsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"q\n\x11ListVnicsResponse\x12.\n\x05vnics\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.inventory.v1.Vnic\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"E\n\x11GetNetworkRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Network\xca\xf3\x18\x02\x10\x01\"f\n\x13ListNetworksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"z\n\x14ListNetworksResponse\x12\x34\n\x08networks\x18\x01 \x03(\x0b\x32\".virtyard.api.inventory.v1.Network\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"A\n\x0fGetEventRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x13\n\x11virtyard.io/Event\xca\xf3\x18\x02\x10\x01\"d\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"t\n\x12ListEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .virtyard.api.inventory.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"A\n\x0fGetImageRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x13\n\x11virtyard.io/Image\xca\xf3\x18\x02\x10\x01\"d\n\x11ListImagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"t\n\x12ListImagesResponse\x12\x30\n\x06images\x18\x01 \x03(\x0b\x32 .virtyard.api.inventory.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"E\n\x11GetTriggerRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Trigger\xca\xf3\x18\x02\x10\x01\"f\n\x13ListTriggersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"z\n\x14ListTriggersResponse\x12\x34\n\x08triggers\x18\x01 \x03(\x0b\x32\".virtyard.api.inventory.v1.Trigger\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"G\n\x12GetScheduleRequest\x12\x31\n\x04name\x18\x01 \x01(\tB#\xe2\x41\x01\x02\xfa\x41\x16\n\x14virtyard.io/Schedule\xca\xf3\x18\x02\x10\x01\"g\n\x14ListSchedulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"}\n\x15ListSchedulesResponse\x12\x36\n\tschedules\x18\x01 \x03(\x0b\x32#.virtyard.api.inventory.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"C\n\x10GetFilterRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Filter\xca\xf3\x18\x02\x10\x01\"e\n\x12ListFiltersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"w\n\x13ListFiltersResponse\x12\x32\n\x07\x66ilters\x18\x01 \x03(\x0b\x32!.virtyard.api.inventory.v1.Filter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"Z\n\x13WatchObjectsRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xde\x01\n\x14WatchObjectsResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x31\n\x06object\x18\x04 \x01(\x0b\x32!.virtyard.api.inventory.v1.Object\x12@\n\x07\x66urther\x18\x05 \x03(\x0b\x32/.virtyard.api.inventory.v1.WatchObjectsResponse\"Y\n\x12WatchEventsRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\x99\x01\n\x13WatchEventsResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12/\n\x05\x65vent\x18\x04 \x01(\x0b\x32 .virtyard.api.inventory.v1.Event\"$\n\x12\x43ountEventsRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\"L\n\x13\x43ountEventsResponse\x12\x35\n\x06\x63ounts\x18\x01 \x03(\x0b\x32%.virtyard.api.inventory.v1.EventCount2\xf7!\n\x10InventoryService\x12z\n\tGetServer\x12+.virtyard.api.inventory.v1.GetServerRequest\x1a!.virtyard.api.inventory.v1.Server\"\x1d\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\r\n\x06server\x12\x03get\x12\x86\x01\n\x0bListServers\x12-.virtyard.api.inventory.v1.ListServersRequest\x1a..virtyard.api.inventory.v1.ListServersResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x06server\x12\x04list\x12\x8b\x01\n\rGetServerPool\x12/.virtyard.api.inventory.v1.GetServerPoolRequest\x1a%.virtyard.api.inventory.v1.ServerPool\"\"\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x12\n\x0bserver-pool\x12\x03get\x12\x97\x01\n\x0fListServerPools\x12\x31.virtyard.api.inventory.v1.ListServerPoolsRequest\x1a\x32.virtyard.api.inventory.v1.ListServerPoolsResponse\"\x1d\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x13\n\x0bserver-pool\x12\x04list\x12~\n\nGetCluster\x12,.virtyard.api.inventory.v1.GetClusterRequest\x1a\".virtyard.api.inventory.v1.Cluster\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x07\x63luster\x12\x03get\x12\x8a\x01\n\x0cListClusters\x12..virtyard.api.inventory.v1.ListClustersRequest\x1a/.virtyard.api.inventory.v1.ListClustersResponse\"\x19\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0f\n\x07\x63luster\x12\x04list\x12\x9f\x01\n\x12GetHeartbeatDevice\x12\x34.virtyard.api.inventory.v1.GetHeartbeatDeviceRequest\x1a*.virtyard.api.inventory.v1.HeartbeatDevice\"\'\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x17\n\x10heartbeat-device\x12\x03get\x12\xab\x01\n\x14ListHeartbeatDevices\x12\x36.virtyard.api.inventory.v1.ListHeartbeatDevicesRequest\x1a\x37.virtyard.api.inventory.v1.ListHeartbeatDevicesResponse\"\"\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x18\n\x10heartbeat-device\x12\x04list\x12\x8a\x01\n\rGetRepository\x12/.virtyard.api.inventory.v1.GetRepositoryRequest\x1a%.virtyard.api.inventory.v1.Repository\"!\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x11\n\nrepository\x12\x03get\x12\x99\x01\n\x10ListRepositories\x12\x32.virtyard.api.inventory.v1.ListRepositoriesRequest\x1a\x33.virtyard.api.inventory.v1.ListRepositoriesResponse\"\x1c\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x12\n\nrepository\x12\x04list\x12\x8f\x01\n\x0eGetVirtualDisk\x12\x30.virtyard.api.inventory.v1.GetVirtualDiskRequest\x1a&.virtyard.api.inventory.v1.VirtualDisk\"#\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x13\n\x0cvirtual-disk\x12\x03get\x12\x9b\x01\n\x10ListVirtualDisks\x12\x32.virtyard.api.inventory.v1.ListVirtualDisksRequest\x1a\x33.virtyard.api.inventory.v1.ListVirtualDisksResponse\"\x1e\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x14\n\x0cvirtual-disk\x12\x04list\x12\x9f\x01\n\x11GetVirtualMachine\x12\x33.virtyard.api.inventory.v1.GetVirtualMachineRequest\x1a).virtyard.api.inventory.v1.VirtualMachine\"*\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x1a\n\x0fvirtual-machine\x12\x03get*\x02vm\x12\xab\x01\n\x13ListVirtualMachines\x12\x35.virtyard.api.inventory.v1.ListVirtualMachinesRequest\x1a\x36.virtyard.api.inventory.v1.ListVirtualMachinesResponse\"%\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x1b\n\x0fvirtual-machine\x12\x04list*\x02vm\x12r\n\x07GetVnic\x12).virtyard.api.inventory.v1.GetVnicRequest\x1a\x1f.virtyard.api.inventory.v1.Vnic\"\x1b\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0b\n\x04vnic\x12\x03get\x12~\n\tListVnics\x12+.virtyard.api.inventory.v1.ListVnicsRequest\x1a,.virtyard.api.inventory.v1.ListVnicsResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04vnic\x12\x04list\x12~\n\nGetNetwork\x12,.virtyard.api.inventory.v1.GetNetworkRequest\x1a\".virtyard.api.inventory.v1.Network\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x07network\x12\x03get\x12\x8a\x01\n\x0cListNetworks\x12..virtyard.api.inventory.v1.ListNetworksRequest\x1a/.virtyard.api.inventory.v1.ListNetworksResponse\"\x19\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0f\n\x07network\x12\x04list\x12v\n\x08GetEvent\x12*.virtyard.api.inventory.v1.GetEventRequest\x1a .virtyard.api.inventory.v1.Event\"\x1c\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0c\n\x05\x65vent\x12\x03get\x12\x82\x01\n\nListEvents\x12,.virtyard.api.inventory.v1.ListEventsRequest\x1a-.virtyard.api.inventory.v1.ListEventsResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x05\x65vent\x12\x04list\x12v\n\x08GetImage\x12*.virtyard.api.inventory.v1.GetImageRequest\x1a .virtyard.api.inventory.v1.Image\"\x1c\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0c\n\x05image\x12\x03get\x12\x82\x01\n\nListImages\x12,.virtyard.api.inventory.v1.ListImagesRequest\x1a-.virtyard.api.inventory.v1.ListImagesResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x05image\x12\x04list\x12~\n\nGetTrigger\x12,.virtyard.api.inventory.v1.GetTriggerRequest\x1a\".virtyard.api.inventory.v1.Trigger\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x07trigger\x12\x03get\x12\x8a\x01\n\x0cListTriggers\x12..virtyard.api.inventory.v1.ListTriggersRequest\x1a/.virtyard.api.inventory.v1.ListTriggersResponse\"\x19\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0f\n\x07trigger\x12\x04list\x12\x82\x01\n\x0bGetSchedule\x12-.virtyard.api.inventory.v1.GetScheduleRequest\x1a#.virtyard.api.inventory.v1.Schedule\"\x1f\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0f\n\x08schedule\x12\x03get\x12\x8e\x01\n\rListSchedules\x12/.virtyard.api.inventory.v1.ListSchedulesRequest\x1a\x30.virtyard.api.inventory.v1.ListSchedulesResponse\"\x1a\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x10\n\x08schedule\x12\x04list\x12z\n\tGetFilter\x12+.virtyard.api.inventory.v1.GetFilterRequest\x1a!.virtyard.api.inventory.v1.Filter\"\x1d\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\r\n\x06\x66ilter\x12\x03get\x12\x86\x01\n\x0bListFilters\x12-.virtyard.api.inventory.v1.ListFiltersRequest\x1a..virtyard.api.inventory.v1.ListFiltersResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x06\x66ilter\x12\x04list\x12y\n\x0cWatchObjects\x12..virtyard.api.inventory.v1.WatchObjectsRequest\x1a/.virtyard.api.inventory.v1.WatchObjectsResponse\"\x06\xca\xf3\x18\x02\x08\x01\x30\x01\x12\x88\x01\n\x0bWatchEvents\x12-.virtyard.api.inventory.v1.WatchEventsRequest\x1a..virtyard.api.inventory.v1.WatchEventsResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x05\x65vent\x12\x05watch0\x01\x12\x86\x01\n\x0b\x43ountEvents\x12-.virtyard.api.inventory.v1.CountEventsRequest\x1a..virtyard.api.inventory.v1.CountEventsResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x05\x65vent\x12\x05\x63ountb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -91,6 +94,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETIMAGEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021virtyard.io/Image\312\363\030\002\020\001'
   _globals['_LISTIMAGESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTIMAGESREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\363\030\002 \001'
+  _globals['_GETTRIGGERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETTRIGGERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023virtyard.io/Trigger\312\363\030\002\020\001'
+  _globals['_LISTTRIGGERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTTRIGGERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\363\030\002 \001'
+  _globals['_GETSCHEDULEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETSCHEDULEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024virtyard.io/Schedule\312\363\030\002\020\001'
+  _globals['_LISTSCHEDULESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTSCHEDULESREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\363\030\002 \001'
+  _globals['_GETFILTERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETFILTERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022virtyard.io/Filter\312\363\030\002\020\001'
+  _globals['_LISTFILTERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTFILTERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\363\030\002 \001'
   _globals['_INVENTORYSERVICE'].methods_by_name['GetServer']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['GetServer']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\r\n\006server\022\003get'
   _globals['_INVENTORYSERVICE'].methods_by_name['ListServers']._loaded_options = None
@@ -135,90 +150,120 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVENTORYSERVICE'].methods_by_name['GetImage']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\014\n\005image\022\003get'
   _globals['_INVENTORYSERVICE'].methods_by_name['ListImages']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['ListImages']._serialized_options = b'\312\363\030\002\010\001\322\363\030\r\n\005image\022\004list'
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetTrigger']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetTrigger']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\016\n\007trigger\022\003get'
+  _globals['_INVENTORYSERVICE'].methods_by_name['ListTriggers']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['ListTriggers']._serialized_options = b'\312\363\030\002\010\001\322\363\030\017\n\007trigger\022\004list'
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetSchedule']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetSchedule']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\017\n\010schedule\022\003get'
+  _globals['_INVENTORYSERVICE'].methods_by_name['ListSchedules']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['ListSchedules']._serialized_options = b'\312\363\030\002\010\001\322\363\030\020\n\010schedule\022\004list'
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetFilter']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetFilter']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\r\n\006filter\022\003get'
+  _globals['_INVENTORYSERVICE'].methods_by_name['ListFilters']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['ListFilters']._serialized_options = b'\312\363\030\002\010\001\322\363\030\016\n\006filter\022\004list'
   _globals['_INVENTORYSERVICE'].methods_by_name['WatchObjects']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['WatchObjects']._serialized_options = b'\312\363\030\002\010\001'
   _globals['_INVENTORYSERVICE'].methods_by_name['WatchEvents']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['WatchEvents']._serialized_options = b'\312\363\030\002\010\001\322\363\030\016\n\005event\022\005watch'
   _globals['_INVENTORYSERVICE'].methods_by_name['CountEvents']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['CountEvents']._serialized_options = b'\312\363\030\002\010\001\322\363\030\016\n\005event\022\005count'
-  _globals['_GETSERVERREQUEST']._serialized_start=726
-  _globals['_GETSERVERREQUEST']._serialized_end=793
-  _globals['_LISTSERVERSREQUEST']._serialized_start=795
-  _globals['_LISTSERVERSREQUEST']._serialized_end=896
-  _globals['_LISTSERVERSRESPONSE']._serialized_start=898
-  _globals['_LISTSERVERSRESPONSE']._serialized_end=1017
-  _globals['_GETSERVERPOOLREQUEST']._serialized_start=1019
-  _globals['_GETSERVERPOOLREQUEST']._serialized_end=1094
-  _globals['_LISTSERVERPOOLSREQUEST']._serialized_start=1096
-  _globals['_LISTSERVERPOOLSREQUEST']._serialized_end=1201
-  _globals['_LISTSERVERPOOLSRESPONSE']._serialized_start=1204
-  _globals['_LISTSERVERPOOLSRESPONSE']._serialized_end=1336
-  _globals['_GETCLUSTERREQUEST']._serialized_start=1338
-  _globals['_GETCLUSTERREQUEST']._serialized_end=1407
-  _globals['_LISTCLUSTERSREQUEST']._serialized_start=1409
-  _globals['_LISTCLUSTERSREQUEST']._serialized_end=1511
-  _globals['_LISTCLUSTERSRESPONSE']._serialized_start=1513
-  _globals['_LISTCLUSTERSRESPONSE']._serialized_end=1635
-  _globals['_GETHEARTBEATDEVICEREQUEST']._serialized_start=1637
-  _globals['_GETHEARTBEATDEVICEREQUEST']._serialized_end=1722
-  _globals['_LISTHEARTBEATDEVICESREQUEST']._serialized_start=1724
-  _globals['_LISTHEARTBEATDEVICESREQUEST']._serialized_end=1834
-  _globals['_LISTHEARTBEATDEVICESRESPONSE']._serialized_start=1837
-  _globals['_LISTHEARTBEATDEVICESRESPONSE']._serialized_end=1984
-  _globals['_GETREPOSITORYREQUEST']._serialized_start=1986
-  _globals['_GETREPOSITORYREQUEST']._serialized_end=2061
-  _globals['_LISTREPOSITORIESREQUEST']._serialized_start=2063
-  _globals['_LISTREPOSITORIESREQUEST']._serialized_end=2169
-  _globals['_LISTREPOSITORIESRESPONSE']._serialized_start=2172
-  _globals['_LISTREPOSITORIESRESPONSE']._serialized_end=2305
-  _globals['_GETVIRTUALDISKREQUEST']._serialized_start=2307
-  _globals['_GETVIRTUALDISKREQUEST']._serialized_end=2384
-  _globals['_LISTVIRTUALDISKSREQUEST']._serialized_start=2386
-  _globals['_LISTVIRTUALDISKSREQUEST']._serialized_end=2492
-  _globals['_LISTVIRTUALDISKSRESPONSE']._serialized_start=2495
-  _globals['_LISTVIRTUALDISKSRESPONSE']._serialized_end=2630
-  _globals['_GETVIRTUALMACHINEREQUEST']._serialized_start=2632
-  _globals['_GETVIRTUALMACHINEREQUEST']._serialized_end=2715
-  _globals['_LISTVIRTUALMACHINESREQUEST']._serialized_start=2717
-  _globals['_LISTVIRTUALMACHINESREQUEST']._serialized_end=2826
-  _globals['_LISTVIRTUALMACHINESRESPONSE']._serialized_start=2829
-  _globals['_LISTVIRTUALMACHINESRESPONSE']._serialized_end=2973
-  _globals['_GETVNICREQUEST']._serialized_start=2975
-  _globals['_GETVNICREQUEST']._serialized_end=3038
-  _globals['_LISTVNICSREQUEST']._serialized_start=3040
-  _globals['_LISTVNICSREQUEST']._serialized_end=3139
-  _globals['_LISTVNICSRESPONSE']._serialized_start=3141
-  _globals['_LISTVNICSRESPONSE']._serialized_end=3254
-  _globals['_GETNETWORKREQUEST']._serialized_start=3256
-  _globals['_GETNETWORKREQUEST']._serialized_end=3325
-  _globals['_LISTNETWORKSREQUEST']._serialized_start=3327
-  _globals['_LISTNETWORKSREQUEST']._serialized_end=3429
-  _globals['_LISTNETWORKSRESPONSE']._serialized_start=3431
-  _globals['_LISTNETWORKSRESPONSE']._serialized_end=3553
-  _globals['_GETEVENTREQUEST']._serialized_start=3555
-  _globals['_GETEVENTREQUEST']._serialized_end=3620
-  _globals['_LISTEVENTSREQUEST']._serialized_start=3622
-  _globals['_LISTEVENTSREQUEST']._serialized_end=3722
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=3724
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=3840
-  _globals['_GETIMAGEREQUEST']._serialized_start=3842
-  _globals['_GETIMAGEREQUEST']._serialized_end=3907
-  _globals['_LISTIMAGESREQUEST']._serialized_start=3909
-  _globals['_LISTIMAGESREQUEST']._serialized_end=4009
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=4011
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=4127
-  _globals['_WATCHOBJECTSREQUEST']._serialized_start=4129
-  _globals['_WATCHOBJECTSREQUEST']._serialized_end=4219
-  _globals['_WATCHOBJECTSRESPONSE']._serialized_start=4222
-  _globals['_WATCHOBJECTSRESPONSE']._serialized_end=4444
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=4446
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=4535
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=4538
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=4691
-  _globals['_COUNTEVENTSREQUEST']._serialized_start=4693
-  _globals['_COUNTEVENTSREQUEST']._serialized_end=4729
-  _globals['_COUNTEVENTSRESPONSE']._serialized_start=4731
-  _globals['_COUNTEVENTSRESPONSE']._serialized_end=4807
-  _globals['_INVENTORYSERVICE']._serialized_start=4810
-  _globals['_INVENTORYSERVICE']._serialized_end=8345
+  _globals['_GETSERVERREQUEST']._serialized_start=849
+  _globals['_GETSERVERREQUEST']._serialized_end=916
+  _globals['_LISTSERVERSREQUEST']._serialized_start=918
+  _globals['_LISTSERVERSREQUEST']._serialized_end=1019
+  _globals['_LISTSERVERSRESPONSE']._serialized_start=1021
+  _globals['_LISTSERVERSRESPONSE']._serialized_end=1140
+  _globals['_GETSERVERPOOLREQUEST']._serialized_start=1142
+  _globals['_GETSERVERPOOLREQUEST']._serialized_end=1217
+  _globals['_LISTSERVERPOOLSREQUEST']._serialized_start=1219
+  _globals['_LISTSERVERPOOLSREQUEST']._serialized_end=1324
+  _globals['_LISTSERVERPOOLSRESPONSE']._serialized_start=1327
+  _globals['_LISTSERVERPOOLSRESPONSE']._serialized_end=1459
+  _globals['_GETCLUSTERREQUEST']._serialized_start=1461
+  _globals['_GETCLUSTERREQUEST']._serialized_end=1530
+  _globals['_LISTCLUSTERSREQUEST']._serialized_start=1532
+  _globals['_LISTCLUSTERSREQUEST']._serialized_end=1634
+  _globals['_LISTCLUSTERSRESPONSE']._serialized_start=1636
+  _globals['_LISTCLUSTERSRESPONSE']._serialized_end=1758
+  _globals['_GETHEARTBEATDEVICEREQUEST']._serialized_start=1760
+  _globals['_GETHEARTBEATDEVICEREQUEST']._serialized_end=1845
+  _globals['_LISTHEARTBEATDEVICESREQUEST']._serialized_start=1847
+  _globals['_LISTHEARTBEATDEVICESREQUEST']._serialized_end=1957
+  _globals['_LISTHEARTBEATDEVICESRESPONSE']._serialized_start=1960
+  _globals['_LISTHEARTBEATDEVICESRESPONSE']._serialized_end=2107
+  _globals['_GETREPOSITORYREQUEST']._serialized_start=2109
+  _globals['_GETREPOSITORYREQUEST']._serialized_end=2184
+  _globals['_LISTREPOSITORIESREQUEST']._serialized_start=2186
+  _globals['_LISTREPOSITORIESREQUEST']._serialized_end=2292
+  _globals['_LISTREPOSITORIESRESPONSE']._serialized_start=2295
+  _globals['_LISTREPOSITORIESRESPONSE']._serialized_end=2428
+  _globals['_GETVIRTUALDISKREQUEST']._serialized_start=2430
+  _globals['_GETVIRTUALDISKREQUEST']._serialized_end=2507
+  _globals['_LISTVIRTUALDISKSREQUEST']._serialized_start=2509
+  _globals['_LISTVIRTUALDISKSREQUEST']._serialized_end=2615
+  _globals['_LISTVIRTUALDISKSRESPONSE']._serialized_start=2618
+  _globals['_LISTVIRTUALDISKSRESPONSE']._serialized_end=2753
+  _globals['_GETVIRTUALMACHINEREQUEST']._serialized_start=2755
+  _globals['_GETVIRTUALMACHINEREQUEST']._serialized_end=2838
+  _globals['_LISTVIRTUALMACHINESREQUEST']._serialized_start=2840
+  _globals['_LISTVIRTUALMACHINESREQUEST']._serialized_end=2949
+  _globals['_LISTVIRTUALMACHINESRESPONSE']._serialized_start=2952
+  _globals['_LISTVIRTUALMACHINESRESPONSE']._serialized_end=3096
+  _globals['_GETVNICREQUEST']._serialized_start=3098
+  _globals['_GETVNICREQUEST']._serialized_end=3161
+  _globals['_LISTVNICSREQUEST']._serialized_start=3163
+  _globals['_LISTVNICSREQUEST']._serialized_end=3262
+  _globals['_LISTVNICSRESPONSE']._serialized_start=3264
+  _globals['_LISTVNICSRESPONSE']._serialized_end=3377
+  _globals['_GETNETWORKREQUEST']._serialized_start=3379
+  _globals['_GETNETWORKREQUEST']._serialized_end=3448
+  _globals['_LISTNETWORKSREQUEST']._serialized_start=3450
+  _globals['_LISTNETWORKSREQUEST']._serialized_end=3552
+  _globals['_LISTNETWORKSRESPONSE']._serialized_start=3554
+  _globals['_LISTNETWORKSRESPONSE']._serialized_end=3676
+  _globals['_GETEVENTREQUEST']._serialized_start=3678
+  _globals['_GETEVENTREQUEST']._serialized_end=3743
+  _globals['_LISTEVENTSREQUEST']._serialized_start=3745
+  _globals['_LISTEVENTSREQUEST']._serialized_end=3845
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=3847
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=3963
+  _globals['_GETIMAGEREQUEST']._serialized_start=3965
+  _globals['_GETIMAGEREQUEST']._serialized_end=4030
+  _globals['_LISTIMAGESREQUEST']._serialized_start=4032
+  _globals['_LISTIMAGESREQUEST']._serialized_end=4132
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=4134
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=4250
+  _globals['_GETTRIGGERREQUEST']._serialized_start=4252
+  _globals['_GETTRIGGERREQUEST']._serialized_end=4321
+  _globals['_LISTTRIGGERSREQUEST']._serialized_start=4323
+  _globals['_LISTTRIGGERSREQUEST']._serialized_end=4425
+  _globals['_LISTTRIGGERSRESPONSE']._serialized_start=4427
+  _globals['_LISTTRIGGERSRESPONSE']._serialized_end=4549
+  _globals['_GETSCHEDULEREQUEST']._serialized_start=4551
+  _globals['_GETSCHEDULEREQUEST']._serialized_end=4622
+  _globals['_LISTSCHEDULESREQUEST']._serialized_start=4624
+  _globals['_LISTSCHEDULESREQUEST']._serialized_end=4727
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=4729
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=4854
+  _globals['_GETFILTERREQUEST']._serialized_start=4856
+  _globals['_GETFILTERREQUEST']._serialized_end=4923
+  _globals['_LISTFILTERSREQUEST']._serialized_start=4925
+  _globals['_LISTFILTERSREQUEST']._serialized_end=5026
+  _globals['_LISTFILTERSRESPONSE']._serialized_start=5028
+  _globals['_LISTFILTERSRESPONSE']._serialized_end=5147
+  _globals['_WATCHOBJECTSREQUEST']._serialized_start=5149
+  _globals['_WATCHOBJECTSREQUEST']._serialized_end=5239
+  _globals['_WATCHOBJECTSRESPONSE']._serialized_start=5242
+  _globals['_WATCHOBJECTSRESPONSE']._serialized_end=5464
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=5466
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=5555
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=5558
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=5711
+  _globals['_COUNTEVENTSREQUEST']._serialized_start=5713
+  _globals['_COUNTEVENTSREQUEST']._serialized_end=5749
+  _globals['_COUNTEVENTSRESPONSE']._serialized_start=5751
+  _globals['_COUNTEVENTSRESPONSE']._serialized_end=5827
+  _globals['_INVENTORYSERVICE']._serialized_start=5830
+  _globals['_INVENTORYSERVICE']._serialized_end=10173
 # @@protoc_insertion_point(module_scope)

@@ -5,13 +5,16 @@ import warnings
 
 from virtyard.api.inventory.v1 import cluster_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_cluster__pb2
 from virtyard.api.inventory.v1 import event_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2
+from virtyard.api.inventory.v1 import filter_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_heartbeat__device__pb2
 from virtyard.api.inventory.v1 import image_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_image__pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2
 from virtyard.api.inventory.v1 import network_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2
 from virtyard.api.inventory.v1 import repository_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_repository__pb2
+from virtyard.api.inventory.v1 import schedule_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2
 from virtyard.api.inventory.v1 import server_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pool__pb2
+from virtyard.api.inventory.v1 import trigger_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__disk__pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__machine__pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_vnic__pb2
@@ -155,6 +158,36 @@ class InventoryServiceStub:
                 '/virtyard.api.inventory.v1.InventoryService/ListImages',
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesResponse.FromString,
+                _registered_method=True)
+        self.GetTrigger = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/GetTrigger',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriggerRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2.Trigger.FromString,
+                _registered_method=True)
+        self.ListTriggers = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/ListTriggers',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersResponse.FromString,
+                _registered_method=True)
+        self.GetSchedule = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/GetSchedule',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetScheduleRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2.Schedule.FromString,
+                _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/ListSchedules',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.GetFilter = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/GetFilter',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetFilterRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2.Filter.FromString,
+                _registered_method=True)
+        self.ListFilters = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/ListFilters',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListFiltersRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListFiltersResponse.FromString,
                 _registered_method=True)
         self.WatchObjects = channel.unary_stream(
                 '/virtyard.api.inventory.v1.InventoryService/WatchObjects',
@@ -331,6 +364,48 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTrigger(self, request, context):
+        """Gets one trigger by its name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTriggers(self, request, context):
+        """Lists triggers, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchedule(self, request, context):
+        """Gets one schedule by its name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedules(self, request, context):
+        """Lists schedules, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFilter(self, request, context):
+        """Gets one filter by its name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFilters(self, request, context):
+        """Lists filters, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchObjects(self, request, context):
         """Watches objects of any kind, from a snapshot or from a token.
         """
@@ -464,6 +539,36 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.ListImages,
                     request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesResponse.SerializeToString,
+            ),
+            'GetTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrigger,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriggerRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2.Trigger.SerializeToString,
+            ),
+            'ListTriggers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTriggers,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersResponse.SerializeToString,
+            ),
+            'GetSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedule,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetScheduleRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2.Schedule.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'GetFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFilter,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetFilterRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2.Filter.SerializeToString,
+            ),
+            'ListFilters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFilters,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListFiltersRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListFiltersResponse.SerializeToString,
             ),
             'WatchObjects': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchObjects,
@@ -1076,6 +1181,168 @@ class InventoryService:
             '/virtyard.api.inventory.v1.InventoryService/ListImages',
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesRequest.SerializeToString,
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/GetTrigger',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriggerRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2.Trigger.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTriggers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/ListTriggers',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/GetSchedule',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetScheduleRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2.Schedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/ListSchedules',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListSchedulesRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/GetFilter',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetFilterRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2.Filter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFilters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/ListFilters',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListFiltersRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListFiltersResponse.FromString,
             options,
             channel_credentials,
             insecure,

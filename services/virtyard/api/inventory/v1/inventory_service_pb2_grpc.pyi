@@ -7,13 +7,16 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from virtyard.api.inventory.v1 import cluster_pb2 as _cluster_pb2
 from virtyard.api.inventory.v1 import event_pb2 as _event_pb2
+from virtyard.api.inventory.v1 import filter_pb2 as _filter_pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as _heartbeat_device_pb2
 from virtyard.api.inventory.v1 import image_pb2 as _image_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as _inventory_service_pb2
 from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
+from virtyard.api.inventory.v1 import schedule_pb2 as _schedule_pb2
 from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as _server_pool_pb2
+from virtyard.api.inventory.v1 import trigger_pb2 as _trigger_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as _virtual_disk_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as _vnic_pb2
@@ -71,6 +74,18 @@ class InventoryServiceStub:
     """Gets one image by its name."""
     ListImages: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListImagesRequest, _inventory_service_pb2.ListImagesResponse]
     """Lists images, a page at a time."""
+    GetTrigger: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetTriggerRequest, _trigger_pb2.Trigger]
+    """Gets one trigger by its name."""
+    ListTriggers: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListTriggersRequest, _inventory_service_pb2.ListTriggersResponse]
+    """Lists triggers, a page at a time."""
+    GetSchedule: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetScheduleRequest, _schedule_pb2.Schedule]
+    """Gets one schedule by its name."""
+    ListSchedules: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListSchedulesRequest, _inventory_service_pb2.ListSchedulesResponse]
+    """Lists schedules, a page at a time."""
+    GetFilter: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetFilterRequest, _filter_pb2.Filter]
+    """Gets one filter by its name."""
+    ListFilters: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListFiltersRequest, _inventory_service_pb2.ListFiltersResponse]
+    """Lists filters, a page at a time."""
     WatchObjects: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchObjectsRequest, _inventory_service_pb2.WatchObjectsResponse]
     """Watches objects of any kind, from a snapshot or from a token."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchEventsRequest, _inventory_service_pb2.WatchEventsResponse]
@@ -256,6 +271,54 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_service_pb2.ListImagesRequest, _abc.Awaitable[_inventory_service_pb2.ListImagesResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.ListImagesResponse]:
         """Lists images, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetTrigger(
+        self,
+        request: _inventory_service_pb2.GetTriggerRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetTriggerRequest, _abc.Awaitable[_trigger_pb2.Trigger]],
+    ) -> _abc.Awaitable[_trigger_pb2.Trigger]:
+        """Gets one trigger by its name."""
+
+    @_abc_1.abstractmethod
+    def ListTriggers(
+        self,
+        request: _inventory_service_pb2.ListTriggersRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ListTriggersRequest, _abc.Awaitable[_inventory_service_pb2.ListTriggersResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListTriggersResponse]:
+        """Lists triggers, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetSchedule(
+        self,
+        request: _inventory_service_pb2.GetScheduleRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetScheduleRequest, _abc.Awaitable[_schedule_pb2.Schedule]],
+    ) -> _abc.Awaitable[_schedule_pb2.Schedule]:
+        """Gets one schedule by its name."""
+
+    @_abc_1.abstractmethod
+    def ListSchedules(
+        self,
+        request: _inventory_service_pb2.ListSchedulesRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ListSchedulesRequest, _abc.Awaitable[_inventory_service_pb2.ListSchedulesResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListSchedulesResponse]:
+        """Lists schedules, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetFilter(
+        self,
+        request: _inventory_service_pb2.GetFilterRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetFilterRequest, _abc.Awaitable[_filter_pb2.Filter]],
+    ) -> _abc.Awaitable[_filter_pb2.Filter]:
+        """Gets one filter by its name."""
+
+    @_abc_1.abstractmethod
+    def ListFilters(
+        self,
+        request: _inventory_service_pb2.ListFiltersRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ListFiltersRequest, _abc.Awaitable[_inventory_service_pb2.ListFiltersResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListFiltersResponse]:
+        """Lists filters, a page at a time."""
 
     @_abc_1.abstractmethod
     def WatchObjects(

@@ -23,24 +23,27 @@ _sym_db = _symbol_database.Default()
 
 
 from virtyard.api.inventory.v1 import cluster_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_cluster__pb2
+from virtyard.api.inventory.v1 import filter_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_heartbeat__device__pb2
 from virtyard.api.inventory.v1 import image_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_image__pb2
 from virtyard.api.inventory.v1 import network_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_network__pb2
 from virtyard.api.inventory.v1 import repository_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_repository__pb2
+from virtyard.api.inventory.v1 import schedule_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2
 from virtyard.api.inventory.v1 import server_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_server__pool__pb2
+from virtyard.api.inventory.v1 import trigger_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__disk__pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__machine__pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_vnic__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/inventory/v1/object.proto\x12\x19virtyard.api.inventory.v1\x1a\'virtyard/api/inventory/v1/cluster.proto\x1a\x30virtyard/api/inventory/v1/heartbeat_device.proto\x1a%virtyard/api/inventory/v1/image.proto\x1a\'virtyard/api/inventory/v1/network.proto\x1a*virtyard/api/inventory/v1/repository.proto\x1a&virtyard/api/inventory/v1/server.proto\x1a+virtyard/api/inventory/v1/server_pool.proto\x1a,virtyard/api/inventory/v1/virtual_disk.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a$virtyard/api/inventory/v1/vnic.proto\"\xe2\x04\n\x06Object\x12\x33\n\x06server\x18\x01 \x01(\x0b\x32!.virtyard.api.inventory.v1.ServerH\x00\x12<\n\x0bserver_pool\x18\x02 \x01(\x0b\x32%.virtyard.api.inventory.v1.ServerPoolH\x00\x12\x35\n\x07\x63luster\x18\x03 \x01(\x0b\x32\".virtyard.api.inventory.v1.ClusterH\x00\x12\x46\n\x10heartbeat_device\x18\x04 \x01(\x0b\x32*.virtyard.api.inventory.v1.HeartbeatDeviceH\x00\x12;\n\nrepository\x18\x05 \x01(\x0b\x32%.virtyard.api.inventory.v1.RepositoryH\x00\x12>\n\x0cvirtual_disk\x18\x06 \x01(\x0b\x32&.virtyard.api.inventory.v1.VirtualDiskH\x00\x12\x44\n\x0fvirtual_machine\x18\x07 \x01(\x0b\x32).virtyard.api.inventory.v1.VirtualMachineH\x00\x12/\n\x04vnic\x18\x08 \x01(\x0b\x32\x1f.virtyard.api.inventory.v1.VnicH\x00\x12\x35\n\x07network\x18\t \x01(\x0b\x32\".virtyard.api.inventory.v1.NetworkH\x00\x12\x31\n\x05image\x18\n \x01(\x0b\x32 .virtyard.api.inventory.v1.ImageH\x00\x42\x08\n\x06objectb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/inventory/v1/object.proto\x12\x19virtyard.api.inventory.v1\x1a\'virtyard/api/inventory/v1/cluster.proto\x1a&virtyard/api/inventory/v1/filter.proto\x1a\x30virtyard/api/inventory/v1/heartbeat_device.proto\x1a%virtyard/api/inventory/v1/image.proto\x1a\'virtyard/api/inventory/v1/network.proto\x1a*virtyard/api/inventory/v1/repository.proto\x1a(virtyard/api/inventory/v1/schedule.proto\x1a&virtyard/api/inventory/v1/server.proto\x1a+virtyard/api/inventory/v1/server_pool.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a,virtyard/api/inventory/v1/virtual_disk.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a$virtyard/api/inventory/v1/vnic.proto\"\x87\x06\n\x06Object\x12\x33\n\x06server\x18\x01 \x01(\x0b\x32!.virtyard.api.inventory.v1.ServerH\x00\x12<\n\x0bserver_pool\x18\x02 \x01(\x0b\x32%.virtyard.api.inventory.v1.ServerPoolH\x00\x12\x35\n\x07\x63luster\x18\x03 \x01(\x0b\x32\".virtyard.api.inventory.v1.ClusterH\x00\x12\x46\n\x10heartbeat_device\x18\x04 \x01(\x0b\x32*.virtyard.api.inventory.v1.HeartbeatDeviceH\x00\x12;\n\nrepository\x18\x05 \x01(\x0b\x32%.virtyard.api.inventory.v1.RepositoryH\x00\x12>\n\x0cvirtual_disk\x18\x06 \x01(\x0b\x32&.virtyard.api.inventory.v1.VirtualDiskH\x00\x12\x44\n\x0fvirtual_machine\x18\x07 \x01(\x0b\x32).virtyard.api.inventory.v1.VirtualMachineH\x00\x12/\n\x04vnic\x18\x08 \x01(\x0b\x32\x1f.virtyard.api.inventory.v1.VnicH\x00\x12\x35\n\x07network\x18\t \x01(\x0b\x32\".virtyard.api.inventory.v1.NetworkH\x00\x12\x31\n\x05image\x18\n \x01(\x0b\x32 .virtyard.api.inventory.v1.ImageH\x00\x12\x35\n\x07trigger\x18\x0b \x01(\x0b\x32\".virtyard.api.inventory.v1.TriggerH\x00\x12\x37\n\x08schedule\x18\x0c \x01(\x0b\x32#.virtyard.api.inventory.v1.ScheduleH\x00\x12\x33\n\x06\x66ilter\x18\r \x01(\x0b\x32!.virtyard.api.inventory.v1.FilterH\x00\x42\x08\n\x06objectb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.inventory.v1.object_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OBJECT']._serialized_start=503
-  _globals['_OBJECT']._serialized_end=1113
+  _globals['_OBJECT']._serialized_start=626
+  _globals['_OBJECT']._serialized_end=1401
 # @@protoc_insertion_point(module_scope)

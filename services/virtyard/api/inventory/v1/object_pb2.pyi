@@ -6,12 +6,15 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from virtyard.api.inventory.v1 import cluster_pb2 as _cluster_pb2
+from virtyard.api.inventory.v1 import filter_pb2 as _filter_pb2
 from virtyard.api.inventory.v1 import heartbeat_device_pb2 as _heartbeat_device_pb2
 from virtyard.api.inventory.v1 import image_pb2 as _image_pb2
 from virtyard.api.inventory.v1 import network_pb2 as _network_pb2
 from virtyard.api.inventory.v1 import repository_pb2 as _repository_pb2
+from virtyard.api.inventory.v1 import schedule_pb2 as _schedule_pb2
 from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
 from virtyard.api.inventory.v1 import server_pool_pb2 as _server_pool_pb2
+from virtyard.api.inventory.v1 import trigger_pb2 as _trigger_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as _virtual_disk_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as _vnic_pb2
@@ -42,6 +45,9 @@ class Object(_message.Message):
     VNIC_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> _server_pb2.Server:
         """Set if the object is a server."""
@@ -82,6 +88,18 @@ class Object(_message.Message):
     def image(self) -> _image_pb2.Image:
         """Set if the object is an image."""
 
+    @_builtins.property
+    def trigger(self) -> _trigger_pb2.Trigger:
+        """Set if the object is a trigger."""
+
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """Set if the object is a schedule."""
+
+    @_builtins.property
+    def filter(self) -> _filter_pb2.Filter:
+        """Set if the object is a filter."""
+
     def __init__(
         self,
         *,
@@ -95,12 +113,15 @@ class Object(_message.Message):
         vnic: _vnic_pb2.Vnic | None = ...,
         network: _network_pb2.Network | None = ...,
         image: _image_pb2.Image | None = ...,
+        trigger: _trigger_pb2.Trigger | None = ...,
+        schedule: _schedule_pb2.Schedule | None = ...,
+        filter: _filter_pb2.Filter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "filter", b"filter", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "schedule", b"schedule", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "server", b"server", "server_pool", b"server_pool", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "filter", b"filter", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "schedule", b"schedule", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network", "image"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network", "image", "trigger", "schedule", "filter"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 

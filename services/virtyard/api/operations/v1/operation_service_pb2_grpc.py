@@ -7,15 +7,21 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__server__to__server__pool__pb2
 from virtyard.api.operations.v1 import add_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__vnic__pb2
 from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_attach__virtual__disk__pb2
+from virtyard.api.operations.v1 import create_filter_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__filter__pb2
 from virtyard.api.operations.v1 import create_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__network__pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__repository__pb2
+from virtyard.api.operations.v1 import create_schedule_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__schedule__pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__server__pool__pb2
+from virtyard.api.operations.v1 import create_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__machine__pb2
+from virtyard.api.operations.v1 import delete_filter_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__filter__pb2
 from virtyard.api.operations.v1 import delete_image_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__image__pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__repository__pb2
+from virtyard.api.operations.v1 import delete_schedule_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__schedule__pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__server__pool__pb2
+from virtyard.api.operations.v1 import delete_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__machine__pb2
 from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_detach__virtual__disk__pb2
@@ -36,12 +42,15 @@ from virtyard.api.operations.v1 import start_virtual_machine_pb2 as virtyard_dot
 from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_stop__virtual__machine__pb2
 from virtyard.api.operations.v1 import unpresent_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_unpresent__repository__pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__cluster__pb2
+from virtyard.api.operations.v1 import update_filter_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__filter__pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__heartbeat__device__pb2
 from virtyard.api.operations.v1 import update_image_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2
 from virtyard.api.operations.v1 import update_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__network__pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__repository__pb2
+from virtyard.api.operations.v1 import update_schedule_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__schedule__pb2
 from virtyard.api.operations.v1 import update_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pb2
 from virtyard.api.operations.v1 import update_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__server__pool__pb2
+from virtyard.api.operations.v1 import update_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2
 from virtyard.api.operations.v1 import update_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__disk__pb2
 from virtyard.api.operations.v1 import update_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__machine__pb2
 from virtyard.api.operations.v1 import update_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2
@@ -279,6 +288,51 @@ class OperationServiceStub:
         self.UpdateImage = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/UpdateImage',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.CreateTrigger = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/CreateTrigger',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2.CreateTriggerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateTrigger = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateTrigger',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2.UpdateTriggerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteTrigger = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteTrigger',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.CreateSchedule = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/CreateSchedule',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__schedule__pb2.CreateScheduleRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateSchedule = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateSchedule',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__schedule__pb2.UpdateScheduleRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteSchedule = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteSchedule',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__schedule__pb2.DeleteScheduleRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.CreateFilter = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/CreateFilter',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__filter__pb2.CreateFilterRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateFilter = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateFilter',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__filter__pb2.UpdateFilterRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteFilter = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteFilter',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__filter__pb2.DeleteFilterRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
 
@@ -574,6 +628,69 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateTrigger(self, request, context):
+        """Creates a trigger that waits for events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTrigger(self, request, context):
+        """Changes what a trigger does, or what people say of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTrigger(self, request, context):
+        """Deletes a trigger, with what is known of its runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSchedule(self, request, context):
+        """Creates a schedule that is due again and again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSchedule(self, request, context):
+        """Changes what a schedule does, or what people say of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchedule(self, request, context):
+        """Deletes a schedule, with what is known of its runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateFilter(self, request, context):
+        """Creates a filter over operations.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateFilter(self, request, context):
+        """Changes what a filter does, or what people say of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFilter(self, request, context):
+        """Deletes a filter, so that what it keeps back goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -780,6 +897,51 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'UpdateImage': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateImage,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTrigger,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2.CreateTriggerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTrigger,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2.UpdateTriggerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrigger,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSchedule,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__schedule__pb2.CreateScheduleRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSchedule,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__schedule__pb2.UpdateScheduleRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchedule,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__schedule__pb2.DeleteScheduleRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateFilter,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__filter__pb2.CreateFilterRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateFilter,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__filter__pb2.UpdateFilterRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFilter,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__filter__pb2.DeleteFilterRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
@@ -1890,6 +2052,249 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/UpdateImage',
             virtyard_dot_api_dot_operations_dot_v1_dot_update__image__pb2.UpdateImageRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/CreateTrigger',
+            virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2.CreateTriggerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateTrigger',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__trigger__pb2.UpdateTriggerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteTrigger',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/CreateSchedule',
+            virtyard_dot_api_dot_operations_dot_v1_dot_create__schedule__pb2.CreateScheduleRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateSchedule',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__schedule__pb2.UpdateScheduleRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteSchedule',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__schedule__pb2.DeleteScheduleRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/CreateFilter',
+            virtyard_dot_api_dot_operations_dot_v1_dot_create__filter__pb2.CreateFilterRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateFilter',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__filter__pb2.UpdateFilterRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteFilter',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__filter__pb2.DeleteFilterRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

@@ -9,15 +9,21 @@ from grpc import aio as _aio
 from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as _add_server_to_server_pool_pb2
 from virtyard.api.operations.v1 import add_vnic_pb2 as _add_vnic_pb2
 from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as _attach_virtual_disk_pb2
+from virtyard.api.operations.v1 import create_filter_pb2 as _create_filter_pb2
 from virtyard.api.operations.v1 import create_network_pb2 as _create_network_pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as _create_repository_pb2
+from virtyard.api.operations.v1 import create_schedule_pb2 as _create_schedule_pb2
 from virtyard.api.operations.v1 import create_server_pool_pb2 as _create_server_pool_pb2
+from virtyard.api.operations.v1 import create_trigger_pb2 as _create_trigger_pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as _create_virtual_disk_pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as _create_virtual_machine_pb2
+from virtyard.api.operations.v1 import delete_filter_pb2 as _delete_filter_pb2
 from virtyard.api.operations.v1 import delete_image_pb2 as _delete_image_pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as _delete_network_pb2
 from virtyard.api.operations.v1 import delete_repository_pb2 as _delete_repository_pb2
+from virtyard.api.operations.v1 import delete_schedule_pb2 as _delete_schedule_pb2
 from virtyard.api.operations.v1 import delete_server_pool_pb2 as _delete_server_pool_pb2
+from virtyard.api.operations.v1 import delete_trigger_pb2 as _delete_trigger_pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as _delete_virtual_disk_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as _delete_virtual_machine_pb2
 from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as _detach_virtual_disk_pb2
@@ -38,12 +44,15 @@ from virtyard.api.operations.v1 import start_virtual_machine_pb2 as _start_virtu
 from virtyard.api.operations.v1 import stop_virtual_machine_pb2 as _stop_virtual_machine_pb2
 from virtyard.api.operations.v1 import unpresent_repository_pb2 as _unpresent_repository_pb2
 from virtyard.api.operations.v1 import update_cluster_pb2 as _update_cluster_pb2
+from virtyard.api.operations.v1 import update_filter_pb2 as _update_filter_pb2
 from virtyard.api.operations.v1 import update_heartbeat_device_pb2 as _update_heartbeat_device_pb2
 from virtyard.api.operations.v1 import update_image_pb2 as _update_image_pb2
 from virtyard.api.operations.v1 import update_network_pb2 as _update_network_pb2
 from virtyard.api.operations.v1 import update_repository_pb2 as _update_repository_pb2
+from virtyard.api.operations.v1 import update_schedule_pb2 as _update_schedule_pb2
 from virtyard.api.operations.v1 import update_server_pb2 as _update_server_pb2
 from virtyard.api.operations.v1 import update_server_pool_pb2 as _update_server_pool_pb2
+from virtyard.api.operations.v1 import update_trigger_pb2 as _update_trigger_pb2
 from virtyard.api.operations.v1 import update_virtual_disk_pb2 as _update_virtual_disk_pb2
 from virtyard.api.operations.v1 import update_virtual_machine_pb2 as _update_virtual_machine_pb2
 from virtyard.api.operations.v1 import update_vnic_pb2 as _update_vnic_pb2
@@ -139,6 +148,24 @@ class OperationServiceStub:
     """Deletes an image with its file."""
     UpdateImage: _aio.UnaryUnaryMultiCallable[_update_image_pb2.UpdateImageRequest, _operations_pb2.Operation]
     """Changes the display name, labels or description of an image."""
+    CreateTrigger: _aio.UnaryUnaryMultiCallable[_create_trigger_pb2.CreateTriggerRequest, _operations_pb2.Operation]
+    """Creates a trigger that waits for events."""
+    UpdateTrigger: _aio.UnaryUnaryMultiCallable[_update_trigger_pb2.UpdateTriggerRequest, _operations_pb2.Operation]
+    """Changes what a trigger does, or what people say of it."""
+    DeleteTrigger: _aio.UnaryUnaryMultiCallable[_delete_trigger_pb2.DeleteTriggerRequest, _operations_pb2.Operation]
+    """Deletes a trigger, with what is known of its runs."""
+    CreateSchedule: _aio.UnaryUnaryMultiCallable[_create_schedule_pb2.CreateScheduleRequest, _operations_pb2.Operation]
+    """Creates a schedule that is due again and again."""
+    UpdateSchedule: _aio.UnaryUnaryMultiCallable[_update_schedule_pb2.UpdateScheduleRequest, _operations_pb2.Operation]
+    """Changes what a schedule does, or what people say of it."""
+    DeleteSchedule: _aio.UnaryUnaryMultiCallable[_delete_schedule_pb2.DeleteScheduleRequest, _operations_pb2.Operation]
+    """Deletes a schedule, with what is known of its runs."""
+    CreateFilter: _aio.UnaryUnaryMultiCallable[_create_filter_pb2.CreateFilterRequest, _operations_pb2.Operation]
+    """Creates a filter over operations."""
+    UpdateFilter: _aio.UnaryUnaryMultiCallable[_update_filter_pb2.UpdateFilterRequest, _operations_pb2.Operation]
+    """Changes what a filter does, or what people say of it."""
+    DeleteFilter: _aio.UnaryUnaryMultiCallable[_delete_filter_pb2.DeleteFilterRequest, _operations_pb2.Operation]
+    """Deletes a filter, so that what it keeps back goes on."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every change that a person can ask for; each answers with an operation."""
@@ -470,5 +497,77 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_update_image_pb2.UpdateImageRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Changes the display name, labels or description of an image."""
+
+    @_abc_1.abstractmethod
+    def CreateTrigger(
+        self,
+        request: _create_trigger_pb2.CreateTriggerRequest,
+        context: _aio.ServicerContext[_create_trigger_pb2.CreateTriggerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Creates a trigger that waits for events."""
+
+    @_abc_1.abstractmethod
+    def UpdateTrigger(
+        self,
+        request: _update_trigger_pb2.UpdateTriggerRequest,
+        context: _aio.ServicerContext[_update_trigger_pb2.UpdateTriggerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes what a trigger does, or what people say of it."""
+
+    @_abc_1.abstractmethod
+    def DeleteTrigger(
+        self,
+        request: _delete_trigger_pb2.DeleteTriggerRequest,
+        context: _aio.ServicerContext[_delete_trigger_pb2.DeleteTriggerRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes a trigger, with what is known of its runs."""
+
+    @_abc_1.abstractmethod
+    def CreateSchedule(
+        self,
+        request: _create_schedule_pb2.CreateScheduleRequest,
+        context: _aio.ServicerContext[_create_schedule_pb2.CreateScheduleRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Creates a schedule that is due again and again."""
+
+    @_abc_1.abstractmethod
+    def UpdateSchedule(
+        self,
+        request: _update_schedule_pb2.UpdateScheduleRequest,
+        context: _aio.ServicerContext[_update_schedule_pb2.UpdateScheduleRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes what a schedule does, or what people say of it."""
+
+    @_abc_1.abstractmethod
+    def DeleteSchedule(
+        self,
+        request: _delete_schedule_pb2.DeleteScheduleRequest,
+        context: _aio.ServicerContext[_delete_schedule_pb2.DeleteScheduleRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes a schedule, with what is known of its runs."""
+
+    @_abc_1.abstractmethod
+    def CreateFilter(
+        self,
+        request: _create_filter_pb2.CreateFilterRequest,
+        context: _aio.ServicerContext[_create_filter_pb2.CreateFilterRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Creates a filter over operations."""
+
+    @_abc_1.abstractmethod
+    def UpdateFilter(
+        self,
+        request: _update_filter_pb2.UpdateFilterRequest,
+        context: _aio.ServicerContext[_update_filter_pb2.UpdateFilterRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes what a filter does, or what people say of it."""
+
+    @_abc_1.abstractmethod
+    def DeleteFilter(
+        self,
+        request: _delete_filter_pb2.DeleteFilterRequest,
+        context: _aio.ServicerContext[_delete_filter_pb2.DeleteFilterRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes a filter, so that what it keeps back goes on."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,168 @@
+"""Filters over operations: refused as they are submitted, or kept back before their locks are asked for (P20).
+
+An operation that has its locks, or waits for them, is past every filter. Operations on filters always pass, or one that
+matches everything could never be taken away again. How many began within a minute is counted by this process; after a
+restart the count begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from virtyard.api.inventory.v1 import filter_pb2
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
+from virtyard.internal.jobs.v1 import operation_summary_pb2, record_pb2
+from virtyard.jobs.abort_signal import AbortSignal
+from virtyard.jobs.definitions import Definitions
+from virtyard.jobs.model import Operation
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import InvalidRequest, WrongState
+from virtyard.kernel.filters import compile_filter
+
+if TYPE_CHECKING:
+    from virtyard.jobs.keeper import Keeper
+
+__all__ = ["JobFilters", "summary_of"]
+
+_MINUTE = 60.0
+_OWN = frozenset({"CreateFilter", "UpdateFilter", "DeleteFilter"})
+_HELD = job_pb2.HELD_REASON_FILTER
+
+
+class JobFilters:
+    """Lets operations pass, one by one."""
+
+    def __init__(self, definitions: Definitions, clock: Clock) -> None:
+        """Act on these filters, by this clock."""
+        self._definitions = definitions
+        self._clock = clock
+        self._news = asyncio.Event()
+        self._held: dict[int, str] = {}
+        self._begun: dict[str, deque[float]] = {}
+        definitions.listen(self._tell)
+
+    def admit(self, operation: Operation) -> None:
+        """Let an operation be submitted.
+
+        Raises:
+            WrongState: a filter rejects it; the refusal names the filter.
+        """
+        for each in self._matching(operation, filter_pb2.FILTER_ACTION_REJECT):
+            said = f": {each.description}" if each.description else ""
+            raise WrongState(
+                f"{each.name} rejects {operation.record.title}{said}",
+                resource=each.name,
+                metadata={"filter": each.name},
+            )
+
+    async def hold(self, keeper: Keeper, aborted: AbortSignal) -> None:
+        """Wait until no filter keeps an operation back that has no locks, or until it is aborted."""
+        await aborted.wait_for(self._definitions.loaded())
+        operation = keeper.operation
+        try:
+            while not operation.record.abort_requested:
+                news, (name, wait) = self._news, self._holder(operation)
+                if not name:
+                    break
+                self._held[operation.number] = name
+                await self._show(keeper, name)
+                await aborted.wait_for(_wait(news, wait))
+        finally:
+            self._held.pop(operation.number, None)
+        operation.waiting_for = ""
+        if operation.record.held == _HELD:
+            await keeper.commit("jobs.passed_filter", _set_held(job_pb2.HELD_REASON_UNSPECIFIED), everything=True)
+        self._tell()
+
+    def concerned(self, found: filter_pb2.Filter, operations: Iterable[Operation]) -> tuple[list[str], list[str]]:
+        """Return the names of the operations that a filter keeps back, and of those that match and are under way."""
+        wanted = [each for each in sorted(operations, key=lambda each: each.number) if _matches(found, each)]
+        held = {each.name: self._held.get(each.number, "") for each in wanted if each.record.held == _HELD}
+        return (
+            [name for name, holder in held.items() if holder == found.name],
+            [each.name for each in wanted if each.name not in held],
+        )
+
+    async def _show(self, keeper: Keeper, name: str) -> None:
+        keeper.operation.waiting_for = f"{name}, which keeps it back"
+        if keeper.operation.record.held != _HELD:
+            await keeper.commit("jobs.held_by_filter", _set_held(_HELD), everything=True)
+        keeper.show(keeper.operation.shape.jobs)
+
+    def _holder(self, operation: Operation) -> tuple[str, float | None]:
+        """Return the filter that keeps an operation back and for how many seconds; empty for none, None for no end."""
+        for each in self._matching(operation, filter_pb2.FILTER_ACTION_PAUSE):
+            return each.name, None
+        for each in self._matching(operation, filter_pb2.FILTER_ACTION_DRAIN):
+            if operation.record.create_time.ToNanoseconds() > each.create_time.ToNanoseconds():
+                return each.name, None
+        limits = list(self._matching(operation, filter_pb2.FILTER_ACTION_RATE_LIMIT))
+        for each in limits:
+            wait = self._full_for(each, operation)
+            if wait is not None:
+                return each.name, wait
+        for each in limits:
+            self._begun.setdefault(each.uid, deque()).append(self._clock.monotonic())
+        return "", None
+
+    def _full_for(self, limit: filter_pb2.Filter, operation: Operation) -> float | None:
+        """Return for how many seconds a limit lets nobody begin; None if it is the operation's turn."""
+        now, begun = self._clock.monotonic(), self._begun.setdefault(limit.uid, deque())
+        while begun and now - begun[0] >= _MINUTE:
+            begun.popleft()
+        earlier = any(number < operation.number for number, name in self._held.items() if name == limit.name)
+        if len(begun) < limit.limit_per_minute and not earlier:
+            return None
+        return max(_MINUTE - (now - begun[0]), 0.01) if begun else _MINUTE
+
+    def _matching(self, operation: Operation, action: int) -> Iterator[filter_pb2.Filter]:
+        for each in self._definitions.filters():
+            if each.action == action and each.state != filter_pb2.FILTER_STATE_DISABLED and _matches(each, operation):
+                yield each
+
+    def _tell(self) -> None:
+        """Have all that are kept back look again."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+async def _wait(news: asyncio.Event, seconds: float | None) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        return
+
+
+def _set_held(reason: job_pb2.HeldReason.ValueType) -> Callable[[record_pb2.OperationRecord], None]:
+    def change(record: record_pb2.OperationRecord) -> None:
+        record.held = reason
+
+    return change
+
+
+def _matches(found: filter_pb2.Filter, operation: Operation) -> bool:
+    summary = summary_of(operation)
+    if summary.type in _OWN or operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+        return False
+    try:
+        return compile_filter(found.matches, summary.DESCRIPTOR)(summary)
+    except InvalidRequest:
+        # It was written under a release that had another field.
+        return False
+
+
+def summary_of(operation: Operation) -> operation_summary_pb2.OperationSummary:
+    """Return what filters can name of an operation."""
+    record = operation.record
+    return operation_summary_pb2.OperationSummary(
+        type=record.method.rpartition(".")[2],
+        title=record.title,
+        principal=record.principal,
+        objects=list(dict.fromkeys(job.object for job in operation.shape.plan.jobs)),
+        reason=record.options.reason,
+        origin=record.origin,
+    )

@@ -1,0 +1,138 @@
+"""Objects that live in the inventory alone, as triggers, schedules and filters: what makes, changes and deletes them.
+
+Each is one record, so each of the three is one job with one step. What a definition may say is checked whole, as it
+will be once it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from virtyard.api.jobs.v1 import plan_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.kernel.names import Kind, id_of, kinds
+from virtyard.kernel.options import descriptor_of, fields_of, is_output, reference_type
+from virtyard.kernel.plan import Ids, PlanBuilder, delete
+from virtyard.kernel.validation import configured
+from virtyard.kernel.view import View, select
+from virtyard.operations.contract import OperationType
+from virtyard.operations.naming import check_free, display_name, named
+from virtyard.operations.updating import updates
+
+__all__ = ["Check", "creates", "definition_field", "deletes", "updates_whole"]
+
+Check = Callable[[Any, str], None]
+"""From a definition as it will be and the request's field that holds it; fills in what is not said, or raises."""
+
+OWNER = "owner"
+"""The field of a definition that the scheduler fills in before it plans: who asked for it."""
+
+
+def creates(request: type[Message], title: str, check: Check) -> OperationType:
+    """Return the operation type that makes a definition.
+
+    Args:
+        request: the request's class, as `CreateTriggerRequest`.
+        title: the job's title, as people know it.
+        check: see `Check`.
+    """
+    field = definition_field(request)
+    kind = _kind_of(field)
+    return OperationType(
+        method=_method(request),
+        selections=partial(_select_name, kind, field),
+        plan=partial(_plan_creation, kind, field, title, check),
+    )
+
+
+def updates_whole(request: type[Message], title: str, check: Check) -> OperationType:
+    """Return the operation type that changes a definition, which is checked as it will be; see `updating`."""
+
+    def check_merged(_: View, before: Any, wanted: Any, paths: Sequence[str], field: str) -> None:
+        after = type(before)()
+        after.CopyFrom(before)
+        for path in paths:
+            after.ClearField(path)
+        for each in fields_of(wanted):
+            if each.name in paths:
+                _take(wanted, after, each)
+        check(after, field)
+
+    return updates(request, title, check_merged)
+
+
+def deletes(request: type[Message], title: str) -> OperationType:
+    """Return the operation type that deletes a definition."""
+    reference = reference_type(descriptor_of(request).fields_by_name["name"])
+    kind = next(each for each in kinds().values() if each.type == reference)
+    return OperationType(
+        method=_method(request), selections=_select_named, plan=partial(_plan_deletion, kind.message, title)
+    )
+
+
+def definition_field(request: Message | type[Message]) -> FieldDescriptor:
+    """Return the field of a request that holds the object to make or change."""
+    messages = {kind.message.DESCRIPTOR for kind in kinds().values()}
+    return next(field for field in fields_of(request) if field.message_type in messages)
+
+
+def _method(request: type[Message]) -> str:
+    descriptor = descriptor_of(request)
+    return f"{descriptor.file.package}.OperationService.{descriptor.name.removesuffix('Request')}"
+
+
+def _kind_of(field: FieldDescriptor) -> Kind:
+    return next(kind for kind in kinds().values() if kind.message.DESCRIPTOR is field.message_type)
+
+
+def _name(kind: Kind, field: FieldDescriptor, request: Any) -> str:
+    identifier = f"{field.name}_id"
+    return named(kind.collection, getattr(request, identifier), identifier)
+
+
+def _select_name(kind: Kind, field: FieldDescriptor, request: Any) -> Sequence[participant.Selection]:
+    return [select(_name(kind, field, request))]
+
+
+def _select_named(request: Any) -> Sequence[participant.Selection]:
+    return [select(request.name)]
+
+
+def _plan_creation(
+    kind: Kind, field: FieldDescriptor, title: str, check: Check, request: Any, view: View, ids: Ids
+) -> plan_pb2.Plan:
+    name = _name(kind, field, request)
+    check_free(view, name, f"{field.name}_id")
+    given = getattr(request, field.name)
+    wanted: Any = configured(given)
+    if OWNER in wanted.DESCRIPTOR.fields_by_name:
+        wanted.owner = given.owner
+    wanted.name, wanted.uid = name, ids.uid(name)
+    wanted.display_name = display_name(wanted.display_name, id_of(name), f"{field.name}.display_name")
+    check(wanted, field.name)
+    builder = PlanBuilder(view)
+    builder.job(title, name).write(f"Record the {kind.noun}", wanted)
+    return builder.build(name)
+
+
+def _plan_deletion(message: type[Message], title: str, request: Any, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
+    found: Any = view.get(request.name, message, field="name", etag=request.etag)
+    builder = PlanBuilder(view)
+    builder.job(title, found.name).write("Remove the record", delete(found.name))
+    return builder.build()
+
+
+def _take(source: Any, target: Any, field: FieldDescriptor) -> None:
+    """Take one field over, whatever its type."""
+    assert not is_output(field)
+    only = type(source)()
+    only.CopyFrom(source)
+    for other in fields_of(source):
+        if other.name != field.name:
+            only.ClearField(other.name)
+    target.MergeFrom(only)
