@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
@@ -88,13 +88,19 @@ class Probation:
 
         await keeper.commit("jobs.trying", change)
 
-    async def watch_trial(self, keeper: Keeper, run: asyncio.Task[None]) -> None:
-        """Wait until what is tried has ended, has got on, or has run for long enough, and take its mark off."""
+    async def watch_trial(self, present: Callable[[], Keeper | None], run: asyncio.Task[None]) -> None:
+        """Wait until what is tried has ended, has got on, or has run for long enough, and take its mark off.
+
+        Args:
+            present: gives the keeper that the operation has now, another one after a defect; None if it has ended.
+            run: ends with the operation.
+        """
         loop = asyncio.get_running_loop()
-        end, done = loop.time() + _TRIAL, keeper.operation.record.done_count
-        while loop.time() < end and not run.done() and keeper.operation.record.done_count == done:
+        end, done = loop.time() + _TRIAL, _done_count(present())
+        while loop.time() < end and not run.done() and _done_count(present()) == done:
             await asyncio.wait([run], timeout=_LOOK)
-        if run.done():
+        keeper = present()
+        if keeper is None:
             return
 
         def change(record: record_pb2.OperationRecord) -> None:
@@ -104,6 +110,10 @@ class Probation:
             await keeper.commit("jobs.tried", change)
         except StaleEpoch:
             _log.debug("%s ended while it was tried", keeper.operation.name)
+
+
+def _done_count(keeper: Keeper | None) -> int:
+    return keeper.operation.record.done_count if keeper is not None else -1
 
 
 async def note_clean_stop(database: Database) -> None:

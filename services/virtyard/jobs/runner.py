@@ -345,8 +345,8 @@ class Runner:
         def change(record: Record) -> None:
             again.clear()
             for reference, result in results.items():
-                if result.state == participant.EFFECT_STATE_DONE:
-                    outcome.record_done(record, reference, result)
+                if result.state == participant.EFFECT_STATE_DONE or on_failure.is_given_up(record, reference):
+                    outcome.record_settled(record, reference, result)
                     continue
                 step = schedule.change_step(record, reference, StepState.STARTED)
                 step.attempt += 1

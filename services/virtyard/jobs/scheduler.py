@@ -13,10 +13,12 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from functools import partial
 
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.jobs.deadline import DEADLINE, Alarm, deadline_of
 from virtyard.jobs.due import DueWork
+from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.metrics import observe_end, show_open
 from virtyard.jobs.model import Operation, operation_number
@@ -116,13 +118,17 @@ class Scheduler:
                 return
             run = self._begin_runner(runner)
             if operation.record.trying:
-                await self._probation.watch_trial(runner.keeper, run)
+                await self._probation.watch_trial(partial(self._keeper_of, operation.number), run)
         if self.state is SchedulerState.STARTING:
             self._go()
 
     def also_run(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
         """Have something run beside, from the start on until the scheduler's tasks end."""
         self._others.append(work)
+
+    def _keeper_of(self, number: int) -> Keeper | None:
+        runner = self._runners.get(number)
+        return runner.keeper if runner is not None else None
 
     def run(self, operation: Operation) -> None:
         """Run an operation that has just become durable; one that is run already is left alone."""
