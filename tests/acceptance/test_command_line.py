@@ -218,3 +218,35 @@ def test_a_description_has_the_latest_events(site: Site) -> None:
     assert "virtualMachines/web runs on servers/s1" in told
     described = json.loads(virtyard(site, "vm", "describe", "web", "--json"))
     assert described["events"][0]["type"] == "MACHINE_STARTED"
+
+
+def test_finished_jobs_are_kept_if_that_is_asked_for(site: Site) -> None:
+    """`--on-failure` decides what a failure leaves: the exit code, what is missing, and what is there say so."""
+    disks = ("--disk", "repository=shared,size=4M", "--disk", "repository=shared,size=4M")
+    words = ("vm", "create", "kept", "--server-pool", "pool", "--memory", "64M", "--cpus", "1", *disks)
+    try:
+        site.fail_file.write_text("3/1")
+        undone = virtyard(site, *words, "--wait", code=1)
+        assert "is refused, for a test" in undone
+        assert "virtualMachines/kept" not in names(site, "vm")
+        stopped = virtyard(site, *words, "--on-failure", "stop", "--wait", code=4)
+        assert "virtualDisks/kept-disk0: Create Virtual Disk failed: step 3/1 is refused, for a test" in stopped
+        assert "virtualDisks/kept-disk1: Create Virtual Disk was not done, as jobs/" in stopped
+        site.fail_file.unlink()
+        virtyard(site, "vm", "delete", "kept", "--wait")
+        site.fail_file.write_text("3/1")
+        continued = virtyard(site, *words, "--on-failure", "continue", "--wait", code=4)
+        assert "kept-disk0" in continued
+        assert "kept-disk1" not in continued.split("virtyard: ", 1)[1]
+        assert [name for name in names(site, "disk") if "kept" in name] == ["virtualDisks/kept-disk1"]
+        operation = json.loads(virtyard(site, "job", "list", "--json").splitlines()[0])["operation"]
+        number = operation.partition("/")[2]
+        story = virtyard(site, "job", "transcript", f"jobs/{number}-1")
+        assert "missing: virtualDisks/kept-disk0: Create Virtual Disk failed" in story
+    finally:
+        site.fail_file.unlink(missing_ok=True)
+    refused = virtyard(site, "vm", "delete", "kept", "--on-failure", "stop", code=2)
+    assert "on-failure: stop is not allowed" in refused
+    virtyard(site, "vm", "delete", "kept", "--wait")
+    late = virtyard(site, "vm", "stop", "web", "--deadline", "2020-01-01T00:00:00Z", code=2)
+    assert "has passed" in late

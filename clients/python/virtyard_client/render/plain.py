@@ -32,6 +32,8 @@ def lines_of(change: Change, story: Story) -> Iterator[str]:
         yield f"{head}{job_look(job.state).word}{why}"
     if before is not None and before.contact_lost != job.contact_lost:
         yield f"{head}{'host is silent' if job.contact_lost else 'host answers again'}"
+    if before is not None and before.stalled != job.stalled and not job.done:
+        yield f"{head}{'makes no progress' if job.stalled else 'goes on'}"
     if job.deferred and not (before is not None and before.deferred):
         yield f"{head}{DEFERRED}"
     known = set(before.residue) if before is not None else set()

@@ -122,6 +122,8 @@ def _progress(job: job_pb2.Job, signs: Signs, width: int) -> Iterator[Span]:
     yield from bar(job.progress.percent, signs, look.style)
     if job.contact_lost:
         yield Span("  host is silent", "bold yellow")
+    elif job.stalled:
+        yield Span("  no progress", "bold yellow")
     else:
         yield Span(f"  {_stage(job, width - BAR - 8)}", "dim")
 

@@ -169,12 +169,17 @@ async def transcript(session: Session) -> ExitCode:
     screen = session.screen
     screen.text(f"{job.operation}: {metadata.title}")
     screen.text(f"  asked for by {metadata.principal or 'nobody known'} at {_moment(metadata.create_time)}")
+    for hop in metadata.reason_trail:
+        if hop.source != metadata.principal:
+            screen.text(f"  caused by {hop.source} at {_moment(hop.time)}: {hop.reason}")
     for each in ordered:
         screen.write(_told(each))
     for event in events:
         screen.text(f"  event {event.type} at {_moment(event.create_time)}: {event.message}")
     if operation.HasField("error"):
         screen.text(f"  ended with an error: {operation.error.message}")
+    for missing in metadata.residue:
+        screen.text(f"  missing: {missing}")
     return ExitCode.SUCCEEDED
 
 
