@@ -72,6 +72,7 @@ BEFORE = {
 }
 """What a document takes for granted before a command, by how that begins; the stage of the story that it leaves out."""
 CODES = {
+    "virtyard doctor": (0, 1),
     "virtyard operation abort 13 --wait": (0, 3),
     "virtyard config check agent": (1,),
     "virtyard config show agent": (1,),
