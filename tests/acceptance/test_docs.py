@@ -48,6 +48,7 @@ ELSEWHERE = {
     "virtyard up": "the name of a command: its line in operations.md is run",
     "virtyard serve": "the name of a command: its lines in operations.md are run",
     "virtyard job retry 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
+    "virtyard job set-priority 12-1 --priority 5": "needs a job that waits: tests/integration/jobs/test_control.py",
     "virtyard job accept 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
 }
 """Commands that are not run here, with the reason and with who runs them."""
