@@ -50,6 +50,7 @@ ELSEWHERE = {
     "virtyard up": "the name of a command: its line in operations.md is run",
     "virtyard serve": "the name of a command: its lines in operations.md are run",
     "virtyard job retry 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
+    "virtyard job set-priority 12-1 --priority 5": "needs a job that waits: tests/integration/jobs/test_control.py",
     "virtyard job accept 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
 }
 """Commands that are not run here, with the reason and with who runs them."""
@@ -74,6 +75,7 @@ BEFORE = {
 }
 """What a document takes for granted before a command, by how that begins; the stage of the story that it leaves out."""
 CODES = {
+    "virtyard doctor": (0, 1),
     "virtyard operation abort 13 --wait": (0, 3),
     "virtyard config check agent": (1,),
     "virtyard config show agent": (1,),

@@ -65,7 +65,6 @@ class Admission:
         while True:
             await self._hold.wait_lifted(aborted)
             tokens = await self._acquire(aborted)
-            await self._hold.wait_lifted(aborted)
             if tokens is None or self._is_checked_by_first_step():
                 return tokens
             if not await self._world.has_changed(self._plan.read_set, self._plan.inventory_sequence):

@@ -53,8 +53,10 @@ class Control:
             raise InvalidRequest.of("priority", f"{priority} is not allowed; it must be -20 to 20")
         await (await self._scheduler.running(number)).ranking.change(priority, principal, reason)
 
-    async def abort_all(self, request: pb.AbortJobsRequest) -> pb.AbortJobsResponse:
+    async def abort_all(self, request: pb.AbortJobsRequest, principal: str) -> pb.AbortJobsResponse:
         """Abort every operation with a job that has not ended and matches, or tell what that would come to.
+
+        The reason that each operation ends with names who asked.
 
         Raises:
             InvalidRequest: the filter is missing or wrong; nothing was aborted.
@@ -71,7 +73,8 @@ class Control:
                 result = _expected(operation)
                 found.append((operation, list(_rows(jobs, matching, result))))
         if not request.validate_only:
-            await asyncio.gather(*(self._abort(operation, rows, request.reason) for operation, rows in found))
+            reason = f"{request.reason or 'with all that match a filter'} ({principal})"
+            await asyncio.gather(*(self._abort(operation, rows, reason) for operation, rows in found))
         return pb.AbortJobsResponse(jobs=[row for _, rows in found for row in rows])
 
     async def _abort(self, operation: Operation, rows: list[pb.JobAbort], reason: str) -> None:

@@ -174,7 +174,7 @@ class JobService:
         self, request: job_control_pb2.AbortJobsRequest, call: Call
     ) -> job_control_pb2.AbortJobsResponse:
         """Abort every operation with a job that matches, or tell what that would come to."""
-        return await self._control.abort_all(request)
+        return await self._control.abort_all(request, call.principal.identity)
 
     async def ExplainWait(
         self, request: wait_explanation_pb2.ExplainWaitRequest, call: Call

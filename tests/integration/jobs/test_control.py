@@ -342,6 +342,7 @@ async def test_many_are_aborted_as_the_preview_said(site: Site, gate: Gate) -> N
     number = web.partition("/")[2]
     before = site.commits()["jobs"]
     matching = 'object = "virtualDisks/web-disk0"'
+    assert len({job.partition("-")[0] for job in await abort_all(site, "done = false", preview=True)}) == 2
     foretold = await abort_all(site, matching, preview=True)
     assert site.commits()["jobs"] == before
     assert {job.partition("-")[0] for job in foretold} == {f"jobs/{number}"}
@@ -352,8 +353,9 @@ async def test_many_are_aborted_as_the_preview_said(site: Site, gate: Gate) -> N
     again = {result for result, _ in (await abort_all(site, matching)).values()}
     assert again <= {"ALREADY_ABORTING"}
     gate.open.set()
-    metadata = metadata_of(await site.wait(web))
-    assert metadata.state == operation_pb2.OPERATION_STATE_CANCELLED
+    ended = await site.wait(web)
+    assert metadata_of(ended).state == operation_pb2.OPERATION_STATE_CANCELLED
+    assert ended.error.message == "aborted on request: wrong image (user/admin)"
     assert not (await site.wait(db)).HasField("error")
 
 
