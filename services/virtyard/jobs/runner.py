@@ -230,9 +230,6 @@ class Runner:
         def change(record: Record) -> list[list[StepRef]]:
             for reference, result in results.items():
                 outcome.record_done(record, reference, result)
-            if record.abort_requested and not record.too_late:
-                # Whoever asked was told that it came in time: no more is begun, the pivot least of all.
-                return []
             rounds = self._advance(record, answers)
             if not rounds and schedule.all_completed(self.operation.shape, record):
                 self._keeper.mark_succeeded(record)
@@ -344,6 +341,9 @@ class Runner:
     def _advance(self, record: Record, answers: Answers) -> list[list[StepRef]]:
         if self._keeper.granted is not None and not record.tokens:
             record.tokens.extend(self._keeper.granted)
+        if record.abort_requested and not record.too_late:
+            # Whoever asked was told that it came in time: no more is begun, the pivot least of all.
+            return []
         schedule.defer(self.operation.shape, record, answers.silent)
         return schedule.advance(self.operation.shape, record, answers.answering)
 
