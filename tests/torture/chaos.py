@@ -69,9 +69,13 @@ class Chaos:
         # As often one of the services as one of the agents.
         return self._rng.choice(self._rng.choice([list(self._site.control_plane), list(self._wires)]))
 
-    def _look(self, kind: str, victim: str, *, stay: bool = False) -> None:
+    async def _look(self, kind: str, victim: str, *, stay: bool = False) -> None:
         """Stop a victim, for a moment unless it is to stay so, and note what a fault hits now."""
-        record = self._site.record(victim)
+        # In a thread, as the clients go on meanwhile.
+        await asyncio.to_thread(self._look_now, kind, self._site.record(victim), stay=stay)
+
+    def _look_now(self, kind: str, record: processes.Record, *, stay: bool) -> None:
+        victim = record.name
         deadline = time.monotonic() + 0.2 * self._rng.randrange(2)
         while not _is_writing(self._site, victim) and time.monotonic() < deadline:
             # Every other fault waits a little for a transaction, as these are short.
@@ -96,7 +100,7 @@ class Chaos:
             return
         if self._rng.random() < 0.5 and not await self._stands_still(victim):
             return
-        self._look("kill", victim, stay=True)
+        await self._look("kill", victim, stay=True)
         processes.send(self._site.record(victim), signal.SIGKILL)
 
     async def _stands_still(self, victim: str) -> bool:
@@ -115,7 +119,7 @@ class Chaos:
     async def _stop(self) -> None:
         victim = self._any()
         if self._site.is_alive(victim):
-            self._look("stop", victim)
+            await self._look("stop", victim)
             record = self._site.record(victim)
             processes.send(record, signal.SIGSTOP)
             await asyncio.sleep(self._rng.choice((0.1, 0.5, SILENCE_SECONDS * 2)))
@@ -124,14 +128,14 @@ class Chaos:
     async def _cut(self) -> None:
         victim = self._rng.choice(list(self._wires))
         if self._site.is_alive(victim):
-            self._look("cut", victim)
+            await self._look("cut", victim)
             self._wires[victim].cut(self._rng.choice((0.0, 0.5, SILENCE_SECONDS * 2)))
             await asyncio.sleep(0.5)
 
     async def _fill(self) -> None:
         victim = self._any()
         if self._site.is_alive(victim):
-            self._look("full disk", victim)
+            await self._look("full disk", victim)
             pid = self._site.record(victim).pid
             try:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (_TINY, resource.RLIM_INFINITY))
@@ -143,7 +147,7 @@ class Chaos:
     async def _fail(self) -> None:
         lines = [f"{self._rng.randrange(1, 6)}/{self._rng.randrange(1, 4)} {when}".strip() for when in ("", "acted")]
         lines += [f"{self._rng.randrange(1, 5)}/1 undo"] if self._rng.random() < 0.1 else []
-        self._look("failing step", "jobs")
+        await self._look("failing step", "jobs")
         self._site.fail_file.write_text("\n".join(self._rng.sample(lines, 1)))
         await asyncio.sleep(self._rng.random())
         self._site.fail_file.unlink(missing_ok=True)

@@ -391,13 +391,13 @@ class Runner:
         await self._keeper.commit("jobs.Cf", change, everything=True)
 
     def _advance(self, record: Record, answers: Answers) -> list[list[StepRef]]:
+        if self._keeper.granted is not None and not record.tokens and not record.held:
+            record.tokens.extend(self._keeper.granted)
         if _must_abort(record):
-            # The abort was answered as being in time, so neither the pivot nor the end may come any more.
+            # Whoever asked was told that it came in time: no more is begun, neither the pivot nor the end.
             return []
         if record.held:
             return schedule.advance(self.operation.shape, record)
-        if self._keeper.granted is not None and not record.tokens:
-            record.tokens.extend(self._keeper.granted)
         schedule.defer(self.operation.shape, record, answers.silent)
         rounds = schedule.advance(self.operation.shape, record, answers.answering)
         on_failure.advance(self.operation.shape, record)

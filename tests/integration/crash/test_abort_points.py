@@ -7,13 +7,17 @@ told that it was too late finds the operation succeeded.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from tests.integration.crash.stage import EXAMPLES, Stage, at, chosen, ended, opened
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, plan_pb2
+from virtyard.jobs import runner
+from virtyard.jobs.roll_call import call_roll
 
 pytestmark = pytest.mark.timeout(240)
 CANCELLED = (operation_pb2.OPERATION_STATE_CANCELLED, job_pb2.OUTCOME_NONE)
@@ -35,6 +39,35 @@ async def test_an_abort_takes_all_back_or_comes_too_late(name: str, tmp_path: Pa
         # Before the pivot, or before the last result, it is never too late.
         assert ends == sorted(ends, key=lambda end: end == SUCCEEDED)
         assert ends.count(SUCCEEDED) > 2 or not pivot
+
+
+@pytest.mark.parametrize("name", ["kill_virtual_machine", "delete_virtual_machine"])
+async def test_an_abort_that_was_in_time_is_kept_over_what_was_on_its_way(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made durable while the first, or the next, intents are being prepared, it lets none of them be written."""
+    async with opened(tmp_path, EXAMPLES[name]) as stage:
+        for nth in (1, 2, 3):
+            await stage.ready()
+            before = await stage.picture()
+            operation_name = await stage.next_name()
+            answers: list[bool] = []
+            calls = itertools.count(1)
+
+            async def abort_first(*arguments: Any, **named: Any) -> Any:
+                if next(calls) == nth:  # noqa: B023 - called within the turn
+                    answers.append(await abort(stage, operation_name))  # noqa: B023
+                return await call_roll(*arguments, **named)
+
+            monkeypatch.setattr(runner, "call_roll", abort_first)
+            await stage.site.submit(stage.request())
+            _, metadata = await ended(stage.site, operation_name)
+            await stage.check()
+            if answers:
+                assert (metadata.state, metadata.outcome) == (CANCELLED if answers[0] else SUCCEEDED), nth
+            if answers and answers[0]:
+                assert await stage.picture() == before, nth
+            assert nth > 1 or answers == [True]
 
 
 async def fresh_plan(stage: Stage) -> plan_pb2.Plan:

@@ -143,7 +143,15 @@ class Site:
         self.locks = await self.stack.enter_async_context(open_locks(state, clock, transition_hook=self.hook))
         await self._dial("locks", self.locks.services)
         self.inventory = await self.stack.enter_async_context(
-            open_inventory(state, clock, self._near["locks"], transition_hook=self.hook, step_hook=self.faults.step)
+            open_inventory(
+                state,
+                clock,
+                self._near["locks"],
+                # No agent reports here, and none is to count as silent for that however slow the machine is.
+                silence=3600.0,
+                transition_hook=self.hook,
+                step_hook=self.faults.step,
+            )
         )
         await self._dial("inventory", self.inventory.services)
         await self.open_jobs()
