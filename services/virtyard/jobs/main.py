@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
+from virtyard.jobs.auditor import Auditor
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.participants import Participants
@@ -52,6 +53,8 @@ class Jobs:
     """The news of jobs and operations."""
     database: Database
     """jobs.db."""
+    auditor: Auditor
+    """Looks at the whole site, by itself."""
 
 
 def scope_of(topic: str, key: str) -> str:
@@ -70,6 +73,7 @@ async def open_jobs(
     transition_hook: Callable[[str], None] | None = None,
     keepalive: float = 15.0,
     journal_keep: int = 100_000,
+    audit_interval: float = 30.0,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Jobs]:
     """Open jobs.db in this folder, adopt what is open, and run operations until the block is left.
@@ -83,6 +87,7 @@ async def open_jobs(
         transition_hook: is told every durable transition; see `Database.open`.
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         journal_keep: about so many entries of the feed are kept; see `Database.open`.
+        audit_interval: seconds between two looks of the auditor.
         metrics: of the process; nowhere that is read if None.
 
     Raises:
@@ -128,6 +133,15 @@ async def open_jobs(
                 on_due=due.add,
             )
             scheduler = Scheduler(world, due, tasks, metrics)
+            auditor = Auditor(
+                locks=locks,
+                database=database,
+                participants=participants,
+                raise_events=port.raise_events,
+                clock=clock,
+                metrics=metrics,
+            )
+            _ = tasks.start(auditor.run(audit_interval), name="audit")
 
             def tokens() -> dict[str, str]:
                 known = {"jobs": feed.token(), "locks": proxy.token}
@@ -139,6 +153,7 @@ async def open_jobs(
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
+                auditor=auditor,
             )
             await participants.close()
     finally:

@@ -143,6 +143,16 @@ ROLLBACK_FAILED = EventType(
     acknowledgeable=True,
     cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
 )
+SAFETY_VIOLATED = EventType(
+    name="SAFETY_VIOLATED",
+    severity=_CRITICAL,
+    meaning=(
+        "The auditor saw twice what must never be: the object is locked by two who exclude each other, by an operation "
+        "that has ended, or with a token out of order; or a step of the operation was done twice."
+    ),
+    advice="Stop work on the object and keep the databases and ledgers as they are: this is a defect, to be reported.",
+    acknowledgeable=True,
+)
 JOB_DEFERRED = EventType(
     name="JOB_DEFERRED",
     severity=_WARNING,
@@ -194,6 +204,7 @@ EVENT_TYPES = (
     IMAGE_MISSING,
     FOREIGN_FILE,
     ROLLBACK_FAILED,
+    SAFETY_VIOLATED,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""
