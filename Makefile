@@ -58,7 +58,7 @@ bench-lists: install-test ## Measure what a page costs deep inside long lists; w
 
 torture: install-test ## Kill every process at every moment, and search long for histories that break locks
 	@VIRTYARD_TORTURE=1 $(VENV)/python -m pytest -n auto --dist worksteal tests/acceptance/test_every_operation.py \
-		tests/integration/locks/test_properties.py $(ARGS)
+		tests/integration/locks/test_properties.py tests/faults/test_histories.py $(ARGS)
 
 clean: ## Remove what can be made again, except .venv
 	rm -rf build dist node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
