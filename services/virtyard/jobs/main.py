@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from virtyard.api.jobs.v1 import job_service_pb2, lock_control_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
+from virtyard.jobs.auditor import Auditor
 from virtyard.jobs.automation import Automation
 from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.due import DueWork
@@ -59,6 +60,8 @@ class Jobs:
     """The news of jobs and operations."""
     database: Database
     """jobs.db."""
+    auditor: Auditor
+    """Looks at the whole site, by itself."""
 
 
 def scope_of(topic: str, key: str) -> str:
@@ -77,6 +80,7 @@ async def open_jobs(
     transition_hook: Callable[[str], None] | None = None,
     keepalive: float = 15.0,
     journal_keep: int = 100_000,
+    audit_interval: float = 30.0,
     metrics: Metrics | None = None,
     history: HistoryRetention = JOB_HISTORY,
 ) -> AsyncIterator[Jobs]:
@@ -91,6 +95,7 @@ async def open_jobs(
         transition_hook: is told every durable transition; see `Database.open`.
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         journal_keep: about so many entries of the feed are kept; see `Database.open`.
+        audit_interval: seconds between two looks of the auditor.
         metrics: of the process; nowhere that is read if None.
         history: how long ended operations are kept.
 
@@ -143,6 +148,15 @@ async def open_jobs(
             )
             scheduler = Scheduler(world, due, tasks, metrics)
             _ = tasks.start(History(store, clock, history).run(), name="history")
+            auditor = Auditor(
+                locks=locks,
+                database=database,
+                participants=participants,
+                raise_events=port.raise_events,
+                clock=clock,
+                metrics=metrics,
+            )
+            _ = tasks.start(auditor.run(audit_interval), name="audit")
 
             def tokens() -> dict[str, str]:
                 known = {"jobs": feed.token(), "locks": proxy.token}
@@ -173,6 +187,7 @@ async def open_jobs(
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
+                auditor=auditor,
             )
             await participants.close()
         await note_clean_stop(database)

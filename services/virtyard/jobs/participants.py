@@ -214,6 +214,14 @@ class Link:
         self._answered()
         return channel
 
+    async def reached(self) -> grpc.aio.Channel:
+        """Return a channel on which the participant has answered just now, for other questions than effects.
+
+        Raises:
+            Unavailable: it does not answer, or nobody knows where it is.
+        """
+        return await self._reached()
+
     async def _disconnect(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None and self.name != "inventory":

@@ -179,6 +179,16 @@ LOCK_BROKEN = EventType(
     acknowledgeable=True,
     cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
 )
+SAFETY_VIOLATED = EventType(
+    name="SAFETY_VIOLATED",
+    severity=_CRITICAL,
+    meaning=(
+        "The auditor saw twice what must never be: the object is locked by two who exclude each other, by an operation "
+        "that has ended, or with a token out of order; or a step of the operation was done twice."
+    ),
+    advice="Stop work on the object and keep the databases and ledgers as they are: this is a defect, to be reported.",
+    acknowledgeable=True,
+)
 JOB_DEFERRED = EventType(
     name="JOB_DEFERRED",
     severity=_WARNING,
@@ -302,6 +312,7 @@ EVENT_TYPES = (
     SCHEDULE_FAILED,
     TRIGGER_FAILED,
     TRIGGER_HELD_BACK,
+    SAFETY_VIOLATED,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""

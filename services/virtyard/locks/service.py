@@ -24,7 +24,8 @@ from virtyard.locks.explaining import OwnerStory, tell_owner
 from virtyard.locks.metrics import observe_grant, show_table
 from virtyard.locks.model import Change, Claim, Grant, LockSet, LockView, QueuePlace, Refusal, Release, Rerank, views
 from virtyard.locks.session import Session
-from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore, snapshot
+from virtyard.locks.snapshot import PagedSnapshot
+from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore
 from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed, Frame
@@ -103,6 +104,7 @@ class LocksService:
         self._database = database
         self._clock = clock
         self._store = LockStore(database, clock)
+        self._snapshot = PagedSnapshot()
         self._place_interval = place_interval
         self._scope = TaskScope("locks")
         self._works: list[_Work] = []
@@ -231,7 +233,7 @@ class LocksService:
         self, options: watch_pb2.WatchOptions, matches: Callable[[str, str, bytes], bool] | None = None
     ) -> AsyncGenerator[Sequence[Frame], None]:
         """Return the frames of the lock feed, in batches; a body is a serialised `Lock`, a key `<object>|<owner>`."""
-        return self.feed.watch_batches([TOPIC], options, snapshot, matches)
+        return self.feed.watch_batches([TOPIC], options, self._snapshot, matches)
 
     async def _show_metrics(self) -> None:
         """Set the gauges to what is held and waited for now."""

@@ -166,6 +166,15 @@ SILENCE = Setting(
     readers=("up", "inventory"),
     default=35.0,
 )
+AUDIT_INTERVAL = Setting(
+    section="jobs",
+    key="audit_interval_seconds",
+    kind=decimal("seconds", least=5, most=86400),
+    summary="How often the auditor looks whether locks, operations and the ledgers of hosts contradict each other.",
+    reason="A finding counts once it was seen twice, so it is told within a minute; a look reads copies only.",
+    readers=("up", "jobs"),
+    default=30.0,
+)
 KEEPALIVE = Setting(
     section="feeds",
     key="keepalive_seconds",

@@ -14,7 +14,17 @@ from virtyard.jobs.main import open_jobs
 from virtyard.kernel.errors import Unavailable
 from virtyard.locks.main import open_locks
 from virtyard.processes.command_line import add_flags, configuration_of
-from virtyard.processes.control_settings import ADDRESS, ADDRESS_WAIT, CONTEXT, LISTEN, METRICS, PKI, STATE, STOP_GRACE
+from virtyard.processes.control_settings import (
+    ADDRESS,
+    ADDRESS_WAIT,
+    AUDIT_INTERVAL,
+    CONTEXT,
+    LISTEN,
+    METRICS,
+    PKI,
+    STATE,
+    STOP_GRACE,
+)
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import inventory_options, jobs_options, served, shared_options
 from virtyard.processes.site import SERVICES, credentials_of, read_context, write_context
@@ -79,6 +89,7 @@ class _Process:
                 locks=await self._channel(stack, "locks"),
                 credentials=self._credentials,
                 **jobs_options(self._settings),
+                audit_interval=self._settings[AUDIT_INTERVAL],
                 **self._shared,
             )
         )

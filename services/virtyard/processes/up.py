@@ -14,6 +14,7 @@ from virtyard.kernel.permissions import Principal
 from virtyard.locks.main import open_locks
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
+    AUDIT_INTERVAL,
     CERTIFICATE_DAYS,
     CONTEXT,
     DOMAIN,
@@ -73,6 +74,7 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
                 locks=await _near(stack, lock_services, "jobs"),
                 credentials=credentials_of(pki, "service/jobs"),
                 **jobs_options(settings),
+                audit_interval=settings[AUDIT_INTERVAL],
                 **shared,
             )
         )

@@ -55,6 +55,12 @@ class Metrics:
         self.safety_violations = Counter(
             "virtyard_safety_violations_total", "Broken invariants that this process met; must be 0.", ("invariant",)
         )
+        self.audit_unchecked = Gauge(
+            "virtyard_audit_unchecked",
+            "What the last audit could not look at: the lock service, ledgers of hosts; never taken as fine.",
+            ("part",),
+        )
+        self.audit_duration = Gauge("virtyard_audit_duration_seconds", "How long the last audit took.")
         for invariant in Invariant:
             self.safety_violations.add(invariant.value, by=0.0)
         self._looks: dict[str, Look] = {}

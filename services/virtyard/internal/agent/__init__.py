@@ -1,0 +1,1 @@
+"""Generated from protos/virtyard/internal/agent: change the protos and run `make protos`."""
