@@ -16,7 +16,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import broken, outcome, render, schedule
+from virtyard.jobs import broken, lock_uses, outcome, render, schedule
 from virtyard.jobs.model import Operation, Shape, StepRef
 from virtyard.jobs.store import EVENTS, Due
 from virtyard.jobs.world import World
@@ -88,6 +88,8 @@ class Keeper:
                         continue
                     self._take_over(candidate, after)
                 self._world.on_due(due)
+                if uses := lock_uses.take_changes(self.operation, jobs):
+                    self._world.locks.note_uses(broken.owner_of_locks(draft), uses)
                 return result
 
     def mark_ended(self, record: Record, status: status_pb2.Status, *, cancelled: bool) -> None:

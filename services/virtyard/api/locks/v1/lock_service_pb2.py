@@ -29,7 +29,7 @@ from virtyard.api.type.v1 import lock_pb2 as virtyard_dot_api_dot_type_dot_v1_do
 from virtyard.api.type.v1 import watch_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/locks/v1/lock_service.proto\x12\x15virtyard.api.locks.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\x1a virtyard/api/type/v1/watch.proto\"\xf2\x02\n\x04Lock\x12\x16\n\x06object\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05owner\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1d\n\rfencing_token\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x0b\n\x03job\x18\x06 \x01(\t\x12\x17\n\x07waiting\x18\x07 \x01(\x08\x42\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\x08 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x30\n\x0crequest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngrant_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_place\x18\x0b \x01(\x05\"X\n\x0bLockRequest\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\">\n\x0e\x41\x63quireRequest\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockSet\"\x9f\x02\n\x07LockSet\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05locks\x18\x02 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x05\x12G\n\rtrace_context\x18\x07 \x03(\x0b\x32\x30.virtyard.api.locks.v1.LockSet.TraceContextEntry\x12\r\n\x05under\x18\x08 \x01(\t\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x41\x63quireResponse\x12\x35\n\x07reports\x18\x01 \x03(\x0b\x32$.virtyard.api.locks.v1.LockSetReport\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xd3\x01\n\rLockSetReport\x12\r\n\x05owner\x18\x01 \x01(\t\x12-\n\x05grant\x18\x02 \x01(\x0b\x32\x1c.virtyard.api.locks.v1.GrantH\x00\x12\x38\n\x0bqueue_place\x18\x03 \x01(\x0b\x32!.virtyard.api.locks.v1.QueuePlaceH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.virtyard.api.locks.v1.RefusalH\x00\x12\r\n\x05round\x18\x05 \x01(\x05\x42\x08\n\x06report\"8\n\x05Grant\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\"P\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x08\x62lockers\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\"*\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"E\n\x0eReleaseRequest\x12\x33\n\x06owners\x18\x01 \x03(\x0b\x32#.virtyard.api.locks.v1.OwnerRelease\"^\n\x0cOwnerRelease\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x30\n\x04keep\x18\x03 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\"\x11\n\x0fReleaseResponse\"I\n\x10ListLocksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"m\n\x11ListLocksResponse\x12*\n\x05locks\x18\x01 \x03(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"X\n\x11WatchLocksRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xce\x01\n\x12WatchLocksResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x04lock\x18\x04 \x01(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12:\n\x07\x66urther\x18\x05 \x03(\x0b\x32).virtyard.api.locks.v1.WatchLocksResponse2\xcb\x03\n\x0bLockService\x12\x64\n\x07\x41\x63quire\x12%.virtyard.api.locks.v1.AcquireRequest\x1a&.virtyard.api.locks.v1.AcquireResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12`\n\x07Release\x12%.virtyard.api.locks.v1.ReleaseRequest\x1a&.virtyard.api.locks.v1.ReleaseResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12v\n\tListLocks\x12\'.virtyard.api.locks.v1.ListLocksRequest\x1a(.virtyard.api.locks.v1.ListLocksResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04lock\x12\x04list\x12|\n\nWatchLocks\x12(.virtyard.api.locks.v1.WatchLocksRequest\x1a).virtyard.api.locks.v1.WatchLocksResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x04lock\x12\x05watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/locks/v1/lock_service.proto\x12\x15virtyard.api.locks.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\x1a virtyard/api/type/v1/watch.proto\"\xf2\x02\n\x04Lock\x12\x16\n\x06object\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05owner\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1d\n\rfencing_token\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x0b\n\x03job\x18\x06 \x01(\t\x12\x17\n\x07waiting\x18\x07 \x01(\x08\x42\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\x08 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x30\n\x0crequest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngrant_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_place\x18\x0b \x01(\x05\"X\n\x0bLockRequest\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\"l\n\x0e\x41\x63quireRequest\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockSet\x12,\n\x04uses\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockUse\"5\n\x07LockUse\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x0b\n\x03job\x18\x03 \x01(\t\"\x9f\x02\n\x07LockSet\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05locks\x18\x02 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x05\x12G\n\rtrace_context\x18\x07 \x03(\x0b\x32\x30.virtyard.api.locks.v1.LockSet.TraceContextEntry\x12\r\n\x05under\x18\x08 \x01(\t\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x41\x63quireResponse\x12\x35\n\x07reports\x18\x01 \x03(\x0b\x32$.virtyard.api.locks.v1.LockSetReport\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xd3\x01\n\rLockSetReport\x12\r\n\x05owner\x18\x01 \x01(\t\x12-\n\x05grant\x18\x02 \x01(\x0b\x32\x1c.virtyard.api.locks.v1.GrantH\x00\x12\x38\n\x0bqueue_place\x18\x03 \x01(\x0b\x32!.virtyard.api.locks.v1.QueuePlaceH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.virtyard.api.locks.v1.RefusalH\x00\x12\r\n\x05round\x18\x05 \x01(\x05\x42\x08\n\x06report\"8\n\x05Grant\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\"P\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x08\x62lockers\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\"*\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"E\n\x0eReleaseRequest\x12\x33\n\x06owners\x18\x01 \x03(\x0b\x32#.virtyard.api.locks.v1.OwnerRelease\"^\n\x0cOwnerRelease\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x30\n\x04keep\x18\x03 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\"\x11\n\x0fReleaseResponse\"I\n\x10ListLocksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"m\n\x11ListLocksResponse\x12*\n\x05locks\x18\x01 \x03(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"X\n\x11WatchLocksRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xce\x01\n\x12WatchLocksResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x04lock\x18\x04 \x01(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12:\n\x07\x66urther\x18\x05 \x03(\x0b\x32).virtyard.api.locks.v1.WatchLocksResponse2\xcb\x03\n\x0bLockService\x12\x64\n\x07\x41\x63quire\x12%.virtyard.api.locks.v1.AcquireRequest\x1a&.virtyard.api.locks.v1.AcquireResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12`\n\x07Release\x12%.virtyard.api.locks.v1.ReleaseRequest\x1a&.virtyard.api.locks.v1.ReleaseResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12v\n\tListLocks\x12\'.virtyard.api.locks.v1.ListLocksRequest\x1a(.virtyard.api.locks.v1.ListLocksResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04lock\x12\x04list\x12|\n\nWatchLocks\x12(.virtyard.api.locks.v1.WatchLocksRequest\x1a).virtyard.api.locks.v1.WatchLocksResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x04lock\x12\x05watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,35 +65,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCKREQUEST']._serialized_start=613
   _globals['_LOCKREQUEST']._serialized_end=701
   _globals['_ACQUIREREQUEST']._serialized_start=703
-  _globals['_ACQUIREREQUEST']._serialized_end=765
-  _globals['_LOCKSET']._serialized_start=768
-  _globals['_LOCKSET']._serialized_end=1055
-  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_start=1004
-  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_end=1055
-  _globals['_ACQUIRERESPONSE']._serialized_start=1057
-  _globals['_ACQUIRERESPONSE']._serialized_end=1151
-  _globals['_LOCKSETREPORT']._serialized_start=1154
-  _globals['_LOCKSETREPORT']._serialized_end=1365
-  _globals['_GRANT']._serialized_start=1367
-  _globals['_GRANT']._serialized_end=1423
-  _globals['_QUEUEPLACE']._serialized_start=1425
-  _globals['_QUEUEPLACE']._serialized_end=1505
-  _globals['_REFUSAL']._serialized_start=1507
-  _globals['_REFUSAL']._serialized_end=1549
-  _globals['_RELEASEREQUEST']._serialized_start=1551
-  _globals['_RELEASEREQUEST']._serialized_end=1620
-  _globals['_OWNERRELEASE']._serialized_start=1622
-  _globals['_OWNERRELEASE']._serialized_end=1716
-  _globals['_RELEASERESPONSE']._serialized_start=1718
-  _globals['_RELEASERESPONSE']._serialized_end=1735
-  _globals['_LISTLOCKSREQUEST']._serialized_start=1737
-  _globals['_LISTLOCKSREQUEST']._serialized_end=1810
-  _globals['_LISTLOCKSRESPONSE']._serialized_start=1812
-  _globals['_LISTLOCKSRESPONSE']._serialized_end=1921
-  _globals['_WATCHLOCKSREQUEST']._serialized_start=1923
-  _globals['_WATCHLOCKSREQUEST']._serialized_end=2011
-  _globals['_WATCHLOCKSRESPONSE']._serialized_start=2014
-  _globals['_WATCHLOCKSRESPONSE']._serialized_end=2220
-  _globals['_LOCKSERVICE']._serialized_start=2223
-  _globals['_LOCKSERVICE']._serialized_end=2682
+  _globals['_ACQUIREREQUEST']._serialized_end=811
+  _globals['_LOCKUSE']._serialized_start=813
+  _globals['_LOCKUSE']._serialized_end=866
+  _globals['_LOCKSET']._serialized_start=869
+  _globals['_LOCKSET']._serialized_end=1156
+  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_start=1105
+  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_end=1156
+  _globals['_ACQUIRERESPONSE']._serialized_start=1158
+  _globals['_ACQUIRERESPONSE']._serialized_end=1252
+  _globals['_LOCKSETREPORT']._serialized_start=1255
+  _globals['_LOCKSETREPORT']._serialized_end=1466
+  _globals['_GRANT']._serialized_start=1468
+  _globals['_GRANT']._serialized_end=1524
+  _globals['_QUEUEPLACE']._serialized_start=1526
+  _globals['_QUEUEPLACE']._serialized_end=1606
+  _globals['_REFUSAL']._serialized_start=1608
+  _globals['_REFUSAL']._serialized_end=1650
+  _globals['_RELEASEREQUEST']._serialized_start=1652
+  _globals['_RELEASEREQUEST']._serialized_end=1721
+  _globals['_OWNERRELEASE']._serialized_start=1723
+  _globals['_OWNERRELEASE']._serialized_end=1817
+  _globals['_RELEASERESPONSE']._serialized_start=1819
+  _globals['_RELEASERESPONSE']._serialized_end=1836
+  _globals['_LISTLOCKSREQUEST']._serialized_start=1838
+  _globals['_LISTLOCKSREQUEST']._serialized_end=1911
+  _globals['_LISTLOCKSRESPONSE']._serialized_start=1913
+  _globals['_LISTLOCKSRESPONSE']._serialized_end=2022
+  _globals['_WATCHLOCKSREQUEST']._serialized_start=2024
+  _globals['_WATCHLOCKSREQUEST']._serialized_end=2112
+  _globals['_WATCHLOCKSRESPONSE']._serialized_start=2115
+  _globals['_WATCHLOCKSRESPONSE']._serialized_end=2321
+  _globals['_LOCKSERVICE']._serialized_start=2324
+  _globals['_LOCKSERVICE']._serialized_end=2783
 # @@protoc_insertion_point(module_scope)
