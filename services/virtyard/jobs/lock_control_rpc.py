@@ -173,9 +173,8 @@ class UnderCheck:
             WrongState: it is not held.
             PermissionDenied: it is somebody else's.
         """
-        if under:
-            check_own(principal, self._people.principal_of(under), under)
-            self._people.check_usable(under)
+        check_own(principal, self._people.principal_of(under), under)
+        self._people.check_usable(under)
 
 
 def check_own(principal: Principal, owner: str, name: str) -> None:

@@ -59,7 +59,12 @@ class Submission:
         self._run = run
 
     async def submit(
-        self, method: str, request: Message, principal: str, trace: Mapping[str, str]
+        self,
+        method: str,
+        request: Message,
+        principal: str,
+        trace: Mapping[str, str],
+        check: Callable[[], None] | None = None,
     ) -> operations_pb2.Operation | bytes:
         """Plan the request, make the operation durable, and answer.
 
@@ -68,6 +73,7 @@ class Submission:
             request: its request message.
             principal: who asks, as `user/admin`.
             trace: the trace context of the call.
+            check: refuses the request by raising; a repeated one is answered with its operation all the same.
 
         Raises:
             RequestError: the request is wrong, or the inventory does not allow it; nothing was changed.
@@ -78,6 +84,8 @@ class Submission:
             raise Unsupported(f"there is no operation type for {method}")
         kept, request_id = _without_call_fields(request)
         try:
+            if check is not None:
+                check()
             return await self._plan_and_keep(kind, request, kept, request_id, principal, dict(trace))
         except VirtyardError:
             # A repeated request must be answered with its operation, also where the first one made it impossible (P26).
