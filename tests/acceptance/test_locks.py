@@ -81,7 +81,7 @@ def test_a_break_stops_what_a_host_does(site: Site) -> None:
 
 
 def test_a_silent_host_is_named_and_what_it_may_do_is_quarantined(site: Site) -> None:
-    """Without force nothing is freed; with it the machine may be killed, but not started, until the host is back."""
+    """Without force nothing is freed; with it nothing else may touch the machine until the host is back."""
     name = begin_start(site)
     with site.paused("s1"):
         (answer,) = rows(site, "lock", "break", name, "--reason", "it hangs")
@@ -91,12 +91,12 @@ def test_a_silent_host_is_named_and_what_it_may_do_is_quarantined(site: Site) ->
         (answer,) = rows(site, "lock", "break", name, "--reason", "now", "--force")
         assert answer["freed"]
         assert WEB in answer["quarantined"]
-        refused = virtyard(site, "vm", "edit", "web", "--cpus", "4", code=1)
+        refused = virtyard(site, "vm", "rename", "web", "Web 1", code=1)
         assert "quarantine" in refused
     virtyard(site, "operation", "wait", name, code=3)
     assert site.guests() == []
     wait_unlocked(site)
-    virtyard(site, "vm", "edit", "web", "--cpus", "4")
+    virtyard(site, "vm", "rename", "web", "Web 1")
     wait_unlocked(site)
 
 
