@@ -36,6 +36,11 @@ def rollback_owner(number: int) -> str:
     return f"{owner_name(number)}#rollback"
 
 
+def owner_of_locks(record: Record) -> str:
+    """Return the name under which an operation owns its locks now."""
+    return rollback_owner(record.number) if record.broken.freed else owner_name(record.number)
+
+
 def unsettled(shape: Shape, record: Record) -> list[StepRef]:
     """Return the steps that are being done or undone, as far as is known."""
     return [ref for reference, ref in shape.steps.items() if schedule.step_state(record, reference) in _UNDER_WAY]

@@ -17,7 +17,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import broken, outcome, render, schedule, stall
+from virtyard.jobs import broken, lock_uses, outcome, render, schedule, stall
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -94,6 +94,8 @@ class Keeper:
                         continue
                     self._take_over(candidate, after)
                 self._world.on_due(due)
+                if uses := lock_uses.take_changes(self.operation, jobs):
+                    self._world.locks.note_uses(broken.owner_of_locks(draft), uses)
                 return result
 
     def mark_ended(self, record: Record, status: status_pb2.Status, *, cancelled: bool) -> None:

@@ -16,8 +16,9 @@ from virtyard.jobs.scheduler import Scheduler
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, NotFound, PermissionDenied
 from virtyard.kernel.lock_modes import LockMode, intention_for
-from virtyard.kernel.names import kind_of
+from virtyard.kernel.names import collection_of, kind_of
 from virtyard.kernel.permissions import Principal
+from virtyard.kernel.relations import ancestor_path
 from virtyard.kernel.validation import validate
 from virtyard.kernel.view import select
 from virtyard.locks.model import LockView
@@ -130,14 +131,11 @@ class LockControl:
             NotFound: there is no such object.
         """
         kind_of(name)
-        view = await self._inventory.view([select(name)])
+        path = ancestor_path(collection_of(name))
+        view = await self._inventory.view([select(name, *([path] if path else []))])
         if not view.exists(name):
             raise NotFound(f"object: {name} does not exist", resource=name, metadata={"field": "object"})
-        known: list[str] = [name]
-        while len(found := [name, *view.ancestors(name)]) > len(known):
-            known = found
-            view = await self._inventory.view([select(each) for each in found])
-        return known[1:]
+        return list(view.ancestors(name))
 
     async def _holder(self, target: str) -> LockView:
         """Return a lock that is held by the owner that is meant.
@@ -175,9 +173,8 @@ class UnderCheck:
             WrongState: it is not held.
             PermissionDenied: it is somebody else's.
         """
-        if under:
-            check_own(principal, self._people.principal_of(under), under)
-            self._people.check_usable(under)
+        check_own(principal, self._people.principal_of(under), under)
+        self._people.check_usable(under)
 
 
 def check_own(principal: Principal, owner: str, name: str) -> None:

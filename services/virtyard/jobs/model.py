@@ -106,6 +106,8 @@ class Operation:
     """How it and its jobs were shown last, serialised, by name; what was not shown by this process is absent."""
     waiting_for: str = ""
     """Who is in the way of its locks, as a person reads it; never stored."""
+    uses: dict[str, str] = field(default_factory=dict)
+    """The job, by id, that was last told to use an object, where that is not the first one; never stored."""
     contact_lost: frozenset[str] = frozenset()
     """Participants that are silent while a step of theirs is open; never stored."""
 

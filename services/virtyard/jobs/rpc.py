@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, cast
 
 from google.longrunning import operations_pb2
@@ -74,10 +75,11 @@ class OperationServices:
 
     async def handle(self, method: MethodDescriptor, request: Message, call: Call) -> operations_pb2.Operation | bytes:
         """Submit the request of a typed method."""
-        self._check_under(cast(Any, request).options.under, call.principal)
         self._inner.admit(request, call.principal)
+        under = cast(Any, request).options.under
+        check = partial(self._check_under, under, call.principal) if under else None
         trace = telemetry.inject() or call.trace
-        return await self._submission.submit(method.full_name, request, call.principal.identity, trace)
+        return await self._submission.submit(method.full_name, request, call.principal.identity, trace, check=check)
 
 
 class JobService:

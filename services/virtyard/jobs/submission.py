@@ -69,7 +69,13 @@ class Submission:
         self._admit = admit
 
     async def submit(
-        self, method: str, request: Message, principal: str, trace: Mapping[str, str], cause: Cause | None = None
+        self,
+        method: str,
+        request: Message,
+        principal: str,
+        trace: Mapping[str, str],
+        cause: Cause | None = None,
+        check: Callable[[], None] | None = None,
     ) -> operations_pb2.Operation | bytes:
         """Plan the request, make the operation durable, and answer.
 
@@ -79,6 +85,7 @@ class Submission:
             principal: who asks, as `user/admin`.
             trace: the trace context of the call.
             cause: what led to it, if it was not a person.
+            check: refuses the request by raising; a repeated one is answered with its operation all the same.
 
         Raises:
             RequestError: the request is wrong, or the inventory does not allow it; nothing was changed.
@@ -89,6 +96,8 @@ class Submission:
             raise Unsupported(f"there is no operation type for {method}")
         kept, request_id = _without_call_fields(request)
         try:
+            if check is not None:
+                check()
             return await self._plan_and_keep(kind, request, kept, request_id, principal, dict(trace), cause)
         except VirtyardError:
             # A repeated request must be answered with its operation, also where the first one made it impossible (P26).

@@ -46,6 +46,10 @@ class Locks(Protocol):
         """
         ...
 
+    def note_uses(self, owner: str, jobs: Mapping[str, str]) -> None:
+        """Tell, some time soon, which jobs use which objects of an owner now; for people only."""
+        ...
+
     async def locks(self, filter: str = "") -> list[LockView]:  # noqa: A002 - the rpc's word
         """Return the locks that match an AIP-160 filter, held and waited for."""
         ...

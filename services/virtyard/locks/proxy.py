@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -29,6 +29,8 @@ __all__ = ["LocksProxy"]
 _log = logging.getLogger(__name__)
 _MOST_SETS = 256
 _PAGE = 1000
+_USE_SHOWN_AFTER = 1.0
+"""Seconds after which it is told which job uses a lock."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -87,6 +89,9 @@ class LocksProxy:
         self._scope = TaskScope("locks.proxy")
         self._asks: dict[str, _Ask] = {}
         self._line = _Line()
+        self._uses: dict[tuple[str, str], str] = {}
+        self._told_uses: dict[tuple[str, str], str] = {}
+        self._uses_due: asyncio.TimerHandle | None = None
         self._returns: list[_Return] = []
         self._give_back = asyncio.Event()
         self.token = ""
@@ -106,6 +111,8 @@ class LocksProxy:
     async def __aexit__(self, *_: object) -> None:
         """Stop talking; what was asked for stays queued and held."""
         await self._scope.close()
+        if self._uses_due is not None:
+            self._uses_due.cancel()
         closed = Unavailable("the proxy of the lock service is closed")
         for ask in self._asks.values():
             _refuse(ask.answer, closed)
@@ -141,6 +148,25 @@ class LocksProxy:
             if self._asks.get(wanted.owner) is ask:
                 del self._asks[wanted.owner]
 
+    def note_uses(self, owner: str, jobs: Mapping[str, str]) -> None:
+        """Tell, soon, which jobs use which objects of an owner now; it may be lost with the stream."""
+        self._uses.update({(owner, name): job for name, job in jobs.items()})
+        if self._uses_due is None:
+            # Whoever is done sooner is not told of: nobody could have seen it, and it would cost a message.
+            self._uses_due = asyncio.get_running_loop().call_later(_USE_SHOWN_AFTER, self._tell_uses)
+
+    def _tell_uses(self) -> None:
+        self._uses_due = None
+        self._told_uses.update(self._uses)
+        self._uses.clear()
+        if self._told_uses:
+            self._line.wake.set()
+
+    def _forget_uses(self, owners: Collection[str]) -> None:
+        for uses in (self._uses, self._told_uses):
+            for key in [key for key in uses if key[0] in owners]:
+                del uses[key]
+
     async def release(self, releases: Sequence[Release | pb.OwnerRelease]) -> None:
         """Give back what these owners hold and wait for, for ever, or the part that they do not keep.
 
@@ -152,6 +178,7 @@ class LocksProxy:
             return
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         messages = [wire.release_message(one) if isinstance(one, Release) else one for one in releases]
+        self._forget_uses({message.owner for message in messages if not message.keep})
         self._returns.append(_Return(messages=messages, answer=answer))
         self._give_back.set()
         await answer
@@ -212,7 +239,7 @@ class LocksProxy:
         while True:
             await self._line.wake.wait()
             line = self._line
-            call = self._stub.Acquire(_requests(line, self._asks))
+            call = self._stub.Acquire(_requests(line, self._asks, self._told_uses))
             try:
                 with peer_cancels_named():
                     async for response in call:
@@ -281,7 +308,9 @@ class LocksProxy:
         return None
 
 
-async def _requests(line: _Line, asks: dict[str, _Ask]) -> AsyncIterator[pb.AcquireRequest]:
+async def _requests(
+    line: _Line, asks: dict[str, _Ask], uses: dict[tuple[str, str], str]
+) -> AsyncIterator[pb.AcquireRequest]:
     """Yield what is waiting to be asked, in one message, whenever there is something."""
     while True:
         await line.wake.wait()
@@ -291,8 +320,10 @@ async def _requests(line: _Line, asks: dict[str, _Ask]) -> AsyncIterator[pb.Acqu
         if not line.unsent:
             line.wake.clear()
         sets = [wire.lock_set_message(asks[owner].wanted) for owner in chosen if owner in asks]
-        if sets:
-            yield pb.AcquireRequest(sets=sets)
+        told = [pb.LockUse(owner=owner, object=name, job=job) for (owner, name), job in uses.items()]
+        uses.clear()
+        if sets or told:
+            yield pb.AcquireRequest(sets=sets, uses=told)
 
 
 def _error_of(refusal: Refusal) -> VirtyardError:

@@ -58,6 +58,7 @@ class LocksRpc:
     async def _ask_all(self, session: Session, requests: AsyncIterator[pb.AcquireRequest]) -> None:
         async with session.asking():
             async for request in requests:
+                self._service.note_uses([(use.owner, use.object, use.job) for use in request.uses])
                 for message in request.sets:
                     try:
                         wanted = wire.lock_set(message)

@@ -145,6 +145,23 @@ class LocksService:
         await session.expect(wanted.owner)
         self._submit(_Work(command=wanted, session=session))
 
+    def note_uses(self, uses: Sequence[tuple[str, str, str]]) -> None:
+        """Show from now on that these jobs use these locks, as (owner, object, job); it is not made durable."""
+
+        def note(table: LockTable) -> None:
+            for owner, name, job in uses:
+                claim = table.use(owner, name, job)
+                if claim is not None:
+                    body = next(
+                        body
+                        for lock, body in zip(claim.locks, wire.bodies(claim, None), strict=True)
+                        if lock.object == name
+                    )
+                    self.feed.publish_progress(TOPIC, f"{name}|{owner}", body)
+
+        if uses:
+            self._submit(_Work(look=note))
+
     def leave(self, session: Session) -> None:
         """Tell the session no more; what it asked for stays queued and held."""
         for owner in session.open_owners:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import Protocol
 
 from virtyard.kernel.errors import (
     InvalidRequest,
@@ -23,6 +22,7 @@ from virtyard.kernel.errors import (
     WrongState,
 )
 from virtyard.kernel.lock_modes import LockMode, covers, merge
+from virtyard.locks.closed_owners import ClosedOwners, ClosedOwnersInMemory
 from virtyard.locks.model import (
     Blocker,
     Change,
@@ -36,34 +36,6 @@ from virtyard.locks.model import (
 from virtyard.locks.queue import ObjectQueue
 
 __all__ = ["ClosedOwners", "ClosedOwnersInMemory", "LockTable"]
-
-
-class ClosedOwners(Protocol):
-    """The tombstones: owners whose locks were released for ever (P5)."""
-
-    def epoch_of(self, owner: str) -> int | None:
-        """Return the epoch at which the owner was closed, None if it never was."""
-        ...
-
-    def close(self, owner: str, epoch: int) -> None:
-        """Remember that the owner is closed."""
-        ...
-
-
-class ClosedOwnersInMemory:
-    """Tombstones in a dictionary."""
-
-    def __init__(self, epochs: Mapping[str, int] | None = None) -> None:
-        """Start with these owners closed, at these epochs."""
-        self.epochs = dict(epochs or {})
-
-    def epoch_of(self, owner: str) -> int | None:
-        """Return the epoch at which the owner was closed, None if it never was."""
-        return self.epochs.get(owner)
-
-    def close(self, owner: str, epoch: int) -> None:
-        """Remember that the owner is closed."""
-        self.epochs[owner] = epoch
 
 
 class LockTable:
@@ -186,6 +158,15 @@ class LockTable:
         self._replace(claim, after)
         self._grant_freed(claim.locks, now, after)
         return self._claims[owner]
+
+    def use(self, owner: str, name: str, job: str) -> Claim | None:
+        """Note which job of an owner uses a lock that it holds; return the claim, None if that changes nothing."""
+        claim = self._claims.get(owner)
+        if claim is None or claim.waiting or not any(lock.object == name and lock.job != job for lock in claim.locks):
+            return None
+        locks = tuple(replace(lock, job=job) if lock.object == name else lock for lock in claim.locks)
+        after = self._claims[owner] = replace(claim, locks=locks)
+        return after
 
     def claim(self, owner: str) -> Claim | None:
         """Return all that is known of an open owner."""

@@ -95,6 +95,24 @@ async def test_a_waiter_hears_its_place_and_is_granted_after_the_release(proxy: 
         assert tokens(await third.grant) == {"vm1": 3}
 
 
+async def test_a_lock_names_the_job_that_uses_it_now(proxy: LocksProxy, site: Site) -> None:
+    """The owner tells as its jobs take turns; it costs no commit, and watchers and waiters are shown it."""
+    await proxy.acquire(wanted("a", "vm1", "vm2"))
+    commits = site.locks.database.commits
+    proxy.note_uses("a", {"vm2": "jobs/12-3", "nothing": "jobs/12-3"})
+    proxy.note_uses("nobody", {"vm2": "jobs/13-1"})
+    async with asyncio.timeout(10):
+        while (used := {lock.object: lock.job for lock in await proxy.locks()})["vm2"] != "jobs/12-3":
+            await asyncio.sleep(0)
+    assert used == {"vm1": "a/jobs/1", "vm2": "jobs/12-3"}
+    assert site.locks.database.commits == commits
+    async with asyncio.TaskGroup() as tasks:
+        other = Waiting(proxy, wanted("b", "vm2"), tasks)
+        assert [blocker.job for blocker in (await other.placed()).blockers] == ["jobs/12-3"]
+        await close(proxy, "a")
+        await other.grant
+
+
 async def test_an_owner_under_another_does_not_wait_for_it(proxy: LocksProxy) -> None:
     """A person has no token, what runs under the lock has one; the lock is not released before that (P23)."""
     held = await proxy.acquire(wanted("locks/ann", "server1"))

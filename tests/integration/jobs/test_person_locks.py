@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -60,11 +61,12 @@ class Person:
         """Return everybody's locks."""
         return list((await self.locks.ListPersonLocks(lock_control_service_pb2.ListPersonLocksRequest())).locks)
 
-    async def edit(self, *, under: str = "", cpus: int = 2) -> str:
+    async def edit(self, *, under: str = "", cpus: int = 2, request_id: str = "") -> str:
         """Ask for a change of the machine, and return the operation."""
         request = edit_virtual_machine_pb2.EditVirtualMachineRequest(
             virtual_machine=virtual_machine_pb2.VirtualMachine(name=WEB, cpus=cpus),
             options=submission_pb2.SubmissionOptions(under=under),
+            request_id=request_id,
         )
         submitted = await self.jobs.SubmitOperation(job_service_pb2.SubmitOperationRequest(request=pack(request)))
         return str(submitted.name)
@@ -126,7 +128,8 @@ async def test_what_runs_under_a_lock_does_not_wait_for_it(site: Site, people: t
     await waits_for(site, other, lock.name)
     assert isinstance(await refusal_of(bob.edit(under=lock.name)), PermissionDenied)
     assert isinstance(await refusal_of(ann.edit(under="locks/none")), NotFound)
-    own = await ann.edit(under=lock.name)
+    token = str(uuid.uuid4())
+    own = await ann.edit(under=lock.name, request_id=token)
     assert not (await site.wait(own)).HasField("error")
     found: Any = (await site.objects())[WEB]
     assert found.cpus == 2
@@ -140,6 +143,8 @@ async def test_what_runs_under_a_lock_does_not_wait_for_it(site: Site, people: t
     gate.opened.set()
     assert not (await site.wait(running)).HasField("error")
     await site.wait_until(lambda: released(ann, lock.name))
+    assert await ann.edit(under=lock.name, request_id=token) == own
+    assert isinstance(await refusal_of(ann.edit(under=lock.name)), NotFound)
     assert not (await site.wait(other)).HasField("error")
     await site.wait_released()
 

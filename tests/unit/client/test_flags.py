@@ -42,6 +42,7 @@ def test_advanced_flags_are_folded(schema: Schema) -> None:
         "--priority",
         "--deadline",
         "--on-failure",
+        "--under",
     ]
 
 

@@ -14,6 +14,7 @@ from virtyard_client.schema.model import Field, Kind, Message, Unit
 from virtyard_client.schema.schema import Schema
 
 RESERVED = frozenset({"help", "json", "wait", "no-wait", "timeout", "context", "limit", "output", "columns"})
+_WAITING = frozenset({"wait", "no-wait"})
 """Flags of the command line itself; a field of such a name gets `request-` in front."""
 
 REQUEST = "google.protobuf.Any"
@@ -89,7 +90,8 @@ def flags_of(schema: Schema, request: str) -> tuple[Flag, ...]:
     """
     message = schema.message(request)
     plain = list(_flatten(schema, message, (), (), advanced=False, beside_id=_has_id(message)))
-    return _settle(plain)
+    # Only what submits an operation is waited for by the command line itself.
+    return _settle(plain, reserved=RESERVED if message.field("options") else RESERVED - _WAITING)
 
 
 def _has_id(message: Message) -> bool:
@@ -137,7 +139,7 @@ def _flatten(
         keys: tuple[Flag, ...] = ()
         if field.kind is Kind.MESSAGE:
             inner = schema.message(field.type_name)
-            keys = _settle(list(_flatten(schema, inner, (), (), advanced=False, beside_id=True)), reserved=False)
+            keys = _settle(list(_flatten(schema, inner, (), (), advanced=False, beside_id=True)), reserved=frozenset())
         yield Flag(
             name="-".join((*prefix, field.flag or _flag_name(field))),
             path=place,
@@ -163,13 +165,13 @@ def _changes(schema: Schema, changed: Field) -> Iterator[Flag]:
         yield Flag(name="etag", path=(changed.name, "etag"), field=etag, advanced=True)
 
 
-def _settle(flags: list[Flag], *, reserved: bool = True) -> tuple[Flag, ...]:
+def _settle(flags: list[Flag], *, reserved: frozenset[str] = RESERVED) -> tuple[Flag, ...]:
     """Give every flag a name of its own: of two alike, the later one gets its message's name in front."""
     taken: set[str] = set()
     settled: list[Flag] = []
     for flag in flags:
         name = flag.name
-        if reserved and name in RESERVED:
+        if name in reserved:
             name = f"request-{name}"
         if name in taken:
             name = "-".join(_kebab(part) for part in flag.path)

@@ -30,7 +30,7 @@ from virtyard.api.type.v1 import lock_pb2 as virtyard_dot_api_dot_type_dot_v1_do
 from virtyard.api.type.v1 import watch_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/locks/v1/lock_service.proto\x12\x15virtyard.api.locks.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!virtyard/api/locks/v1/owner.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\x1a virtyard/api/type/v1/watch.proto\"\xf2\x02\n\x04Lock\x12\x16\n\x06object\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05owner\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1d\n\rfencing_token\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x0b\n\x03job\x18\x06 \x01(\t\x12\x17\n\x07waiting\x18\x07 \x01(\x08\x42\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\x08 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x30\n\x0crequest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngrant_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_place\x18\x0b \x01(\x05\"X\n\x0bLockRequest\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\">\n\x0e\x41\x63quireRequest\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockSet\"\x9f\x02\n\x07LockSet\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05locks\x18\x02 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x05\x12G\n\rtrace_context\x18\x07 \x03(\x0b\x32\x30.virtyard.api.locks.v1.LockSet.TraceContextEntry\x12\r\n\x05under\x18\x08 \x01(\t\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x41\x63quireResponse\x12\x35\n\x07reports\x18\x01 \x03(\x0b\x32$.virtyard.api.locks.v1.LockSetReport\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xd3\x01\n\rLockSetReport\x12\r\n\x05owner\x18\x01 \x01(\t\x12-\n\x05grant\x18\x02 \x01(\x0b\x32\x1c.virtyard.api.locks.v1.GrantH\x00\x12\x38\n\x0bqueue_place\x18\x03 \x01(\x0b\x32!.virtyard.api.locks.v1.QueuePlaceH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.virtyard.api.locks.v1.RefusalH\x00\x12\r\n\x05round\x18\x05 \x01(\x05\x42\x08\n\x06report\"8\n\x05Grant\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\"P\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x08\x62lockers\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\"*\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\\\n\x0eReleaseRequest\x12\x33\n\x06owners\x18\x01 \x03(\x0b\x32#.virtyard.api.locks.v1.OwnerRelease\x12\x15\n\rsettled_below\x18\x14 \x01(\x03\"^\n\x0cOwnerRelease\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x30\n\x04keep\x18\x03 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\"\x11\n\x0fReleaseResponse\"I\n\x10ListLocksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"m\n\x11ListLocksResponse\x12*\n\x05locks\x18\x01 \x03(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"X\n\x11WatchLocksRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xce\x01\n\x12WatchLocksResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x04lock\x18\x04 \x01(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12:\n\x07\x66urther\x18\x05 \x03(\x0b\x32).virtyard.api.locks.v1.WatchLocksResponse2\xaa\x05\n\x0bLockService\x12\x64\n\x07\x41\x63quire\x12%.virtyard.api.locks.v1.AcquireRequest\x1a&.virtyard.api.locks.v1.AcquireResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12`\n\x07Release\x12%.virtyard.api.locks.v1.ReleaseRequest\x1a&.virtyard.api.locks.v1.ReleaseResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12l\n\x0bSetPriority\x12).virtyard.api.locks.v1.SetPriorityRequest\x1a*.virtyard.api.locks.v1.SetPriorityResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12o\n\x0c\x45xplainOwner\x12*.virtyard.api.locks.v1.ExplainOwnerRequest\x1a+.virtyard.api.locks.v1.ExplainOwnerResponse\"\x06\xca\xf3\x18\x02\x08\x01\x12v\n\tListLocks\x12\'.virtyard.api.locks.v1.ListLocksRequest\x1a(.virtyard.api.locks.v1.ListLocksResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04lock\x12\x04list\x12|\n\nWatchLocks\x12(.virtyard.api.locks.v1.WatchLocksRequest\x1a).virtyard.api.locks.v1.WatchLocksResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x04lock\x12\x05watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/locks/v1/lock_service.proto\x12\x15virtyard.api.locks.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!virtyard/api/locks/v1/owner.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\x1a virtyard/api/type/v1/watch.proto\"\xf2\x02\n\x04Lock\x12\x16\n\x06object\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05owner\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1d\n\rfencing_token\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x0b\n\x03job\x18\x06 \x01(\t\x12\x17\n\x07waiting\x18\x07 \x01(\x08\x42\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\x08 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x30\n\x0crequest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngrant_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_place\x18\x0b \x01(\x05\"X\n\x0bLockRequest\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\"l\n\x0e\x41\x63quireRequest\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockSet\x12,\n\x04uses\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockUse\"5\n\x07LockUse\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x0b\n\x03job\x18\x03 \x01(\t\"\x9f\x02\n\x07LockSet\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05locks\x18\x02 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x05\x12G\n\rtrace_context\x18\x07 \x03(\x0b\x32\x30.virtyard.api.locks.v1.LockSet.TraceContextEntry\x12\r\n\x05under\x18\x08 \x01(\t\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x41\x63quireResponse\x12\x35\n\x07reports\x18\x01 \x03(\x0b\x32$.virtyard.api.locks.v1.LockSetReport\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xd3\x01\n\rLockSetReport\x12\r\n\x05owner\x18\x01 \x01(\t\x12-\n\x05grant\x18\x02 \x01(\x0b\x32\x1c.virtyard.api.locks.v1.GrantH\x00\x12\x38\n\x0bqueue_place\x18\x03 \x01(\x0b\x32!.virtyard.api.locks.v1.QueuePlaceH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.virtyard.api.locks.v1.RefusalH\x00\x12\r\n\x05round\x18\x05 \x01(\x05\x42\x08\n\x06report\"8\n\x05Grant\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\"P\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x08\x62lockers\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\"*\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\\\n\x0eReleaseRequest\x12\x33\n\x06owners\x18\x01 \x03(\x0b\x32#.virtyard.api.locks.v1.OwnerRelease\x12\x15\n\rsettled_below\x18\x14 \x01(\x03\"^\n\x0cOwnerRelease\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x30\n\x04keep\x18\x03 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\"\x11\n\x0fReleaseResponse\"I\n\x10ListLocksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"m\n\x11ListLocksResponse\x12*\n\x05locks\x18\x01 \x03(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"X\n\x11WatchLocksRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xce\x01\n\x12WatchLocksResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x04lock\x18\x04 \x01(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12:\n\x07\x66urther\x18\x05 \x03(\x0b\x32).virtyard.api.locks.v1.WatchLocksResponse2\xaa\x05\n\x0bLockService\x12\x64\n\x07\x41\x63quire\x12%.virtyard.api.locks.v1.AcquireRequest\x1a&.virtyard.api.locks.v1.AcquireResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12`\n\x07Release\x12%.virtyard.api.locks.v1.ReleaseRequest\x1a&.virtyard.api.locks.v1.ReleaseResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12l\n\x0bSetPriority\x12).virtyard.api.locks.v1.SetPriorityRequest\x1a*.virtyard.api.locks.v1.SetPriorityResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12o\n\x0c\x45xplainOwner\x12*.virtyard.api.locks.v1.ExplainOwnerRequest\x1a+.virtyard.api.locks.v1.ExplainOwnerResponse\"\x06\xca\xf3\x18\x02\x08\x01\x12v\n\tListLocks\x12\'.virtyard.api.locks.v1.ListLocksRequest\x1a(.virtyard.api.locks.v1.ListLocksResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04lock\x12\x04list\x12|\n\nWatchLocks\x12(.virtyard.api.locks.v1.WatchLocksRequest\x1a).virtyard.api.locks.v1.WatchLocksResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x04lock\x12\x05watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -70,35 +70,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCKREQUEST']._serialized_start=648
   _globals['_LOCKREQUEST']._serialized_end=736
   _globals['_ACQUIREREQUEST']._serialized_start=738
-  _globals['_ACQUIREREQUEST']._serialized_end=800
-  _globals['_LOCKSET']._serialized_start=803
-  _globals['_LOCKSET']._serialized_end=1090
-  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_start=1039
-  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_end=1090
-  _globals['_ACQUIRERESPONSE']._serialized_start=1092
-  _globals['_ACQUIRERESPONSE']._serialized_end=1186
-  _globals['_LOCKSETREPORT']._serialized_start=1189
-  _globals['_LOCKSETREPORT']._serialized_end=1400
-  _globals['_GRANT']._serialized_start=1402
-  _globals['_GRANT']._serialized_end=1458
-  _globals['_QUEUEPLACE']._serialized_start=1460
-  _globals['_QUEUEPLACE']._serialized_end=1540
-  _globals['_REFUSAL']._serialized_start=1542
-  _globals['_REFUSAL']._serialized_end=1584
-  _globals['_RELEASEREQUEST']._serialized_start=1586
-  _globals['_RELEASEREQUEST']._serialized_end=1678
-  _globals['_OWNERRELEASE']._serialized_start=1680
-  _globals['_OWNERRELEASE']._serialized_end=1774
-  _globals['_RELEASERESPONSE']._serialized_start=1776
-  _globals['_RELEASERESPONSE']._serialized_end=1793
-  _globals['_LISTLOCKSREQUEST']._serialized_start=1795
-  _globals['_LISTLOCKSREQUEST']._serialized_end=1868
-  _globals['_LISTLOCKSRESPONSE']._serialized_start=1870
-  _globals['_LISTLOCKSRESPONSE']._serialized_end=1979
-  _globals['_WATCHLOCKSREQUEST']._serialized_start=1981
-  _globals['_WATCHLOCKSREQUEST']._serialized_end=2069
-  _globals['_WATCHLOCKSRESPONSE']._serialized_start=2072
-  _globals['_WATCHLOCKSRESPONSE']._serialized_end=2278
-  _globals['_LOCKSERVICE']._serialized_start=2281
-  _globals['_LOCKSERVICE']._serialized_end=2963
+  _globals['_ACQUIREREQUEST']._serialized_end=846
+  _globals['_LOCKUSE']._serialized_start=848
+  _globals['_LOCKUSE']._serialized_end=901
+  _globals['_LOCKSET']._serialized_start=904
+  _globals['_LOCKSET']._serialized_end=1191
+  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_start=1140
+  _globals['_LOCKSET_TRACECONTEXTENTRY']._serialized_end=1191
+  _globals['_ACQUIRERESPONSE']._serialized_start=1193
+  _globals['_ACQUIRERESPONSE']._serialized_end=1287
+  _globals['_LOCKSETREPORT']._serialized_start=1290
+  _globals['_LOCKSETREPORT']._serialized_end=1501
+  _globals['_GRANT']._serialized_start=1503
+  _globals['_GRANT']._serialized_end=1559
+  _globals['_QUEUEPLACE']._serialized_start=1561
+  _globals['_QUEUEPLACE']._serialized_end=1641
+  _globals['_REFUSAL']._serialized_start=1643
+  _globals['_REFUSAL']._serialized_end=1685
+  _globals['_RELEASEREQUEST']._serialized_start=1687
+  _globals['_RELEASEREQUEST']._serialized_end=1779
+  _globals['_OWNERRELEASE']._serialized_start=1781
+  _globals['_OWNERRELEASE']._serialized_end=1875
+  _globals['_RELEASERESPONSE']._serialized_start=1877
+  _globals['_RELEASERESPONSE']._serialized_end=1894
+  _globals['_LISTLOCKSREQUEST']._serialized_start=1896
+  _globals['_LISTLOCKSREQUEST']._serialized_end=1969
+  _globals['_LISTLOCKSRESPONSE']._serialized_start=1971
+  _globals['_LISTLOCKSRESPONSE']._serialized_end=2080
+  _globals['_WATCHLOCKSREQUEST']._serialized_start=2082
+  _globals['_WATCHLOCKSREQUEST']._serialized_end=2170
+  _globals['_WATCHLOCKSRESPONSE']._serialized_start=2173
+  _globals['_WATCHLOCKSRESPONSE']._serialized_end=2379
+  _globals['_LOCKSERVICE']._serialized_start=2382
+  _globals['_LOCKSERVICE']._serialized_end=3064
 # @@protoc_insertion_point(module_scope)

@@ -51,7 +51,7 @@ class Lock(_message.Message):
     purpose: _builtins.str
     """Why it was asked for, as a person reads it."""
     job: _builtins.str
-    """The job of the owner that uses it now."""
+    """The job of the owner that uses it now, as the owner told last; after a restart of the lock service the first one."""
     waiting: _builtins.bool
     """True while the owner waits in the queue."""
     queue_place: _builtins.int
@@ -128,22 +128,58 @@ class AcquireRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETS_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockSet]:
         """The sets, in the order in which they are to be ranked."""
+
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockUse]:
+        """Which jobs use locks now that are held already; shown to people, never durable, and not answered."""
 
     def __init__(
         self,
         *,
         sets: _abc.Iterable[Global___LockSet] | None = ...,
+        uses: _abc.Iterable[Global___LockUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sets", b"sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sets", b"sets", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcquireRequest: _TypeAlias = AcquireRequest  # noqa: Y015
+
+@_typing.final
+class LockUse(_message.Message):
+    """The job that uses a lock now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    """The owner that holds the lock."""
+    object: _builtins.str
+    """The object that is locked by it."""
+    job: _builtins.str
+    """The job of that owner, as jobs/12-3."""
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        object: _builtins.str = ...,
+        job: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "object", b"object", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LockUse: _TypeAlias = LockUse  # noqa: Y015
 
 @_typing.final
 class LockSet(_message.Message):
