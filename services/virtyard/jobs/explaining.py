@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.jobs.v1 import plan_pb2
@@ -16,6 +16,7 @@ from virtyard.api.locks.v1 import owner_pb2
 from virtyard.jobs import waiting
 from virtyard.jobs.estimate import UNKNOWN, estimate
 from virtyard.jobs.model import Operation, job_name, operation_name, operation_number, owner_name
+from virtyard.jobs.person_locks import PersonLocks
 from virtyard.jobs.remedies import remedies
 from virtyard.jobs.render import operation_progress, render_job
 from virtyard.jobs.scheduler import Scheduler
@@ -43,6 +44,16 @@ def nobody(name: str) -> Person | None:
     """Know of no people's locks."""
     del name
     return None
+
+
+def person_of(people: PersonLocks, owner: str) -> Person | None:
+    """Return the person behind an owner of locks; None if it is no person's lock."""
+    try:
+        lock = people.shown(owner)
+    except NotFound:
+        return None
+    end = lock.end_time.ToDatetime(UTC) if lock.HasField("end_time") else None
+    return Person(principal=lock.principal, purpose=lock.purpose, end=end, operations=tuple(lock.operations))
 
 
 class Explainer:

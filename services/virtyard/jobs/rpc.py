@@ -18,7 +18,7 @@ from virtyard.api.type.v1 import watch_pb2
 from virtyard.jobs import listing, watch
 from virtyard.jobs.automatic import InnerRequests
 from virtyard.jobs.control import Control
-from virtyard.jobs.explaining import Explainer
+from virtyard.jobs.explaining import Explainer, person_of
 from virtyard.jobs.export import ReadEvents, export_jobs
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job, render_operation
@@ -95,7 +95,7 @@ class JobService:
         self._feed = feed
         self._services = services
         self._control = Control(scheduler)
-        self._explainer = Explainer(scheduler)
+        self._explainer = Explainer(scheduler, partial(person_of, scheduler.people))
         self._methods: dict[str, MethodDescriptor] = {}
 
     def know(self, method: MethodDescriptor) -> None:
