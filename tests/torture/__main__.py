@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import random
+import shutil
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
@@ -30,6 +31,7 @@ from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 
 SERVERS = ("s1", "s2", "s3", "s4")
+LOGS = "build/torture-logs"
 _QUIET_SECONDS = 180.0
 
 
@@ -141,6 +143,9 @@ def main() -> int:
     with open_site("split", SERVERS, nursed=True) as site:
         chaos, tally = asyncio.run(torture(site, arguments.minutes, arguments.clients, arguments.seed))
         found = report(site, chaos, tally)
+        shutil.rmtree(LOGS, ignore_errors=True)
+        shutil.copytree(site.pids, LOGS)
+        say(f"the logs of its processes are in {LOGS}")
     for line in found:
         say(f"FOUND {line}")
     void = chaos.void()
