@@ -17,7 +17,7 @@ from virtyard.runtime.database import Database, Transaction
 
 __all__ = ["Greeter", "KnownLedger", "KnownLedgers", "open_effects"]
 
-_HELLO_TIMEOUT = 10.0
+_HELLO_TIMEOUT = 5.0
 _RESYNC_TIMEOUT = 120.0
 _READ = "SELECT name, ledger_id, sequence, hello FROM participant"
 _WRITE = """
