@@ -137,7 +137,6 @@ class Clients:
 @asynccontextmanager
 async def faults(server: FarServer, seen: list[str]) -> AsyncIterator[None]:
     """Kill the service and let it stand still, again and again until the block ends."""
-
     enough = asyncio.Event()
 
     async def disturb() -> None:
