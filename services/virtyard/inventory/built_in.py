@@ -53,7 +53,12 @@ async def install(database: Database, clock: Clock, objects: Sequence[TypedObjec
     )
     if missing:
         now = clock.now()
-        await database.write(lambda transaction: _make(transaction, missing, now))
+
+        def write(transaction: Transaction) -> None:
+            transaction.transition("inventory.built_in")
+            _make(transaction, missing, now)
+
+        await database.write(write)
 
 
 def _make(transaction: Transaction, objects: Sequence[TypedObject], now: datetime) -> None:

@@ -176,7 +176,12 @@ class SqliteStore:
         """See `InventoryStore.tell_behind`."""
         if await self._database.read(lambda connection: missed_changes(connection, server)):
             now = self._clock.now()
-            await self._database.write(lambda transaction: tell_behind(transaction, server, now))
+
+            def run(transaction: Transaction) -> None:
+                transaction.transition("inventory.behind")
+                tell_behind(transaction, server, now)
+
+            await self._database.write(run)
 
     async def recorded_guests(self, server: str) -> Sequence[RecordedGuest]:
         """See `InventoryStore.recorded_guests`."""
