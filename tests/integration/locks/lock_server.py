@@ -23,7 +23,7 @@ from virtyard.runtime.channel import open_channel
 from virtyard.runtime.server import serve
 
 _SERVE = "import sys; from virtyard.processes.serve import main; sys.exit(main(sys.argv[1:]))"
-_START_SECONDS = 30.0
+_START_SECONDS = 50.0
 
 
 class LockServer(Protocol):

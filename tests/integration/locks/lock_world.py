@@ -21,7 +21,7 @@ from virtyard.runtime.status import named
 __all__ = ["Stream", "World", "last_word"]
 
 T = TypeVar("T")
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which an answer counts as never coming."""
 
 Stream = Any
