@@ -13,6 +13,7 @@ from pathlib import Path
 
 from google.rpc import status_pb2
 
+from virtyard.agent import handshake
 from virtyard.agent.model import Decision, Key, Verdict, key_of
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
@@ -22,12 +23,14 @@ from virtyard.kernel.effects import (
     check_coverage,
     check_epoch,
     check_payload,
+    check_settled,
     check_tokens,
     operation_number,
     payload_hash,
 )
 from virtyard.kernel.errors import InvalidRequest, KeyRefused, VirtyardError
 from virtyard.runtime.database import Database, Transaction
+from virtyard.runtime.floor import FloorKeeper, Floors
 from virtyard.runtime.metrics import Metrics
 
 Describe = Callable[[VirtyardError], status_pb2.Status]
@@ -64,6 +67,9 @@ class Ledger:
         self._database = database
         self._clock = clock
         self._describe = describe
+        self._sealed_below = 0
+        self.floor = FloorKeeper(database, handshake.forget_settled, "agent.floor")
+        """Below which operation every key is refused, and nothing is remembered."""
         self.position = 0
 
     @classmethod
@@ -91,7 +97,14 @@ class Ledger:
         )
         ledger = cls(database, clock, describe)
         (ledger.position,) = await database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
+        await ledger.floor.open()
+        ledger._sealed_below = await database.read(handshake.sealed_below)
         return ledger
+
+    @property
+    def id(self) -> str:
+        """Return the identity of the ledger, made with it."""
+        return self._database.identity
 
     @property
     def commits(self) -> int:
@@ -159,6 +172,32 @@ class Ledger:
         now = self._clock.now()
         return await self._database.write(lambda sql: self._settle(sql, request, operation, now), after=after)
 
+    async def greet(self, request: participant.HelloRequest) -> handshake.Greeting:
+        """Number a handshake, durably, and forget what is below the floors that came with it.
+
+        Raises:
+            Unavailable: a commit failed; greet again.
+        """
+        floors = Floors(settled_below=request.settled_below, tokens_below=request.tokens_below)
+        await self.floor.raise_to(floors)
+        hello = await self._database.write(lambda sql: handshake.greet(sql, request.hello))
+        return handshake.Greeting(hello=hello, position=self.position)
+
+    async def seal(self, request: participant.ResyncRequest) -> None:
+        """Refuse every operation below the next one that is not open: what was done for it may be forgotten here.
+
+        Raises:
+            Unavailable: the commit failed; ask again.
+        """
+        self._sealed_below = max(self._sealed_below, request.next_operation)
+        await self._database.write(lambda sql: handshake.seal(sql, request.next_operation, request.epochs))
+
+    async def recorded(self, request: participant.SettleRequest) -> participant.EffectRecord | None:
+        """Return how an effect ended, if the ledger has it; nothing is refused or written."""
+        key = Key(request.step_key, int(request.phase), request.attempt)
+        row = await self._database.read(lambda sql: sql.execute(_FIND, key).fetchone())
+        return None if row is None or row[0] == _RUNNING else participant.EffectRecord.FromString(row[1])
+
     async def under_way(self) -> list[participant.Effect]:
         """Return the effects without a result, in the order in which they were accepted."""
         rows = await self._database.read(lambda sql: sql.execute(_UNDER_WAY).fetchall())
@@ -196,7 +235,10 @@ class Ledger:
         """Check an effect against everything seen; a refusal raises and leaves no trace."""
         operation = operation_number(effect.step_key)
         digest = payload_hash(effect)
-        check_epoch(effect.epoch, _epoch(sql.connection, operation), effect.step_key)
+        check_settled(operation, self.floor.settled_below, effect.step_key)
+        seen = _epoch(sql.connection, operation)
+        check_settled(operation, 0 if seen else self._sealed_below, effect.step_key)
+        check_epoch(effect.epoch, seen, effect.step_key)
         known = sql.execute(_FIND, key_of(effect)).fetchone()
         if known is not None:
             return self._recorded(sql, effect, operation, known)
@@ -232,6 +274,8 @@ class Ledger:
     def _settle(
         self, sql: Transaction, request: participant.SettleRequest, operation: int, now: datetime
     ) -> participant.EffectRecord | None:
+        if operation < self.floor.settled_below:
+            return participant.EffectRecord(step_key=request.step_key, state=participant.EFFECT_STATE_NOT_BEGUN)
         check_epoch(request.epoch, _epoch(sql.connection, operation), request.step_key)
         sql.execute(_RAISE_EPOCH, (operation, request.epoch))
         key = Key(request.step_key, int(request.phase), request.attempt)

@@ -32,6 +32,7 @@ from virtyard.agent.runner import Runner
 from virtyard.kernel.clock import Clock
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.rpc import Service
+from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import to_status
 
 
@@ -170,8 +171,11 @@ async def open_agent(
         await runner.open()
         stack.push_async_callback(runner.close, patience=patience)
         metrics.on_scrape("agent.host", lambda: show_host(metrics, host, runner.running))
-        participant_rpc = ParticipantRpc(runner)
+        participant_rpc = ParticipantRpc(runner, ledger)
         stack.push_async_callback(participant_rpc.close)
+        floor = TaskScope("agent.floor")
+        _ = floor.start(ledger.floor.run(), name="floor")
+        stack.push_async_callback(floor.close)
         served = services(participant_rpc, AgentRpc(facts.look))
         yield Agent(
             host=host,

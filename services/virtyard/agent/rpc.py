@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from virtyard.agent.handshake import Gate, is_whole
+from virtyard.agent.ledger import Ledger
 from virtyard.agent.model import key_of
 from virtyard.agent.runner import Runner
 from virtyard.agent.session import Session
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.errors import InternalError, Unavailable, VirtyardError
+from virtyard.runtime.floor import Floors
 from virtyard.runtime.rpc import Call, Service
 from virtyard.runtime.scope import TaskScope
 
@@ -20,9 +23,11 @@ _log = logging.getLogger(__name__)
 class ParticipantRpc:
     """Serves `ParticipantService` for one host."""
 
-    def __init__(self, runner: Runner) -> None:
-        """Hand effects to `runner`."""
+    def __init__(self, runner: Runner, ledger: Ledger) -> None:
+        """Hand effects to `runner`, once it is known that `ledger` is whole."""
         self._runner = runner
+        self._ledger = ledger
+        self._gate = Gate()
         self._scope = TaskScope("agent.streams")
         self._sessions: set[Session] = set()
 
@@ -55,7 +60,38 @@ class ParticipantRpc:
     async def Settle(self, request: participant.SettleRequest, call: Call) -> participant.SettleResponse:
         """Bring an effect to an end, or refuse its key for ever."""
         del call
+        if not self._gate.is_open:
+            # What it does not know may be what it has forgotten: that is no NOT_BEGUN.
+            record = await self._ledger.recorded(request)
+            if record is None:
+                raise Unavailable(f"{request.step_key} is not known, and this agent is closed", retry_after=1.0)
+            return participant.SettleResponse(record=record)
         return participant.SettleResponse(record=await self._runner.settle(request))
+
+    async def Hello(self, request: participant.HelloRequest, call: Call) -> participant.HelloResponse:
+        """Number a handshake, and open if the ledger has all that the scheduler knows of."""
+        del call
+        greeting = await self._ledger.greet(request)
+        self._gate.greeted(greeting.hello)
+        if is_whole(request, self._ledger.id, greeting.position):
+            self._gate.open(greeting.hello)
+        else:
+            _log.warning("the ledger is not the one that the scheduler knows; what is open here is looked for by marks")
+        return participant.HelloResponse(
+            ledger_id=self._ledger.id,
+            ledger_sequence=greeting.position,
+            hello=greeting.hello,
+            closed=not self._gate.is_open,
+        )
+
+    async def Resync(self, request: participant.ResyncRequest, call: Call) -> participant.ResyncResponse:
+        """Look for what is open by its marks, and open."""
+        del call
+        self._gate.check(request.hello)
+        await self._ledger.seal(request)
+        await self._runner.resync(request.effects)
+        self._gate.open(request.hello)
+        return participant.ResyncResponse(ledger_sequence=self._ledger.position)
 
     async def ListActions(self, request: participant.ListActionsRequest, call: Call) -> participant.ListActionsResponse:
         """List what this host can do, and why not the rest."""
@@ -66,6 +102,9 @@ class ParticipantRpc:
         """Accept what comes, one message after another, so that rounds keep their order."""
         try:
             async for request in requests:
+                self._gate.admit(request.hello)
+                floors = Floors(settled_below=request.settled_below, tokens_below=request.tokens_below)
+                self._ledger.floor.offer(floors)
                 await session.expect([key_of(effect) for effect in request.effects])
                 await self._runner.execute(list(request.effects), session.tell)
         except VirtyardError as error:

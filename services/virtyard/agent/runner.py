@@ -120,6 +120,26 @@ class Runner:
         """Stop; what does not end within `patience` seconds is cancelled and resolved by the next agent."""
         await self._scope.close(patience=patience)
 
+    async def resync(self, effects: Sequence[participant.Effect]) -> None:
+        """Take up effects that a ledger which was lost may have had: each is looked for by its mark, none is begun.
+
+        Returns once what became of each of them is in the ledger.
+
+        Raises:
+            Unavailable: the ledger could not be written; ask again.
+        """
+        waits: list[_Running] = []
+
+        def probe(decisions: list[Decision]) -> None:
+            for decision in decisions:
+                if decision.verdict is not Verdict.ANSWER:
+                    key = key_of(decision.effect)
+                    waits.append(self._running.get(key) or self._start(decision.effect, _probe))
+
+        await self._ledger.accept(effects, probe)
+        for running in waits:
+            await asyncio.shield(running.done)
+
     async def execute(self, effects: Sequence[participant.Effect], listener: Listener) -> None:
         """Accept effects that came together; the listener hears of each until it has ended.
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.inventory.model import Reader
+from virtyard.runtime.database import Transaction
+from virtyard.runtime.floor import FLOOR_BATCH, Floors
 
-__all__ = ["Entry", "Ledger"]
+__all__ = ["Entry", "Ledger", "forget_settled"]
 
 _ATTEMPTS = """
     SELECT attempt, payload_hash, record, prior, sequence FROM ledger
@@ -31,6 +33,24 @@ _RAISE_MARK = """
     INSERT INTO token (object, mode, token) VALUES (?, ?, ?)
     ON CONFLICT (object, mode) DO UPDATE SET token = max(token, excluded.token)
 """
+_FORGET = (
+    """
+    DELETE FROM ledger WHERE sequence IN
+    (SELECT sequence FROM ledger WHERE operation < :settled_below ORDER BY sequence LIMIT :batch)
+    """,
+    """
+    DELETE FROM epoch WHERE operation IN
+    (SELECT operation FROM epoch WHERE operation < :settled_below ORDER BY operation LIMIT :batch)
+    """,
+    """
+    DELETE FROM token WHERE (object, mode) IN
+    (SELECT object, mode FROM token WHERE token < :tokens_below LIMIT :batch)
+    """,
+    """
+    DELETE FROM object WHERE name IN
+    (SELECT name FROM object WHERE deleted = 1 AND writer < :settled_below LIMIT :batch)
+    """,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,3 +163,13 @@ class Ledger:
                 record=record,
                 prior=prior,
             )
+
+
+def forget_settled(transaction: Transaction, floors: Floors) -> bool:
+    """Delete at most a batch of entries, epochs, tokens and tombstones of objects below the floors (P18).
+
+    Returns:
+        Whether there may be more.
+    """
+    values = {"settled_below": floors.settled_below, "tokens_below": floors.tokens_below, "batch": FLOOR_BATCH}
+    return FLOOR_BATCH in [transaction.execute(statement, values).rowcount for statement in _FORGET]

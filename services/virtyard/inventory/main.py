@@ -23,9 +23,10 @@ from virtyard.inventory.control_rpc import ControlRpc
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.host_rpc import HostRpc
 from virtyard.inventory.inventory_rpc import InventoryRpc
+from virtyard.inventory.ledger import forget_settled
 from virtyard.inventory.metrics import show_servers
 from virtyard.inventory.model import TypedObject
-from virtyard.inventory.participant_rpc import ParticipantRpc
+from virtyard.inventory.participant_rpc import LedgerEnd, ParticipantRpc
 from virtyard.inventory.presence import Presence
 from virtyard.inventory.retention import EVENT_RETENTION, Retention, forget_events
 from virtyard.inventory.round import StepHook
@@ -36,6 +37,7 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
+from virtyard.runtime.floor import FloorKeeper
 from virtyard.runtime.metrics import Look, Metrics
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.scope import TaskScope
@@ -117,7 +119,9 @@ async def open_inventory(
     metrics.watch_database(database)
     metrics.watch_feed(feed)
     async with database, TaskScope("inventory") as scope:
-        store = SqliteStore(database, clock, step_hook)
+        floor = FloorKeeper(database, forget_settled, "inventory.floor")
+        await floor.open()
+        store = SqliteStore(database, clock, step_hook, floor)
         presence = Presence(store, clock, interval=report_interval, silence=silence, refresh=6 * report_interval)
         store.on_effects(presence.notice)
         await presence.open()
@@ -137,7 +141,8 @@ async def open_inventory(
         _ = scope.start(_sweep(presence, report_interval), name="presence")
         _ = scope.start(forget_events(database, clock, retention), name="retention")
         _ = scope.start(_sweep_uploads(uploads), name="uploads")
-        effects = ParticipantRpc(store, scope, metrics)
+        _ = scope.start(floor.run(), name="floor")
+        effects = ParticipantRpc(store, scope, LedgerEnd(id=database.identity, floor=floor), metrics)
 
         def end_streams() -> None:
             effects.end_streams()

@@ -6,20 +6,23 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from virtyard.api.inventory.v1 import write_objects_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.inventory.metrics import observe_round
 from virtyard.inventory.store import InventoryStore
+from virtyard.kernel.errors import Unsupported
 from virtyard.runtime import telemetry
 from virtyard.runtime.call import Call
+from virtyard.runtime.floor import FloorKeeper, Floors
 from virtyard.runtime.logs import bound
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
-__all__ = ["ParticipantRpc"]
+__all__ = ["LedgerEnd", "ParticipantRpc"]
 
 _log = logging.getLogger(__name__)
 _LARGEST_ROUND = 256
@@ -36,11 +39,12 @@ class _Mailbox:
         self._ended = False
         self._error: Exception | None = None
 
-    async def fill(self, requests: AsyncIterator[participant.ExecuteRequest]) -> None:
-        """Take what comes until the stream ends."""
+    async def fill(self, requests: AsyncIterator[participant.ExecuteRequest], offer: Callable[[Floors], None]) -> None:
+        """Take what comes until the stream ends, and offer the floors that come with it."""
         try:
             async for request in requests:
                 self._effects.extend(request.effects)
+                offer(Floors(settled_below=request.settled_below, tokens_below=request.tokens_below))
                 self._changed.set()
                 while len(self._effects) >= _MOST_WAITING and not self._ended:
                     self._room.clear()
@@ -71,12 +75,25 @@ class _Mailbox:
         return taken
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEnd:
+    """What a handshake needs of the ledger."""
+
+    id: str
+    """The identity of its database."""
+    floor: FloorKeeper
+    """Below which operation nothing is remembered."""
+
+
 class ParticipantRpc:
     """Carries out effects on objects."""
 
-    def __init__(self, store: InventoryStore, scope: TaskScope, metrics: Metrics | None = None) -> None:
-        """Use the store, the scope that owns the tasks which read streams, and the metrics to count effects in."""
+    def __init__(
+        self, store: InventoryStore, scope: TaskScope, ledger: LedgerEnd, metrics: Metrics | None = None
+    ) -> None:
+        """Use the store, the scope of the tasks that read streams, the ledger's end, and the metrics to count in."""
         self._metrics = metrics or Metrics()
+        self._ledger = ledger
         self._store = store
         self._scope = scope
         self._open: set[_Mailbox] = set()
@@ -94,7 +111,7 @@ class ParticipantRpc:
         """Carry out the effects that come, round by round; a broken stream aborts none."""
         mailbox = _Mailbox()
         self._open.add(mailbox)
-        reader = self._scope.start(mailbox.fill(requests), name="execute")
+        reader = self._scope.start(mailbox.fill(requests, self._ledger.floor.offer), name="execute")
         try:
             while effects := await mailbox.take():
                 began = time.perf_counter()
@@ -114,6 +131,18 @@ class ParticipantRpc:
     ) -> participant.SettleResponse:
         """Settle one effect."""
         return participant.SettleResponse(record=await self._store.settle(request))
+
+    async def Hello(self, request: participant.HelloRequest, call: Call) -> participant.HelloResponse:
+        """Take the floors; the inventory is never closed: what was lost with its ledger is lost with its objects."""
+        floors = Floors(settled_below=request.settled_below, tokens_below=request.tokens_below)
+        await self._ledger.floor.raise_to(floors)
+        return participant.HelloResponse(
+            ledger_id=self._ledger.id, ledger_sequence=request.ledger_sequence, hello=request.hello + 1
+        )
+
+    async def Resync(self, request: participant.ResyncRequest, call: Call) -> participant.ResyncResponse:
+        """Refuse: there is nothing to look for by marks in a ledger that shares every commit with its objects."""
+        raise Unsupported("the inventory is never closed", resource="inventory")
 
     async def ListActions(
         self,

@@ -34,6 +34,7 @@ from virtyard.kernel.effects import (
     check_coverage,
     check_epoch,
     check_payload,
+    check_settled,
     check_tokens,
     operation_number,
     payload,
@@ -61,15 +62,19 @@ _SEQUENCE = "SELECT sequence FROM feed"
 class Round:
     """Carries out effects within one transaction."""
 
-    def __init__(self, transaction: FeedWriter, now: datetime, step_hook: StepHook | None = None) -> None:
+    def __init__(
+        self, transaction: FeedWriter, now: datetime, step_hook: StepHook | None = None, *, settled_below: int = 0
+    ) -> None:
         """Begin a round.
 
         Args:
             transaction: the transaction of the whole round.
             now: the time that changed objects will show.
             step_hook: is told each step before it is to be done and after it was, and may let it fail.
+            settled_below: the number of the operation below which every key is refused.
         """
         self._step_hook = step_hook
+        self._settled_below = settled_below
         self._transaction = transaction
         self._now = Timestamp()
         self._now.FromDatetime(now)
@@ -93,6 +98,7 @@ class Round:
         try:
             operation = operation_number(effect.step_key)
             digest = payload_hash(effect)
+            check_settled(operation, self._settled_below, effect.step_key)
             check_epoch(effect.epoch, self._ledger.epoch(operation), effect.step_key)
             known = self._recorded(effect)
             if known is not None:
@@ -273,8 +279,10 @@ class Round:
         )
 
 
-def settle(transaction: Reader, request: participant.SettleRequest) -> participant.EffectRecord:
-    """Return what came of an effect; if it never began, refuse its key for ever (P1).
+def settle(
+    transaction: Reader, request: participant.SettleRequest, *, settled_below: int = 0
+) -> participant.EffectRecord:
+    """Return what came of an effect; if it never began, refuse its key for ever (P1), as those below the floor are.
 
     Raises:
         StaleEpoch: another scheduler has adopted the operation.
@@ -285,6 +293,8 @@ def settle(transaction: Reader, request: participant.SettleRequest) -> participa
         raise InvalidRequest.of("phase", "allowed are PHASE_DO and PHASE_UNDO")
     if request.attempt < 1:
         raise InvalidRequest.of("attempt", f"{request.attempt} is not allowed; attempts count from 1")
+    if operation < settled_below:
+        return _not_begun(request.step_key)
     ledger = Ledger(transaction)
     check_epoch(request.epoch, ledger.epoch(operation), request.step_key)
     ledger.raise_epoch(operation, request.epoch)

@@ -24,6 +24,7 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import NotFound
 from virtyard.kernel.names import collection_of, id_of, wrap
 from virtyard.runtime.database import Database, Transaction
+from virtyard.runtime.floor import FloorKeeper
 
 __all__ = ["SqliteStore", "snapshot"]
 
@@ -43,15 +44,19 @@ OnCommit: TypeAlias = Callable[[Collection[str]], None]
 class SqliteStore:
     """Keeps the inventory in one database file."""
 
-    def __init__(self, database: Database, clock: Clock, step_hook: StepHook | None = None) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, step_hook: StepHook | None = None, floor: FloorKeeper | None = None
+    ) -> None:
         """Use an open database.
 
         Args:
             database: has the inventory's migrations.
             clock: gives the times that objects show.
             step_hook: lets steps fail; see `Round`.
+            floor: says below which operation keys are refused; none are if None.
         """
         self._step_hook = step_hook
+        self._floor = floor
         self._database = database
         self._clock = clock
         self._on_effects: list[OnEffects] = []
@@ -71,7 +76,7 @@ class SqliteStore:
 
         def run(transaction: Transaction) -> RoundOutcome:
             transaction.transition("inventory.I", [effect.step_key for effect in effects])
-            return Round(transaction, now, self._step_hook).run(effects)
+            return Round(transaction, now, self._step_hook, settled_below=self._settled_below).run(effects)
 
         return await self._database.write(run, after=self._after_round)
 
@@ -87,7 +92,13 @@ class SqliteStore:
 
     async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
         """See `InventoryStore.settle`."""
-        return await self._database.write(lambda transaction: settle(transaction, request))
+        return await self._database.write(
+            lambda transaction: settle(transaction, request, settled_below=self._settled_below)
+        )
+
+    @property
+    def _settled_below(self) -> int:
+        return self._floor.settled_below if self._floor is not None else 0
 
     async def view(self, selections: Sequence[participant.Selection]) -> Reading:
         """See `InventoryStore.view`."""

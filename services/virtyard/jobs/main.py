@@ -16,6 +16,7 @@ from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.due import DueWork
+from virtyard.jobs.greeter import Greeter
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
@@ -115,7 +116,9 @@ async def open_jobs(
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
             await store.complete_rows()
-            participants, due = Participants(connect, tasks), DueWork(store, proxy, port)
+            greeter = Greeter(store.ledgers, store.settled)
+            proxy.settled_below = lambda: store.settled.below
+            participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
             world = World(
                 store=store,
                 locks=proxy,
@@ -128,6 +131,7 @@ async def open_jobs(
                 on_due=due.add,
             )
             scheduler = Scheduler(world, due, tasks, metrics)
+            greeter.operations = scheduler.running
 
             def tokens() -> dict[str, str]:
                 known = {"jobs": feed.token(), "locks": proxy.token}

@@ -21,6 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-un
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.participant.v1 import participant_service_pb2_grpc as participant_grpc
+from virtyard.jobs.greeter import Greeter
 from virtyard.kernel.errors import Unavailable, VirtyardError
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import named, peer_cancels_named
@@ -49,7 +50,14 @@ def key_of(effect: participant.Effect) -> Key:
 class Link:
     """The link to one participant."""
 
-    def __init__(self, name: str, connect: Connect, on_contact: Callable[[], None], tasks: TaskScope) -> None:
+    def __init__(
+        self,
+        name: str,
+        connect: Connect,
+        on_contact: Callable[[], None],
+        tasks: TaskScope,
+        greeter: Greeter | None = None,
+    ) -> None:
         """Make a link that is not connected.
 
         Args:
@@ -57,8 +65,10 @@ class Link:
             connect: opens a channel to it.
             on_contact: is called when contact is lost or regained.
             tasks: what it does beside its stream runs here.
+            greeter: shakes hands before each stream; nobody does if None.
         """
         self.name = name
+        self._greeter = greeter
         self.address = ""
         self.in_contact = True
         self._connect = connect
@@ -213,7 +223,9 @@ class Link:
         channel = await self._reached()
         stub = participant_grpc.ParticipantServiceStub(channel)
         self._turn += 1
-        call = cast(Any, stub.Execute)(self._requests(self._turn))
+        with peer_cancels_named():
+            hello = await self._greeter.greet(self.name, stub) if self._greeter is not None else 0
+        call = cast(Any, stub.Execute)(self._requests(self._turn, hello))
         pulse = self._tasks.start(self._feel_pulse(channel), name=f"pulse of {self.name}")
         try:
             with peer_cancels_named():
@@ -244,7 +256,7 @@ class Link:
                     continue
             self._answered()
 
-    async def _requests(self, turn: int) -> AsyncIterator[participant.ExecuteRequest]:
+    async def _requests(self, turn: int, hello: int) -> AsyncIterator[participant.ExecuteRequest]:
         while True:
             await self._wake.wait()
             # A broken call may leave its generator waiting here; what it took would go nowhere.
@@ -253,7 +265,8 @@ class Link:
             self._wake.clear()
             outbox, self._outbox = self._outbox, []
             if outbox:
-                yield participant.ExecuteRequest(effects=outbox)
+                request = participant.ExecuteRequest(effects=outbox)
+                yield self._greeter.stamp(request, hello) if self._greeter is not None else request
 
     def _dispatch(self, report: participant.EffectReport) -> None:
         key = (report.step_key, int(report.phase), report.attempt)
@@ -262,6 +275,8 @@ class Link:
             return
         if report.HasField("result"):
             del self._open[key]
+            if self._greeter is not None:
+                self._greeter.note(self.name, report.result)
         known[1](report)
 
     def _answered(self) -> None:
@@ -304,9 +319,10 @@ async def _answers(channel: grpc.aio.Channel, seconds: float) -> bool:
 class Participants:
     """Every participant that operations have met; links are made when they are needed."""
 
-    def __init__(self, connect: Connect, tasks: TaskScope) -> None:
-        """Run links in this task group."""
+    def __init__(self, connect: Connect, tasks: TaskScope, greeter: Greeter | None = None) -> None:
+        """Run links in this task group, each greeting its participant by the greeter."""
         self._connect = connect
+        self._greeter = greeter
         self._listeners: list[Callable[[frozenset[str]], None]] = []
         self._tasks = tasks
         self._links: dict[str, Link] = {}
@@ -320,7 +336,7 @@ class Participants:
         """
         link = self._links.get(name)
         if link is None:
-            link = self._links[name] = Link(name, self._connect, self._tell, self._tasks)
+            link = self._links[name] = Link(name, self._connect, self._tell, self._tasks, self._greeter)
             _ = self._tasks.start(link.run(), name=f"link {name}")
         link.address = address or link.address
         return link

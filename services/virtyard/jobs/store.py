@@ -13,9 +13,11 @@ from google.protobuf.any_pb2 import Any
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.greeter import KnownLedgers
 from virtyard.jobs.job_rows import JobRow, Narrow, fill_objects, rows_after
 from virtyard.jobs.model import Operation, Shape, operation_name
 from virtyard.jobs.render import render_job, render_operation
+from virtyard.jobs.settled import Settled
 from virtyard.kernel.any import unpack
 from virtyard.kernel.errors import AlreadyExists, NotFound, StaleEpoch
 from virtyard.kernel.job_states import JobState
@@ -60,7 +62,12 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         """Use an open database."""
         self.database = database
+        self.settled = Settled()
+        """Which operations are open, by the commits of this store."""
+        self.ledgers = KnownLedgers(database)
+        """What is known of the participants' ledgers."""
         self._forgotten: list[str] = []
+        database.on_reopen(self.settled.doubt)
 
     async def complete_rows(self) -> None:
         """Bring rows up to date that an earlier release wrote; done once, before anything else."""
@@ -79,8 +86,7 @@ class JobStore:
             record = operation.record
             if request_id and (known := _by_request(transaction.connection, record.principal, request_id)):
                 return _same_request(known, operation.request, request_id)
-            (last,) = transaction.execute("SELECT coalesce(max(number), 0) FROM operation").fetchone()
-            record.number = last + 1
+            record.number = _last_number(transaction.connection) + 1
             transaction.execute(
                 "INSERT INTO operation"
                 " (number, name, principal, request_id, method, open, epoch, request, plan, record)"
@@ -106,7 +112,11 @@ class JobStore:
 
         bodies: dict[str, bytes] = {}
 
-        known = await self.database.write(write)
+        def committed(known: Operation) -> None:
+            if known is operation:
+                self.settled.opened(known.number)
+
+        known = await self.database.write(write, after=committed)
         if known is operation:
             operation.bodies.update(bodies)
         return known
@@ -163,6 +173,10 @@ class JobStore:
 
         def committed(bodies: dict[str, bytes]) -> None:
             operation.bodies.update(bodies)
+            if operation.record.tokens:
+                self.settled.granted(operation.record.tokens[-1].fencing_token)
+            if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+                self.settled.ended(operation.number)
             after()
 
         await self.database.write(write, after=committed)
@@ -180,9 +194,26 @@ class JobStore:
                 [(one.record.epoch, one.record.SerializeToString(), one.number) for one in adopted],
             )
             transaction.transition("jobs.adopt")
+            last.append(_last_number(transaction.connection))
             return adopted
 
-        return await self.database.write(write)
+        last: list[int] = []
+
+        def committed(adopted: list[Operation]) -> None:
+            self.settled.recall([operation.number for operation in adopted], last[-1])
+
+        await self.ledgers.recall()
+        return await self.database.write(write, after=committed)
+
+    async def recall_open(self) -> None:
+        """Ask the database which operations are open, after a commit whose outcome is not known."""
+
+        def read(transaction: Transaction) -> tuple[list[int], int]:
+            rows = transaction.execute("SELECT number FROM operation WHERE open = 1 ORDER BY number").fetchall()
+            return [number for (number,) in rows], _last_number(transaction.connection)
+
+        # As a write, so that it comes between two commits and not beside one.
+        await self.database.write(read, after=lambda found: self.settled.recall(*found))
 
     async def find_request(self, principal: str, request_id: str, request: Any) -> Operation | None:
         """Return the operation that was submitted under this request id; None if there is none.
@@ -259,12 +290,22 @@ class JobStore:
     def _sweep(self) -> Callable[[Transaction], None]:
         """Return what deletes the rows that were forgotten since the last time."""
         keys, self._forgotten = self._forgotten, []
+        moved = self.ledgers.take_moved()
 
         def sweep(transaction: Transaction) -> None:
+            self.ledgers.write_moved(transaction, moved)
             if keys:
                 transaction.executemany("DELETE FROM due WHERE key = ?", [(key,) for key in keys])
 
         return sweep
+
+
+def _last_number(connection: sqlite3.Connection) -> int:
+    """Return the highest number that an operation has or had."""
+    (number,) = connection.execute(
+        "SELECT max(coalesce((SELECT max(number) FROM operation), 0), (SELECT highest FROM left_live))"
+    ).fetchone()
+    return int(number)
 
 
 def _find(connection: sqlite3.Connection, number: int) -> Operation:

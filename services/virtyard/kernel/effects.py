@@ -14,6 +14,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.kernel.errors import (
     InvalidRequest,
+    KeyRefused,
     PayloadMismatch,
     StaleEpoch,
     StaleToken,
@@ -77,6 +78,24 @@ def check_epoch(effect_epoch: int, seen_epoch: int, step_key: str) -> None:
         raise StaleEpoch(
             f"{step_key} came with epoch {effect_epoch}, but epoch {seen_epoch} has been seen",
             metadata={"epoch": str(effect_epoch), "seen": str(seen_epoch)},
+        )
+
+
+def check_settled(operation: int, settled_below: int, step_key: str) -> None:
+    """Refuse the key of an operation that ended and is forgotten: a late duplicate would run as new (P18).
+
+    Args:
+        operation: the operation's number.
+        settled_below: the lowest number of an operation that is not forgotten.
+        step_key: the step, for the message.
+
+    Raises:
+        KeyRefused: the operation is forgotten.
+    """
+    if operation < settled_below:
+        raise KeyRefused(
+            f"{step_key} is refused for ever: every operation below {settled_below} has ended and is forgotten",
+            metadata={"settled_below": str(settled_below)},
         )
 
 

@@ -90,6 +90,8 @@ class LocksProxy:
         self._give_back = asyncio.Event()
         self.token = ""
         """A resume token of the locks' feed, the last that was heard of: what is changed from now on comes after it."""
+        self.settled_below: Callable[[], int] = lambda: 0
+        """Gives the number of the lowest open operation, which goes with every release (P18)."""
 
     async def __aenter__(self) -> Self:
         """Begin to talk."""
@@ -243,7 +245,9 @@ class LocksProxy:
                 _settle(one.answer, error)
 
     async def _release(self, due: Sequence[_Return]) -> VirtyardError | None:
-        request = pb.ReleaseRequest(owners=[message for one in due for message in one.messages])
+        request = pb.ReleaseRequest(
+            owners=[message for one in due for message in one.messages], settled_below=self.settled_below()
+        )
         try:
             await self._stub.Release(request, timeout=self._release_timeout, wait_for_ready=True)
         except grpc.RpcError as error:

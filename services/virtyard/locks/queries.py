@@ -12,7 +12,11 @@ LOCKS = "SELECT owner, object, mode, token, job FROM lock ORDER BY owner, object
 
 TOMBSTONES = "SELECT owner, epoch FROM tombstone WHERE owner IN (SELECT value FROM json_each(?))"
 
-ADD_TOMBSTONE = "INSERT INTO tombstone (owner, epoch, closed) VALUES (?, ?, ?)"
+ADD_TOMBSTONE = "INSERT INTO tombstone (owner, epoch, closed, operation) VALUES (?, ?, ?, ?)"
+
+FORGET_TOMBSTONES = """
+DELETE FROM tombstone WHERE owner IN (SELECT owner FROM tombstone WHERE operation BETWEEN 1 AND ? LIMIT ?)
+"""
 
 DELETE_LOCKS = "DELETE FROM lock WHERE owner IN (SELECT value FROM json_each(?))"
 

@@ -70,6 +70,7 @@ class LocksRpc:
         """Release owners, or parts of what they hold."""
         del call
         await self._service.release([wire.release(message) for message in request.owners])
+        self._service.settle_below(request.settled_below)
         return pb.ReleaseResponse()
 
     async def ListLocks(self, request: pb.ListLocksRequest, call: Call) -> pb.ListLocksResponse:

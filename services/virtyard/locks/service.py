@@ -27,6 +27,7 @@ from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore, snapshot
 from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed, Frame
+from virtyard.runtime.floor import Floors
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
@@ -113,6 +114,8 @@ class LocksService:
 
     async def __aenter__(self) -> Self:
         """Start to decide."""
+        await self._store.floor.open()
+        _ = self._scope.start(self._store.floor.run(), name="floor")
         self._worker = self._scope.start(self._decide_all(), name="worker")
         return self
 
@@ -162,6 +165,10 @@ class LocksService:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+
+    def settle_below(self, operation: int) -> None:
+        """Take the number of the lowest operation that is open: what is remembered of lower ones may go (P18)."""
+        self._store.floor.offer(Floors(settled_below=operation))
 
     async def explain(self, owner: str) -> QueuePlace | Grant:
         """Return what an owner holds, or everybody who is in its way.

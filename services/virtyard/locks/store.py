@@ -8,6 +8,7 @@ revision found, which is so after a commit that failed and when somebody else ha
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from virtyard.locks import queries, wire
 from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, QueuePlace, Rank, Release
 from virtyard.locks.table import ClosedOwnersInMemory, LockTable
 from virtyard.runtime.database import Database
+from virtyard.runtime.floor import FLOOR_BATCH, FloorKeeper, Floors
 from virtyard.runtime.transaction import Transaction
 
 __all__ = ["SHOWN_BLOCKERS", "TOPIC", "Decisions", "LockStore", "snapshot"]
@@ -33,6 +35,7 @@ SHOWN_BLOCKERS = 8
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_OPERATION = re.compile(r"operations/(\d{1,18})(?![\w/])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,8 @@ class LockStore:
         self._clock = clock
         self._table: LockTable | None = None
         self._revision = -1
+        self.floor = FloorKeeper(database, _forget_settled, "locks.floor")
+        """Below which operation every owner is closed, with a tombstone or without."""
 
     async def carry_out(self, commands: Sequence[LockSet | Release]) -> Decisions:
         """Decide the commands in their order, in one commit.
@@ -88,13 +93,17 @@ class LockStore:
         now = self._clock.now()
         counters = (table.arrivals, table.tokens)
         strangers = (command.owner for command in commands if table.claim(command.owner) is None)
-        tombstones = _Tombstones(transaction.connection, strangers)
+        tombstones = _Tombstones(transaction.connection, strangers, self.floor.settled_below)
         table.closed = tombstones
         refusals = tuple(_refusal(table, command, now) for command in commands)
         changes = tuple(table.take_changes())
         _write(transaction, table, changes)
         transaction.insert(
-            queries.ADD_TOMBSTONE, [(owner, epoch, _microseconds(now)) for owner, epoch in tombstones.added.items()]
+            queries.ADD_TOMBSTONE,
+            [
+                (owner, epoch, _microseconds(now), operation_of_owner(owner))
+                for owner, epoch in tombstones.added.items()
+            ],
         )
         if changes or tombstones.added or counters != (table.arrivals, table.tokens):
             self._revision += 1
@@ -106,17 +115,36 @@ class LockStore:
 class _Tombstones:
     """The tombstones of the owners of one batch, and those that it adds."""
 
-    def __init__(self, connection: sqlite3.Connection, owners: Iterable[str]) -> None:
+    def __init__(self, connection: sqlite3.Connection, owners: Iterable[str], settled_below: int) -> None:
+        self._settled_below = settled_below
         self._known: dict[str, int] = dict(connection.execute(queries.TOMBSTONES, (json.dumps(list(owners)),)))
         self.added: dict[str, int] = {}
 
     def epoch_of(self, owner: str) -> int | None:
-        """Return the epoch at which the owner was closed, None if it never was."""
-        return self.added.get(owner, self._known.get(owner))
+        """Return the epoch at which the owner was closed, None if it never was; 0 if that is forgotten (P18)."""
+        epoch = self.added.get(owner, self._known.get(owner))
+        return 0 if epoch is None and is_settled(owner, self._settled_below) else epoch
 
     def close(self, owner: str, epoch: int) -> None:
         """Remember that the owner is closed."""
         self.added[owner] = epoch
+
+
+def operation_of_owner(owner: str) -> int:
+    """Return the number of the operation that an owner is, or is a part of, as `operations/12#rollback`; else 0."""
+    match = _OPERATION.match(owner)
+    return int(match[1]) if match is not None else 0
+
+
+def is_settled(owner: str, settled_below: int) -> bool:
+    """Return whether an owner is an operation below the floor, which has ended for ever."""
+    return 0 < operation_of_owner(owner) < settled_below
+
+
+def _forget_settled(transaction: Transaction, floors: Floors) -> bool:
+    """Delete at most a batch of tombstones below the floor; return whether there may be more."""
+    deleted = transaction.execute(queries.FORGET_TOMBSTONES, (floors.settled_below - 1, FLOOR_BATCH))
+    return deleted.rowcount == FLOOR_BATCH
 
 
 def snapshot(connection: sqlite3.Connection, topic: str, after_key: str, sequence: int) -> Iterator[tuple[str, bytes]]:

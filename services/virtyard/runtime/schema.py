@@ -27,7 +27,7 @@ class Migration:
     scope: str
     """The package, as `virtyard.locks.migrations`."""
     number: int
-    """Its place in the order, from 1 without gaps."""
+    """Its place in the order, from 1; a number that was never released may be missing."""
     name: str
     """The name of the file."""
     after: bool
@@ -45,7 +45,7 @@ def migrations_of(package: str) -> tuple[Migration, ...]:
     """Return the migrations of a package in their order.
 
     Raises:
-        InternalError: a file is misnamed, or the numbers have a gap.
+        InternalError: a file is misnamed, or two have one number.
     """
     found = []
     for file in resources.files(package).iterdir():
@@ -65,8 +65,8 @@ def migrations_of(package: str) -> tuple[Migration, ...]:
             )
         )
     found.sort(key=lambda migration: migration.number)
-    if [migration.number for migration in found] != list(range(1, len(found) + 1)):
-        raise InternalError(f"{package}: migrations are numbered from 0001 without gaps")
+    if len({migration.number for migration in found}) != len(found):
+        raise InternalError(f"{package}: two migrations have one number")
     return tuple(found)
 
 
@@ -85,7 +85,7 @@ def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...]) -
     for scope in dict.fromkeys(migration.scope for migration in migrations):
         known = dict(connection.execute("SELECT number, checksum FROM migration WHERE scope = ?", (scope,)))
         wanted = [migration for migration in migrations if migration.scope == scope]
-        if any(number > len(wanted) for number in known):
+        if not known.keys() <= {migration.number for migration in wanted}:
             raise WrongState(f"the database was written by a newer release: it has migration {max(known)} of {scope}")
         for migration in wanted:
             checksum = known.get(migration.number)

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from tests.fakes.clock import FakeClock
 from virtyard.api.locks.v1 import lock_service_pb2 as pb
-from virtyard.kernel.errors import Unavailable
+from virtyard.kernel.errors import OwnerClosed, Unavailable
 from virtyard.kernel.lock_modes import MODES
 from virtyard.locks import wire
 from virtyard.locks.model import ClaimedLock, LockSet, LockWish, Release
 from virtyard.locks.store import LockStore, snapshot
 from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
+from virtyard.runtime.floor import Floors
 
 owners = st.sampled_from([f"operations/{number}" for number in range(6)])
 objects = st.sampled_from(["pool", "vm1", "vm2", "disk"])
@@ -110,3 +111,28 @@ async def test_the_database_itself_refuses_a_second_exclusive_holder(tmp_path: P
             await store.carry_out([LockSet(owner=owner, epoch=1, locks=(LockWish(object=owner, mode=MODES[-1]),))])
         with pytest.raises(sqlite3.IntegrityError):
             await database.write(lambda transaction: transaction.execute("UPDATE lock SET object = 'a'"))
+
+
+@pytest.mark.parametrize("check", [True, False])
+async def test_an_operation_below_the_floor_is_closed_without_a_tombstone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    """Its tombstone is forgotten, and its late request refused for ever; without the check it is granted."""
+    if not check:
+        monkeypatch.setattr("virtyard.locks.store.is_settled", lambda *_: False)
+    late = LockSet(owner="operations/7#rollback", epoch=1, locks=(LockWish(object="vm", mode=MODES[-1]),))
+    async with await Database.open(tmp_path / "locks.db", "virtyard.locks.migrations") as database:
+        store = LockStore(database, FakeClock())
+        closed = [Release(owner=owner, epoch=2) for owner in (late.owner, "operations/8", "users/ann", "operations/9")]
+        await store.carry_out(closed)
+        await store.floor.raise_to(Floors(settled_below=9))
+        left = await database.read(lambda sql: sql.execute("SELECT owner FROM tombstone ORDER BY owner").fetchall())
+        assert left == [("operations/9",), ("users/ann",)]
+        (refusal,) = (await store.carry_out([late])).refusals
+        assert isinstance(refusal, OwnerClosed) == check
+        (refusal,) = (await store.carry_out([Release(owner="operations/8", epoch=2)])).refusals
+        assert refusal is None
+    async with await Database.open(tmp_path / "locks.db", "virtyard.locks.migrations") as database:
+        store = LockStore(database, FakeClock())
+        await store.floor.open()
+        assert store.floor.settled_below == 9

@@ -57,16 +57,33 @@ class Port:
         self.kind = kind
         self._folder = folder
         self._stub: Any = participant_grpc.ParticipantServiceStub(channel)
+        self._hello = 0
+
+    async def greet(self, **known: Any) -> participant.HelloResponse:
+        """Shake hands, with what is known and settled."""
+        async with asyncio.timeout(30):
+            answer: participant.HelloResponse = await self._stub.Hello(participant.HelloRequest(**known))
+        self._hello = answer.hello
+        return answer
 
     async def send(self, *effects: participant.Effect) -> list[participant.EffectRecord]:
         """Send effects in one message and return what came of each."""
         found = {}
         async with asyncio.timeout(30):
-            async for response in self._stub.Execute(_once(*effects)):
+            async for response in self._stub.Execute(_once(*effects, hello=self._hello)):
                 for report in response.reports:
                     if report.HasField("result"):
                         found[report.step_key, report.phase, report.attempt] = report.result
         return [found[effect.step_key, effect.phase, effect.attempt] for effect in effects]
+
+    async def settle(self, effect: participant.Effect) -> participant.EffectRecord:
+        """Settle an effect, and return what came of it."""
+        request = participant.SettleRequest(
+            step_key=effect.step_key, phase=effect.phase, attempt=effect.attempt, epoch=effect.epoch
+        )
+        async with asyncio.timeout(30):
+            answer: participant.SettleResponse = await self._stub.Settle(request)
+        return answer.record
 
     def late(self, kind: str) -> participant.Effect:
         """Return an effect that is stale in one way and right in all others."""
@@ -88,8 +105,8 @@ class Port:
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: Kind, folder: Path, pki: Path) -> AsyncIterator[Port]:
-    """Run a participant on a port of its own, as far as `Kind.earlier` brings it."""
+async def opened(kind: Kind, folder: Path, pki: Path, *, earlier: bool = True) -> AsyncIterator[Port]:
+    """Run a participant on a port of its own, as far as `Kind.earlier` brings it, if that is wanted."""
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(kind.opened(folder))
         mine = Credentials.load(pki / kind.identity)
@@ -97,7 +114,8 @@ async def opened(kind: Kind, folder: Path, pki: Path) -> AsyncIterator[Port]:
         channel = open_channel(server.address, Credentials.load(pki / "service/jobs"), kind.identity)
         stack.push_async_callback(channel.close)
         port = Port(kind, folder, channel)
-        for effect in kind.earlier(folder):
+        await port.greet()
+        for effect in kind.earlier(folder) if earlier else ():
             (record,) = await port.send(effect)
             assert record.state == DONE, record
         yield port
@@ -193,5 +211,5 @@ STALE = {
 """What can be stale about an effect: the reason of the refusal, and the check that refuses."""
 
 
-async def _once(*effects: participant.Effect) -> AsyncIterator[participant.ExecuteRequest]:
-    yield participant.ExecuteRequest(effects=effects)
+async def _once(*effects: participant.Effect, hello: int) -> AsyncIterator[participant.ExecuteRequest]:
+    yield participant.ExecuteRequest(effects=effects, hello=hello)

@@ -113,6 +113,20 @@ class Scheduler:
         self.agent = agent
         self.channel = channel or LocalChannel(agent.services, Principal.of("service/jobs"))
         self.stub = cast(Any, participant_grpc.ParticipantServiceStub(cast(Any, self.channel)))
+        self.hello = 0
+        self._greeting = asyncio.Lock()
+
+    async def greet(self, **known: Any) -> participant.HelloResponse:
+        """Shake hands: what is sent from now on belongs to this handshake."""
+        async with asyncio.timeout(60):
+            answer = await self.stub.Hello(participant.HelloRequest(**known))
+        self.hello = answer.hello
+        return cast(participant.HelloResponse, answer)
+
+    async def _greet_once(self) -> None:
+        async with self._greeting:
+            if not self.hello:
+                await self.greet()
 
     async def run(self, *effects: participant.Effect) -> list[participant.EffectRecord]:
         """Send effects in one message and return their records, in the order of the effects."""
@@ -122,18 +136,20 @@ class Scheduler:
 
     async def reports(self, *effects: participant.Effect) -> list[participant.EffectReport]:
         """Send effects in one message and return every report until all have ended."""
+        await self._greet_once()
         async with asyncio.timeout(60):
-            call = self.stub.Execute(_once(effects))
+            call = self.stub.Execute(_once(effects, self.hello))
             return [report async for response in call for report in response.reports]
 
     async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
         """Settle an effect."""
+        await self._greet_once()
         async with asyncio.timeout(60):
             return cast(participant.EffectRecord, (await self.stub.Settle(request)).record)
 
 
-async def _once(effects: Sequence[participant.Effect]) -> AsyncIterator[participant.ExecuteRequest]:
-    yield participant.ExecuteRequest(effects=effects)
+async def _once(effects: Sequence[participant.Effect], hello: int) -> AsyncIterator[participant.ExecuteRequest]:
+    yield participant.ExecuteRequest(effects=effects, hello=hello)
 
 
 @contextlib.asynccontextmanager

@@ -100,9 +100,10 @@ class Site:
         channel = open_channel(address, credentials, "agent/s1")
         try:
             async with asyncio.timeout(30):
-                call = cast(Any, participant_grpc.ParticipantServiceStub(channel)).Execute(_once(sent))
+                stub = cast(Any, participant_grpc.ParticipantServiceStub(channel))
                 with errors_named():
-                    async for response in call:
+                    greeted = await stub.Hello(participant.HelloRequest())
+                    async for response in stub.Execute(_once(sent, greeted.hello)):
                         for report in response.reports:
                             if report.HasField("result"):
                                 return cast(participant.EffectRecord, report.result)
@@ -111,8 +112,8 @@ class Site:
         raise AssertionError("the stream ended without a result")
 
 
-async def _once(sent: participant.Effect) -> AsyncIterator[participant.ExecuteRequest]:
-    yield participant.ExecuteRequest(effects=[sent])
+async def _once(sent: participant.Effect, hello: int) -> AsyncIterator[participant.ExecuteRequest]:
+    yield participant.ExecuteRequest(effects=[sent], hello=hello)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ EXCEPTIONS = {
     "LockService.Acquire": "between services: the scheduler asks for the locks of an operation",
     "LockService.Release": "between services: the scheduler gives them back",
     "ParticipantService.Execute": "between services: the steps of an operation",
+    "ParticipantService.Hello": "between services: what is known of a ledger, and what may be forgotten",
+    "ParticipantService.Resync": "between services: what is open at a participant whose ledger was lost",
     "ParticipantService.Settle": "between services: what became of a step",
     "UploadService.Upload": "stages bytes that nothing depends on; the job begins where an import uses them",
 }

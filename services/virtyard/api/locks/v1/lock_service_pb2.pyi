@@ -374,6 +374,9 @@ class ReleaseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OWNERS_FIELD_NUMBER: _builtins.int
+    SETTLED_BELOW_FIELD_NUMBER: _builtins.int
+    settled_below: _builtins.int
+    """The lowest number of an operation that is open; what is remembered of lower ones is forgotten, and they are refused."""
     @_builtins.property
     def owners(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerRelease]:
         """Each owner with the epoch of who speaks for it."""
@@ -382,10 +385,11 @@ class ReleaseRequest(_message.Message):
         self,
         *,
         owners: _abc.Iterable[Global___OwnerRelease] | None = ...,
+        settled_below: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owners", b"owners"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owners", b"owners", "settled_below", b"settled_below"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -291,6 +291,15 @@ class ExecuteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EFFECTS_FIELD_NUMBER: _builtins.int
+    SETTLED_BELOW_FIELD_NUMBER: _builtins.int
+    TOKENS_BELOW_FIELD_NUMBER: _builtins.int
+    HELLO_FIELD_NUMBER: _builtins.int
+    settled_below: _builtins.int
+    """The lowest number of an operation that is open; keys of lower ones are forgotten and refused for ever."""
+    tokens_below: _builtins.int
+    """The number of the lowest fencing token that an open operation can have; lower ones that were seen are forgotten."""
+    hello: _builtins.int
+    """The number of the handshake under which this is sent; an agent refuses a message of an earlier one."""
     @_builtins.property
     def effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Effect]:
         """Effects to start, to attach to, or to hear the recorded result of."""
@@ -299,14 +308,175 @@ class ExecuteRequest(_message.Message):
         self,
         *,
         effects: _abc.Iterable[Global___Effect] | None = ...,
+        settled_below: _builtins.int = ...,
+        tokens_below: _builtins.int = ...,
+        hello: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects", "hello", b"hello", "settled_below", b"settled_below", "tokens_below", b"tokens_below"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecuteRequest: _TypeAlias = ExecuteRequest  # noqa: Y015
+
+@_typing.final
+class HelloRequest(_message.Message):
+    """What a scheduler knows when it greets a participant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLED_BELOW_FIELD_NUMBER: _builtins.int
+    TOKENS_BELOW_FIELD_NUMBER: _builtins.int
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    HELLO_FIELD_NUMBER: _builtins.int
+    settled_below: _builtins.int
+    """The lowest number of an operation that is open now; what the ledger has of lower ones is settled for ever."""
+    tokens_below: _builtins.int
+    """The number of the lowest fencing token that an operation which is open now can have."""
+    ledger_id: _builtins.str
+    """The id of the ledger that the scheduler knows of this participant; empty before they first met."""
+    ledger_sequence: _builtins.int
+    """The last position of that ledger that the scheduler has heard of, a rising count."""
+    hello: _builtins.int
+    """The number of their last handshake, which the next one exceeds also where the ledger was lost."""
+    def __init__(
+        self,
+        *,
+        settled_below: _builtins.int = ...,
+        tokens_below: _builtins.int = ...,
+        ledger_id: _builtins.str = ...,
+        ledger_sequence: _builtins.int = ...,
+        hello: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence", "settled_below", b"settled_below", "tokens_below", b"tokens_below"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HelloRequest: _TypeAlias = HelloRequest  # noqa: Y015
+
+@_typing.final
+class HelloResponse(_message.Message):
+    """What a participant answers to a greeting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
+    LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    HELLO_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    ledger_id: _builtins.str
+    """The id of the ledger that it has, made with the ledger."""
+    ledger_sequence: _builtins.int
+    """The present position of the ledger, a rising count."""
+    hello: _builtins.int
+    """The number of this handshake, one more than that of any before; every message of effects carries it."""
+    closed: _builtins.bool
+    """True where the ledger is not the known one or lacks what was in it, so that Resync must come before effects."""
+    def __init__(
+        self,
+        *,
+        ledger_id: _builtins.str = ...,
+        ledger_sequence: _builtins.int = ...,
+        hello: _builtins.int = ...,
+        closed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "hello", b"hello", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HelloResponse: _TypeAlias = HelloResponse  # noqa: Y015
+
+@_typing.final
+class ResyncRequest(_message.Message):
+    """What is open at a participant that may have forgotten it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELLO_FIELD_NUMBER: _builtins.int
+    NEXT_OPERATION_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    hello: _builtins.int
+    """The number of the handshake that found the ledger wanting."""
+    next_operation: _builtins.int
+    """The number of the operation that will come next; of lower ones only those in epochs are open."""
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationEpoch]:
+        """The open operations, each with the epoch of its present scheduler."""
+
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Effect]:
+        """Every effect whose intent is durable and whose outcome is not known, with its present attempt."""
+
+    def __init__(
+        self,
+        *,
+        hello: _builtins.int = ...,
+        next_operation: _builtins.int = ...,
+        epochs: _abc.Iterable[Global___OperationEpoch] | None = ...,
+        effects: _abc.Iterable[Global___Effect] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects", "epochs", b"epochs", "hello", b"hello", "next_operation", b"next_operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResyncRequest: _TypeAlias = ResyncRequest  # noqa: Y015
+
+@_typing.final
+class OperationEpoch(_message.Message):
+    """The epoch of one open operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    operation: _builtins.int
+    """The number of the open one, 12 for operations/12."""
+    epoch: _builtins.int
+    """The operation's epoch, a count of the times that a scheduler adopted it."""
+    def __init__(
+        self,
+        *,
+        operation: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationEpoch: _TypeAlias = OperationEpoch  # noqa: Y015
+
+@_typing.final
+class ResyncResponse(_message.Message):
+    """The participant is open again: the outcome of every effect that came with the request is in its ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    ledger_sequence: _builtins.int
+    """The position of the ledger after that, a rising count."""
+    def __init__(
+        self,
+        *,
+        ledger_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_sequence", b"ledger_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResyncResponse: _TypeAlias = ResyncResponse  # noqa: Y015
 
 @_typing.final
 class ExecuteResponse(_message.Message):

@@ -45,6 +45,16 @@ class ParticipantServiceStub:
                 request_serializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.SettleRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.SettleResponse.FromString,
                 _registered_method=True)
+        self.Hello = channel.unary_unary(
+                '/virtyard.api.participant.v1.ParticipantService/Hello',
+                request_serializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.HelloRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.HelloResponse.FromString,
+                _registered_method=True)
+        self.Resync = channel.unary_unary(
+                '/virtyard.api.participant.v1.ParticipantService/Resync',
+                request_serializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.ResyncRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.ResyncResponse.FromString,
+                _registered_method=True)
         self.ListActions = channel.unary_unary(
                 '/virtyard.api.participant.v1.ParticipantService/ListActions',
                 request_serializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.ListActionsRequest.SerializeToString,
@@ -70,6 +80,21 @@ class ParticipantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Hello(self, request, context):
+        """Greets a participant before effects are sent on a new stream, with what may be forgotten and what is known of its
+        ledger; a ledger that is another one or an older one leaves the participant closed until Resync.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resync(self, request, context):
+        """Opens a participant whose ledger was lost or restored: what is open there is looked for by its marks, never begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListActions(self, request, context):
         """Lists the actions that this participant can do now, with reasons for those it cannot.
         """
@@ -89,6 +114,16 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.Settle,
                     request_deserializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.SettleRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.SettleResponse.SerializeToString,
+            ),
+            'Hello': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hello,
+                    request_deserializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.HelloRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.HelloResponse.SerializeToString,
+            ),
+            'Resync': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resync,
+                    request_deserializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.ResyncRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.ResyncResponse.SerializeToString,
             ),
             'ListActions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListActions,
@@ -151,6 +186,60 @@ class ParticipantService:
             '/virtyard.api.participant.v1.ParticipantService/Settle',
             virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.SettleRequest.SerializeToString,
             virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.SettleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hello(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.participant.v1.ParticipantService/Hello',
+            virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.HelloRequest.SerializeToString,
+            virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.HelloResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resync(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.participant.v1.ParticipantService/Resync',
+            virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.ResyncRequest.SerializeToString,
+            virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2.ResyncResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,12 @@ class ParticipantServiceStub:
     """Carries effects in both directions; a broken stream never aborts an effect."""
     Settle: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.SettleRequest, _participant_service_pb2.SettleResponse]
     """Settles one effect, on a lane of its own: answers its outcome, or refuses its key durably and for ever."""
+    Hello: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.HelloRequest, _participant_service_pb2.HelloResponse]
+    """Greets a participant before effects are sent on a new stream, with what may be forgotten and what is known of its
+    ledger; a ledger that is another one or an older one leaves the participant closed until Resync.
+    """
+    Resync: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.ResyncRequest, _participant_service_pb2.ResyncResponse]
+    """Opens a participant whose ledger was lost or restored: what is open there is looked for by its marks, never begun."""
     ListActions: _aio.UnaryUnaryMultiCallable[_participant_service_pb2.ListActionsRequest, _participant_service_pb2.ListActionsResponse]
     """Lists the actions that this participant can do now, with reasons for those it cannot."""
 
@@ -41,6 +47,24 @@ class ParticipantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_participant_service_pb2.SettleRequest, _abc.Awaitable[_participant_service_pb2.SettleResponse]],
     ) -> _abc.Awaitable[_participant_service_pb2.SettleResponse]:
         """Settles one effect, on a lane of its own: answers its outcome, or refuses its key durably and for ever."""
+
+    @_abc_1.abstractmethod
+    def Hello(
+        self,
+        request: _participant_service_pb2.HelloRequest,
+        context: _aio.ServicerContext[_participant_service_pb2.HelloRequest, _abc.Awaitable[_participant_service_pb2.HelloResponse]],
+    ) -> _abc.Awaitable[_participant_service_pb2.HelloResponse]:
+        """Greets a participant before effects are sent on a new stream, with what may be forgotten and what is known of its
+        ledger; a ledger that is another one or an older one leaves the participant closed until Resync.
+        """
+
+    @_abc_1.abstractmethod
+    def Resync(
+        self,
+        request: _participant_service_pb2.ResyncRequest,
+        context: _aio.ServicerContext[_participant_service_pb2.ResyncRequest, _abc.Awaitable[_participant_service_pb2.ResyncResponse]],
+    ) -> _abc.Awaitable[_participant_service_pb2.ResyncResponse]:
+        """Opens a participant whose ledger was lost or restored: what is open there is looked for by its marks, never begun."""
 
     @_abc_1.abstractmethod
     def ListActions(
