@@ -19,6 +19,7 @@ from virtyard.jobs.due import DueWork
 from virtyard.jobs.greeter import Greeter
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.participants import Participants
+from virtyard.jobs.recovery import Recovery
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
@@ -110,12 +111,20 @@ async def open_jobs(
         address = await port.address_of(name) or planned
         if not address:
             raise Unavailable(f"the address of {name} is not known", resource=name)
-        return open_channel(address, credentials, f"agent/{id_of(name)}")
+        channel = open_channel(address, credentials, f"agent/{id_of(name)}")
+        try:
+            await recovery.admit(name, channel)
+        except BaseException:
+            await channel.close()
+            raise
+        return channel
 
     try:
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
             await store.complete_rows()
+            recovery = Recovery(store, port, inventory, locks)
+            await recovery.open()
             greeter = Greeter(store.ledgers, store.settled)
             proxy.settled_below = lambda: store.settled.below
             participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
@@ -132,6 +141,13 @@ async def open_jobs(
             )
             scheduler = Scheduler(world, due, tasks, metrics)
             greeter.operations = scheduler.running
+            recovery.on_due = due.add
+
+            async def recover() -> None:
+                await recovery.run(connect)
+                _ = tasks.start(recovery.run_late(connect), name="compare late")
+
+            scheduler.before_start = recover
 
             def tokens() -> dict[str, str]:
                 known = {"jobs": feed.token(), "locks": proxy.token}

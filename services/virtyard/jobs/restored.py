@@ -1,4 +1,4 @@
-"""What a restore makes of jobs.db: held, with numbers and epochs above all that the life before can have given (P32)."""
+"""What a restore makes of jobs.db: held, with numbers and epochs above all that the life before may have given."""
 
 from __future__ import annotations
 

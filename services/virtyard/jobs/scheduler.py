@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from enum import Enum
 
@@ -64,10 +65,14 @@ class Scheduler:
         self._waiting: list[Operation] = []
         self._ended: OrderedDict[int, Operation] = OrderedDict()
         self._due = due
+        self.before_start: Callable[[], Awaitable[None]] | None = None
+        """Is waited for before anything is adopted."""
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
         """Adopt every open operation with a higher epoch, run it on, and begin to see to what is due."""
+        if self.before_start is not None:
+            await self.before_start()
         for operation in await self.world.store.adopt():
             self._begin(operation)
         self.state = SchedulerState.RUNNING

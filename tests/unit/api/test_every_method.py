@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",
     "JobService.RetryJob": "asks a job to go on; the job that it changes is its own record",
     "LockService.Acquire": "between services: the scheduler asks for the locks of an operation",
+    "LockService.Reassert": "between services: the scheduler says what is held after a restore",
     "LockService.Release": "between services: the scheduler gives them back",
     "ParticipantService.Execute": "between services: the steps of an operation",
     "ParticipantService.Hello": "between services: what is known of a ledger, and what may be forgotten",

@@ -29,7 +29,7 @@ from virtyard.api.type.v1 import lock_pb2 as virtyard_dot_api_dot_type_dot_v1_do
 from virtyard.api.type.v1 import watch_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/locks/v1/lock_service.proto\x12\x15virtyard.api.locks.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\x1a virtyard/api/type/v1/watch.proto\"\xf2\x02\n\x04Lock\x12\x16\n\x06object\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05owner\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1d\n\rfencing_token\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x0b\n\x03job\x18\x06 \x01(\t\x12\x17\n\x07waiting\x18\x07 \x01(\x08\x42\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\x08 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x30\n\x0crequest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngrant_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_place\x18\x0b \x01(\x05\"X\n\x0bLockRequest\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\">\n\x0e\x41\x63quireRequest\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockSet\"\x90\x02\n\x07LockSet\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05locks\x18\x02 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x05\x12G\n\rtrace_context\x18\x07 \x03(\x0b\x32\x30.virtyard.api.locks.v1.LockSet.TraceContextEntry\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x41\x63quireResponse\x12\x35\n\x07reports\x18\x01 \x03(\x0b\x32$.virtyard.api.locks.v1.LockSetReport\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xd3\x01\n\rLockSetReport\x12\r\n\x05owner\x18\x01 \x01(\t\x12-\n\x05grant\x18\x02 \x01(\x0b\x32\x1c.virtyard.api.locks.v1.GrantH\x00\x12\x38\n\x0bqueue_place\x18\x03 \x01(\x0b\x32!.virtyard.api.locks.v1.QueuePlaceH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.virtyard.api.locks.v1.RefusalH\x00\x12\r\n\x05round\x18\x05 \x01(\x05\x42\x08\n\x06report\"8\n\x05Grant\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\"P\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x08\x62lockers\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\"*\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\\\n\x0eReleaseRequest\x12\x33\n\x06owners\x18\x01 \x03(\x0b\x32#.virtyard.api.locks.v1.OwnerRelease\x12\x15\n\rsettled_below\x18\x14 \x01(\x03\"^\n\x0cOwnerRelease\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x30\n\x04keep\x18\x03 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\"\x11\n\x0fReleaseResponse\"I\n\x10ListLocksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"m\n\x11ListLocksResponse\x12*\n\x05locks\x18\x01 \x03(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"X\n\x11WatchLocksRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xce\x01\n\x12WatchLocksResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x04lock\x18\x04 \x01(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12:\n\x07\x66urther\x18\x05 \x03(\x0b\x32).virtyard.api.locks.v1.WatchLocksResponse2\xcb\x03\n\x0bLockService\x12\x64\n\x07\x41\x63quire\x12%.virtyard.api.locks.v1.AcquireRequest\x1a&.virtyard.api.locks.v1.AcquireResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12`\n\x07Release\x12%.virtyard.api.locks.v1.ReleaseRequest\x1a&.virtyard.api.locks.v1.ReleaseResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12v\n\tListLocks\x12\'.virtyard.api.locks.v1.ListLocksRequest\x1a(.virtyard.api.locks.v1.ListLocksResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04lock\x12\x04list\x12|\n\nWatchLocks\x12(.virtyard.api.locks.v1.WatchLocksRequest\x1a).virtyard.api.locks.v1.WatchLocksResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x04lock\x12\x05watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/locks/v1/lock_service.proto\x12\x15virtyard.api.locks.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\x1a virtyard/api/type/v1/watch.proto\"\xf2\x02\n\x04Lock\x12\x16\n\x06object\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05owner\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1d\n\rfencing_token\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x0b\n\x03job\x18\x06 \x01(\t\x12\x17\n\x07waiting\x18\x07 \x01(\x08\x42\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\x08 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x30\n\x0crequest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ngrant_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_place\x18\x0b \x01(\x05\"X\n\x0bLockRequest\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\">\n\x0e\x41\x63quireRequest\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockSet\"\x90\x02\n\x07LockSet\x12\x13\n\x05owner\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05locks\x18\x02 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x05\x12G\n\rtrace_context\x18\x07 \x03(\x0b\x32\x30.virtyard.api.locks.v1.LockSet.TraceContextEntry\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x41\x63quireResponse\x12\x35\n\x07reports\x18\x01 \x03(\x0b\x32$.virtyard.api.locks.v1.LockSetReport\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xd3\x01\n\rLockSetReport\x12\r\n\x05owner\x18\x01 \x01(\t\x12-\n\x05grant\x18\x02 \x01(\x0b\x32\x1c.virtyard.api.locks.v1.GrantH\x00\x12\x38\n\x0bqueue_place\x18\x03 \x01(\x0b\x32!.virtyard.api.locks.v1.QueuePlaceH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.virtyard.api.locks.v1.RefusalH\x00\x12\r\n\x05round\x18\x05 \x01(\x05\x42\x08\n\x06report\"P\n\x0fReassertRequest\x12,\n\x04sets\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.locks.v1.LockSet\x12\x0f\n\x07waiting\x18\x02 \x03(\t\"I\n\x10ReassertResponse\x12\x35\n\x07reports\x18\x01 \x03(\x0b\x32$.virtyard.api.locks.v1.LockSetReport\"8\n\x05Grant\x12/\n\x06tokens\x18\x01 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\"P\n\nQueuePlace\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x08\x62lockers\x18\x02 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\"*\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\\\n\x0eReleaseRequest\x12\x33\n\x06owners\x18\x01 \x03(\x0b\x32#.virtyard.api.locks.v1.OwnerRelease\x12\x15\n\rsettled_below\x18\x14 \x01(\x03\"^\n\x0cOwnerRelease\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x30\n\x04keep\x18\x03 \x03(\x0b\x32\".virtyard.api.locks.v1.LockRequest\"\x11\n\x0fReleaseResponse\"I\n\x10ListLocksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"m\n\x11ListLocksResponse\x12*\n\x05locks\x18\x01 \x03(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"X\n\x11WatchLocksRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xce\x01\n\x12WatchLocksResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x04lock\x18\x04 \x01(\x0b\x32\x1b.virtyard.api.locks.v1.Lock\x12:\n\x07\x66urther\x18\x05 \x03(\x0b\x32).virtyard.api.locks.v1.WatchLocksResponse2\xb0\x04\n\x0bLockService\x12\x64\n\x07\x41\x63quire\x12%.virtyard.api.locks.v1.AcquireRequest\x1a&.virtyard.api.locks.v1.AcquireResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12`\n\x07Release\x12%.virtyard.api.locks.v1.ReleaseRequest\x1a&.virtyard.api.locks.v1.ReleaseResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12\x63\n\x08Reassert\x12&.virtyard.api.locks.v1.ReassertRequest\x1a\'.virtyard.api.locks.v1.ReassertResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12v\n\tListLocks\x12\'.virtyard.api.locks.v1.ListLocksRequest\x1a(.virtyard.api.locks.v1.ListLocksResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x04lock\x12\x04list\x12|\n\nWatchLocks\x12(.virtyard.api.locks.v1.WatchLocksRequest\x1a).virtyard.api.locks.v1.WatchLocksResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x04lock\x12\x05watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCKSERVICE'].methods_by_name['Acquire']._serialized_options = b'\312\363\030\002\010\004'
   _globals['_LOCKSERVICE'].methods_by_name['Release']._loaded_options = None
   _globals['_LOCKSERVICE'].methods_by_name['Release']._serialized_options = b'\312\363\030\002\010\004'
+  _globals['_LOCKSERVICE'].methods_by_name['Reassert']._loaded_options = None
+  _globals['_LOCKSERVICE'].methods_by_name['Reassert']._serialized_options = b'\312\363\030\002\010\004'
   _globals['_LOCKSERVICE'].methods_by_name['ListLocks']._loaded_options = None
   _globals['_LOCKSERVICE'].methods_by_name['ListLocks']._serialized_options = b'\312\363\030\002\010\001\322\363\030\014\n\004lock\022\004list'
   _globals['_LOCKSERVICE'].methods_by_name['WatchLocks']._loaded_options = None
@@ -74,26 +76,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACQUIRERESPONSE']._serialized_end=1136
   _globals['_LOCKSETREPORT']._serialized_start=1139
   _globals['_LOCKSETREPORT']._serialized_end=1350
-  _globals['_GRANT']._serialized_start=1352
-  _globals['_GRANT']._serialized_end=1408
-  _globals['_QUEUEPLACE']._serialized_start=1410
-  _globals['_QUEUEPLACE']._serialized_end=1490
-  _globals['_REFUSAL']._serialized_start=1492
-  _globals['_REFUSAL']._serialized_end=1534
-  _globals['_RELEASEREQUEST']._serialized_start=1536
-  _globals['_RELEASEREQUEST']._serialized_end=1628
-  _globals['_OWNERRELEASE']._serialized_start=1630
-  _globals['_OWNERRELEASE']._serialized_end=1724
-  _globals['_RELEASERESPONSE']._serialized_start=1726
-  _globals['_RELEASERESPONSE']._serialized_end=1743
-  _globals['_LISTLOCKSREQUEST']._serialized_start=1745
-  _globals['_LISTLOCKSREQUEST']._serialized_end=1818
-  _globals['_LISTLOCKSRESPONSE']._serialized_start=1820
-  _globals['_LISTLOCKSRESPONSE']._serialized_end=1929
-  _globals['_WATCHLOCKSREQUEST']._serialized_start=1931
-  _globals['_WATCHLOCKSREQUEST']._serialized_end=2019
-  _globals['_WATCHLOCKSRESPONSE']._serialized_start=2022
-  _globals['_WATCHLOCKSRESPONSE']._serialized_end=2228
-  _globals['_LOCKSERVICE']._serialized_start=2231
-  _globals['_LOCKSERVICE']._serialized_end=2690
+  _globals['_REASSERTREQUEST']._serialized_start=1352
+  _globals['_REASSERTREQUEST']._serialized_end=1432
+  _globals['_REASSERTRESPONSE']._serialized_start=1434
+  _globals['_REASSERTRESPONSE']._serialized_end=1507
+  _globals['_GRANT']._serialized_start=1509
+  _globals['_GRANT']._serialized_end=1565
+  _globals['_QUEUEPLACE']._serialized_start=1567
+  _globals['_QUEUEPLACE']._serialized_end=1647
+  _globals['_REFUSAL']._serialized_start=1649
+  _globals['_REFUSAL']._serialized_end=1691
+  _globals['_RELEASEREQUEST']._serialized_start=1693
+  _globals['_RELEASEREQUEST']._serialized_end=1785
+  _globals['_OWNERRELEASE']._serialized_start=1787
+  _globals['_OWNERRELEASE']._serialized_end=1881
+  _globals['_RELEASERESPONSE']._serialized_start=1883
+  _globals['_RELEASERESPONSE']._serialized_end=1900
+  _globals['_LISTLOCKSREQUEST']._serialized_start=1902
+  _globals['_LISTLOCKSREQUEST']._serialized_end=1975
+  _globals['_LISTLOCKSRESPONSE']._serialized_start=1977
+  _globals['_LISTLOCKSRESPONSE']._serialized_end=2086
+  _globals['_WATCHLOCKSREQUEST']._serialized_start=2088
+  _globals['_WATCHLOCKSREQUEST']._serialized_end=2176
+  _globals['_WATCHLOCKSRESPONSE']._serialized_start=2179
+  _globals['_WATCHLOCKSRESPONSE']._serialized_end=2385
+  _globals['_LOCKSERVICE']._serialized_start=2388
+  _globals['_LOCKSERVICE']._serialized_end=2948
 # @@protoc_insertion_point(module_scope)

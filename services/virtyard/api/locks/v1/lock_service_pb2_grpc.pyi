@@ -20,6 +20,10 @@ class LockServiceStub:
     """Asks for whole sets on one stream: many owners, answers as their places change."""
     Release: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ReleaseRequest, _lock_service_pb2.ReleaseResponse]
     """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused."""
+    Reassert: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ReassertRequest, _lock_service_pb2.ReassertResponse]
+    """Says what open operations hold after the databases were restored: before it nothing is granted, and by it whatever
+    operations hold that are not open any more is given back.
+    """
     ListLocks: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ListLocksRequest, _lock_service_pb2.ListLocksResponse]
     """Lists the locks that are held and the requests that wait."""
     WatchLocks: _aio.UnaryStreamMultiCallable[_lock_service_pb2.WatchLocksRequest, _lock_service_pb2.WatchLocksResponse]
@@ -43,6 +47,16 @@ class LockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_lock_service_pb2.ReleaseRequest, _abc.Awaitable[_lock_service_pb2.ReleaseResponse]],
     ) -> _abc.Awaitable[_lock_service_pb2.ReleaseResponse]:
         """Releases everything that the owners hold or wait for, finally: a later request of theirs is refused."""
+
+    @_abc_1.abstractmethod
+    def Reassert(
+        self,
+        request: _lock_service_pb2.ReassertRequest,
+        context: _aio.ServicerContext[_lock_service_pb2.ReassertRequest, _abc.Awaitable[_lock_service_pb2.ReassertResponse]],
+    ) -> _abc.Awaitable[_lock_service_pb2.ReassertResponse]:
+        """Says what open operations hold after the databases were restored: before it nothing is granted, and by it whatever
+        operations hold that are not open any more is given back.
+        """
 
     @_abc_1.abstractmethod
     def ListLocks(
