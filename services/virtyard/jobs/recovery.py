@@ -163,7 +163,8 @@ class Recovery:
 
     async def _compare(self, server: str, channel: grpc.aio.Channel, life: _Life) -> _Found:
         """Ask a server for its ledger and its guests."""
-        operations = {operation.number: operation.record for operation in await self._open_operations()}
+        opened = await self._open_operations()
+        operations = {operation.number: operation.record for operation in opened}
         stub: Any = agent_service_pb2_grpc.AgentServiceStub(channel)
         entries: list[agent_service_pb2.LedgerEntry] = []
         request = agent_service_pb2.ListLedgerRequest(operation_above=life.known, operations=operations)
@@ -183,6 +184,7 @@ class Recovery:
         unknown.tell_forgotten(
             events, server, life.incarnation, life.known + 1, min(page.forgotten_below - 1, page.highest_operation)
         )
+        unknown.tell_ended(events, server, life.incarnation, page.forgotten_below, opened)
         unknown.tell_effects(events, server, life.incarnation, unknown.unknown_effects(entries, life.known))
         unknown.tell_guests(events, life.incarnation, host, view)
         undone = frozenset(unknown.undone_operations(entries, operations))

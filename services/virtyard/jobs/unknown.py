@@ -9,11 +9,12 @@ from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.model import Operation
 from virtyard.kernel import event_types
 from virtyard.kernel.effects import operation_number
 from virtyard.kernel.view import View
 
-__all__ = ["tell_effects", "tell_forgotten", "tell_guests", "undone_operations", "unknown_effects"]
+__all__ = ["tell_effects", "tell_ended", "tell_forgotten", "tell_guests", "undone_operations", "unknown_effects"]
 
 Entry = agent_service_pb2.LedgerEntry
 Events = control_service_pb2.RaiseEventsRequest
@@ -68,6 +69,31 @@ def tell_forgotten(events: Events, server: str, life: int, first: int, last: int
     )
     event = event_types.new_event(event_types.RESTORED_UNKNOWN_EFFECT, server, message)
     events.events.add(key=f"restored/{life}/{server}/forgotten", event=event)
+
+
+def tell_ended(events: Events, server: str, life: int, below: int, operations: Iterable[Operation]) -> None:
+    """Add an event for each open operation of which a ledger has forgotten everything, as it had ended by then.
+
+    Args:
+        events: where the events are added.
+        server: whose ledger it is.
+        life: the incarnation of the life that begins.
+        below: the number below which the ledger has forgotten what was settled.
+        operations: the open operations.
+    """
+    for operation in operations:
+        steps = [ref for ref in operation.shape.steps.values() if ref.step.participant == server]
+        if operation.number >= below or not any(ref.reference in operation.record.steps for ref in steps):
+            continue
+        message = (
+            f"{server} has forgotten what {operation.name}, {operation.record.title}, did on it: it had ended since "
+            "the backup was made, in which it is open; its steps are refused now, and what it left must be looked for"
+        )
+        for target in dict.fromkeys(ref.step.target for ref in steps):
+            event = event_types.new_event(
+                event_types.RESTORED_UNKNOWN_EFFECT, target, message, operation=operation.name
+            )
+            events.events.add(key=f"restored/{life}/{server}/{operation.number}/{target}", event=event)
 
 
 def tell_guests(events: Events, life: int, host: agent_service_pb2.Host, view: View) -> None:

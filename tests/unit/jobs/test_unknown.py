@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from tests.unit.jobs.plans import job, operation_of, shape_of
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import object_pb2, virtual_machine_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs.unknown import tell_effects, tell_forgotten, tell_guests, undone_operations, unknown_effects
+from virtyard.jobs.unknown import (
+    tell_effects,
+    tell_ended,
+    tell_forgotten,
+    tell_guests,
+    undone_operations,
+    unknown_effects,
+)
 from virtyard.kernel.view import View, select
 
 DO, UNDO = participant.PHASE_DO, participant.PHASE_UNDO
@@ -102,3 +110,20 @@ def test_guests_are_compared_with_their_records() -> None:
     assert "is recorded as stopped" in told["b"]
     assert "is recorded on servers/s2" in told["c"]
     assert "is not recorded" in told["x"]
+
+
+def test_an_open_operation_that_a_ledger_has_settled_is_told_on_its_objects() -> None:
+    """Only one that had begun something there, and only below what was forgotten."""
+    shape = shape_of(job(1, "servers/s1"), job(2, "servers/s2", after=[1]))
+    operation = operation_of(shape, number=6)
+    events = control_service_pb2.RaiseEventsRequest()
+    tell_ended(events, "servers/s1", 3, 7, [operation])
+    assert not events.events
+    operation.record.steps["1/1"].attempt = 1
+    tell_ended(events, "servers/s1", 3, 6, [operation])
+    tell_ended(events, "servers/s2", 3, 7, [operation])
+    assert not events.events
+    tell_ended(events, "servers/s1", 3, 7, [operation])
+    (keyed,) = events.events
+    assert "servers/s1 has forgotten what operations/6" in keyed.event.message
+    assert keyed.event.operation == "operations/6"
