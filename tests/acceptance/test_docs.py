@@ -49,6 +49,7 @@ ELSEWHERE = {
     "virtyard event watch --filter 'severity >= WARNING' --json": "does not end: tests/acceptance/test_events.py",
     "virtyard up": "the name of a command: its line in operations.md is run",
     "virtyard serve": "the name of a command: its lines in operations.md are run",
+    "virtyard restore --from /srv/virtyard/backup": "needs a site that is stopped: tests/faults/test_restore.py",
     "virtyard job retry 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
     "virtyard job set-priority 12-1 --priority 5": "needs a job that waits: tests/integration/jobs/test_control.py",
     "virtyard job accept 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from google.rpc import status_pb2
 
@@ -33,6 +34,7 @@ from virtyard.runtime.database import Database, Transaction
 from virtyard.runtime.floor import FloorKeeper, Floors
 from virtyard.runtime.metrics import Metrics
 
+T = TypeVar("T")
 Describe = Callable[[VirtyardError], status_pb2.Status]
 """Turns an error into the status that a record keeps."""
 
@@ -201,6 +203,10 @@ class Ledger:
         key = Key(request.step_key, int(request.phase), request.attempt)
         row = await self._database.read(lambda sql: sql.execute(_FIND, key).fetchone())
         return None if row is None or row[0] == _RUNNING else participant.EffectRecord.FromString(row[1])
+
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function on one snapshot of the ledger."""
+        return await self._database.read(function)
 
     async def under_way(self) -> list[participant.Effect]:
         """Return the effects without a result, in the order in which they were accepted."""

@@ -176,7 +176,7 @@ async def open_agent(
         floor = TaskScope("agent.floor")
         _ = floor.start(ledger.floor.run(), name="floor")
         stack.push_async_callback(floor.close)
-        served = services(participant_rpc, AgentRpc(facts.look), LedgerRpc(ledger))
+        served = services(participant_rpc, AgentRpc(facts.look, ledger), LedgerRpc(ledger))
         yield Agent(
             host=host,
             facts=facts,

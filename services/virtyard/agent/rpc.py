@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from virtyard.agent.handshake import Gate, is_whole
 from virtyard.agent.ledger import Ledger
+from virtyard.agent.ledger_pages import list_ledger
 from virtyard.agent.model import key_of
 from virtyard.agent.runner import Runner
 from virtyard.agent.session import Session
@@ -121,9 +122,17 @@ class ParticipantRpc:
 class AgentRpc:
     """Serves `AgentService` for one host."""
 
-    def __init__(self, facts: Callable[[], Awaitable[agent_service_pb2.Host]]) -> None:
-        """Answer with what `facts` finds."""
+    def __init__(self, facts: Callable[[], Awaitable[agent_service_pb2.Host]], ledger: Ledger) -> None:
+        """Answer with what `facts` finds, and with what `ledger` has."""
         self._facts = facts
+        self._ledger = ledger
+
+    async def ListLedger(
+        self, request: agent_service_pb2.ListLedgerRequest, call: Call
+    ) -> agent_service_pb2.ListLedgerResponse:
+        """Return a page of the ledger."""
+        del call
+        return await self._ledger.read(lambda sql: list_ledger(sql, request))
 
     async def GetHost(self, request: agent_service_pb2.GetHostRequest, call: Call) -> agent_service_pb2.Host:
         """Return the facts of the host as it is now."""

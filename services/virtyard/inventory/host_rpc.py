@@ -75,5 +75,6 @@ def observation_of(host: agent_service_pb2.Host) -> server_pb2.ServerObservation
         accelerator=host.accelerator,
         agent_version=host.agent_version,
         running_guests=sum(guest.running for guest in host.guests),
+        guest_uids=[guest.uid for guest in host.guests if guest.running],
         ledger_sequence=host.ledger_sequence,
     )

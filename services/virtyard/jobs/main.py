@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.lock_control_rpc import LockControl, UnderCheck
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.probation import note_clean_stop
+from virtyard.jobs.recovery import Recovery
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
@@ -117,18 +118,13 @@ async def open_jobs(
     port = InventoryPort(inventory)
     operations = catalogue.load()
 
-    async def connect(name: str, planned: str) -> grpc.aio.Channel:
-        if name == INVENTORY:
-            return inventory
-        address = await port.address_of(name) or planned
-        if not address:
-            raise Unavailable(f"the address of {name} is not known", resource=name)
-        return open_channel(address, credentials, f"agent/{id_of(name)}")
-
     try:
         async with LocksProxy(locks) as proxy, TaskScope("jobs") as tasks:
             store = JobStore(database)
             await store.complete_rows()
+            recovery = Recovery(store, port, inventory, locks)
+            await recovery.open()
+            connect = _dialler(inventory, port, credentials, recovery)
             greeter = Greeter(store.ledgers, store.settled, store.open_operations)
             proxy.settled_below = lambda: store.settled.below
             participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
@@ -157,11 +153,9 @@ async def open_jobs(
                 metrics=metrics,
             )
             _ = tasks.start(auditor.run(audit_interval), name="audit")
-
-            def tokens() -> dict[str, str]:
-                known = {"jobs": feed.token(), "locks": proxy.token}
-                return {name: token for name, token in known.items() if token}
-
+            recovery.on_due = due.add
+            scheduler.before_start = _comparing(recovery, connect, tasks)
+            tokens = _tokens(feed, proxy)
             submission = Submission(
                 operations, _titles(operations), store, port, tokens, scheduler.run, clock, filters.admit
             )
@@ -193,6 +187,50 @@ async def open_jobs(
         await note_clean_stop(database)
     finally:
         await database.close()
+
+
+def _dialler(
+    inventory: grpc.aio.Channel, port: InventoryPort, credentials: Credentials, recovery: Recovery
+) -> Callable[[str, str], Awaitable[grpc.aio.Channel]]:
+    """Return what opens a channel to a participant: by its name, and its address if that is not recorded yet."""
+
+    async def connect(name: str, planned: str) -> grpc.aio.Channel:
+        if name == INVENTORY:
+            return inventory
+        address = await port.address_of(name) or planned
+        if not address:
+            raise Unavailable(f"the address of {name} is not known", resource=name)
+        channel = open_channel(address, credentials, f"agent/{id_of(name)}")
+        try:
+            await recovery.admit(name, channel)
+        except BaseException:
+            await channel.close()
+            raise
+        return channel
+
+    return connect
+
+
+def _comparing(
+    recovery: Recovery, connect: Callable[[str, str], Awaitable[grpc.aio.Channel]], tasks: TaskScope
+) -> Callable[[], Awaitable[None]]:
+    """Return what compares restored databases with the agents that answer, and later with the others."""
+
+    async def compare() -> None:
+        await recovery.run(connect)
+        _ = tasks.start(recovery.run_late(connect), name="compare late")
+
+    return compare
+
+
+def _tokens(feed: Feed, locks: LocksProxy) -> Callable[[], dict[str, str]]:
+    """Return what gives the resume tokens, by feed, from which everything that comes now is seen."""
+
+    def tokens() -> dict[str, str]:
+        known = {"jobs": feed.token(), "locks": locks.token}
+        return {name: token for name, token in known.items() if token}
+
+    return tokens
 
 
 def _services(

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from functools import partial
 
@@ -76,6 +76,8 @@ class Scheduler:
         self.stalls = StallWatch(world.clock, self._runners)
         self.people = PersonLocks(world.store.database, world.locks, world.clock, tasks, due.add, self.under)
         self._others: list[Callable[[], Coroutine[object, object, None]]] = []
+        self.before_start: Callable[[], Awaitable[None]] | None = None
+        """Is waited for before anything is adopted."""
         world.participants.listen(self.notice_contact)
 
     async def start(self) -> None:
@@ -83,6 +85,8 @@ class Scheduler:
 
         After crashes they are begun one by one, which goes on when this has returned; the state is STARTING till then.
         """
+        if self.before_start is not None:
+            await self.before_start()
         adopted = await self.world.store.adopt(self._probation.note_start)
         if self._probation.is_on:
             _ = self._tasks.start(self._try_one_by_one(adopted), name="probation")

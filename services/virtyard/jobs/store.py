@@ -20,7 +20,7 @@ from virtyard.jobs.model import Operation, Shape, operation_name
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.settled import Settled
 from virtyard.kernel.any import unpack
-from virtyard.kernel.errors import AlreadyExists, NotFound, StaleEpoch
+from virtyard.kernel.errors import AlreadyExists, NotFound, StaleEpoch, Unavailable
 from virtyard.kernel.job_states import JobState
 from virtyard.runtime.database import Database, Transaction
 
@@ -73,6 +73,8 @@ class JobStore:
         """Which operations are open, by the commits of this store."""
         self.ledgers = KnownLedgers(database)
         """What is known of the participants' ledgers."""
+        self.held = False
+        """Whether no operation is taken, as the database was restored and was not compared with the servers yet."""
         self._forgotten: list[str] = []
         database.on_reopen(self.settled.doubt)
 
@@ -102,7 +104,10 @@ class JobStore:
 
         Raises:
             AlreadyExists: the request id belongs to another request (P26).
+            Unavailable: the scheduler is held after a restore.
         """
+        if self.held:
+            raise Unavailable("the databases were restored, and are compared with every server first", retry_after=1.0)
         sweep = self._sweep()
 
         def write(transaction: Transaction) -> Operation:

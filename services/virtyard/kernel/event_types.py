@@ -275,6 +275,24 @@ TRIGGER_HELD_BACK = EventType(
     acknowledgeable=True,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
+RESTORED_UNKNOWN_EFFECT = EventType(
+    name="RESTORED_UNKNOWN_EFFECT",
+    severity=_CRITICAL,
+    meaning=(
+        "The databases were restored, and the ledger of a server has something that they do not know: it was done "
+        "after the backup was made, and has not been undone. The message names server, step, action and object."
+    ),
+    advice="Refresh its server or repository, compare the object with what is recorded, and remove it or do it again.",
+    acknowledgeable=True,
+)
+RESTORED_UNKNOWN_GUEST = EventType(
+    name="RESTORED_UNKNOWN_GUEST",
+    severity=_CRITICAL,
+    meaning="The databases were restored, and a server runs a guest whose machine is not recorded as running there.",
+    advice="Start the machine: its guest is taken over where it runs. End the guest of one that is not recorded.",
+    acknowledgeable=True,
+    cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
+)
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
@@ -313,6 +331,8 @@ EVENT_TYPES = (
     TRIGGER_FAILED,
     TRIGGER_HELD_BACK,
     SAFETY_VIOLATED,
+    RESTORED_UNKNOWN_EFFECT,
+    RESTORED_UNKNOWN_GUEST,
     OPERATION_ABORTED,
 )
 """Every type, in the order in which the documentation shows them."""

@@ -68,6 +68,12 @@ class LocksRpc:
                         with telemetry.span("ask for locks", wanted.trace_context, owner=wanted.owner):
                             await self._service.ask(session, wanted)
 
+    async def Reassert(self, request: pb.ReassertRequest, call: Call) -> pb.ReassertResponse:
+        """Take what the scheduler says is open and held."""
+        del call
+        grants = await self._service.reassert([wire.lock_set(each) for each in request.sets], request.waiting)
+        return pb.ReassertResponse(reports=[wire.report_message(grant) for grant in grants])
+
     async def Release(self, request: pb.ReleaseRequest, call: Call) -> pb.ReleaseResponse:
         """Release owners, or parts of what they hold."""
         del call

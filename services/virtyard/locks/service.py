@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self, TypeVar
@@ -23,6 +23,7 @@ from virtyard.locks import wire
 from virtyard.locks.explaining import OwnerStory, tell_owner
 from virtyard.locks.metrics import observe_grant, show_table
 from virtyard.locks.model import Change, Claim, Grant, LockSet, LockView, QueuePlace, Refusal, Release, Rerank, views
+from virtyard.locks.reassertion import is_restored, reassert
 from virtyard.locks.session import Session
 from virtyard.locks.snapshot import PagedSnapshot
 from virtyard.locks.store import SHOWN_BLOCKERS, TOPIC, LockStore
@@ -114,9 +115,12 @@ class LocksService:
         self._places: dict[str, QueuePlace] = {}
         self._places_due = 0.0
         self._closing = False
+        self.restored = False
+        """Whether nothing is granted, as the database was restored and nothing was re-asserted yet."""
 
     async def __aenter__(self) -> Self:
         """Start to decide."""
+        self.restored = await self._database.read(is_restored)
         await self._store.floor.open()
         _ = self._scope.start(self._store.floor.run(), name="floor")
         self._worker = self._scope.start(self._decide_all(), name="worker")
@@ -142,6 +146,8 @@ class LocksService:
     async def ask(self, session: Session, wanted: LockSet) -> None:
         """Ask for a set; the session is told what becomes of it."""
         self._check_open()
+        if self.restored:
+            raise Unavailable("the locks were restored; nothing is granted before the scheduler has said what is held")
         await session.expect(wanted.owner)
         self._submit(_Work(command=wanted, session=session))
 
@@ -170,15 +176,29 @@ class LocksService:
             if not sessions:
                 self._listeners.pop(owner, None)
 
+    async def reassert(self, holds: Sequence[LockSet], waiting: Collection[str]) -> list[Grant]:
+        """Take what the scheduler says is held after a restore, and begin to grant; see `reassertion.reassert`."""
+        grants = await reassert(self, self._database, holds, waiting)
+        self.restored = False
+        return grants
+
+    async def table(self) -> LockTable:
+        """Return the table as it is committed; it may be read until the caller waits, and never changed."""
+        return await self._look(lambda table: table)
+
     async def release(self, releases: Sequence[Release]) -> None:
-        """Carry out the releases in one commit, each by itself.
+        """Carry out the releases; see `carry_out`."""
+        await self.carry_out(releases)
+
+    async def carry_out(self, commands: Sequence[LockSet | Release]) -> None:
+        """Carry out commands in one commit, each by itself; what becomes of a set that must wait is not told.
 
         Raises:
             VirtyardError: the first refusal; all the others were carried out.
-            Unavailable: the outcome is unknown; releasing again is safe.
+            Unavailable: the outcome is unknown; asking again is safe.
         """
         self._check_open()
-        works = [_Work(command=each, answer=_future()) for each in releases]
+        works = [_Work(command=each, answer=_future()) for each in commands]
         for work in works:
             self._submit(work)
         outcomes = await asyncio.gather(*[work.answer for work in works if work.answer], return_exceptions=True)

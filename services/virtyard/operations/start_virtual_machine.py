@@ -70,7 +70,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     started = job.step(
         "Start the guest",
         server.name,
-        _guest(machine, disks, cards, cdrom, view),
+        _guest(machine, disks, cards, cdrom, view, adopt=runs_on(server, machine)),
         undo=kill_guest_pb2.KillGuest(virtual_machine=machine.name, uid=machine.uid),
         weight=3,
     )
@@ -93,6 +93,7 @@ def _choose(
         raise wrong_state("name", machine.name, f"{machine.name} is in no server pool; it must be added to one")
     pool = view.get(machine.server_pool, server_pool_pb2.ServerPool, field="name")
     servers = view.of(server_pb2.Server, server_pool=pool.name)
+    _check_heard(servers, machine)
     repositories = view.of(repository_pb2.Repository)
     if request.server:
         wanted = view.get(request.server, server_pb2.Server, field="server")
@@ -101,8 +102,31 @@ def _choose(
             allowed = ", ".join(server.name for server in servers) or "none, as it has no servers"
             text = f"{wanted.name} {where}, the machine in {pool.name}; allowed are {allowed}"
             raise InvalidRequest.of("server", text)
+        servers = [wanted]
+    here = next((server for server in servers if runs_on(server, machine)), None)
+    elsewhere = next((server for server in view.of(server_pb2.Server) if runs_on(server, machine)), None)
+    if here is None and elsewhere is not None:
+        text = (
+            f"{machine.name} runs on {elsewhere.name} already, though it is recorded as stopped; it is taken over there"
+        )
+        raise wrong_state("server", machine.name, f"{text} if no server or that one is named")
+    if request.server or here is not None:
+        wanted = here or servers[0]
         return best_server([wanted], machine.memory_bytes, networks, repositories, machine.name, "server")
     return best_server(servers, machine.memory_bytes, networks, repositories, machine.name, "name")
+
+
+def runs_on(server: server_pb2.Server, machine: virtual_machine_pb2.VirtualMachine) -> bool:
+    """Tell whether a server was seen to run a machine by its last report."""
+    return server.state == server_pb2.SERVER_STATE_ONLINE and machine.uid in server.observed.guest_uids
+
+
+def _check_heard(servers: Sequence[server_pb2.Server], machine: virtual_machine_pb2.VirtualMachine) -> None:
+    """Refuse while a server has never reported since the databases were restored: it may run the machine."""
+    unheard = [server.name for server in servers if server.state == server_pb2.SERVER_STATE_UNSPECIFIED]
+    if unheard:
+        text = f"{', '.join(unheard)} may run {machine.name} and was not heard of since the databases were restored"
+        raise wrong_state("name", machine.name, f"{text}; it must report, or be removed from the pool")
 
 
 def _in_order(disks: Sequence[virtual_disk_pb2.VirtualDisk]) -> list[virtual_disk_pb2.VirtualDisk]:
@@ -115,6 +139,8 @@ def _guest(
     cards: Sequence[vnic_pb2.Vnic],
     cdrom: UsableImage | None,
     view: View,
+    *,
+    adopt: bool,
 ) -> start_guest_pb2.StartGuest:
     guest = start_guest_pb2.StartGuest(
         virtual_machine=machine.name,
@@ -126,6 +152,7 @@ def _guest(
         kernel_arguments=machine.boot.kernel_arguments,
         boot_order=machine.boot.boot_order,
         cdrom=cdrom.file if cdrom is not None else None,
+        adopt=adopt,
     )
     for disk in disks:
         repository = view.get(disk.repository, repository_pb2.Repository, field="name")

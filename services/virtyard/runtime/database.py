@@ -28,11 +28,12 @@ from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.sqlite_thread import SqliteThread
 from virtyard.runtime.transaction import Batch, Outcome, Position, Transaction, run_batch
 
-__all__ = ["Database", "Transaction", "raise_incarnation"]
+__all__ = ["OWN_MIGRATIONS", "Database", "Transaction", "raise_incarnation"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_OWN_MIGRATIONS = "virtyard.runtime.migrations"
+OWN_MIGRATIONS = "virtyard.runtime.migrations"
+"""The package of the migrations of the tables that every database has."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,7 +214,7 @@ class Database:
     async def _start(self, migrations: str | None) -> None:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._writer = await SqliteThread.open(self.path, writer=True)
-        wanted = migrations_of(_OWN_MIGRATIONS) + (migrations_of(migrations) if migrations else ())
+        wanted = migrations_of(OWN_MIGRATIONS) + (migrations_of(migrations) if migrations else ())
         await self._writer.run(lambda connection: migrate(connection, wanted))
         await self._writer.run(_identify)
         await self._writer.run(self._recall)
@@ -335,13 +336,15 @@ class Database:
             await reader.close()
 
 
-def raise_incarnation(path: Path) -> int:
-    """Raise the incarnation of a database that was restored and is not open, and return it (P32)."""
+def raise_incarnation(path: Path, least: int = 0) -> int:
+    """Raise the incarnation of a database that was restored and is not open, to `least` or more; return it (P32)."""
     lock = DataLock(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None)
         try:
-            connection.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'incarnation'")
+            connection.execute(
+                "UPDATE meta SET value = max(CAST(value AS INTEGER) + 1, ?) WHERE name = 'incarnation'", (least,)
+            )
             (value,) = connection.execute("SELECT value FROM meta WHERE name = 'incarnation'").fetchone()
             return int(value)
         finally:

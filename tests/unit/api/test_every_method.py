@@ -24,6 +24,7 @@ EXCEPTIONS = {
     "LockControlService.ReleaseLock": "ends a person's lock, which no object knows of",
     "LockControlService.TakeLock": "takes a person's lock, which changes no object",
     "LockService.Acquire": "between services: the scheduler asks for the locks of an operation",
+    "LockService.Reassert": "between services: the scheduler says what is held after a restore",
     "LockService.Release": "between services: the scheduler gives them back",
     "LockService.SetPriority": "between services: the scheduler moves an operation in its queues",
     "ParticipantService.Execute": "between services: the steps of an operation",

@@ -202,3 +202,28 @@ def test_server_that_is_behind_runs_no_machine() -> None:
     assert refused.metadata["servers/a"] == "is 1 change behind and must be refreshed first"
     estate.get("servers/a").applied_revision = 1
     assert list(estate.plan(ASKED).servers) == ["servers/a"]
+
+
+def test_a_guest_that_runs_already_is_taken_over_where_it_runs() -> None:
+    """A restored record may say that a machine is stopped; the last report of its server knows better."""
+    estate = finance()
+    machine = estate.get(WEB)
+    estate.get("servers/b").observed.guest_uids.append(machine.uid)
+    for request in (ASKED, Request(name=WEB, server="servers/b")):
+        plan = estate.plan(request)
+        assert plan.jobs[0].steps[1].participant == "servers/b"
+        (guest,) = done_by(plan, start_guest_pb2.StartGuest)
+        assert guest.adopt
+    refused = refusal(estate, Request(name=WEB, server="servers/a"))
+    assert "runs on servers/b already" in refused.message
+    (guest,) = done_by(finance().plan(ASKED), start_guest_pb2.StartGuest)
+    assert not guest.adopt
+
+
+def test_no_machine_starts_where_a_server_may_run_it() -> None:
+    """A server of the pool that was not heard of since a restore is named; one that is offline is in nobody's way."""
+    estate = finance()
+    estate.get("servers/b").state = server_pb2.SERVER_STATE_UNSPECIFIED
+    assert "servers/b may run virtualMachines/web" in refusal(estate, ASKED).message
+    estate.get("servers/b").state = server_pb2.SERVER_STATE_OFFLINE
+    assert titles(estate.plan(ASKED)) == ["Start Virtual Machine"]

@@ -20,11 +20,16 @@ _BOOT_DEVICES = {
 
 
 async def do(message: start_guest_pb2.StartGuest, context: Context) -> Outcome:
-    """Start the guest under this mark.
+    """Start the guest under this mark, or take over the one that runs where that was asked for.
 
     Raises:
         WrongState: an image is not there.
     """
+    if message.adopt:
+        guest = await context.host.hypervisor.find(message.uid)
+        if guest is not None and guest.running:
+            # It ran before this step, so undoing the step leaves it.
+            return Outcome(result=_result(guest, context), changed=False)
     spec = await _spec(message, context)
     await _ensure_bridges(message, context)
     context.progress(0, 1, "starting the guest")

@@ -37,6 +37,7 @@ class StartGuest(_message.Message):
     NICS_FIELD_NUMBER: _builtins.int
     CDROM_FIELD_NUMBER: _builtins.int
     BOOT_ORDER_FIELD_NUMBER: _builtins.int
+    ADOPT_FIELD_NUMBER: _builtins.int
     virtual_machine: _builtins.str
     """The resource name of the virtual machine."""
     uid: _builtins.str
@@ -51,6 +52,8 @@ class StartGuest(_message.Message):
     """The initial file system, an absolute path under a storage root."""
     kernel_arguments: _builtins.str
     """The arguments that the kernel gets."""
+    adopt: _builtins.bool
+    """Take a guest of this uid over that runs already, whoever started it; the host was seen to run one."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuestDisk]:
         """The disks, in the order in which the guest sees them."""
@@ -81,10 +84,11 @@ class StartGuest(_message.Message):
         nics: _abc.Iterable[Global___GuestNic] | None = ...,
         cdrom: _image_file_pb2.ImageFile | None = ...,
         boot_order: _abc.Iterable[_virtual_machine_pb2.BootDevice.ValueType] | None = ...,
+        adopt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cdrom", b"cdrom"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_order", b"boot_order", "cdrom", b"cdrom", "cpus", b"cpus", "disks", b"disks", "initrd_path", b"initrd_path", "kernel_arguments", b"kernel_arguments", "kernel_path", b"kernel_path", "memory_bytes", b"memory_bytes", "nics", b"nics", "uid", b"uid", "virtual_machine", b"virtual_machine"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopt", b"adopt", "boot_order", b"boot_order", "cdrom", b"cdrom", "cpus", b"cpus", "disks", b"disks", "initrd_path", b"initrd_path", "kernel_arguments", b"kernel_arguments", "kernel_path", b"kernel_path", "memory_bytes", b"memory_bytes", "nics", b"nics", "uid", b"uid", "virtual_machine", b"virtual_machine"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

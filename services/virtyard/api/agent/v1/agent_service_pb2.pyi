@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from virtyard.api.participant.v1 import participant_service_pb2 as _participant_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,124 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class ListLedgerRequest(_message.Message):
+    """Says which operations' effects to list, a page of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_ABOVE_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    operation_above: _builtins.int
+    """The number of the operation above which every one is listed, as 12 of operations/12."""
+    after_sequence: _builtins.int
+    """The position of the ledger after which the page begins, a rising count; 0 for the first one."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The number of each operation that is listed besides."""
+
+    def __init__(
+        self,
+        *,
+        operation_above: _builtins.int = ...,
+        operations: _abc.Iterable[_builtins.int] | None = ...,
+        after_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "operation_above", b"operation_above", "operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerRequest: _TypeAlias = ListLedgerRequest  # noqa: Y015
+
+@_typing.final
+class ListLedgerResponse(_message.Message):
+    """A page of the ledger, with how far the whole of it has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    HIGHEST_OPERATION_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_BELOW_FIELD_NUMBER: _builtins.int
+    next_sequence: _builtins.int
+    """The position after which the next page begins, a rising count; 0 where this is the last one."""
+    highest_operation: _builtins.int
+    """The highest number of an operation that was ever heard of here."""
+    forgotten_below: _builtins.int
+    """The number of the operation below which everything has been forgotten."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]:
+        """The entries, in the order in which they were accepted."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___LedgerEntry] | None = ...,
+        next_sequence: _builtins.int = ...,
+        highest_operation: _builtins.int = ...,
+        forgotten_below: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "forgotten_below", b"forgotten_below", "highest_operation", b"highest_operation", "next_sequence", b"next_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerResponse: _TypeAlias = ListLedgerResponse  # noqa: Y015
+
+@_typing.final
+class LedgerEntry(_message.Message):
+    """What the ledger has of one try to do or to undo a step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_KEY_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    step_key: _builtins.str
+    """The key of the step, as 12/3/1."""
+    phase: _participant_service_pb2.Phase.ValueType
+    """Whether the step was done or undone here."""
+    attempt: _builtins.int
+    """Which try of the step it was, counted from 1."""
+    state: _participant_service_pb2.EffectState.ValueType
+    """How far it has come, or how it ended."""
+    action: _builtins.str
+    """The name of the action's message, as StartGuest."""
+    target: _builtins.str
+    """The resource name of the object that was written."""
+    job: _builtins.str
+    """The name of the job that asked for it."""
+    changed: _builtins.bool
+    """Whether anything was changed by it."""
+    def __init__(
+        self,
+        *,
+        step_key: _builtins.str = ...,
+        phase: _participant_service_pb2.Phase.ValueType = ...,
+        attempt: _builtins.int = ...,
+        state: _participant_service_pb2.EffectState.ValueType = ...,
+        action: _builtins.str = ...,
+        target: _builtins.str = ...,
+        job: _builtins.str = ...,
+        changed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "attempt", b"attempt", "changed", b"changed", "job", b"job", "phase", b"phase", "state", b"state", "step_key", b"step_key", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
 
 @_typing.final
 class Host(_message.Message):

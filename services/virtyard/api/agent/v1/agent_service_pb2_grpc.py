@@ -40,6 +40,11 @@ class AgentServiceStub:
                 request_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.GetHostRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.Host.FromString,
                 _registered_method=True)
+        self.ListLedger = channel.unary_unary(
+                '/virtyard.api.agent.v1.AgentService/ListLedger',
+                request_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -53,6 +58,13 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLedger(self, request, context):
+        """Lists what the ledger has of operations that a restored scheduler may not know, in the order of acceptance.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.GetHost,
                     request_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.GetHostRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.Host.SerializeToString,
+            ),
+            'ListLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedger,
+                    request_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class AgentService:
             '/virtyard.api.agent.v1.AgentService/GetHost',
             virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.GetHostRequest.SerializeToString,
             virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.Host.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.agent.v1.AgentService/ListLedger',
+            virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerRequest.SerializeToString,
+            virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,8 @@ class AgentServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetHost: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetHostRequest, _agent_service_pb2.Host]
     """Gets the facts of the host and what it can do."""
+    ListLedger: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListLedgerRequest, _agent_service_pb2.ListLedgerResponse]
+    """Lists what the ledger has of operations that a restored scheduler may not know, in the order of acceptance."""
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a host says of itself; effects go through ParticipantService."""
@@ -29,5 +31,13 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_agent_service_pb2.GetHostRequest, _abc.Awaitable[_agent_service_pb2.Host]],
     ) -> _abc.Awaitable[_agent_service_pb2.Host]:
         """Gets the facts of the host and what it can do."""
+
+    @_abc_1.abstractmethod
+    def ListLedger(
+        self,
+        request: _agent_service_pb2.ListLedgerRequest,
+        context: _aio.ServicerContext[_agent_service_pb2.ListLedgerRequest, _abc.Awaitable[_agent_service_pb2.ListLedgerResponse]],
+    ) -> _abc.Awaitable[_agent_service_pb2.ListLedgerResponse]:
+        """Lists what the ledger has of operations that a restored scheduler may not know, in the order of acceptance."""
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _aio.Server) -> None: ...

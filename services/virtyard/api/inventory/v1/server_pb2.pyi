@@ -181,6 +181,7 @@ class ServerObservation(_message.Message):
     REPORT_TIME_FIELD_NUMBER: _builtins.int
     RUNNING_GUESTS_FIELD_NUMBER: _builtins.int
     LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    GUEST_UIDS_FIELD_NUMBER: _builtins.int
     agent_address: _builtins.str
     """The address under which the agent listens now, as host:port."""
     memory_bytes: _builtins.int
@@ -203,6 +204,10 @@ class ServerObservation(_message.Message):
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When the report came in, by the inventory's clock."""
 
+    @_builtins.property
+    def guest_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The uids of the virtual machines whose guests are running on it."""
+
     def __init__(
         self,
         *,
@@ -216,10 +221,11 @@ class ServerObservation(_message.Message):
         report_time: _timestamp_pb2.Timestamp | None = ...,
         running_guests: _builtins.int = ...,
         ledger_sequence: _builtins.int = ...,
+        guest_uids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_version", b"agent_version", "cpus", b"cpus", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "running_guests", b"running_guests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_version", b"agent_version", "cpus", b"cpus", "guest_uids", b"guest_uids", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "running_guests", b"running_guests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -330,6 +330,60 @@ class LockSetReport(_message.Message):
 Global___LockSetReport: _TypeAlias = LockSetReport  # noqa: Y015
 
 @_typing.final
+class ReassertRequest(_message.Message):
+    """Names every operation that is open, as the scheduler's database has them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockSet]:
+        """The sets of those that hold their locks."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The owners that are open and hold nothing yet, which keep their places in the queue."""
+
+    def __init__(
+        self,
+        *,
+        sets: _abc.Iterable[Global___LockSet] | None = ...,
+        waiting: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sets", b"sets", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReassertRequest: _TypeAlias = ReassertRequest  # noqa: Y015
+
+@_typing.final
+class ReassertResponse(_message.Message):
+    """What each of the sets is held with now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockSetReport]:
+        """A grant for each set, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[Global___LockSetReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReassertResponse: _TypeAlias = ReassertResponse  # noqa: Y015
+
+@_typing.final
 class Grant(_message.Message):
     """A granted set of locks."""
 

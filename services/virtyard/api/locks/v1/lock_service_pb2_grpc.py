@@ -56,6 +56,11 @@ class LockServiceStub:
                 request_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerResponse.FromString,
                 _registered_method=True)
+        self.Reassert = channel.unary_unary(
+                '/virtyard.api.locks.v1.LockService/Reassert',
+                request_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReassertRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReassertResponse.FromString,
+                _registered_method=True)
         self.ListLocks = channel.unary_unary(
                 '/virtyard.api.locks.v1.LockService/ListLocks',
                 request_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ListLocksRequest.SerializeToString,
@@ -100,6 +105,14 @@ class LockServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reassert(self, request, context):
+        """Says what open operations hold after the databases were restored: before it nothing is granted, and by it whatever
+        operations hold that are not open any more is given back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLocks(self, request, context):
         """Lists the locks that are held and the requests that wait.
         """
@@ -136,6 +149,11 @@ def add_LockServiceServicer_to_server(servicer, server):
                     servicer.ExplainOwner,
                     request_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerResponse.SerializeToString,
+            ),
+            'Reassert': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reassert,
+                    request_deserializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReassertRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReassertResponse.SerializeToString,
             ),
             'ListLocks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLocks,
@@ -257,6 +275,33 @@ class LockService:
             '/virtyard.api.locks.v1.LockService/ExplainOwner',
             virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerRequest.SerializeToString,
             virtyard_dot_api_dot_locks_dot_v1_dot_owner__pb2.ExplainOwnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reassert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.locks.v1.LockService/Reassert',
+            virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReassertRequest.SerializeToString,
+            virtyard_dot_api_dot_locks_dot_v1_dot_lock__service__pb2.ReassertResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,6 +25,10 @@ class LockServiceStub:
     """Gives a waiting owner another priority: its rank is made again from its arrival; one that holds is not affected."""
     ExplainOwner: _aio.UnaryUnaryMultiCallable[_owner_pb2.ExplainOwnerRequest, _owner_pb2.ExplainOwnerResponse]
     """Explains an owner: what it waits for, all who are in its way, and the same for each of those that waits too."""
+    Reassert: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ReassertRequest, _lock_service_pb2.ReassertResponse]
+    """Says what open operations hold after the databases were restored: before it nothing is granted, and by it whatever
+    operations hold that are not open any more is given back.
+    """
     ListLocks: _aio.UnaryUnaryMultiCallable[_lock_service_pb2.ListLocksRequest, _lock_service_pb2.ListLocksResponse]
     """Lists the locks that are held and the requests that wait."""
     WatchLocks: _aio.UnaryStreamMultiCallable[_lock_service_pb2.WatchLocksRequest, _lock_service_pb2.WatchLocksResponse]
@@ -64,6 +68,16 @@ class LockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_owner_pb2.ExplainOwnerRequest, _abc.Awaitable[_owner_pb2.ExplainOwnerResponse]],
     ) -> _abc.Awaitable[_owner_pb2.ExplainOwnerResponse]:
         """Explains an owner: what it waits for, all who are in its way, and the same for each of those that waits too."""
+
+    @_abc_1.abstractmethod
+    def Reassert(
+        self,
+        request: _lock_service_pb2.ReassertRequest,
+        context: _aio.ServicerContext[_lock_service_pb2.ReassertRequest, _abc.Awaitable[_lock_service_pb2.ReassertResponse]],
+    ) -> _abc.Awaitable[_lock_service_pb2.ReassertResponse]:
+        """Says what open operations hold after the databases were restored: before it nothing is granted, and by it whatever
+        operations hold that are not open any more is given back.
+        """
 
     @_abc_1.abstractmethod
     def ListLocks(

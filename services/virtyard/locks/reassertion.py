@@ -1,0 +1,80 @@
+"""The re-assertion: restored locks are granted to nobody before the scheduler has said what is open and held (P32)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from virtyard.kernel.errors import WrongState
+from virtyard.locks.model import Claim, Grant, LockSet, Release
+from virtyard.locks.table import LockTable
+from virtyard.runtime.database import Database
+from virtyard.runtime.transaction import Transaction
+
+__all__ = ["is_restored", "reassert"]
+
+OWNERS = "operations/"
+"""How the names of owners begin that a scheduler speaks for; locks of people are theirs."""
+
+
+class Commands(Protocol):
+    """The lock service, as far as it is needed here."""
+
+    async def carry_out(self, commands: Sequence[LockSet | Release]) -> None:
+        """Carry out the commands, each by itself."""
+        ...
+
+    async def table(self) -> LockTable:
+        """Return the table as it is committed."""
+        ...
+
+
+def is_restored(connection: sqlite3.Connection) -> bool:
+    """Tell whether the database was restored and nothing has been re-asserted since."""
+    return connection.execute("SELECT 1 FROM restored").fetchone() is not None
+
+
+async def reassert(
+    service: Commands, database: Database, holds: Sequence[LockSet], waiting: Collection[str]
+) -> list[Grant]:
+    """Give back what operations hold that are not open, see that the open ones hold theirs, and begin to grant.
+
+    Args:
+        service: the lock service.
+        database: its database.
+        holds: the sets of open operations that hold them.
+        waiting: the owners of those that do not, whose places in the queue are kept.
+
+    Returns:
+        What each of the sets is held with.
+
+    Raises:
+        WrongState: one of the sets cannot be granted beside the others; nothing is granted to anybody then.
+    """
+    table = await service.table()
+    expected = {wanted.owner for wanted in holds} | set(waiting)
+    strays = [claim for claim in table.claims() if claim.owner.startswith(OWNERS) and claim.owner not in expected]
+    missing = [wanted for wanted in holds if not _holds(table.claim(wanted.owner), wanted)]
+    releases = [Release(owner=claim.owner, epoch=claim.epoch) for claim in strays]
+    await service.carry_out([*releases, *missing])
+    table = await service.table()
+    claims = [table.claim(wanted.owner) for wanted in holds]
+    grants = [claim.grant() for claim in claims if claim is not None and not claim.waiting]
+    if len(grants) != len(holds):
+        refused = [wanted.owner for wanted in holds if not _holds(table.claim(wanted.owner), wanted)]
+        raise WrongState(
+            f"{', '.join(refused)} cannot hold what it held: the locks are of another time than the operations"
+        )
+    await database.write(_open)
+    return grants
+
+
+def _holds(claim: Claim | None, wanted: LockSet) -> bool:
+    """Tell whether an owner holds the set of this round; it may have given a part of it back early."""
+    return claim is not None and not claim.waiting and claim.round >= wanted.round
+
+
+def _open(transaction: Transaction) -> None:
+    transaction.execute("DELETE FROM restored")
+    transaction.transition("locks.reassert")
