@@ -8,7 +8,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists torture clean install-demo install-test
+.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists bench-history torture clean install-demo install-test
 export PYTHON DRIVER KEEP
 
 help: ## Show this list
@@ -55,6 +55,9 @@ bench: install-test ## Measure, print, and write build/bench.json
 
 bench-lists: install-test ## Measure what a page costs deep inside long lists; writes build/paging.json
 	$(VENV)/python -m tools.bench.paging
+
+bench-history: install-test ## Run 200,000 no-op jobs with 10,000 kept: nothing may grow (ARGS="--jobs 40000 --kept 1000")
+	$(VENV)/python -m tools.bench.history $(ARGS)
 
 torture: install-test ## Kill every process at every moment of every operation type; takes long
 	@VIRTYARD_TORTURE=1 $(VENV)/python -m pytest -n auto --dist worksteal tests/acceptance/test_every_operation.py $(ARGS)

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "make bench": "takes minutes",
     "virtyard burnin --minutes 5": "takes minutes: tests/acceptance/test_burnin.py runs it for seconds",
     "make bench-lists": "takes minutes",
+    "make bench-history": "takes many minutes; in small: tests/integration/jobs/test_history.py",
     "virtyard serve inventory": "the name of a command: its line in operations.md is run",
     "virtyard serve jobs": "the name of a command: its line in operations.md is run",
     "virtyard serve locks": "the name of a command: its line in operations.md is run",

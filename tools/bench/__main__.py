@@ -45,12 +45,12 @@ UNITS = {
 """What is measured, by its key."""
 
 
-async def phase(module: str, *words: str) -> dict[str, float]:
+async def phase(module: str, *words: str, limit: float = _PHASE_LIMIT) -> dict[str, float]:
     """Run one measurement in a process of its own and return what it printed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *words), stdout=asyncio.subprocess.PIPE, env=environment(), cwd=ROOT
     )
-    async with asyncio.timeout(_PHASE_LIMIT):
+    async with asyncio.timeout(limit):
         out, _ = await process.communicate()
     if process.returncode:
         raise RuntimeError(f"{module} {' '.join(words)} failed")

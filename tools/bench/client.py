@@ -181,6 +181,23 @@ async def no_ops(context: str, seconds: str, alone_count: str) -> dict[str, floa
     return found
 
 
+async def many_no_ops(context: str, first: str, count: str) -> dict[str, float]:
+    """Run so many no-ops with 64 in flight, each on a target of its own, and return the rate."""
+    site = Site(Path(context))
+    numbers = iter(range(int(first), int(first) + int(count)))
+    began = time.perf_counter()
+
+    async def work() -> None:
+        for number in numbers:
+            await site.no_op(number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(IN_FLIGHT):
+            tasks.create_task(work())
+    await site.close()
+    return {"rate": int(count) / (time.perf_counter() - began)}
+
+
 async def machines(context: str, seconds: str) -> dict[str, float]:
     """Measure the creation of machines: rates with 64 in flight, with two disks and with one; the time of one alone."""
     site = Site(Path(context))
@@ -314,6 +331,7 @@ METHODS = {
 PHASES: dict[str, Callable[..., Awaitable[dict[str, float]]]] = {
     "furnish": furnish,
     "no-ops": no_ops,
+    "many-no-ops": many_no_ops,
     "machines": machines,
     "locks": lock_cycles,
     "bare": bare,

@@ -27,6 +27,8 @@ class Site:
 
     folder: Path
     """Databases, certificates, logs; on a real disk, as commits are measured."""
+    configuration: str = os.devnull
+    """The configuration file of every process."""
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
     """What was started, in that order."""
 
@@ -56,7 +58,7 @@ class Site:
                 *(sys.executable, "-m", "virtyard_client", *words),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=environment(),
+                env=environment() | {"VIRTYARD_CONFIG": self.configuration},
                 cwd=ROOT,
             )
         self.processes.append(process)
@@ -94,9 +96,9 @@ def environment() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, split: bool) -> AsyncIterator[Site]:
+async def running(folder: Path, *, split: bool, configuration: str = os.devnull) -> AsyncIterator[Site]:
     """Run a site with one agent until the block ends."""
-    site = Site(folder=folder)
+    site = Site(folder=folder, configuration=configuration)
     site.share.mkdir(parents=True, exist_ok=True)
     authority = prepare_authority(site.pki, hosts=["127.0.0.1"])
     credentials = authority.issue(f"agent/{SERVER}", folder / "agent", hosts=["127.0.0.1"])

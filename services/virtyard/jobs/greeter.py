@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from virtyard.runtime.database import Database, Transaction
 
 __all__ = ["Greeter", "KnownLedger", "KnownLedgers", "open_effects"]
 
-_HELLO_TIMEOUT = 10.0
+_HELLO_TIMEOUT = 5.0
 _RESYNC_TIMEOUT = 120.0
 _READ = "SELECT name, ledger_id, sequence, hello FROM participant"
 _WRITE = """
@@ -92,12 +92,13 @@ class KnownLedgers:
 class Greeter:
     """Greets participants; a ledger that lacks something is told what is open before anything else is sent."""
 
-    def __init__(self, ledgers: KnownLedgers, settled: Settled) -> None:
-        """Compare with what is known of ledgers, and tell what is settled."""
+    def __init__(
+        self, ledgers: KnownLedgers, settled: Settled, read_open: Callable[[], Awaitable[Sequence[Operation]]]
+    ) -> None:
+        """Compare with what is known of ledgers, tell what is settled, and what is open as the database has it."""
         self._ledgers = ledgers
         self._settled = settled
-        self.operations: Callable[[], Iterable[Operation]] = tuple
-        """Gives every operation that is being run."""
+        self._read_open = read_open
 
     async def greet(self, name: str, stub: Any) -> int:
         """Greet a participant at the begin of a stream and return the number of the handshake.
@@ -141,12 +142,14 @@ class Greeter:
             self._ledgers.move(name, record.ledger_sequence)
 
     async def _resync(self, name: str, stub: Any, hello: int) -> int:
-        operations = list(self.operations())
+        # Taken before the operations are read: of those below it none is missing, also not one that is set aside.
+        next_number = self._settled.next_number
+        operations = await self._read_open()
         effects = [effect for operation in operations for effect in open_effects(operation, name)]
         _log.warning("the ledger of %s is not the known one; %d effects are looked for by marks", name, len(effects))
         request = participant.ResyncRequest(
             hello=hello,
-            next_operation=self._settled.next_number,
+            next_operation=next_number,
             epochs=[
                 participant.OperationEpoch(operation=operation.number, epoch=operation.record.epoch)
                 for operation in operations

@@ -7,7 +7,12 @@ from typing import Any, cast
 
 import grpc.aio
 
-from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.inventory.v1 import (
+    event_pb2,
+    inventory_service_pb2,
+    inventory_service_pb2_grpc,
+    server_pb2,
+)
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2, control_service_pb2_grpc
 from virtyard.kernel.view import View, changed_objects, select
@@ -22,6 +27,7 @@ class InventoryPort:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         """Ask over this channel."""
         self._stub: Any = control_service_pb2_grpc.ControlServiceStub(channel)
+        self._reads: Any = inventory_service_pb2_grpc.InventoryServiceStub(channel)
 
     async def view(self, selections: Sequence[participant.Selection]) -> View:
         """Return the objects that the selections lead to, all read at one moment.
@@ -60,6 +66,19 @@ class InventoryPort:
         view = await self.view([select(server)])
         found = view.find(server, server_pb2.Server)
         return (found.observed.agent_address or found.agent_address) if found is not None else ""
+
+    async def events_of(self, operation: str) -> list[event_pb2.Event]:
+        """Return the events of an operation that are still kept, the oldest first; at most a thousand.
+
+        Raises:
+            Unavailable: the inventory cannot be reached.
+        """
+        request = inventory_service_pb2.ListEventsRequest(
+            filter=f'operation = "{operation}"', order_by="name", page_size=1000
+        )
+        with errors_named():
+            answer = await self._reads.ListEvents(request, timeout=_TIMEOUT)
+        return list(answer.events)
 
     async def raise_events(self, request: control_service_pb2.RaiseEventsRequest) -> None:
         """Raise events, each once for its key.

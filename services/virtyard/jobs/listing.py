@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
-from virtyard.jobs.job_rows import Narrow
+from virtyard.jobs.archive import Bounds
+from virtyard.jobs.job_rows import JobRow, Narrow
 from virtyard.jobs.model import operation_number
 from virtyard.jobs.render import render_operation
 from virtyard.jobs.store import JobStore
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.filters import compile_filter, restrictions_of
+from virtyard.kernel.filters import Restriction, compile_filter, restrictions_of
 from virtyard.kernel.job_states import JobState
 
 _USUAL, _MOST = 100, 1000
@@ -62,11 +65,11 @@ async def list_jobs(store: JobStore, request: job_service_pb2.ListJobsRequest) -
     matches: Callable[[Message], bool] = compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
     size = page_size_of(request.page_size)
     operation, number = decode_page(request.page_token, request.filter, 2)
-    narrow = _narrow(request.filter)
+    narrow, source = _narrow(request.filter), _source(store, request)
     answer = job_service_pb2.ListJobsResponse()
     while True:
         limit = max(_CHUNK, size + 1) if request.filter else size + 1
-        rows = await store.jobs_after(operation, number, limit, narrow)
+        rows = await source(operation, number, limit, narrow)
         for next_operation, next_number, body in rows:
             job = job_pb2.Job.FromString(body)
             if matches(job):
@@ -77,6 +80,24 @@ async def list_jobs(store: JobStore, request: job_service_pb2.ListJobsRequest) -
             operation, number = next_operation, next_number
         if len(rows) < limit:
             return answer
+
+
+def _source(
+    store: JobStore, request: job_service_pb2.ListJobsRequest
+) -> Callable[[int, int, int, Narrow | None], Awaitable[list[JobRow]]]:
+    """Return what the rows are read by: the live jobs, or those of the archive within the filter's times."""
+    restrictions, _ = restrictions_of(request.filter, job_pb2.Job.DESCRIPTOR)
+    if not request.archived and ("archived", "=", True) not in {(r.path, r.operator, r.value) for r in restrictions}:
+        return store.jobs_after
+    return partial(store.archived_after, bounds=bounds_of(restrictions))
+
+
+def bounds_of(restrictions: Iterable[Restriction]) -> Bounds:
+    """Return the times between which a filter demands jobs to have been accepted, in whole seconds around them."""
+    times = [each for each in restrictions if each.path == "create_time"]
+    lower = [math.floor(each.value.timestamp()) for each in times if each.operator in ("=", ">", ">=")]
+    upper = [math.ceil(each.value.timestamp()) for each in times if each.operator in ("=", "<", "<=")]
+    return Bounds(since=max(lower, default=None), until=min(upper, default=None))
 
 
 def _narrow(text: str) -> Narrow | None:

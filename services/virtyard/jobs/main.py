@@ -17,6 +17,7 @@ from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.greeter import Greeter
+from virtyard.jobs.history import JOB_HISTORY, History, HistoryRetention
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.recovery import Recovery
@@ -73,6 +74,7 @@ async def open_jobs(
     keepalive: float = 15.0,
     journal_keep: int = 100_000,
     metrics: Metrics | None = None,
+    history: HistoryRetention = JOB_HISTORY,
 ) -> AsyncIterator[Jobs]:
     """Open jobs.db in this folder, adopt what is open, and run operations until the block is left.
 
@@ -86,6 +88,7 @@ async def open_jobs(
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         journal_keep: about so many entries of the feed are kept; see `Database.open`.
         metrics: of the process; nowhere that is read if None.
+        history: how long ended operations are kept.
 
     Raises:
         WrongState: another process has the folder open.
@@ -125,7 +128,7 @@ async def open_jobs(
             await store.complete_rows()
             recovery = Recovery(store, port, inventory, locks)
             await recovery.open()
-            greeter = Greeter(store.ledgers, store.settled)
+            greeter = Greeter(store.ledgers, store.settled, store.open_operations)
             proxy.settled_below = lambda: store.settled.below
             participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
             world = World(
@@ -140,7 +143,6 @@ async def open_jobs(
                 on_due=due.add,
             )
             scheduler = Scheduler(world, due, tasks, metrics)
-            greeter.operations = scheduler.running
             recovery.on_due = due.add
 
             async def recover() -> None:
@@ -148,6 +150,7 @@ async def open_jobs(
                 _ = tasks.start(recovery.run_late(connect), name="compare late")
 
             scheduler.before_start = recover
+            _ = tasks.start(History(store, clock, history).run(), name="history")
 
             def tokens() -> dict[str, str]:
                 known = {"jobs": feed.token(), "locks": proxy.token}
@@ -155,7 +158,7 @@ async def open_jobs(
 
             submission = Submission(operations, _titles(operations), store, port, tokens, scheduler.run)
             yield Jobs(
-                services=_services(store, scheduler, feed, submission, operations),
+                services=_services(store, scheduler, feed, submission, operations, port),
                 scheduler=scheduler,
                 feed=feed,
                 database=database,
@@ -171,9 +174,10 @@ def _services(
     feed: Feed,
     submission: Submission,
     operations: Mapping[str, OperationType],
+    port: InventoryPort,
 ) -> list[Service]:
     typed = OperationServices(submission)
-    jobs = JobService(store, scheduler, feed, typed)
+    jobs = JobService(store, scheduler, feed, typed, port.events_of)
     descriptors = _operation_services(operations)
     for descriptor in descriptors:
         for method in descriptor.methods:

@@ -223,12 +223,11 @@ class Link:
         channel = await self._reached()
         stub = participant_grpc.ParticipantServiceStub(channel)
         self._turn += 1
-        with peer_cancels_named():
-            hello = await self._greeter.greet(self.name, stub) if self._greeter is not None else 0
-        call = cast(Any, stub.Execute)(self._requests(self._turn, hello))
         pulse = self._tasks.start(self._feel_pulse(channel), name=f"pulse of {self.name}")
         try:
             with peer_cancels_named():
+                hello = await self._greeter.greet(self.name, stub) if self._greeter is not None else 0
+                call = cast(Any, stub.Execute)(self._requests(self._turn, hello))
                 async for response in call:
                     self._answered()
                     for report in response.reports:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.jobs import listing, watch
+from virtyard.jobs.export import ReadEvents, export_jobs
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.scheduler import Scheduler
@@ -72,8 +73,11 @@ class OperationServices:
 class JobService:
     """Reads, watches and steers jobs."""
 
-    def __init__(self, store: JobStore, scheduler: Scheduler, feed: Feed, services: OperationServices) -> None:
+    def __init__(
+        self, store: JobStore, scheduler: Scheduler, feed: Feed, services: OperationServices, read_events: ReadEvents
+    ) -> None:
         """Serve from these."""
+        self._read_events = read_events
         self._store = store
         self._scheduler = scheduler
         self._feed = feed
@@ -98,6 +102,13 @@ class JobService:
                 job.CopyFrom(live)
         answer.watch_token = token
         return answer
+
+    async def ExportJobs(
+        self, request: job_service_pb2.ExportJobsRequest, call: Call
+    ) -> AsyncIterator[job_service_pb2.ExportJobsResponse]:
+        """Yield the jobs of the history with their events."""
+        async for exported in export_jobs(self._store, self._read_events, request):
+            yield exported
 
     async def GetJobSummary(
         self, request: job_service_pb2.GetJobSummaryRequest, call: Call

@@ -106,10 +106,6 @@ class Scheduler:
         runner = self._runners.get(number)
         return runner.operation if runner is not None else None
 
-    def running(self) -> list[Operation]:
-        """Return every operation that is being run."""
-        return [runner.operation for runner in self._runners.values()]
-
     async def look(self, number: int) -> Operation:
         """Return an operation: with its live progress if it is being run, else as it is stored.
 

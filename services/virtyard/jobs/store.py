@@ -13,6 +13,7 @@ from google.protobuf.any_pb2 import Any
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.archive import Bounds, archived_after, find_archived, find_archived_job, unpack_operation
 from virtyard.jobs.greeter import KnownLedgers
 from virtyard.jobs.job_rows import JobRow, Narrow, fill_objects, rows_after
 from virtyard.jobs.model import Operation, Shape, operation_name
@@ -32,6 +33,12 @@ ON CONFLICT (operation, number) DO UPDATE SET state = excluded.state, body = exc
 OPERATION_COLUMNS = "number, request, plan, record"
 """The columns that `load` takes."""
 _OPERATION = f"SELECT {OPERATION_COLUMNS} FROM operation"  # noqa: S608 - constants only
+_BY_REQUEST = f"""
+SELECT {OPERATION_COLUMNS}, NULL FROM operation WHERE principal = :principal AND request_id = :request_id
+UNION ALL
+SELECT number, NULL, NULL, NULL, body FROM archived_operation
+WHERE principal = :principal AND request_id = :request_id LIMIT 1
+"""  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +227,13 @@ class JobStore:
         # As a write, so that it comes between two commits and not beside one.
         await self.database.write(read, after=lambda found: self.settled.recall(*found))
 
+    async def open_operations(self) -> list[Operation]:
+        """Return every operation that has not ended, the oldest first."""
+        rows = await self.database.read(
+            lambda connection: connection.execute(f"{_OPERATION} WHERE open = 1 ORDER BY number").fetchall()
+        )
+        return [load(row) for row in rows]
+
     async def find_request(self, principal: str, request_id: str, request: Any) -> Operation | None:
         """Return the operation that was submitted under this request id; None if there is none.
 
@@ -248,15 +262,24 @@ class JobStore:
             row = connection.execute(
                 "SELECT body FROM job WHERE operation = ? AND number = ?", (number, job)
             ).fetchone()
-            if row is None:
+            found = job_pb2.Job.FromString(row[0]) if row is not None else find_archived_job(connection, number, job)
+            if found is None:
                 raise NotFound(f"jobs/{number}-{job} does not exist", resource=f"jobs/{number}-{job}")
-            return job_pb2.Job.FromString(row[0])
+            return found
 
         return await self.database.read(read)
 
     async def jobs_after(self, number: int, job: int, limit: int, narrow: Narrow | None = None) -> list[JobRow]:
         """Return up to `limit` jobs after a place in the list: operations newest first, their jobs in order."""
         return await self.database.read(lambda connection: rows_after(connection, number, job, limit, narrow))
+
+    async def archived_after(
+        self, number: int, job: int, limit: int, narrow: Narrow | None = None, bounds: Bounds | None = None
+    ) -> list[JobRow]:
+        """Return up to `limit` jobs of the archive after a place in the list; see `archive.archived_after`."""
+        return await self.database.read(
+            lambda connection: archived_after(connection, number, job, limit, narrow, bounds)
+        )
 
     async def operations_before(self, number: int, limit: int) -> list[Operation]:
         """Return up to `limit` operations with a lower number, the newest first."""
@@ -315,14 +338,17 @@ def _last_number(connection: sqlite3.Connection) -> int:
 
 def _find(connection: sqlite3.Connection, number: int) -> Operation:
     row = connection.execute(f"{_OPERATION} WHERE number = ?", (number,)).fetchone()
-    if row is None:
+    found = load(row) if row is not None else find_archived(connection, number)
+    if found is None:
         raise NotFound(f"{operation_name(number)} does not exist", resource=operation_name(number))
-    return load(row)
+    return found
 
 
 def _by_request(connection: sqlite3.Connection, principal: str, request_id: str) -> Operation | None:
-    row = connection.execute(f"{_OPERATION} WHERE principal = ? AND request_id = ?", (principal, request_id)).fetchone()
-    return load(row) if row is not None else None
+    row = connection.execute(_BY_REQUEST, {"principal": principal, "request_id": request_id}).fetchone()
+    if row is None:
+        return None
+    return load(row[:4]) if row[4] is None else unpack_operation(row[4])
 
 
 def _same_request(known: Operation, request: Any, request_id: str) -> Operation:

@@ -175,7 +175,9 @@ async def _rest_of_story(
     """Return the rest of the story of an operation that has ended, or its end if the journal has forgotten it."""
     story = await feed.story(options.resume_token, _TOPICS, wanted)
     if story is not None:
-        return story
+        # It has left the live list since: that is no part of its story, and its end came before.
+        archived = (place for place, frame in enumerate(story) if frame.topic == "operation" and not frame.body)
+        return story[: next(archived, None)]
     frames = _snapshot(feed, operation, here)
     frames = frames[-2:] if options.skip_snapshot else frames
     if options.resume_token:

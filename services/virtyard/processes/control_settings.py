@@ -184,6 +184,87 @@ JOURNAL = Setting(
     readers=CONTROL,
     default=100_000,
 )
+LIVE_DAYS = Setting(
+    section="history",
+    key="live_days",
+    kind=decimal("days", least=0, most=36500),
+    summary="For how long after its end an operation stays in the live lists with its jobs; then it is archived.",
+    reason="A month is what people look back over; lists and watches stay short.",
+    readers=("up", "jobs"),
+    default=30.0,
+)
+LIVE_OPERATIONS = Setting(
+    section="history",
+    key="live_operations",
+    kind=whole("operations", least=0, most=100_000_000),
+    summary="About how many ended operations stay in the live lists; the oldest beyond it are archived at once.",
+    reason="Some 100 MB of disk, and what a filter without an index reads through in a second.",
+    readers=("up", "jobs"),
+    default=20_000,
+)
+ARCHIVE_DAYS = Setting(
+    section="history",
+    key="archive_days",
+    kind=decimal("days", least=0, most=36500),
+    summary="For how long after its end an operation is kept at all; then it is forgotten with its jobs.",
+    reason="A year, as for warnings in the event log.",
+    readers=("up", "jobs"),
+    default=365.0,
+)
+ARCHIVE_OPERATIONS = Setting(
+    section="history",
+    key="archive_operations",
+    kind=whole("operations", least=0, most=1_000_000_000),
+    summary="About how many operations the archive keeps; the oldest beyond it are forgotten.",
+    reason="A gigabyte of compressed rows at the most.",
+    readers=("up", "jobs"),
+    default=500_000,
+)
+REQUEST_ID_DAYS = Setting(
+    section="history",
+    key="request_id_days",
+    kind=decimal("days", least=1, most=36500),
+    summary="For how long after its end an operation still answers to its request id; then the id may be used anew.",
+    reason="Longer than any client repeats a request; an archived operation is kept at least for so long.",
+    readers=("up", "jobs"),
+    default=30.0,
+)
+EVENT_DAYS = Setting(
+    section="history",
+    key="event_days",
+    kind=decimal("days", least=0, most=36500),
+    summary="For how long events below WARNING are kept.",
+    reason="A quarter of a year: they tell what happened, not what is wrong.",
+    readers=("up", "inventory"),
+    default=90.0,
+)
+EVENT_ENTRIES = Setting(
+    section="history",
+    key="event_entries",
+    kind=whole("entries", least=0, most=100_000_000),
+    summary="About how many events below WARNING are kept; the oldest beyond it are forgotten.",
+    reason="Some 100 MB of disk.",
+    readers=("up", "inventory"),
+    default=200_000,
+)
+WARNING_DAYS = Setting(
+    section="history",
+    key="warning_days",
+    kind=decimal("days", least=0, most=36500),
+    summary="For how long warnings and worse are kept, apart from the others.",
+    reason="A year, so that what comes back with a season is seen to.",
+    readers=("up", "inventory"),
+    default=365.0,
+)
+WARNING_ENTRIES = Setting(
+    section="history",
+    key="warning_entries",
+    kind=whole("entries", least=0, most=100_000_000),
+    summary="About how many warnings and worse are kept; the oldest beyond it are forgotten.",
+    reason="No flood of small news drives them out, and they are few.",
+    readers=("up", "inventory"),
+    default=50_000,
+)
 CERTIFICATE_DAYS = Setting(
     section="pki",
     key="certificate_days",

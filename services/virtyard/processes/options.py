@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TypedDict
 
+from virtyard.inventory.retention import EVENT_RETENTION, Retention
+from virtyard.inventory.retention import Keep as KeepEvents
 from virtyard.inventory.round import StepHook
-from virtyard.processes.control_settings import JOURNAL, KEEPALIVE, REPORT_INTERVAL, SILENCE
+from virtyard.jobs.history import JOB_HISTORY, HistoryRetention, Keep
+from virtyard.processes.control_settings import (
+    ARCHIVE_DAYS,
+    ARCHIVE_OPERATIONS,
+    EVENT_DAYS,
+    EVENT_ENTRIES,
+    JOURNAL,
+    KEEPALIVE,
+    LIVE_DAYS,
+    LIVE_OPERATIONS,
+    REPORT_INTERVAL,
+    REQUEST_ID_DAYS,
+    SILENCE,
+    WARNING_DAYS,
+    WARNING_ENTRIES,
+)
 from virtyard.processes.faults import kill_hook, step_hook
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.rpc_metrics import metered
 
-__all__ = ["inventory_options", "served", "shared_options"]
+__all__ = ["inventory_options", "jobs_options", "served", "shared_options"]
 
 
 class Shared(TypedDict):
@@ -31,6 +49,13 @@ class OfInventory(TypedDict):
     report_interval: float
     silence: float
     step_hook: StepHook | None
+    retention: Retention
+
+
+class OfJobs(TypedDict):
+    """What the job scheduler takes besides."""
+
+    history: HistoryRetention
 
 
 def shared_options(settings: Configuration, metrics: Metrics) -> Shared:
@@ -42,7 +67,28 @@ def shared_options(settings: Configuration, metrics: Metrics) -> Shared:
 
 def inventory_options(settings: Configuration) -> OfInventory:
     """Return the options that only the inventory has."""
-    return OfInventory(report_interval=settings[REPORT_INTERVAL], silence=settings[SILENCE], step_hook=step_hook())
+    retention = Retention(
+        usual=KeepEvents(age=timedelta(days=settings[EVENT_DAYS]), count=settings[EVENT_ENTRIES]),
+        grave=KeepEvents(age=timedelta(days=settings[WARNING_DAYS]), count=settings[WARNING_ENTRIES]),
+        interval=EVENT_RETENTION.interval,
+    )
+    return OfInventory(
+        report_interval=settings[REPORT_INTERVAL],
+        silence=settings[SILENCE],
+        step_hook=step_hook(),
+        retention=retention,
+    )
+
+
+def jobs_options(settings: Configuration) -> OfJobs:
+    """Return the options that only the job scheduler has."""
+    history = HistoryRetention(
+        live=Keep(age=timedelta(days=settings[LIVE_DAYS]), count=settings[LIVE_OPERATIONS]),
+        archive=Keep(age=timedelta(days=settings[ARCHIVE_DAYS]), count=settings[ARCHIVE_OPERATIONS]),
+        request_ids=timedelta(days=settings[REQUEST_ID_DAYS]),
+        interval=JOB_HISTORY.interval,
+    )
+    return OfJobs(history=history)
 
 
 def served(services: Sequence[Service], metrics: Metrics, address: str) -> Sequence[Service]:

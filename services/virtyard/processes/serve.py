@@ -16,7 +16,7 @@ from virtyard.locks.main import open_locks
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import ADDRESS, ADDRESS_WAIT, CONTEXT, LISTEN, METRICS, PKI, STATE, STOP_GRACE
 from virtyard.processes.hosting import measured, run_process, say
-from virtyard.processes.options import inventory_options, served, shared_options
+from virtyard.processes.options import inventory_options, jobs_options, served, shared_options
 from virtyard.processes.site import SERVICES, credentials_of, read_context, write_context
 from virtyard.runtime.channel import open_channel
 from virtyard.runtime.clock import SystemClock
@@ -78,6 +78,7 @@ class _Process:
                 inventory=await self._channel(stack, "inventory"),
                 locks=await self._channel(stack, "locks"),
                 credentials=self._credentials,
+                **jobs_options(self._settings),
                 **self._shared,
             )
         )

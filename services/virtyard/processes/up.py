@@ -24,7 +24,7 @@ from virtyard.processes.control_settings import (
     UP_LISTEN,
 )
 from virtyard.processes.hosting import measured, run_process, say
-from virtyard.processes.options import inventory_options, served, shared_options
+from virtyard.processes.options import inventory_options, jobs_options, served, shared_options
 from virtyard.processes.site import (
     CONTROL_PLANE,
     SERVICES,
@@ -72,6 +72,7 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
                 inventory=await _near(stack, inventory_services, "jobs"),
                 locks=await _near(stack, lock_services, "jobs"),
                 credentials=credentials_of(pki, "service/jobs"),
+                **jobs_options(settings),
                 **shared,
             )
         )

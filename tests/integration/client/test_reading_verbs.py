@@ -310,3 +310,19 @@ async def test_operation_watch_follows_to_the_end(site: Site) -> None:
     as_json = await run(site, "operation", "watch", "12", "--json")
     assert [json.loads(line)["kind"] for line in as_json.out.splitlines()] == ["FRAME_KIND_CHANGED"] * 2
     assert as_json.code == 4
+
+
+async def test_job_export_prints_a_line_of_json_for_each_job(site: Site) -> None:
+    """An export is for a file or a program, so it is JSON without being asked; one that breaks off says so."""
+    exported = [
+        job_service_pb2.ExportJobsResponse(job=job_pb2.Job(name=f"jobs/{number}-1", archived=True)) for number in (8, 7)
+    ]
+    site.streams[f"{JOBS}/ExportJobs"] = [exported, [exported[0], Cut()]]
+    ended = await run(site, "job", "export", "--filter", "archived = true", "--since", "2026-01-01T00:00:00Z")
+    assert ended.code == 0
+    assert [json.loads(text)["job"]["name"] for text in ended.out.splitlines()] == ["jobs/8-1", "jobs/7-1"]
+    (asked,) = site.requests(job_service_pb2.ExportJobsRequest)
+    assert (asked.filter, asked.since.ToJsonString()) == ("archived = true", "2026-01-01T00:00:00Z")
+    broken = await run(site, "job", "export")
+    assert broken.code != 0
+    assert "cut by the test" in broken.err

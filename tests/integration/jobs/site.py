@@ -6,6 +6,7 @@ The same composition as `virtyard up`, with hooks on every durable transition, a
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,6 +46,7 @@ from virtyard.kernel.plan import pack
 from virtyard.kernel.view import View, select
 from virtyard.locks.main import Locks, open_locks
 from virtyard.runtime.clock import SystemClock
+from virtyard.runtime.floor import Floors
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.pki import Authority, Credentials
 from virtyard.runtime.rpc import Service
@@ -273,6 +275,29 @@ class Site:
         }
         return found | {name: agent.ledger.commits for name, agent in self.agents.items()}
 
+    async def raise_floors(self, floors: Floors) -> None:
+        """Have every participant, and the lock service, forget at once what is below."""
+        inventory = next(each for each in self.inventory.services if each.descriptor.name == "ParticipantService")
+        keepers = [cast(Any, inventory.implementation)._ledger.floor, self.locks.service._store.floor]
+        for keeper in [*keepers, *(agent.ledger.floor for agent in self.agents.values())]:
+            # A batch each time, until a floor that is written already has nothing left below it.
+            while keeper._written != keeper._refused.joined(floors):
+                await keeper.raise_to(floors)
+
+    async def row_counts(self) -> dict[tuple[str, str], int]:
+        """Return how many rows each table of each database has, by database and table."""
+        databases = {
+            "jobs": self.jobs.database,
+            "locks": self.locks.database,
+            "inventory": self.inventory.database,
+            **{name: agent.ledger._database for name, agent in self.agents.items()},
+        }
+        return {
+            (name, table): rows
+            for name, database in databases.items()
+            for table, rows in (await database.read(_row_counts)).items()
+        }
+
     async def _dial(self, name: str, services: tuple[Service, ...]) -> None:
         channel = LocalChannel(services, Principal.of("service/jobs"))
         self._near[name] = await self.stack.enter_async_context(channel)
@@ -280,6 +305,11 @@ class Site:
     def _issue(self, identity: str) -> Credentials:
         folder = self.authority.issue(identity, self.folder / "certificates" / identity, hosts=["127.0.0.1"])
         return Credentials.load(folder)
+
+
+def _row_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for (name,) in tables}
 
 
 @asynccontextmanager

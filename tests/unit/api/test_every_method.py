@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorPr
 from virtyard.api.inventory.v1 import object_pb2
 from virtyard.kernel.names import kinds
 
-READS = re.compile(r"(Get|List|Watch|Count)[A-Z]\w*")
+READS = re.compile(r"(Get|List|Watch|Count|Export)[A-Z]\w*")
 EXCEPTIONS = {
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",

@@ -28,7 +28,7 @@ from virtyard.processes.settings import SETTINGS
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.folders import Folders
 
-QUANTITY = re.compile(r"_(seconds|bytes|entries|days|actions)$|^cpus$")
+QUANTITY = re.compile(r"_(seconds|bytes|entries|days|actions|operations)$|^cpus$")
 
 
 def configured(process: str, *words: str, **environ: str) -> Configuration:

@@ -12,7 +12,7 @@ from virtyard_client.errors import ClientError
 from virtyard_client.render.json_line import error_line
 from virtyard_client.render.line import line
 from virtyard_client.render.refusal import refusal
-from virtyard_client.run import describing, longrunning, operation, reading, watching
+from virtyard_client.run import describing, exporting, longrunning, operation, reading, watching
 from virtyard_client.run.session import Session
 from virtyard_client.schema.own import CLIENT, OPERATION, OPERATIONS
 
@@ -39,7 +39,7 @@ def handler_of(session: Session) -> Handler:
     if method.service == OPERATIONS and method.name in _LONGRUNNING:
         return _LONGRUNNING[method.name]
     if method.streaming:
-        return longrunning.watch
+        return exporting.export if method.name.startswith("Export") else longrunning.watch
     if method.response == OPERATION:
         return operation.submit
     return reading.list_all if reading.is_list(session) else reading.get

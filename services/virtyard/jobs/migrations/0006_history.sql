@@ -1,7 +1,7 @@
 -- History: ended operations leave the live tables for the archive, and the archive for good, by age and by count.
 
 -- What is live and has ended, the oldest first, for the keeper of the history.
-CREATE INDEX operation_ended ON operation (number) WHERE open = 0;
+CREATE INDEX operation_ended ON operation (open, number) WHERE open = 0;
 
 -- The highest number of an operation that has left the live table: no number is given twice.
 CREATE TABLE left_live (
@@ -21,6 +21,7 @@ CREATE TABLE archived_operation (
     body        BLOB    NOT NULL
 ) STRICT;
 CREATE INDEX archived_request ON archived_operation (principal, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX archived_request_end ON archived_operation (end_time) WHERE request_id IS NOT NULL;
 CREATE INDEX archived_create_time ON archived_operation (create_time, number);
 
 -- Their jobs, as far as lists find them by an index; they are rendered from the operation.

@@ -248,6 +248,7 @@ class Job(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as jobs/12-3 for the third job of operation 12."""
     operation: _builtins.str
@@ -288,6 +289,8 @@ class Job(_message.Message):
     """The id of the job's trace, 32 hexadecimal digits; empty if not traced."""
     deferred: _builtins.bool
     """True if its server could not be reached when its turn came, so that its work there is still to be done."""
+    archived: _builtins.bool
+    """True once the job has left the live list for the archive, where it can only be read."""
     @_builtins.property
     def progress(self) -> _participant_service_pb2.Progress:
         """How far the job is, its children included."""
@@ -351,10 +354,11 @@ class Job(_message.Message):
         principal: _builtins.str = ...,
         trace_id: _builtins.str = ...,
         deferred: _builtins.bool = ...,
+        archived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "progress", b"progress", "reason", b"reason", "residue", b"residue", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "archived", b"archived", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "progress", b"progress", "reason", b"reason", "residue", b"residue", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,13 +26,15 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from virtyard.api.inventory.v1 import event_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2
 from virtyard.api.jobs.v1 import job_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_job__pb2
 from virtyard.api.jobs.v1 import operation_pb2 as virtyard_dot_api_dot_jobs_dot_v1_dot_operation__pb2
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 from virtyard.api.type.v1 import watch_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/jobs/v1/job_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x19google/protobuf/any.proto\x1a\x1evirtyard/api/jobs/v1/job.proto\x1a$virtyard/api/jobs/v1/operation.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a virtyard/api/type/v1/watch.proto\"=\n\rGetJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\"P\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"i\n\x10ListJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.virtyard.api.jobs.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"\x16\n\x14GetJobSummaryRequest\"O\n\x0f\x41\x62ortJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"L\n\x10\x41\x62ortJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.virtyard.api.jobs.v1.Job\x12\x10\n\x08too_late\x18\x02 \x01(\x08\"?\n\x0fRetryJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\"@\n\x10\x41\x63\x63\x65ptJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\"W\n\x10WatchJobsRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xc8\x01\n\x11WatchJobsResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12&\n\x03job\x18\x04 \x01(\x0b\x32\x19.virtyard.api.jobs.v1.Job\x12\x38\n\x07\x66urther\x18\x05 \x03(\x0b\x32\'.virtyard.api.jobs.v1.WatchJobsResponse\"\x80\x01\n\x15WatchOperationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x17\n\x15virtyard.io/Operation\xca\xf3\x18\x02\x10\x01\x12\x33\n\x07options\x18\x02 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\"\x90\x02\n\x16WatchOperationResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\toperation\x18\x04 \x01(\x0b\x32\x1d.google.longrunning.OperationH\x00\x12(\n\x03job\x18\x05 \x01(\x0b\x32\x19.virtyard.api.jobs.v1.JobH\x00\x12=\n\x07\x66urther\x18\x06 \x03(\x0b\x32,.virtyard.api.jobs.v1.WatchOperationResponseB\x06\n\x04item\"M\n\x16WatchJobSummaryRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\"\x91\x01\n\x17WatchJobSummaryResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x31\n\x07summary\x18\x03 \x01(\x0b\x32 .virtyard.api.jobs.v1.JobSummary\"E\n\x16SubmitOperationRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x02\x32\xe5\t\n\nJobService\x12\x65\n\x06GetJob\x12#.virtyard.api.jobs.v1.GetJobRequest\x1a\x19.virtyard.api.jobs.v1.Job\"\x1b\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0b\n\x03job\x12\x04show\x12p\n\x08ListJobs\x12%.virtyard.api.jobs.v1.ListJobsRequest\x1a&.virtyard.api.jobs.v1.ListJobsResponse\"\x15\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0b\n\x03job\x12\x04list\x12w\n\rGetJobSummary\x12*.virtyard.api.jobs.v1.GetJobSummaryRequest\x1a .virtyard.api.jobs.v1.JobSummary\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x03job\x12\x07summary\x12y\n\x08\x41\x62ortJob\x12%.virtyard.api.jobs.v1.AbortJobRequest\x1a&.virtyard.api.jobs.v1.AbortJobResponse\"\x1e\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x0e\n\x03job\x12\x05\x61\x62ort \x01\x12j\n\x08RetryJob\x12%.virtyard.api.jobs.v1.RetryJobRequest\x1a\x19.virtyard.api.jobs.v1.Job\"\x1c\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x0c\n\x03job\x12\x05retry\x12o\n\tAcceptJob\x12&.virtyard.api.jobs.v1.AcceptJobRequest\x1a\x19.virtyard.api.jobs.v1.Job\"\x1f\xca\xf3\x18\x08\x08\x03\x12\x04name\xd2\xf3\x18\x0f\n\x03job\x12\x06\x61\x63\x63\x65pt \x01\x12v\n\tWatchJobs\x12&.virtyard.api.jobs.v1.WatchJobsRequest\x1a\'.virtyard.api.jobs.v1.WatchJobsResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x03job\x12\x05watch0\x01\x12\x91\x01\n\x0eWatchOperation\x12+.virtyard.api.jobs.v1.WatchOperationRequest\x1a,.virtyard.api.jobs.v1.WatchOperationResponse\"\"\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x12\n\toperation\x12\x05watch0\x01\x12x\n\x0fWatchJobSummary\x12,.virtyard.api.jobs.v1.WatchJobSummaryRequest\x1a-.virtyard.api.jobs.v1.WatchJobSummaryResponse\"\x06\xca\xf3\x18\x02\x08\x01\x30\x01\x12\xa6\x01\n\x0fSubmitOperation\x12,.virtyard.api.jobs.v1.SubmitOperationRequest\x1a\x1d.google.longrunning.Operation\"F\xca\x41=\n\x13google.protobuf.Any\x12&virtyard.api.jobs.v1.OperationMetadata\xca\xf3\x18\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/jobs/v1/job_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%virtyard/api/inventory/v1/event.proto\x1a\x1evirtyard/api/jobs/v1/job.proto\x1a$virtyard/api/jobs/v1/operation.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a virtyard/api/type/v1/watch.proto\"=\n\rGetJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\"b\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1a\n\npage_token\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08\x61rchived\x18\x14 \x01(\x08\"i\n\x10ListJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.virtyard.api.jobs.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bwatch_token\x18\x03 \x01(\t\"y\n\x11\x45xportJobsRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x12\x45xportJobsResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.virtyard.api.jobs.v1.Job\x12\x30\n\x06\x65vents\x18\x02 \x03(\x0b\x32 .virtyard.api.inventory.v1.Event\"\x16\n\x14GetJobSummaryRequest\"O\n\x0f\x41\x62ortJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"L\n\x10\x41\x62ortJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.virtyard.api.jobs.v1.Job\x12\x10\n\x08too_late\x18\x02 \x01(\x08\"?\n\x0fRetryJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\"@\n\x10\x41\x63\x63\x65ptJobRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x11\n\x0fvirtyard.io/Job\xca\xf3\x18\x02\x10\x01\"W\n\x10WatchJobsRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\"\xc8\x01\n\x11WatchJobsResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12&\n\x03job\x18\x04 \x01(\x0b\x32\x19.virtyard.api.jobs.v1.Job\x12\x38\n\x07\x66urther\x18\x05 \x03(\x0b\x32\'.virtyard.api.jobs.v1.WatchJobsResponse\"\x80\x01\n\x15WatchOperationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x17\n\x15virtyard.io/Operation\xca\xf3\x18\x02\x10\x01\x12\x33\n\x07options\x18\x02 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\"\x90\x02\n\x16WatchOperationResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x32\n\toperation\x18\x04 \x01(\x0b\x32\x1d.google.longrunning.OperationH\x00\x12(\n\x03job\x18\x05 \x01(\x0b\x32\x19.virtyard.api.jobs.v1.JobH\x00\x12=\n\x07\x66urther\x18\x06 \x03(\x0b\x32,.virtyard.api.jobs.v1.WatchOperationResponseB\x06\n\x04item\"M\n\x16WatchJobSummaryRequest\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\".virtyard.api.type.v1.WatchOptions\"\x91\x01\n\x17WatchJobSummaryResponse\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.virtyard.api.type.v1.FrameKind\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x31\n\x07summary\x18\x03 \x01(\x0b\x32 .virtyard.api.jobs.v1.JobSummary\"E\n\x16SubmitOperationRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x02\x32\xe1\n\n\nJobService\x12\x65\n\x06GetJob\x12#.virtyard.api.jobs.v1.GetJobRequest\x1a\x19.virtyard.api.jobs.v1.Job\"\x1b\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0b\n\x03job\x12\x04show\x12p\n\x08ListJobs\x12%.virtyard.api.jobs.v1.ListJobsRequest\x1a&.virtyard.api.jobs.v1.ListJobsResponse\"\x15\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0b\n\x03job\x12\x04list\x12z\n\nExportJobs\x12\'.virtyard.api.jobs.v1.ExportJobsRequest\x1a(.virtyard.api.jobs.v1.ExportJobsResponse\"\x17\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\r\n\x03job\x12\x06\x65xport0\x01\x12w\n\rGetJobSummary\x12*.virtyard.api.jobs.v1.GetJobSummaryRequest\x1a .virtyard.api.jobs.v1.JobSummary\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x03job\x12\x07summary\x12y\n\x08\x41\x62ortJob\x12%.virtyard.api.jobs.v1.AbortJobRequest\x1a&.virtyard.api.jobs.v1.AbortJobResponse\"\x1e\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x0e\n\x03job\x12\x05\x61\x62ort \x01\x12j\n\x08RetryJob\x12%.virtyard.api.jobs.v1.RetryJobRequest\x1a\x19.virtyard.api.jobs.v1.Job\"\x1c\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x0c\n\x03job\x12\x05retry\x12o\n\tAcceptJob\x12&.virtyard.api.jobs.v1.AcceptJobRequest\x1a\x19.virtyard.api.jobs.v1.Job\"\x1f\xca\xf3\x18\x08\x08\x03\x12\x04name\xd2\xf3\x18\x0f\n\x03job\x12\x06\x61\x63\x63\x65pt \x01\x12v\n\tWatchJobs\x12&.virtyard.api.jobs.v1.WatchJobsRequest\x1a\'.virtyard.api.jobs.v1.WatchJobsResponse\"\x16\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0c\n\x03job\x12\x05watch0\x01\x12\x91\x01\n\x0eWatchOperation\x12+.virtyard.api.jobs.v1.WatchOperationRequest\x1a,.virtyard.api.jobs.v1.WatchOperationResponse\"\"\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x12\n\toperation\x12\x05watch0\x01\x12x\n\x0fWatchJobSummary\x12,.virtyard.api.jobs.v1.WatchJobSummaryRequest\x1a-.virtyard.api.jobs.v1.WatchJobSummaryResponse\"\x06\xca\xf3\x18\x02\x08\x01\x30\x01\x12\xa6\x01\n\x0fSubmitOperation\x12,.virtyard.api.jobs.v1.SubmitOperationRequest\x1a\x1d.google.longrunning.Operation\"F\xca\x41=\n\x13google.protobuf.Any\x12&virtyard.api.jobs.v1.OperationMetadata\xca\xf3\x18\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,6 +59,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBSERVICE'].methods_by_name['GetJob']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\013\n\003job\022\004show'
   _globals['_JOBSERVICE'].methods_by_name['ListJobs']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\312\363\030\002\010\001\322\363\030\013\n\003job\022\004list'
+  _globals['_JOBSERVICE'].methods_by_name['ExportJobs']._loaded_options = None
+  _globals['_JOBSERVICE'].methods_by_name['ExportJobs']._serialized_options = b'\312\363\030\002\010\001\322\363\030\r\n\003job\022\006export'
   _globals['_JOBSERVICE'].methods_by_name['GetJobSummary']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['GetJobSummary']._serialized_options = b'\312\363\030\002\010\001\322\363\030\016\n\003job\022\007summary'
   _globals['_JOBSERVICE'].methods_by_name['AbortJob']._loaded_options = None
@@ -73,36 +77,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBSERVICE'].methods_by_name['WatchJobSummary']._serialized_options = b'\312\363\030\002\010\001'
   _globals['_JOBSERVICE'].methods_by_name['SubmitOperation']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['SubmitOperation']._serialized_options = b'\312A=\n\023google.protobuf.Any\022&virtyard.api.jobs.v1.OperationMetadata\312\363\030\002\010\002'
-  _globals['_GETJOBREQUEST']._serialized_start=332
-  _globals['_GETJOBREQUEST']._serialized_end=393
-  _globals['_LISTJOBSREQUEST']._serialized_start=395
-  _globals['_LISTJOBSREQUEST']._serialized_end=475
-  _globals['_LISTJOBSRESPONSE']._serialized_start=477
-  _globals['_LISTJOBSRESPONSE']._serialized_end=582
-  _globals['_GETJOBSUMMARYREQUEST']._serialized_start=584
-  _globals['_GETJOBSUMMARYREQUEST']._serialized_end=606
-  _globals['_ABORTJOBREQUEST']._serialized_start=608
-  _globals['_ABORTJOBREQUEST']._serialized_end=687
-  _globals['_ABORTJOBRESPONSE']._serialized_start=689
-  _globals['_ABORTJOBRESPONSE']._serialized_end=765
-  _globals['_RETRYJOBREQUEST']._serialized_start=767
-  _globals['_RETRYJOBREQUEST']._serialized_end=830
-  _globals['_ACCEPTJOBREQUEST']._serialized_start=832
-  _globals['_ACCEPTJOBREQUEST']._serialized_end=896
-  _globals['_WATCHJOBSREQUEST']._serialized_start=898
-  _globals['_WATCHJOBSREQUEST']._serialized_end=985
-  _globals['_WATCHJOBSRESPONSE']._serialized_start=988
-  _globals['_WATCHJOBSRESPONSE']._serialized_end=1188
-  _globals['_WATCHOPERATIONREQUEST']._serialized_start=1191
-  _globals['_WATCHOPERATIONREQUEST']._serialized_end=1319
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=1322
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=1594
-  _globals['_WATCHJOBSUMMARYREQUEST']._serialized_start=1596
-  _globals['_WATCHJOBSUMMARYREQUEST']._serialized_end=1673
-  _globals['_WATCHJOBSUMMARYRESPONSE']._serialized_start=1676
-  _globals['_WATCHJOBSUMMARYRESPONSE']._serialized_end=1821
-  _globals['_SUBMITOPERATIONREQUEST']._serialized_start=1823
-  _globals['_SUBMITOPERATIONREQUEST']._serialized_end=1892
-  _globals['_JOBSERVICE']._serialized_start=1895
-  _globals['_JOBSERVICE']._serialized_end=3148
+  _globals['_GETJOBREQUEST']._serialized_start=404
+  _globals['_GETJOBREQUEST']._serialized_end=465
+  _globals['_LISTJOBSREQUEST']._serialized_start=467
+  _globals['_LISTJOBSREQUEST']._serialized_end=565
+  _globals['_LISTJOBSRESPONSE']._serialized_start=567
+  _globals['_LISTJOBSRESPONSE']._serialized_end=672
+  _globals['_EXPORTJOBSREQUEST']._serialized_start=674
+  _globals['_EXPORTJOBSREQUEST']._serialized_end=795
+  _globals['_EXPORTJOBSRESPONSE']._serialized_start=797
+  _globals['_EXPORTJOBSRESPONSE']._serialized_end=907
+  _globals['_GETJOBSUMMARYREQUEST']._serialized_start=909
+  _globals['_GETJOBSUMMARYREQUEST']._serialized_end=931
+  _globals['_ABORTJOBREQUEST']._serialized_start=933
+  _globals['_ABORTJOBREQUEST']._serialized_end=1012
+  _globals['_ABORTJOBRESPONSE']._serialized_start=1014
+  _globals['_ABORTJOBRESPONSE']._serialized_end=1090
+  _globals['_RETRYJOBREQUEST']._serialized_start=1092
+  _globals['_RETRYJOBREQUEST']._serialized_end=1155
+  _globals['_ACCEPTJOBREQUEST']._serialized_start=1157
+  _globals['_ACCEPTJOBREQUEST']._serialized_end=1221
+  _globals['_WATCHJOBSREQUEST']._serialized_start=1223
+  _globals['_WATCHJOBSREQUEST']._serialized_end=1310
+  _globals['_WATCHJOBSRESPONSE']._serialized_start=1313
+  _globals['_WATCHJOBSRESPONSE']._serialized_end=1513
+  _globals['_WATCHOPERATIONREQUEST']._serialized_start=1516
+  _globals['_WATCHOPERATIONREQUEST']._serialized_end=1644
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=1647
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=1919
+  _globals['_WATCHJOBSUMMARYREQUEST']._serialized_start=1921
+  _globals['_WATCHJOBSUMMARYREQUEST']._serialized_end=1998
+  _globals['_WATCHJOBSUMMARYRESPONSE']._serialized_start=2001
+  _globals['_WATCHJOBSUMMARYRESPONSE']._serialized_end=2146
+  _globals['_SUBMITOPERATIONREQUEST']._serialized_start=2148
+  _globals['_SUBMITOPERATIONREQUEST']._serialized_end=2217
+  _globals['_JOBSERVICE']._serialized_start=2220
+  _globals['_JOBSERVICE']._serialized_end=3597
 # @@protoc_insertion_point(module_scope)

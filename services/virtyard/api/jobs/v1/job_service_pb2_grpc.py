@@ -48,6 +48,11 @@ class JobServiceStub:
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.ExportJobs = channel.unary_stream(
+                '/virtyard.api.jobs.v1.JobService/ExportJobs',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ExportJobsRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ExportJobsResponse.FromString,
+                _registered_method=True)
         self.GetJobSummary = channel.unary_unary(
                 '/virtyard.api.jobs.v1.JobService/GetJobSummary',
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.GetJobSummaryRequest.SerializeToString,
@@ -103,6 +108,13 @@ class JobServiceServicer:
 
     def ListJobs(self, request, context):
         """Lists jobs, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportJobs(self, request, context):
+        """Exports the history: every live and archived job that a filter lets pass, the newest operation first, with its events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +188,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ListJobsRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'ExportJobs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportJobs,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ExportJobsRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ExportJobsResponse.SerializeToString,
             ),
             'GetJobSummary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJobSummary,
@@ -273,6 +290,33 @@ class JobService:
             '/virtyard.api.jobs.v1.JobService/ListJobs',
             virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
             virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.JobService/ExportJobs',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ExportJobsRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_job__service__pb2.ExportJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

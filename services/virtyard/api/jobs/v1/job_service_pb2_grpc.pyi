@@ -23,6 +23,8 @@ class JobServiceStub:
     """Gets one job with its steps."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
     """Lists jobs, the newest first."""
+    ExportJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.ExportJobsRequest, _job_service_pb2.ExportJobsResponse]
+    """Exports the history: every live and archived job that a filter lets pass, the newest operation first, with its events."""
     GetJobSummary: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobSummaryRequest, _operation_pb2.JobSummary]
     """Counts jobs by what became of them."""
     AbortJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AbortJobRequest, _job_service_pb2.AbortJobResponse]
@@ -58,6 +60,14 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_job_service_pb2.ListJobsRequest, _abc.Awaitable[_job_service_pb2.ListJobsResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.ListJobsResponse]:
         """Lists jobs, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ExportJobs(
+        self,
+        request: _job_service_pb2.ExportJobsRequest,
+        context: _aio.ServicerContext[_job_service_pb2.ExportJobsRequest, _abc.AsyncIterator[_job_service_pb2.ExportJobsResponse]],
+    ) -> _abc.AsyncIterator[_job_service_pb2.ExportJobsResponse]:
+        """Exports the history: every live and archived job that a filter lets pass, the newest operation first, with its events."""
 
     @_abc_1.abstractmethod
     def GetJobSummary(

@@ -203,7 +203,7 @@ Global___OperationMetadata: _TypeAlias = OperationMetadata  # noqa: Y015
 
 @_typing.final
 class JobSummary(_message.Message):
-    """What the operations of this site add up to, as the pane at the bottom of a console shows it."""
+    """What the live jobs of this site add up to, as the pane at the bottom of a console shows it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -214,7 +214,7 @@ class JobSummary(_message.Message):
     ABORTED_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     total: _builtins.int
-    """The number of jobs that are kept, of every state."""
+    """The number of jobs in the live list, of every state; archived ones are not counted any more."""
     pending: _builtins.int
     """The number of jobs that wait for other jobs, for locks or for their time."""
     in_progress: _builtins.int

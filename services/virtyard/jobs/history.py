@@ -1,0 +1,134 @@
+"""The keeper of the history: ended operations go to the archive, and leave it for good, by age and by count (P26).
+
+It works in the background, a small batch with each commit, and writes nothing while there is nothing to do. What a
+batch moves is read and compressed beside the writer, as ended operations never change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from virtyard.jobs.archive import (
+    archive,
+    forget_archived,
+    forget_request_ids,
+    read_leaving,
+    read_outdated,
+)
+from virtyard.jobs.store import JobStore
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import VirtyardError
+
+__all__ = ["JOB_HISTORY", "History", "HistoryRetention", "Keep"]
+
+_BATCH = 100
+_FORGET_BATCH = 500
+_PAUSE = 0.05
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How much is kept; what exceeds either goes, the oldest first."""
+
+    age: timedelta
+    """The time since its end up to which an operation is kept."""
+    count: int
+    """How many ended operations are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRetention:
+    """How long operations are kept with their jobs."""
+
+    live: Keep
+    """In the live tables, where lists and watches see them."""
+    archive: Keep
+    """In the archive."""
+    request_ids: timedelta
+    """The time since its end for which an operation answers to its request id, wherever it is."""
+    interval: float
+    """Seconds between two looks for what is to go."""
+
+
+JOB_HISTORY = HistoryRetention(
+    live=Keep(age=timedelta(days=30), count=20_000),
+    archive=Keep(age=timedelta(days=365), count=500_000),
+    request_ids=timedelta(days=30),
+    interval=10.0,
+)
+"""What a site keeps."""
+
+
+class History:
+    """Moves and forgets what is not kept any more."""
+
+    def __init__(self, store: JobStore, clock: Clock, retention: HistoryRetention) -> None:
+        """Keep the history of this store."""
+        self._store = store
+        self._clock = clock
+        self._retention = retention
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            try:
+                await self.tidy()
+            except VirtyardError as error:
+                _log.warning("the history could not be tidied: %s", error)
+            await asyncio.sleep(self._retention.interval)
+
+    async def tidy(self) -> None:
+        """Move and forget everything that is not kept now.
+
+        Raises:
+            Unavailable: a commit failed; the rest is left for the next time.
+        """
+        if self._store.settled.in_doubt:
+            await self._store.recall_open()
+        for some in (self._archive_some, self._forget_ids, self._forget_some):
+            more = await some()
+            while more:
+                await asyncio.sleep(_PAUSE)
+                more = await some()
+
+    async def _archive_some(self) -> bool:
+        """Move a batch to the archive; return whether there may be more."""
+        keep = self._retention.live
+        since = self._ago(keep.age)
+        read = partial(read_leaving, since=since, count=keep.count, limit=_BATCH)
+        leaving = await self._store.database.read(read)
+        if leaving:
+            await self._store.database.write(lambda transaction: archive(transaction, leaving))
+        return len(leaving) == _BATCH
+
+    async def _forget_ids(self) -> bool:
+        """Let a batch of request ids be used anew; return whether there may be more."""
+        since = self._ago(self._retention.request_ids)
+        due = await self._store.database.read(
+            lambda connection: connection.execute(
+                "SELECT 1 FROM archived_operation WHERE request_id IS NOT NULL AND end_time < ? LIMIT 1", (since,)
+            ).fetchone()
+        )
+        if due is None:
+            return False
+        done = await self._store.database.write(
+            lambda transaction: forget_request_ids(transaction, since, _FORGET_BATCH)
+        )
+        return done == _FORGET_BATCH
+
+    async def _forget_some(self) -> bool:
+        """Forget a batch of the archive for good; return whether there may be more."""
+        keep, ids = self._retention.archive, self._ago(self._retention.request_ids)
+        read = partial(read_outdated, since=self._ago(keep.age), count=keep.count, ids_since=ids, limit=_FORGET_BATCH)
+        numbers = await self._store.database.read(read)
+        if numbers:
+            await self._store.database.write(lambda transaction: forget_archived(transaction, numbers))
+        return len(numbers) == _FORGET_BATCH
+
+    def _ago(self, age: timedelta) -> float:
+        return (self._clock.now() - age).timestamp()
