@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from virtyard.kernel.errors import WrongState
 from virtyard.locks.model import Claim, Grant, LockSet, Release
@@ -18,16 +17,10 @@ OWNERS = "operations/"
 """How the names of owners begin that a scheduler speaks for; locks of people are theirs."""
 
 
-class Commands(Protocol):
-    """The lock service, as far as it is needed here."""
-
-    async def carry_out(self, commands: Sequence[LockSet | Release]) -> None:
-        """Carry out the commands, each by itself."""
-        ...
-
-    async def table(self) -> LockTable:
-        """Return the table as it is committed."""
-        ...
+CarryOut = Callable[[Sequence[LockSet | Release]], Awaitable[None]]
+"""Carries out commands in one commit, each by itself."""
+Look = Callable[[Callable[[LockTable], list[Claim]]], Awaitable[list[Claim]]]
+"""Looks at the table as it is committed."""
 
 
 def is_restored(connection: sqlite3.Connection) -> bool:
@@ -36,12 +29,13 @@ def is_restored(connection: sqlite3.Connection) -> bool:
 
 
 async def reassert(
-    service: Commands, database: Database, holds: Sequence[LockSet], waiting: Collection[str]
+    carry_out: CarryOut, look: Look, database: Database, holds: Sequence[LockSet], waiting: Collection[str]
 ) -> list[Grant]:
     """Give back what operations hold that are not open, see that the open ones hold theirs, and begin to grant.
 
     Args:
-        service: the lock service.
+        carry_out: carries out commands of the lock service.
+        look: looks at its table.
         database: its database.
         holds: the sets of open operations that hold them.
         waiting: the owners of those that do not, whose places in the queue are kept.
@@ -52,22 +46,20 @@ async def reassert(
     Raises:
         WrongState: one of the sets cannot be granted beside the others; nothing is granted to anybody then.
     """
-    table = await service.table()
+    claims = {claim.owner: claim for claim in await look(lambda table: list(table.claims()))}
     expected = {wanted.owner for wanted in holds} | set(waiting)
-    strays = [claim for claim in table.claims() if claim.owner.startswith(OWNERS) and claim.owner not in expected]
-    missing = [wanted for wanted in holds if not _holds(table.claim(wanted.owner), wanted)]
+    strays = [claim for claim in claims.values() if claim.owner.startswith(OWNERS) and claim.owner not in expected]
+    missing = [wanted for wanted in holds if not _holds(claims.get(wanted.owner), wanted)]
     releases = [Release(owner=claim.owner, epoch=claim.epoch) for claim in strays]
-    await service.carry_out([*releases, *missing])
-    table = await service.table()
-    claims = [table.claim(wanted.owner) for wanted in holds]
-    grants = [claim.grant() for claim in claims if claim is not None and not claim.waiting]
-    if len(grants) != len(holds):
-        refused = [wanted.owner for wanted in holds if not _holds(table.claim(wanted.owner), wanted)]
+    await carry_out([*releases, *missing])
+    claims = {claim.owner: claim for claim in await look(lambda table: list(table.claims()))}
+    refused = [wanted.owner for wanted in holds if not _holds(claims.get(wanted.owner), wanted)]
+    if refused:
         raise WrongState(
             f"{', '.join(refused)} cannot hold what it held: the locks are of another time than the operations"
         )
     await database.write(_open)
-    return grants
+    return [claims[wanted.owner].grant() for wanted in holds]
 
 
 def _holds(claim: Claim | None, wanted: LockSet) -> bool:

@@ -178,24 +178,16 @@ class LocksService:
 
     async def reassert(self, holds: Sequence[LockSet], waiting: Collection[str]) -> list[Grant]:
         """Take what the scheduler says is held after a restore, and begin to grant; see `reassertion.reassert`."""
-        grants = await reassert(self, self._database, holds, waiting)
+        grants = await reassert(self.release, self._look, self._database, holds, waiting)
         self.restored = False
         return grants
 
-    async def table(self) -> LockTable:
-        """Return the table as it is committed; it may be read until the caller waits, and never changed."""
-        return await self._look(lambda table: table)
-
-    async def release(self, releases: Sequence[Release]) -> None:
-        """Carry out the releases; see `carry_out`."""
-        await self.carry_out(releases)
-
-    async def carry_out(self, commands: Sequence[LockSet | Release]) -> None:
-        """Carry out commands in one commit, each by itself; what becomes of a set that must wait is not told.
+    async def release(self, commands: Sequence[LockSet | Release]) -> None:
+        """Carry out releases in one commit, each by itself; after a restore, sets that are held as well.
 
         Raises:
             VirtyardError: the first refusal; all the others were carried out.
-            Unavailable: the outcome is unknown; asking again is safe.
+            Unavailable: the outcome is unknown; releasing again is safe.
         """
         self._check_open()
         works = [_Work(command=each, answer=_future()) for each in commands]

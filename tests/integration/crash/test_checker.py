@@ -91,7 +91,7 @@ BREACHES: dict[str, tuple[Break, str]] = {
     "lock forgotten": (
         sql(
             "locks.db",
-            "INSERT INTO owner SELECT 'operations/7', 1, 1, 0, '', 0, 0, 0, NULL",
+            "INSERT INTO owner SELECT 'operations/7', 1, 1, 0, '', 0, 0, 0, NULL, ''",
             "INSERT INTO lock VALUES ('operations/7', 'servers/s1', 5, 1, '')",
             "DELETE FROM tombstone WHERE owner = 'operations/7'",
         ),
@@ -99,13 +99,13 @@ BREACHES: dict[str, tuple[Break, str]] = {
     ),
     "owner never closed": (sql("locks.db", "DELETE FROM tombstone WHERE owner = 'operations/5'"), "was never closed"),
     "owner of nothing": (
-        sql("locks.db", "INSERT INTO owner SELECT 'operations/99', 1, 1, 0, '', 0, 0, 0, NULL"),
+        sql("locks.db", "INSERT INTO owner SELECT 'operations/99', 1, 1, 0, '', 0, 0, 0, NULL, ''"),
         "operations/99 has locks and is no operation",
     ),
     "two holders": (
         sql(
             "locks.db",
-            "INSERT INTO owner SELECT 'users/' || value, 1, 1, 0, '', 0, 0, 0, NULL FROM json_each('[1, 2]')",
+            "INSERT INTO owner SELECT 'users/' || value, 1, 1, 0, '', 0, 0, 0, NULL, '' FROM json_each('[1, 2]')",
             "INSERT INTO lock SELECT 'users/' || value, 'a/b', 3 + value, 1, '' FROM json_each('[1, 2]')",
         ),
         "both hold a/b",

@@ -66,7 +66,7 @@ class Audit:
     def plant_lock(self, owner: str, name: str, mode: LockMode, token: int) -> None:
         """Have somebody hold a lock."""
         path = self.site.locks.database.path
-        put = "INSERT OR IGNORE INTO owner VALUES (?, 1, ?, 0, '', 0, 0, 0, NULL)"
+        put = "INSERT OR IGNORE INTO owner VALUES (?, 1, ?, 0, '', 0, 0, 0, NULL, '')"
         self.execute(path, put, (owner, token))
         self.execute(path, "INSERT INTO lock VALUES (?, ?, ?, ?, '')", (owner, name, mode, token))
 

@@ -15,9 +15,13 @@ from virtyard.agent.actions.catalogue import load
 from virtyard.agent.main import open_agent
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import participants as participants_module
+from virtyard.jobs.greeter import Greeter
 from virtyard.jobs.participants import GRACE, Participants
+from virtyard.jobs.store import JobStore
 from virtyard.runtime.channel import open_channel
 from virtyard.runtime.clock import SystemClock
+from virtyard.runtime.database import Database
+from virtyard.runtime.feed import Feed
 from virtyard.runtime.pki import Authority, Credentials
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.server import serve
@@ -75,9 +79,13 @@ async def host(tmp_path: Path) -> Host:
 
 @asynccontextmanager
 async def linked(host: Host) -> AsyncIterator[Participants]:
-    """Make the links of a scheduler."""
-    async with TaskScope("test") as tasks:
-        participants = Participants(host.connect, tasks)
+    """Make the links of a scheduler, with a database of its own in which it knows the agent's ledger."""
+    feed = Feed("jobs", keepalive=15.0)
+    database = await Database.open(host.folder / "jobs.db", "virtyard.jobs.migrations", feed, SystemClock())
+    async with database, TaskScope("test") as tasks:
+        store = JobStore(database)
+        greeter = Greeter(store.ledgers, store.settled, store.open_operations)
+        participants = Participants(host.connect, tasks, greeter)
         participants.listen(host.tell)
         yield participants
         await participants.close()

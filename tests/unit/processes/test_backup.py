@@ -39,7 +39,7 @@ async def state(tmp_path: Path) -> Path:
             if name == "jobs":
                 await store_operations(database, 2)
     with closing(sqlite3.connect(folder / "locks.db")) as locks, locks:
-        locks.execute("INSERT INTO owner VALUES ('operations/1', 1, 1, 0, '', 0, 0, 0, NULL)")
+        locks.execute("INSERT INTO owner VALUES ('operations/1', 1, 1, 0, '', 0, 0, 0, NULL, '')")
         locks.execute("INSERT INTO lock VALUES ('operations/1', 'servers/s1', 5, 7, 'jobs/1-1')")
         locks.execute("UPDATE counter SET arrivals = 1, tokens = 7")
     with closing(sqlite3.connect(folder / "inventory.db")) as inventory, inventory:
@@ -85,7 +85,7 @@ def test_a_backup_says_what_it_is(state: Path, tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     jobs = manifest["databases"]["jobs"]
     assert (jobs["incarnation"], jobs["sequence"]) == (1, 4)
-    assert jobs["migrations"]["virtyard.jobs.migrations"] == 8
+    assert jobs["migrations"]["virtyard.jobs.migrations"] == 7
     assert len(jobs["sha256"]) == 64
     assert manifest["not_included"] == [str(state / "context.json"), str(state / "pki")]
     assert {path.name for path in out.iterdir()} == {"inventory.db", "jobs.db", "locks.db", "manifest.json"}
