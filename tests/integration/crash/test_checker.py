@@ -184,7 +184,7 @@ BREACHES: dict[str, tuple[Break, str]] = {
     "guest ended": (file("agents/*/sim/guests/*.json", edit(ended=True)), "the guest"),
     "guest gone": (file("agents/*/sim/guests/*.json", Path.unlink), "the guest"),
     "host free": (file("agents/s1/claim.json", edit(owner_id="")), "s1 is claimed by nobody"),
-    "mark of a failure": (file("agents/*/sim/bridges/*.json", edit(mark="11/2/1")), "that operation left nothing"),
+    "mark of a failure": (file("agents/*/sim/bridges/*.json", edit(mark="11/9/1")), "that operation left nothing"),
     "mark of nobody": (
         file("share/shared/.virtyard-repository.json", edit(mark="99/1/1")),
         "mark 99/1/1 of no operation",
