@@ -34,8 +34,8 @@ def answer_before_commit(put: Put) -> None:
 
     insert, run_batch = JobStore.insert, vars(database)["run_batch"]
 
-    async def hasty(self: Any, operation: Any, request_id: str) -> Any:
-        task = asyncio.ensure_future(insert(self, operation, request_id))
+    async def hasty(self: Any, operation: Any, request_id: str, **options: Any) -> Any:
+        task = asyncio.ensure_future(insert(self, operation, request_id, **options))
         while not task.done() and not operation.record.number:
             await asyncio.sleep(0)
         if not operation.record.number:
@@ -60,8 +60,8 @@ def skip_undo(put: Put) -> None:
 
     begin = schedule.begin_rollback
 
-    def begin_rollback(shape: Any, record: Any, number: int) -> None:
-        begin(shape, record, number)
+    def begin_rollback(shape: Any, record: Any, *arguments: Any, **options: Any) -> None:
+        begin(shape, record, *arguments, **options)
         done = [step for step in record.steps.values() if step.state == job_pb2.STEP_STATE_DONE]
         if done:
             max(done, key=lambda step: step.order).state = job_pb2.STEP_STATE_UNDONE

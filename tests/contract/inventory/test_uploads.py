@@ -43,9 +43,17 @@ async def messages(*parts: upload_service_pb2.UploadRequest | bytes) -> AsyncIte
 
 
 async def send(served: Served, *parts: upload_service_pb2.UploadRequest | bytes) -> Any:
-    """Upload these messages and return the answer."""
-    with errors_named():
-        return await served.uploads.Upload(messages(*parts), timeout=20)
+    """Upload these messages and return the answer.
+
+    A refusal that comes while a message is being sent is lost in grpcio's client: it is asked for again.
+    """
+    while True:
+        try:
+            with errors_named():
+                return await served.uploads.Upload(messages(*parts), timeout=20)
+        except Unavailable as error:
+            if "while it was being sent" not in error.message:
+                raise
 
 
 async def fetch(served: Served, upload: str, offset: int = 0) -> bytes:

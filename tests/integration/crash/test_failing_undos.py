@@ -20,6 +20,9 @@ from virtyard.kernel.errors import WrongState
 
 pytestmark = pytest.mark.timeout(240)
 ACCEPTED = (operation_pb2.OPERATION_STATE_FAILED, job_pb2.OUTCOME_PARTIAL)
+_TRIES = 5
+"""What is done in the last round may end the operation before the abort comes; then it is tried again."""
+_FEW = 2
 STUCK = job_pb2.JOB_STATE_ROLLBACK_FAILED
 
 
@@ -121,4 +124,8 @@ async def test_a_refused_undo_is_told_and_has_two_ways_out(
         # What is done in the last round may end the operation before the abort comes.
         assert len(tried) * 2 >= len(steps) or name not in WHOLE, (tried, steps)
         for reference in tried[:1]:
-            assert await refuse_undo(stage, reference, accept=True) or len(steps) < 3
+            for _ in range(_TRIES):
+                if await refuse_undo(stage, reference, accept=True):
+                    break
+            else:
+                assert len(steps) <= _FEW, reference

@@ -72,8 +72,8 @@ def split(folder: Path) -> list[Callable[[asyncio.Event], Coroutine[Any, Any, No
     return [serve._Process(service, configured(service, **shared(folder))).run for service in SERVICES]
 
 
-async def play(folder: Path, parts: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]]) -> None:
-    """Run a control plane with an agent, discover that, and make a pool."""
+async def play(folder: Path, parts: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]], said: Said) -> None:
+    """Run a control plane with an agent, discover that, make a pool, and wait until the agent has reported."""
     stop = asyncio.Event()
     settings = configured(
         "agent",
@@ -107,6 +107,8 @@ async def play(folder: Path, parts: Sequence[Callable[[asyncio.Event], Coroutine
                 )
                 story = await client.wait(await client.operations.CreateServerPool(create), timeout=30)
                 assert story.error is None
+            while not any(method.endswith("/ReportHost") for _, method in said):
+                await asyncio.sleep(0.01)
         finally:
             stop.set()
 
@@ -123,7 +125,7 @@ async def test_the_embedded_shape_has_the_identities_of_the_split_one(
         monkeypatch.setenv("VIRTYARD_CONFIG", os.devnull)
         prepare_authority(place / "pki").issue("agent/s1", place / "agent", hosts=["127.0.0.1"])
         said.clear()
-        await play(place, parts(place))
+        await play(place, parts(place), said)
         heard[name] = {(identity, method) for identity, method in said if not identity.startswith("user/")}
     assert heard["embedded"] == heard["split"]
     # They are the same, and they are what each service is expected to say.
