@@ -57,7 +57,7 @@ class SteeredClock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SteeredClock:
     """Return the clock of the whole site, at which schedules look all the time."""
     steered = SteeredClock()
-    monkeypatch.setattr(site_module, "SystemClock", lambda: steered)
+    monkeypatch.setattr(site_module, "SystemClock", lambda **_: steered)
     monkeypatch.setattr(schedules, "_LOOK", 0.02)
     return steered
 
