@@ -155,17 +155,18 @@ def run_batch(
         time: seconds since 1970, kept with the commit.
         commit: runs COMMIT.
         named: a function that changes rows and names no transition is refused: no fault could be injected there.
-        marked: the batch is to be told from one that was lost, also where it has no news.
+        marked: a batch that changes rows is to be told from one that was lost, also where it has no news.
 
     Raises:
         CommitFailed: whether COMMIT was durable is not known.
         sqlite3.Error: the transaction is lost.
     """
     run = _run_named if named else _run_any
+    before = connection.total_changes
     transaction, outcomes = _run_all(connection, functions, position, run)
     if transaction.entries:
         position = _write_journal(connection, transaction.entries, position, keep, time)
-    elif marked:
+    elif marked and connection.total_changes != before:
         position = replace(position, quiet=position.quiet + 1)
         connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('quiet', ?)", (str(position.quiet),))
     entries, transitions = transaction.entries, transaction.transitions
