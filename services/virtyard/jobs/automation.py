@@ -58,12 +58,12 @@ class Automation:
             on_due: hands over what is due in other services.
         """
         self.inner = InnerRequests(methods)
-        self._states = RunStates(store.database)
+        self._states = RunStates(store.database, on_due)
         self._definitions = definitions
         self._filters, self._running = filters, running
         submit = AutomaticSubmission(submission, self.inner)
-        triggers = Triggers(self._definitions, self._states, store, submit, clock, on_due)
-        self._schedules = Schedules(self._definitions, self._states, submit, look, clock, on_due)
+        triggers = Triggers(self._definitions, self._states, store, submit, clock)
+        self._schedules = Schedules(self._definitions, self._states, submit, look, clock)
         self._tail = EventTail(channel, self._definitions, self._states, triggers.take)
 
     @property

@@ -39,6 +39,7 @@ class Keeper:
         self.stalled = stall.any_stalled(operation.record)
         self._world = world
         self._one_at_a_time = asyncio.Lock()
+        self._retired = False
 
     async def commit(
         self,
@@ -62,8 +63,12 @@ class Keeper:
 
         Raises:
             StaleEpoch: another scheduler has the operation.
+            Unavailable: the operation is taken up again after a defect; nothing was changed.
         """
         async with self._one_at_a_time:
+            if self._retired:
+                name = self.operation.name
+                raise Unavailable(f"{name} is just being taken up again; try again", resource=name, retry_after=1.0)
             while True:
                 draft = Record()
                 draft.CopyFrom(self.operation.record)
@@ -92,11 +97,20 @@ class Keeper:
                 except Unavailable as error:
                     if not await self._was_committed(draft, error):
                         continue
-                    self._take_over(candidate, after)
+                    if self.operation.record is not draft:
+                        self._take_over(candidate, after)
                 self._world.on_due(due)
                 if uses := lock_uses.take_changes(self.operation, jobs):
                     self._world.locks.note_uses(broken.owner_of_locks(draft), uses)
                 return result
+
+    async def retire(self) -> None:
+        """Commit nothing any more, once what is under way is known: a successor begins with what is durable then.
+
+        It has its own copy of the record, which a commit made here afterwards would put back, or be lost in.
+        """
+        async with self._one_at_a_time:
+            self._retired = True
 
     def mark_ended(self, record: Record, status: status_pb2.Status, *, cancelled: bool) -> None:
         """Put an end with an error into a record that has nothing left to undo; it is committed with that (Ct)."""

@@ -35,6 +35,7 @@ __all__ = ["PersonLocks"]
 Record = record_pb2.PersonLockRecord
 _EPOCH = 1
 """Nobody adopts a person's lock, so its epoch never rises."""
+_PAUSE = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -138,8 +139,9 @@ class PersonLocks:
             transaction.execute("INSERT INTO person_lock VALUES (?, ?)", (record.name, record.SerializeToString()))
             transaction.transition("jobs.lock_taken")
 
-        await self._database.write(write)
-        kept = self._keep(record)
+        taken: list[_Kept] = []
+        await self._database.write(write, after=lambda _: taken.append(self._keep(record)))
+        (kept,) = taken
         while not (kept.held or kept.place):
             kept.changed.clear()
             await kept.changed.wait()
@@ -238,7 +240,7 @@ class PersonLocks:
         """Release a lock that has waited for the last operation under it."""
         kept = self._kept.get(name)
         if kept is not None and kept.record.ending and not self._under(name):
-            await self._end(kept, None)
+            await self._surely_end(kept, None)
 
     def _find(self, name: str) -> _Kept:
         kept = self._kept.get(name)
@@ -282,7 +284,17 @@ class PersonLocks:
     async def _time_is_over(self, kept: _Kept) -> None:
         record = kept.record
         message = f"the time of {record.name} is over, which {record.principal} had taken: {record.purpose}"
-        await self._end(kept, event_types.new_event(event_types.LOCK_ENDED, record.object, message))
+        await self._surely_end(kept, event_types.new_event(event_types.LOCK_ENDED, record.object, message))
+
+    async def _surely_end(self, kept: _Kept, event: event_pb2.Event | None) -> None:
+        """Do as `_end`, however long the database cannot be written: nobody else would ask again."""
+        before = kept.record
+        while kept.record is before and self._kept.get(before.name) is kept:
+            try:
+                await self._end(kept, event)
+            except Unavailable as error:
+                _log.warning("%s cannot be ended yet: %s", before.name, error)
+                await asyncio.sleep(_PAUSE)
 
     async def _end(self, kept: _Kept, event: event_pb2.Event | None) -> None:
         """Release a lock, or mark it while something runs under it; what is due elsewhere goes into the same commit."""
@@ -306,18 +318,23 @@ class PersonLocks:
             transaction.executemany("INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)", rows)
             transaction.transition("jobs.lock_ending" if ending else "jobs.lock_released")
 
-        await self._database.write(write)
-        kept.record = after
-        if not ending:
-            self._kept.pop(record.name, None)
-        if kept.timer is not None:
-            kept.timer.cancel()
-        kept.changed.set()
+        def ended(_nothing: None) -> None:
+            kept.record = after
+            if not ending:
+                self._kept.pop(record.name, None)
+            if kept.timer is not None:
+                kept.timer.cancel()
+            kept.changed.set()
+            self._on_due(due)
+            if ending:
+                # What ran under it may have ended while this was written, when nothing was to be done about it yet.
+                _ = self._tasks.start(self.operation_ended(record.name), name=f"end of {record.name}")
+
+        await self._database.write(write, after=ended)
         if not ending:
             # Whoever asked for this goes on with the object free; the row that is due sees to it if this fails.
             with contextlib.suppress(VirtyardError):
                 await self._locks.release([Release(owner=record.name, epoch=_EPOCH)])
-        self._on_due(due)
 
 
 def _shown(record: Record, state: pb.PersonLockState.ValueType) -> pb.PersonLock:

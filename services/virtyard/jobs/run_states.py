@@ -7,7 +7,7 @@ ever ahead of the other, whenever the process ends (P31).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from virtyard.internal.jobs.v1 import run_state_pb2
 from virtyard.jobs.store import Due
@@ -26,9 +26,10 @@ _PUT_DUE = "INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)"
 class RunStates:
     """Reads and writes run states."""
 
-    def __init__(self, database: Database) -> None:
-        """Know nothing until `recall`."""
+    def __init__(self, database: Database, on_due: Callable[[Sequence[Due]], None]) -> None:
+        """Know nothing until `recall`; `on_due` is given what is due in other services because of a state."""
         self._database = database
+        self._on_due = on_due
         self._states: dict[str, run_state_pb2.RunState] = {}
         self.token = ""
         """The resume token of the inventory's events up to which all were looked at; empty before the first."""
@@ -68,8 +69,12 @@ class RunStates:
             transaction.executemany(_PUT_DUE, [(item.key, item.kind, item.body) for item in due])
             transaction.transition("jobs.run_state")
 
-        await self._database.write(write)
-        self.keep(uid, state, token)
+        def keep(_: None) -> None:
+            self.keep(uid, state, token)
+            if due:
+                self._on_due(due)
+
+        await self._database.write(write, after=keep)
 
     async def save_token(self, token: str) -> None:
         """Make durable how far the events were looked at, where nothing came of them."""
@@ -78,8 +83,10 @@ class RunStates:
             transaction.execute(_PUT_TOKEN, (token,))
             transaction.transition("jobs.event_tail")
 
-        await self._database.write(write)
-        self.token = token
+        def keep(_: None) -> None:
+            self.token = token
+
+        await self._database.write(write, after=keep)
 
     async def forget(self, uid: str) -> None:
         """Forget a definition that was deleted."""

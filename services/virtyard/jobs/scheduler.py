@@ -28,7 +28,7 @@ from virtyard.jobs.probation import Probation, in_order
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.stall_watch import StallWatch
 from virtyard.jobs.world import World
-from virtyard.kernel.errors import Unavailable, WrongState
+from virtyard.kernel.errors import NotFound, Unavailable, WrongState
 from virtyard.kernel.invariants import Invariant
 from virtyard.locks.model import Blocker
 from virtyard.runtime.metrics import Metrics
@@ -247,7 +247,8 @@ class Scheduler:
         yields_to = self.world.operations[holder.operation.record.method].yields_to
         targets = {job.object for job in holder.operation.shape.plan.jobs}
         if waiting.record.method in yields_to and blocker.object in targets:
-            _ = self._tasks.start(holder.supersede(waiting.name), name=f"supersede {holder.operation.name}")
+            stop = self._steer(holder.operation.number, lambda runner: runner.supersede(waiting.name))
+            _ = self._tasks.start(stop, name=f"supersede {holder.operation.name}")
 
     def _begin(self, operation: Operation) -> None:
         _ = self._begin_runner(Runner(operation, self.world, self._notice_blocker))
@@ -279,18 +280,39 @@ class Scheduler:
                     timer.cancel()
                 if self._runners.get(number) is runner:
                     del self._runners[number]
-            if over:
-                self._remember(runner.operation)
-                if runner.operation.record.options.under:
-                    await self.people.operation_ended(runner.operation.record.options.under)
-            else:
+            if not over:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
-                with contextlib.suppress(Unavailable):
-                    runner = Runner(await self.world.store.get(number), self.world, self._notice_blocker)
+                runner = await self._successor(runner)
                 over = runner.operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
                 if not over:
                     self._runners[number] = runner
+        self._remember(runner.operation)
+        if runner.operation.record.options.under:
+            await self.people.operation_ended(runner.operation.record.options.under)
+
+    async def _successor(self, runner: Runner) -> Runner:
+        """Return what runs an operation on from what is durable, which nobody changes any more through the old one."""
+        await runner.keeper.retire()
+        while True:
+            try:
+                stored = await self.world.store.get(runner.operation.number)
+            except Unavailable as error:
+                _log.warning("%s cannot be taken up yet: %s", runner.operation.name, error)
+                await asyncio.sleep(_PAUSE)
+            else:
+                return Runner(stored, self.world, self._notice_blocker)
+
+    async def _steer(self, number: int, steer: Callable[[Runner], Coroutine[object, object, object]]) -> None:
+        """Do something to an operation by what runs it; by the successor, if a defect comes in between."""
+        with contextlib.suppress(WrongState, NotFound):  # it has ended
+            while True:
+                try:
+                    _ = await steer(await self.running(number))
+                except Unavailable:
+                    await asyncio.sleep(_PAUSE)
+                else:
+                    return
 
     def _remember(self, operation: Operation) -> None:
         """Keep an operation for those who ask for it right after its end, as most clients do."""
@@ -311,5 +333,6 @@ class Scheduler:
         return Alarm(self.world.clock, due, lambda: self._lapse(runner)) if due is not None else None
 
     def _lapse(self, runner: Runner) -> None:
-        abort = runner.abort("its deadline came", cause=DEADLINE)
+        number = runner.operation.number
+        abort = self._steer(number, lambda present: present.abort("its deadline came", cause=DEADLINE))
         _ = self._tasks.start(abort, name=f"deadline {runner.operation.name}")

@@ -53,7 +53,6 @@ class Schedules:
         submission: AutomaticSubmission,
         look: Callable[[int], Awaitable[Operation]],
         clock: Clock,
-        on_due: Callable[[Sequence[Due]], None],
     ) -> None:
         """Work with these.
 
@@ -63,14 +62,12 @@ class Schedules:
             submission: submits operations.
             look: finds an operation by its number.
             clock: the process's clock.
-            on_due: hands over events that are due.
         """
         self._definitions = definitions
         self._states = states
         self._submission = submission
         self._look = look
         self._clock = clock
-        self._on_due = on_due
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
@@ -156,9 +153,13 @@ class Schedules:
         cause = self._cause(schedule, state, trail, now)
         request = fill(schedule.request, {})
         reason = f"{schedule.name}: run now by {principal}"
-        operation = await self._submission.submit(
-            request, owner=principal, request_id=request_id or str(uuid.uuid4()), reason=reason, cause=cause
-        )
+        try:
+            operation = await self._submission.submit(
+                request, owner=principal, request_id=request_id or str(uuid.uuid4()), reason=reason, cause=cause
+            )
+        except RetryError:
+            await self._states.recall()
+            raise
         self._states.keep(schedule.uid, state)
         return operation
 
@@ -215,7 +216,6 @@ class Schedules:
         request.events.add(key=key, event=event_types.new_event(event_types.SCHEDULE_FAILED, schedule.name, text))
         told = [Due(key=f"events {key}", kind=EVENTS, body=request.SerializeToString())]
         await self._states.save(schedule.uid, state, due=told)
-        self._on_due(told)
         _log.warning("%s", text)
 
     async def _is_active(self, state: run_state_pb2.RunState) -> bool:

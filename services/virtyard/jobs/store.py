@@ -94,6 +94,7 @@ class JobStore:
         request_id: str,
         *,
         also: Callable[[Transaction, Operation], None] | None = None,
+        run: Callable[[Operation], None] | None = None,
     ) -> Operation:
         """Make a new operation durable (C1), with its number; return it, or the one that has the request id.
 
@@ -101,6 +102,7 @@ class JobStore:
             operation: the operation, whose record gets its number.
             request_id: of the submission; empty for none.
             also: writes in the same commit what led to the operation, which may be the one that is there.
+            run: begins to run the operation once it is durable, also where the caller is told that this is unknown.
 
         Raises:
             AlreadyExists: the request id belongs to another request (P26).
@@ -149,11 +151,11 @@ class JobStore:
         def committed(known: Operation) -> None:
             if known is operation:
                 self.settled.opened(known.number)
+                operation.bodies.update(bodies)
+                if run is not None:
+                    run(operation)
 
-        known = await self.database.write(write, after=committed)
-        if known is operation:
-            operation.bodies.update(bodies)
-        return known
+        return await self.database.write(write, after=committed)
 
     async def save(
         self,

@@ -145,10 +145,10 @@ class Submission:
         self._admit(operation)
         if cast(Any, request).validate_only:
             return _preview(operation)
-        known = await self._store.insert(operation, request_id, also=cause.also if cause is not None else None)
+        also = cause.also if cause is not None else None
+        known = await self._store.insert(operation, request_id, also=also, run=self._run)
         if known is not operation:
             return render_operation(known)
-        self._run(operation)
         # Serialised for its journal already.
         return operation.bodies[operation.name]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from virtyard.api.inventory.v1 import event_pb2, trigger_pb2
@@ -50,7 +50,6 @@ class Triggers:
         store: JobStore,
         submission: AutomaticSubmission,
         clock: Clock,
-        on_due: Callable[[Sequence[Due]], None],
     ) -> None:
         """Work with these.
 
@@ -60,14 +59,12 @@ class Triggers:
             store: where the causes of an event's operation are found.
             submission: submits operations.
             clock: tells the hour of the limit.
-            on_due: hands over events that are due.
         """
         self._definitions = definitions
         self._states = states
         self._store = store
         self._submission = submission
         self._clock = clock
-        self._on_due = on_due
 
     async def take(self, event: event_pb2.Event, token: str) -> None:
         """Fire what waits for an event; durable with the token when this returns, unless nothing waited for it.
@@ -177,7 +174,6 @@ class Triggers:
         request.events.add(key=key, event=event_types.new_event(kind, trigger.name, text))
         due = [Due(key=f"events {key}", kind=EVENTS, body=request.SerializeToString())]
         await self._states.save(trigger.uid, state, token, due)
-        self._on_due(due)
         _log.warning("%s", text)
 
 

@@ -314,8 +314,19 @@ class LocksService:
 
     async def _decide(self, batch: Sequence[_Work]) -> None:
         commands = [(work, work.command) for work in batch if work.command is not None]
-        decisions = await self._store.carry_out([command for _, command in commands]) if commands else None
+        try:
+            decisions = await self._store.carry_out([command for _, command in commands]) if commands else None
+        except Unavailable:
+            # Whoever asked asks again; who is granted something by it has asked already.
+            table = await self._store.table()
+            for change in self._store.take_changes():
+                self._spread(change, table)
+            raise
         table = await self._store.table()
+        changes = self._store.take_changes()
+        own = len(decisions.changes) if decisions is not None else 0
+        for change in changes[: len(changes) - own]:
+            self._spread(change, table)
         if decisions is not None:
             for (work, command), refusal in zip(commands, decisions.refusals, strict=True):
                 self._answer(work, command, refusal, table)

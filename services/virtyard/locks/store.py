@@ -57,6 +57,7 @@ class LockStore:
         self._clock = clock
         self._table: LockTable | None = None
         self._revision = -1
+        self._changes: list[Change] = []
         self.floor = FloorKeeper(database, _forget_settled, "locks.floor")
         """Below which operation every owner is closed, with a tombstone or without."""
 
@@ -67,10 +68,18 @@ class LockStore:
             Unavailable: the commit failed and its outcome is unknown; asking again is safe.
         """
         try:
-            return await self._database.write(lambda transaction: self._decide(transaction, commands))
+            return await self._database.write(
+                lambda transaction: self._decide(transaction, commands),
+                after=lambda decisions: self._changes.extend(decisions.changes),
+            )
         except BaseException:
             self._table = None
             raise
+
+    def take_changes(self) -> Sequence[Change]:
+        """Return what has become durable since the last call, also in a commit that seemed to fail."""
+        changes, self._changes = self._changes, []
+        return changes
 
     async def table(self) -> LockTable:
         """Return the table as it was committed; it may be read until the next batch begins, and never changed."""

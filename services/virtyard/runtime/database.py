@@ -26,7 +26,7 @@ from virtyard.runtime.feed import Feed
 from virtyard.runtime.schema import migrate, migrations_of
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.sqlite_thread import SqliteThread
-from virtyard.runtime.transaction import Batch, Outcome, Position, Transaction, run_batch
+from virtyard.runtime.transaction import Batch, CommitFailed, Outcome, Position, Transaction, run_batch
 
 __all__ = ["OWN_MIGRATIONS", "Database", "Transaction", "raise_incarnation"]
 
@@ -65,6 +65,7 @@ class Database:
         self._position = Position(sequence=0, oldest=1)
         self._scope = TaskScope(f"database.{path.stem}")
         self._waiting: list[_Waiting] = []
+        self._doubtful: tuple[Sequence[_Waiting], Batch] | None = None
         self._idle: asyncio.Future[None] | None = None
         self._writer: SqliteThread | None = None
         self._reader: SqliteThread | None = None
@@ -162,7 +163,9 @@ class Database:
                 run twice, the first time for nothing, so it changes nothing else, or only what a second run changes
                 the same way.
             after: is called on the event loop with the result, after the commit and before any answer, also if the
-                caller has left: the place to change what is kept in memory.
+                caller has left: the place to change what is kept in memory, and to begin what must follow. After a
+                COMMIT that failed and was durable all the same it is called too, though the caller is told nothing
+                but that: only in a database with a feed; the owner of another one looks by itself, see `on_reopen`.
 
         Raises:
             Unavailable: the commit failed and its outcome is unknown, or the database is closing.
@@ -228,7 +231,7 @@ class Database:
         meta = dict(connection.execute("SELECT name, value FROM meta"))
         self.identity, self.incarnation = meta["identity"], int(meta["incarnation"])
         sequence, oldest, seconds = connection.execute("SELECT sequence, oldest, last_time FROM feed").fetchone()
-        self._position = Position(sequence=sequence, oldest=oldest)
+        self._position = Position(sequence=sequence, oldest=oldest, quiet=int(meta.get("quiet", "0")))
         self.last_time = datetime.fromtimestamp(seconds, UTC) if seconds else None
 
     async def _write_all(self) -> None:
@@ -262,9 +265,11 @@ class Database:
         time = self._clock.now().timestamp()
         position, keep, commit = self._position, self._journal_keep, self._commit_hook
         named = self._transition_hook is not None
+        # Commits of a ledger without a feed are many, and it finds out by itself.
+        marked = self._feed is not None and any(one.after is not None for one in batch)
         return await self._writer.run(
             lambda connection: run_batch(
-                connection, functions, position, keep=keep, time=time, commit=commit, named=named
+                connection, functions, position, keep=keep, time=time, commit=commit, named=named, marked=marked
             )
         )
 
@@ -275,9 +280,7 @@ class Database:
         if self._transition_hook is not None:
             for name in done.transitions:
                 self._transition_hook(name)
-        for one, outcome in zip(batch, done.outcomes, strict=True):
-            if one.after is not None and outcome.error is None:
-                self._call_after(one.after, outcome)
+        self._follow(batch, done)
         if self._feed is not None and done.entries:
             self._feed.publish(done.entries)
         for one, outcome in zip(batch, done.outcomes, strict=True):
@@ -287,6 +290,12 @@ class Database:
                 one.answer.set_result(outcome.value)
             else:
                 one.answer.set_exception(outcome.error)
+
+    def _follow(self, batch: Sequence[_Waiting], done: Batch) -> None:
+        """Have what must follow the functions of a durable commit happen."""
+        for one, outcome in zip(batch, done.outcomes, strict=True):
+            if one.after is not None and outcome.error is None:
+                self._call_after(one.after, outcome)
 
     def _call_after(self, after: Callable[[Any], None], outcome: Outcome) -> None:
         try:
@@ -298,12 +307,14 @@ class Database:
         """Answer that the outcome is unknown, after the database was opened again and what was durable is published."""
         _log.error("a commit of %s failed: %s", self.path.name, error)
         await self._close_writer()
+        if isinstance(error, CommitFailed):
+            self._doubtful = (batch, error.batch)
         try:
             await self._reopen()
         except Exception as again:  # noqa: BLE001 - the next batch tries again; until then everything is refused
             _log.error("%s cannot be opened again: %s", self.path.name, again)
-        for callback in self._reopened:
-            callback()
+            for callback in self._reopened:
+                callback()
         for one in batch:
             if not one.answer.done():
                 unknown = Unavailable(
@@ -313,6 +324,7 @@ class Database:
                 one.answer.set_exception(unknown)
 
     async def _reopen(self) -> None:
+        """Open the database again, and have memory follow what is found there."""
         before = self._position.sequence
         self._writer = await SqliteThread.open(self.path, writer=True)
         try:
@@ -321,8 +333,20 @@ class Database:
         except BaseException:
             await self._close_writer()
             raise
+        for callback in self._reopened:
+            callback()
+        doubtful, self._doubtful = self._doubtful, None
+        if doubtful is not None and self._holds(doubtful[1]):
+            self._follow(*doubtful)
         if self._feed is not None and news:
             self._feed.publish(news)
+
+    def _holds(self, done: Batch) -> bool:
+        """Tell whether the last batch, whose COMMIT failed, was durable: nobody else has written since."""
+        if self._feed is None:
+            return False
+        found, expected = self._position, done.position
+        return found.sequence == expected.sequence if done.entries else found.quiet == expected.quiet
 
     async def _close_writer(self) -> None:
         if self._writer is not None:

@@ -15,7 +15,7 @@ from virtyard.kernel.errors import InternalError, Unavailable
 from virtyard.runtime.entry import Entry
 from virtyard.runtime.many_rows import insert_rows
 
-__all__ = ["Batch", "Outcome", "Position", "Transaction", "run_batch"]
+__all__ = ["Batch", "CommitFailed", "Outcome", "Position", "Transaction", "run_batch"]
 
 _UNWRITABLE = {
     sqlite3.SQLITE_FULL,
@@ -107,6 +107,8 @@ class Position:
     """The last entry."""
     oldest: int
     """The first entry that is still kept; one more than `sequence` in an empty journal."""
+    quiet: int = 0
+    """How many commits were marked that had no news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,15 @@ class Batch:
     """The journal after the commit."""
 
 
+class CommitFailed(Exception):
+    """COMMIT failed; whether the batch is durable is seen from the position, once the database is open again."""
+
+    def __init__(self, batch: Batch, error: Exception) -> None:
+        """Keep what the batch comes to if it is durable."""
+        super().__init__(str(error))
+        self.batch = batch
+
+
 def run_batch(
     connection: sqlite3.Connection,
     functions: Sequence[Callable[[Transaction], Any]],
@@ -132,6 +143,7 @@ def run_batch(
     time: float,
     commit: Callable[[sqlite3.Connection], None],
     named: bool = False,
+    marked: bool = False,
 ) -> Batch:
     """Run the functions in one commit; called in the database's thread.
 
@@ -143,16 +155,27 @@ def run_batch(
         time: seconds since 1970, kept with the commit.
         commit: runs COMMIT.
         named: a function that changes rows and names no transition is refused: no fault could be injected there.
+        marked: a batch that changes rows is to be told from one that was lost, also where it has no news.
 
     Raises:
-        sqlite3.Error: the transaction is lost; whether COMMIT was durable is not known.
+        CommitFailed: whether COMMIT was durable is not known.
+        sqlite3.Error: the transaction is lost.
     """
     run = _run_named if named else _run_any
+    before = connection.total_changes
     transaction, outcomes = _run_all(connection, functions, position, run)
     if transaction.entries:
         position = _write_journal(connection, transaction.entries, position, keep, time)
-    commit(connection)
-    return Batch(outcomes=outcomes, entries=transaction.entries, transitions=transaction.transitions, position=position)
+    elif marked and connection.total_changes != before:
+        position = replace(position, quiet=position.quiet + 1)
+        connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('quiet', ?)", (str(position.quiet),))
+    entries, transitions = transaction.entries, transaction.transitions
+    batch = Batch(outcomes=outcomes, entries=entries, transitions=transitions, position=position)
+    try:
+        commit(connection)
+    except Exception as error:
+        raise CommitFailed(batch, error) from error
+    return batch
 
 
 def _run_any(transaction: Transaction, function: Callable[[Transaction], Any]) -> Any:

@@ -213,6 +213,28 @@ async def test_locks_are_listed_by_object_holders_first(service: LocksService) -
     assert [blocker.owner for blocker in shown[3].blockers] == ["a", "c"]
 
 
+async def test_who_waits_is_told_of_a_grant_whose_commit_seemed_to_fail(tmp_path: Path) -> None:
+    """A release that is durable though its commit failed grants, and the waiter, who asks no more, hears of it."""
+    failing: list[bool] = []
+
+    def commit(connection: sqlite3.Connection) -> None:
+        connection.execute("COMMIT")
+        if failing:
+            failing.pop()
+            raise sqlite3.OperationalError("disk I/O error")
+
+    async with open_locks(tmp_path, FakeClock(), commit_hook=commit) as locks:
+        holder, waiter = Asker(locks.service), Asker(locks.service)
+        await holder.ask(wanted("a", "vm1"))
+        await holder.granted("a")
+        await waiter.ask(wanted("b", "vm1"))
+        await waiter.place("b")
+        failing.append(True)
+        with pytest.raises(Unavailable):
+            await locks.service.release([Release(owner="a", epoch=1)])
+        assert await waiter.granted("b") == {"vm1": 2}
+
+
 @pytest.mark.parametrize("durable", [False, True])
 async def test_after_a_failed_commit_memory_is_what_the_database_has(tmp_path: Path, durable: bool) -> None:
     """P28: whoever asked is told that the outcome is unknown; asking again finds out, and no token comes twice."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from virtyard.kernel.errors import AlreadyExists, DataLoss, InternalError, Unava
 from virtyard.runtime.database import Database, raise_incarnation
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.schema import Migration, migrate
+from virtyard.runtime.sqlite_thread import SqliteThread
 from virtyard.runtime.transaction import Transaction
 
 
@@ -168,6 +169,51 @@ async def test_commit_that_was_durable_after_all_is_published(
     commit.mode = "works"
     assert await fragile.write(putting("next")) == 2
     assert feed.head == 2
+
+
+@pytest.mark.parametrize("news", [True, False], ids=["news", "no news"])
+@pytest.mark.parametrize("durable", [True, False], ids=["durable", "lost"])
+async def test_memory_follows_a_commit_that_failed_and_was_durable(
+    fragile: Database, commit: FailingCommit, *, news: bool, durable: bool
+) -> None:
+    """What must follow a commit happens if it is found durable, once, after caches are dropped; never if it is lost."""
+    happened: list[str] = []
+    fragile.on_reopen(lambda: happened.append("caches"))
+    commit.mode = "fails after" if durable else "fails before"
+    change = putting("doubt") if news else insert_quietly("doubt")
+    with pytest.raises(Unavailable):
+        await fragile.write(change, after=lambda _: happened.append("followed"))
+    assert happened == (["caches", "followed"] if durable else ["caches"])
+    commit.mode = "works"
+    await fragile.write(insert_quietly("next"), after=lambda _: happened.append("next"))
+    assert happened[-1] == "next"
+    assert happened.count("followed") == int(durable)
+    assert await fragile.read(keys) == (["doubt", "next"] if durable else ["next"])
+
+
+async def test_memory_follows_when_the_database_can_be_opened_again(
+    fragile: Database, commit: FailingCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it cannot be opened after the failed commit, what must follow waits until it can, and comes first then."""
+    happened: list[str] = []
+    commit.mode = "fails after"
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteThread, "open", classmethod(_no_file))
+        with pytest.raises(Unavailable):
+            await fragile.write(putting("doubt"), after=lambda _: happened.append("doubt"))
+        assert happened == []
+    commit.mode = "works"
+    await fragile.write(putting("next"), after=lambda _: happened.append("next"))
+    assert happened == ["doubt", "next"]
+
+
+async def _no_file(_class: type[SqliteThread], _path: Path, *, writer: bool) -> SqliteThread:
+    raise sqlite3.OperationalError("unable to open database file")
+
+
+def insert_quietly(key: str) -> Callable[[Transaction], object]:
+    """Return a function that inserts a thing of which the feed tells nothing."""
+    return lambda transaction: transaction.execute("INSERT INTO thing VALUES (?, ?, ?)", ("a", key, b"x"))
 
 
 async def test_after_runs_behind_the_commit_even_if_the_caller_has_left(database: Database) -> None:
