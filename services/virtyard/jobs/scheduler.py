@@ -84,6 +84,8 @@ class Scheduler:
         After crashes they are begun one by one, which goes on when this has returned; the state is STARTING till then.
         """
         adopted = await self.world.store.adopt(self._probation.note_start)
+        for operation in adopted:
+            self.world.counted.note(operation)
         if self._probation.is_on:
             _ = self._tasks.start(self._try_one_by_one(adopted), name="probation")
         else:
