@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.integration.jobs.site import LIMIT, Site
-from tests.integration.jobs.test_control import first_job, get, hold, metadata_of, refusal, release
+from tests.integration.jobs.site import LIMIT, MIB, Site, machine
+from tests.integration.jobs.test_control import Gate, first_job, get, hold, metadata_of, refusal, release
 from tests.integration.jobs.test_explaining import BARRIER, HOLDER, commands, explain, number
 from virtyard.api.actions.v1 import import_image_file_pb2
 from virtyard.api.inventory.v1 import image_pb2
@@ -305,3 +305,38 @@ async def test_a_copy_that_fails_gives_its_unit_back(site: Site, copies: Copies)
     assert (await site.wait(failing)).HasField("error")
     await end_well(site, operations)
     assert copies.begun == ["a", "b"]
+
+
+async def test_a_restart_beside_another_step_looks_for_its_turn(site: Site, copies: Copies) -> None:
+    """A machine whose plain disk is being made is resumed; its copy waits for its own turn, and then for a unit."""
+    limit(site, 1)
+    await copies.let_go("base")
+    base = importing(site, "base")
+    base.image.format = image_pb2.IMAGE_FORMAT_DISK
+    (site.share / "base").write_bytes(bytes(MIB))
+    await site.succeed(base)
+    plain = site.faults.before["CreateDiskFile"] = Gate()
+    request = machine("web", vnics=0)
+    request.disks[1].image = "images/base"
+    web = (await site.submit(request)).name
+    async with asyncio.timeout(LIMIT):
+        await plain.begun.wait()
+    operations = await submit(site, "holder")
+    other = importing(site, "other")
+    other.server = "servers/s2"
+    operations.append((await site.submit(other)).name)
+    await copies.until_begun(3)
+    await site.close_jobs()
+    await site.open_jobs(start=False)
+    limit(site, 1)
+    await site.jobs.scheduler.start()
+    plain.open.set()
+
+    async def waits() -> bool:
+        return any(job.waiting_for.endswith("/copy: 1 of 1 in use") for job in await site.jobs_of(web))
+
+    await site.wait_until(waits)
+    assert site.faults.done["CreateDiskFile"] == 1
+    await copies.let_go()
+    await end_well(site, [web, *operations])
+    assert site.faults.done["CreateDiskFile"] == 2
