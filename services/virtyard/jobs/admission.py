@@ -143,6 +143,7 @@ class Admission:
         view = await self._world.view(list(kind.selections(request)))
         shape = Shape.of(kind.plan(request, view, Ids(uuid.UUID(hex=record.seed))))
         check_policy(record.options, shape.plan)
+        self._world.counted.check(shape.plan)
         suffices = _suffice(held, shape.plan.locks)
 
         def change(draft: record_pb2.OperationRecord) -> None:

@@ -86,6 +86,8 @@ class Explainer:
         told.job.CopyFrom(await self._party(operation, planned, now))
         if told.cause == pb.WAIT_CAUSE_LOCKS:
             await self._add_locks(told, operation, now)
+        elif told.cause == pb.WAIT_CAUSE_CAPACITY:
+            await self._add_capacity(told, operation, planned, now)
         self._add_predecessors(told, operation, planned)
         await self._add_own_operation(told, operation, planned, now)
         await self._add_hosts(told)
@@ -121,6 +123,20 @@ class Explainer:
             person = None if party.job else self._people(party.owner)
             for under in person.operations if person is not None else ():
                 told.edges.add(waiter=party.owner, blocker=under, kind=pb.WAIT_EDGE_KIND_UNDER)
+
+    async def _add_capacity(
+        self, told: pb.WaitExplanation, operation: Operation, planned: plan_pb2.PlannedJob, now: datetime
+    ) -> None:
+        """Add those who have of the counted locks that a job's steps wait for, and those who come before it."""
+        counted, own = self._scheduler.world.counted, owner_name(operation.number)
+        for name in dict.fromkeys(step.counted.name for step in planned.steps if step.counted.name):
+            kinds = dict.fromkeys(counted.ahead(name, operation.number), pb.WAIT_EDGE_KIND_BARRIER)
+            told.queue_place = max(told.queue_place, len(kinds) + 1)
+            for number, kind in {**dict.fromkeys(counted.holders(name), pb.WAIT_EDGE_KIND_HOLDER), **kinds}.items():
+                other = self._scheduler.find(number)
+                if other is not None and other is not operation:
+                    told.parties.append(await self._party(other, waiting.leading_job(other), now))
+                    told.edges.add(waiter=own, blocker=other.name, kind=kind, object=name)
 
     async def _owner(self, owner: owner_pb2.OwnerWait, now: datetime) -> pb.WaitParty:
         """Return an owner of locks as a party: an operation that runs with all that is known, anybody else as it is."""
@@ -188,7 +204,7 @@ class Explainer:
     ) -> None:
         """Add the job of the same operation that is at work, where the one that was asked about waits for it."""
         leading = waiting.leading_job(operation)
-        if told.edges and told.cause != pb.WAIT_CAUSE_LOCKS and leading.id != planned.id:
+        if told.edges and told.cause not in (pb.WAIT_CAUSE_LOCKS, pb.WAIT_CAUSE_CAPACITY) and leading.id != planned.id:
             told.parties.append(await self._party(operation, leading, now))
 
     async def _add_hosts(self, told: pb.WaitExplanation) -> None:

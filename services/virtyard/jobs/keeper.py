@@ -157,6 +157,7 @@ class Keeper:
         """Make the candidate the operation; between its commit and its news, so that memory never lags behind these."""
         self.operation.record = candidate.record
         self.operation.shape = candidate.shape
+        self._world.counted.note(self.operation)
         if after is not None:
             after()
 

@@ -17,6 +17,7 @@ from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.auditor import Auditor
 from virtyard.jobs.automation import Automation
+from virtyard.jobs.counted_locks import COPY, CountedLocks
 from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.greeter import Greeter
@@ -24,6 +25,7 @@ from virtyard.jobs.history import JOB_HISTORY, History, HistoryRetention
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.lock_control_rpc import LockControl, UnderCheck
+from virtyard.jobs.model import Operation
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.probation import note_clean_stop
 from virtyard.jobs.recovery import Recovery
@@ -82,6 +84,7 @@ async def open_jobs(
     keepalive: float = 15.0,
     journal_keep: int = 100_000,
     audit_interval: float = 30.0,
+    copies_per_server: int = 4,
     metrics: Metrics | None = None,
     history: HistoryRetention = JOB_HISTORY,
 ) -> AsyncIterator[Jobs]:
@@ -97,6 +100,7 @@ async def open_jobs(
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         journal_keep: about so many entries of the feed are kept; see `Database.open`.
         audit_interval: seconds between two looks of the auditor.
+        copies_per_server: how many copies of disk content run at once on a server.
         metrics: of the process; nowhere that is read if None.
         history: how long ended operations are kept.
 
@@ -129,7 +133,7 @@ async def open_jobs(
             proxy.settled_below = lambda: store.settled.below
             participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
             definitions = Definitions(inventory)
-            filters = JobFilters(definitions, clock)
+            filters, counted = JobFilters(definitions, clock), CountedLocks({COPY: copies_per_server})
             world = World(
                 store=store,
                 locks=proxy,
@@ -139,6 +143,7 @@ async def open_jobs(
                 operations=operations,
                 show=feed.publish_progress,
                 filters=filters,
+                counted=counted,
                 clock=clock,
                 on_due=due.add,
             )
@@ -157,7 +162,7 @@ async def open_jobs(
             scheduler.before_start = _comparing(recovery, connect, tasks)
             tokens = _tokens(feed, proxy)
             submission = Submission(
-                operations, _titles(operations), store, port, tokens, scheduler.run, clock, filters.admit
+                operations, _titles(operations), store, port, tokens, scheduler.run, clock, _admitting(counted, filters)
             )
             automation = Automation(
                 channel=inventory,
@@ -221,6 +226,16 @@ def _comparing(
         _ = tasks.start(recovery.run_late(connect), name="compare late")
 
     return compare
+
+
+def _admitting(counted: CountedLocks, filters: JobFilters) -> Callable[[Operation], None]:
+    """Return what refuses an operation that asks for more of a counted lock than there is, or that a filter rejects."""
+
+    def admit(operation: Operation) -> None:
+        counted.check(operation.shape.plan)
+        filters.admit(operation)
+
+    return admit
 
 
 def _tokens(feed: Feed, locks: LocksProxy) -> Callable[[], dict[str, str]]:

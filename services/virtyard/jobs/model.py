@@ -65,6 +65,8 @@ class Shape:
     """The references of those steps of each job that come before its children."""
     deferrable: tuple[plan_pb2.PlannedJob, ...]
     """The jobs that are put off where their server cannot be reached."""
+    counted: tuple[StepRef, ...]
+    """The steps that take a counted lock."""
 
     @classmethod
     def of(cls, plan: plan_pb2.Plan) -> Shape:
@@ -87,6 +89,7 @@ class Shape:
                 job: tuple(ref.reference for ref in found if not ref.step.after_children) for job, found in own.items()
             },
             deferrable=tuple(job for job in plan.jobs if job.deferrable),
+            counted=tuple(ref for ref in refs if ref.step.HasField("counted")),
         )
 
 
@@ -106,6 +109,8 @@ class Operation:
     """How it and its jobs were shown last, serialised, by name; what was not shown by this process is absent."""
     waiting_for: str = ""
     """Who is in the way of its locks, as a person reads it; never stored."""
+    counted_waits: dict[str, str] = field(default_factory=dict)
+    """The counted locks that steps wait for, as a person reads it, by the steps' references; never stored."""
     uses: dict[str, str] = field(default_factory=dict)
     """The job, by id, that was last told to use an object, where that is not the first one; never stored."""
     contact_lost: frozenset[str] = frozenset()

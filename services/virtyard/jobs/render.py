@@ -67,7 +67,9 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
     for name in ("start_time", "end_time", "error"):
         if own.HasField(name):
             getattr(job, name).CopyFrom(getattr(own, name))
-    if int(own.state) == JobState.WAITING_FOR_LOCKS:
+    if waits := counted_waits(operation, planned):
+        job.waiting_for = waits
+    elif int(own.state) == JobState.WAITING_FOR_LOCKS:
         job.waiting_for = operation.waiting_for
     elif job.stalled:
         job.waiting_for = _stalled(operation)
@@ -113,7 +115,8 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
 def _waiting_for(operation: Operation) -> str:
     """Return whom the operation waits for: who holds its locks, or which participants of its open steps are silent."""
     if not operation.contact_lost:
-        return operation.waiting_for or _stalled(operation)
+        counted = "; ".join(dict.fromkeys(operation.counted_waits.values()))
+        return operation.waiting_for or _stalled(operation) or counted
     silent = {
         ref.step.participant
         for reference, ref in operation.shape.steps.items()
@@ -123,6 +126,14 @@ def _waiting_for(operation: Operation) -> str:
         return operation.waiting_for
     verb = "does" if len(silent) == 1 else "do"
     return f"{', '.join(sorted(silent))}, which {verb} not answer"
+
+
+def counted_waits(operation: Operation, planned: plan_pb2.PlannedJob) -> str:
+    """Return which counted locks the steps of a job wait for, as a person reads it; empty for none."""
+    if not operation.counted_waits:
+        return ""
+    texts = (operation.counted_waits.get(f"{planned.id}/{step.id}", "") for step in planned.steps)
+    return "; ".join(text for text in texts if text)
 
 
 def _stalled(operation: Operation) -> str:

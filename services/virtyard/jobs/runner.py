@@ -20,6 +20,7 @@ from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import on_failure, outcome, schedule
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
+from virtyard.jobs.counted_locks import StepGate
 from virtyard.jobs.effects import make_round, reference_of
 from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
@@ -62,6 +63,7 @@ class Runner:
         self._keeper = Keeper(operation, world)
         self._on_blocked = on_blocked
         self.hold = Hold(self._keeper, lambda: self._inbox.put_nowait(None))
+        self._gate = StepGate(world.counted, operation, lambda: self._inbox.put_nowait(None))
         self.ranking = Ranking(self._keeper, world.locks)
         self._admission = Admission(self._keeper, world, self._notice_blocker, self.hold, self.ranking)
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
@@ -236,9 +238,10 @@ class Runner:
             if _must_abort(self.operation.record):
                 await self._turn_round(None)
                 return True
-            await self._next_results()
+            if not self._gate.is_due:
+                await self._next_results()
             results = self._complete_rounds()
-            if not results and (self._rounds or self.hold.is_on):
+            if not results and (self.hold.is_on or (self._rounds and not self._gate.is_due)):
                 continue
             failed = next((ref for ref, result in results.items() if self._is_failure(ref, result)), None)
             if failed is None:
@@ -391,6 +394,7 @@ class Runner:
         await self._keeper.commit("jobs.Cf", change, everything=True)
 
     def _advance(self, record: Record, answers: Answers) -> list[list[StepRef]]:
+        self._gate.begin_look()
         if self._keeper.granted is not None and not record.tokens and not record.held:
             record.tokens.extend(self._keeper.granted)
         if _must_abort(record):
@@ -399,11 +403,13 @@ class Runner:
         if record.held:
             return schedule.advance(self.operation.shape, record)
         schedule.defer(self.operation.shape, record, answers.silent)
-        rounds = schedule.advance(self.operation.shape, record, answers.answering)
+        rounds = schedule.advance(self.operation.shape, record, answers.answering, self._gate.may_begin)
         on_failure.advance(self.operation.shape, record)
         return rounds
 
     def _launch(self, rounds: Iterable[Sequence[StepRef]]) -> None:
+        if self.operation.counted_waits:
+            self._keeper.show(self._gate.waiting_jobs())
         for refs in rounds:
             self._send(refs, participant.PHASE_DO)
 

@@ -7,7 +7,7 @@ A deferrable job begins only once its server is known to answer, or is put off w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
@@ -101,13 +101,19 @@ def deferred_jobs(shape: Shape, record: Record) -> list[plan_pb2.PlannedJob]:
     return [job for job in shape.deferrable if record.jobs[job.id].deferred]
 
 
-def advance(shape: Shape, record: Record, answering: AbstractSet[str] = frozenset()) -> list[Round]:
+def advance(
+    shape: Shape,
+    record: Record,
+    answering: AbstractSet[str] = frozenset(),
+    may_begin: Callable[[StepRef], bool] | None = None,
+) -> list[Round]:
     """Start and complete jobs as far as the record allows, write the intents of what is ready, return the rounds.
 
     Args:
         shape: the plan.
         record: the record, which is changed.
         answering: the deferrable jobs whose servers were found to answer just now; others of that kind wait.
+        may_begin: takes the counted lock of a step that is ready, or tells that it must wait (P22).
     """
     while _advance_jobs(shape, record):
         pass
@@ -122,8 +128,11 @@ def advance(shape: Shape, record: Record, answering: AbstractSet[str] = frozense
     ]
     rounds: list[Round] = []
     while (ref := next((ref for ref in pending if _is_ready(shape, ref, done)), None)) is not None:
-        rounds.append(_collect_round(shape, ref, pending, done))
-        taken = {ref.reference for ref in rounds[-1]}
+        if may_begin is None or may_begin(ref):
+            rounds.append(_collect_round(shape, ref, pending, done))
+            taken = {ref.reference for ref in rounds[-1]}
+        else:
+            taken = {ref.reference}
         pending = [ref for ref in pending if ref.reference not in taken]
     for collected in rounds:
         for ref in collected:
@@ -223,15 +232,15 @@ def _is_ready(shape: Shape, ref: StepRef, done: AbstractSet[str]) -> bool:
 def _collect_round(shape: Shape, first: StepRef, pending: Iterable[StepRef], done: AbstractSet[str]) -> Round:
     """Return the step with those after it that the same participant can do in one message."""
     collected = [first]
-    if first.step.kind != plan_pb2.STEP_KIND_UNDOABLE:
-        return collected
+    if first.step.kind != plan_pb2.STEP_KIND_UNDOABLE or first.step.HasField("counted"):
+        return collected  # a counted lock is held no longer than its own step takes
     own = {first.reference}
     then = {*done, first.reference}
     for ref in pending:
         step = ref.step
         if ref is first or step.participant != first.step.participant or step.kind != plan_pb2.STEP_KIND_UNDOABLE:
             continue
-        if any(binding.step in own for binding in step.bindings):
+        if any(binding.step in own for binding in step.bindings) or step.HasField("counted"):
             continue
         # A step that is ready by itself begins a round of its own, which runs beside this one.
         if _is_ready(shape, ref, then) and not _is_ready(shape, ref, done):

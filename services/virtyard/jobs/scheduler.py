@@ -88,6 +88,8 @@ class Scheduler:
         if self.before_start is not None:
             await self.before_start()
         adopted = await self.world.store.adopt(self._probation.note_start)
+        for operation in adopted:
+            self.world.counted.note(operation)
         if self._probation.is_on:
             _ = self._tasks.start(self._try_one_by_one(adopted), name="probation")
         else:

@@ -57,7 +57,7 @@ class Submission:
             tokens: gives the resume tokens, by feed, from which everything that comes now is seen.
             run: begins to run an operation that is durable.
             clock: tells whether a deadline has passed.
-            admit: raises for an operation that a filter rejects.
+            admit: raises for an operation that a filter rejects, or that could never begin.
         """
         self._operations = operations
         self._titles = titles

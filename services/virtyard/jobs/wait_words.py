@@ -26,7 +26,7 @@ def summary(told: pb.WaitExplanation, now: datetime) -> str:
     """Return the whole answer in one sentence."""
     job, text = told.job, _PLAIN.get(told.cause, "")
     match told.cause:
-        case pb.WAIT_CAUSE_LOCKS:
+        case pb.WAIT_CAUSE_LOCKS | pb.WAIT_CAUSE_CAPACITY:
             text = _lock_summary(told)
         case pb.WAIT_CAUSE_HELD | pb.WAIT_CAUSE_FILTER:
             text = f"{job.owner} is set aside: {hold_words(job)}"

@@ -46,6 +46,8 @@ def cause_of(operation: Operation, planned: plan_pb2.PlannedJob) -> pb.WaitCause
 
 def _cause_at_work(operation: Operation, planned: plan_pb2.PlannedJob) -> pb.WaitCause.ValueType:
     record = operation.record
+    if operation.counted_waits.keys() & set(operation.shape.own[planned.id]):
+        return pb.WAIT_CAUSE_CAPACITY
     open_steps = [each for each in operation.shape.own[planned.id] if schedule.step_state(record, each) in _OPEN]
     if open_steps:
         again = any(record.steps[each].HasField("error") for each in open_steps)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from virtyard.api.locks.v1 import owner_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs.counted_locks import CountedLocks
 from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.quarantine import Quarantine
@@ -79,6 +80,8 @@ class World:
     """Shows a state that is not durable: topic, key, body."""
     filters: JobFilters
     """Keeps operations back before their locks are asked for."""
+    counted: CountedLocks
+    """Keeps steps back that would be too many at once on a server."""
     clock: Clock
     """The process's clock."""
     on_due: Callable[[Sequence[Due]], None]

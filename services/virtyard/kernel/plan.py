@@ -57,6 +57,7 @@ class JobBuilder:
         address: str = "",
         weight: float = 1.0,
         after_children: bool = False,
+        counted: plan_pb2.CountedLock | None = None,
     ) -> str:
         """Add a step and return its reference, as `3/1`.
 
@@ -70,6 +71,7 @@ class JobBuilder:
             address: host:port of the participant, where the inventory does not know it yet.
             weight: its share of the job's progress.
             after_children: start only when all children are completed.
+            counted: what it takes of a counted lock while it runs; None if nothing limits how many run at once.
         """
         kind = plan_pb2.STEP_KIND_UNDOABLE if undo is not None else plan_pb2.STEP_KIND_FORWARD
         step = self.planned.steps.add(
@@ -81,6 +83,7 @@ class JobBuilder:
             title=title,
             after_children=after_children,
             kind=plan_pb2.STEP_KIND_PIVOT if pivot else kind,
+            counted=counted,
         )
         step.do.Pack(do)
         if undo is not None:

@@ -6,6 +6,7 @@ first is what is certainly done first: a plan is a partial order, in which a par
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from google.protobuf import descriptor_pool
@@ -20,6 +21,7 @@ from virtyard.kernel.lock_modes import LockMode, covers_write
 from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.options import descriptor_of
 
+_COUNTED = re.compile(r"capacity/servers/[^/]+/[a-z_]+")
 Steps = Mapping[str, plan_pb2.PlannedStep]
 
 
@@ -35,8 +37,8 @@ def check_plan(plan: plan_pb2.Plan) -> None:
 
     Raises:
         InternalError: a job is empty, jobs or steps refer to what does not come before them, the order is not that of
-            P6, a job that may be put off is not made for it, a binding does not fit, or a step writes what no exclusive
-            lock covers.
+            P6, a job that may be put off is not made for it, a binding does not fit, a step writes what no exclusive
+            lock covers, or takes none of a counted lock.
     """
     order = Order(plan)
     parents = {job.parent for job in plan.jobs}
@@ -50,6 +52,9 @@ def check_plan(plan: plan_pb2.Plan) -> None:
     for reference, step in steps.items():
         if not step.target or not covers_write(step.target, locks):
             raise InternalError(f"step {reference} writes {step.target!r}, which no exclusive lock covers")
+        if step.HasField("counted") and (step.counted.count < 1 or not _COUNTED.fullmatch(step.counted.name)):
+            text = f"step {reference} takes {step.counted.count} of {step.counted.name!r}; it must be at least 1 of"
+            raise InternalError(f"{text} capacity/servers/ID/WHAT")
         if step.bindings:
             _check_bindings(reference, steps, order)
 

@@ -19,7 +19,7 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.names import id_of, kind_of
 from virtyard.kernel.plan import JobBuilder, PlanBuilder, delete, update
 from virtyard.kernel.view import View
-from virtyard.operations.hosts import servers_of, storage_server
+from virtyard.operations.hosts import copy_on, servers_of, storage_server
 from virtyard.operations.images import UsableImage, usable_image
 from virtyard.operations.machines import MOST_DISKS, check_number, stopped_machine
 from virtyard.operations.refusals import state_word, wrong_state
@@ -123,6 +123,7 @@ def plan_image(
             full=disk.allocation == virtual_disk_pb2.DISK_ALLOCATION_FULL,
             image=source.file if source is not None else None,
         ),
+        counted=copy_on(server.name, field) if source is not None else None,
         undo=remove_disk_file_pb2.RemoveDiskFile(
             repository_path=repository.path, repository_uid=repository.uid, disk_uid=disk.uid
         ),

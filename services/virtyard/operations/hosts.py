@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from virtyard.api.inventory.v1 import network_pb2, repository_pb2, server_pb2
+from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.kernel.errors import CapacityExhausted, FieldViolation, WrongState
 from virtyard.kernel.names import id_of
 from virtyard.kernel.view import View
@@ -23,6 +24,11 @@ def online(servers: Sequence[server_pb2.Server]) -> list[server_pb2.Server]:
 def is_behind(server: server_pb2.Server) -> bool:
     """Tell whether a server has missed changes while it could not be reached; until it caught up it runs no machine."""
     return server.applied_revision < server.desired_revision
+
+
+def copy_on(server: str, field: str) -> plan_pb2.CountedLock:
+    """Return what a copy of disk content takes on a server; `field` of the request led to it."""
+    return plan_pb2.CountedLock(name=f"capacity/{server}/copy", count=1, field=field)
 
 
 def servers_of(view: View, repository: repository_pb2.Repository) -> list[server_pb2.Server]:

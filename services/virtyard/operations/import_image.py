@@ -17,7 +17,7 @@ from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.disks import ready_repository
-from virtyard.operations.hosts import online, servers_of, storage_server
+from virtyard.operations.hosts import copy_on, online, servers_of, storage_server
 from virtyard.operations.images import check_digest, check_upload
 from virtyard.operations.naming import check_free, display_name, named
 from virtyard.operations.refusals import state_word, wrong_state
@@ -66,7 +66,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     builder = PlanBuilder(view)
     job = builder.job("Import Image", name)
     builder.lock(name, LockMode.X, parent=repository.name)
-    copied = job.step("Copy the image", server.name, copy, undo=undo, weight=10)
+    copied = job.step("Copy the image", server.name, copy, undo=undo, weight=10, counted=copy_on(server.name, "server"))
     job.write("Record the image", image)
     for field in ("path", "size_bytes", "virtual_size_bytes", "sha256"):
         job.bind(f"writes[0].create.image.{field}", copied, field)

@@ -175,6 +175,15 @@ AUDIT_INTERVAL = Setting(
     readers=("up", "jobs"),
     default=30.0,
 )
+COPIES = Setting(
+    section="jobs",
+    key="copies_per_server",
+    kind=whole("copies", least=1, most=1000),
+    summary="How many copies of disk content (images, disks made from images) run at once on a server; others wait.",
+    reason="A few keep a disk and a link busy; more only make each slower and machines on the server wait.",
+    readers=("up", "jobs"),
+    default=4,
+)
 KEEPALIVE = Setting(
     section="feeds",
     key="keepalive_seconds",

@@ -15,6 +15,7 @@ from virtyard.jobs.history import JOB_HISTORY, HistoryRetention, Keep
 from virtyard.processes.control_settings import (
     ARCHIVE_DAYS,
     ARCHIVE_OPERATIONS,
+    COPIES,
     EVENT_DAYS,
     EVENT_ENTRIES,
     JOURNAL,
@@ -58,6 +59,7 @@ class OfInventory(TypedDict):
 class OfJobs(TypedDict):
     """What the job scheduler takes besides."""
 
+    copies_per_server: int
     history: HistoryRetention
 
 
@@ -92,7 +94,7 @@ def jobs_options(settings: Configuration) -> OfJobs:
         request_ids=timedelta(days=settings[REQUEST_ID_DAYS]),
         interval=JOB_HISTORY.interval,
     )
-    return OfJobs(history=history)
+    return OfJobs(history=history, copies_per_server=settings[COPIES])
 
 
 def served(services: Sequence[Service], metrics: Metrics, address: str) -> Sequence[Service]:

@@ -25,7 +25,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import schedule
 from virtyard.jobs.effects import make_round
-from virtyard.jobs.model import Shape
+from virtyard.jobs.model import Shape, StepRef
 from virtyard.kernel.errors import InternalError, WrongState
 from virtyard.kernel.job_states import StepState
 
@@ -349,3 +349,43 @@ def test_a_round_of_the_inventory_beside_a_host_carries_no_read_set() -> None:
     schedule.defer(shape, operation.record, {"2"})
     (alone,) = schedule.advance(shape, operation.record)
     assert make_round(operation, alone, participant.PHASE_DO)[0].HasField("require")
+
+
+def counted_family() -> Shape:
+    """Return a plan of three children on one server, two of which have a middle step that takes a counted lock."""
+    jobs = [job(1, "inventory"), *(job(number, *["servers/a"] * 3, parent=1) for number in (2, 3, 4))]
+    for planned in jobs[1:3]:
+        planned.steps[1].counted.name, planned.steps[1].counted.count = "capacity/servers/a/copy", 1
+    return shape_of(*jobs)
+
+
+def test_a_counted_step_is_a_round_of_its_own() -> None:
+    """P22: it is held while its own step runs, neither from before it nor until what follows is done."""
+    shape = counted_family()
+    assert run(shape, record_of(shape)) == [
+        [["1/1"]],
+        [["2/1"], ["3/1"], ["4/1", "4/2", "4/3"]],
+        [["2/2"], ["3/2"]],
+        [["2/3"], ["3/3"]],
+    ]
+
+
+def test_a_counted_step_that_must_wait_keeps_nothing_else_back() -> None:
+    """P22: what waits for a counted lock has no intent, and the steps beside it begin and end."""
+    shape = counted_family()
+    record = record_of(shape)
+    asked: list[str] = []
+
+    def second_only(ref: StepRef) -> bool:
+        asked.append(ref.reference)
+        return ref.reference != "2/2"
+
+    def turn() -> list[list[str]]:
+        asked.clear()
+        return names(schedule.advance(shape, record, may_begin=second_only))
+
+    while rounds := turn():
+        done(record, *(reference for refs in rounds for reference in refs))
+    assert asked == ["2/2"]
+    assert step_states(shape, record) == [*["DONE"] * 2, *["PENDING"] * 2, *["DONE"] * 6]
+    assert names(schedule.advance(shape, record)) == [["2/2"]]

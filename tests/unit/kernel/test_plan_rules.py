@@ -134,6 +134,20 @@ def test_step_that_no_exclusive_lock_covers_is_refused(target: str) -> None:
         check_plan(wrong)
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("capacity/servers/a/copy", 0), ("capacity/a/copy", 1), ("capacity/servers/a/", 1), ("servers/a/copy", 1)],
+)
+def test_step_that_takes_no_unit_of_a_counted_lock_is_refused(name: str, count: int) -> None:
+    """P22: a counted lock is named after its server and what is limited there."""
+    made = plan(job("1", "u"))
+    made.jobs[0].steps[0].counted.CopyFrom(plan_pb2.CountedLock(name="capacity/servers/a/copy", count=1))
+    check_plan(made)
+    made.jobs[0].steps[0].counted.CopyFrom(plan_pb2.CountedLock(name=name, count=count))
+    with pytest.raises(InternalError, match="it must be at least 1 of capacity/servers/ID/WHAT"):
+        check_plan(made)
+
+
 def bound(field_path: str, step: str, result_path: str) -> plan_pb2.Plan:
     """Return a plan whose second job records a server with one field bound to the claim in the first."""
     made = plan(job("1", "u"), job("2", "u", after=("1",)))

@@ -148,6 +148,8 @@ def test_a_disk_is_at_least_as_large_as_its_image(asked: int, got: int) -> None:
     assert locks(plan) == {DISK_IMAGE: "S", "virtualDisks/new": "X", "repositories/R": "IX"}
     (made,) = done_by(plan, create_disk_file_pb2.CreateDiskFile)
     assert (made.size_bytes, made.image.repository_path) == (got, "/storage/r")
+    copying = plan.jobs[0].steps[0]
+    assert (copying.counted.name, copying.counted.count) == (f"capacity/{copying.participant}/copy", 1)
     (record,) = done_by(plan, write_objects_pb2.WriteObjects)
     assert (record.writes[0].create.virtual_disk.image, record.writes[0].create.virtual_disk.size_bytes) == (
         DISK_IMAGE,

@@ -28,7 +28,7 @@ from virtyard.processes.settings import SETTINGS
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.folders import Folders
 
-QUANTITY = re.compile(r"_(seconds|bytes|entries|days|actions|operations)$|^cpus$")
+QUANTITY = re.compile(r"_(seconds|bytes|entries|days|actions|operations)$|^(cpus|copies_per_server)$")
 
 
 def configured(process: str, *words: str, **environ: str) -> Configuration:

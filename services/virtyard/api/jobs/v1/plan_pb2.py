@@ -27,15 +27,15 @@ from virtyard.api.participant.v1 import participant_service_pb2 as virtyard_dot_
 from virtyard.api.type.v1 import lock_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_lock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvirtyard/api/jobs/v1/plan.proto\x12\x14virtyard.api.jobs.v1\x1a\x19google/protobuf/any.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xe8\x01\n\x04Plan\x12.\n\x04jobs\x18\x01 \x03(\x0b\x32 .virtyard.api.jobs.v1.PlannedJob\x12\x30\n\x05locks\x18\x02 \x03(\x0b\x32!.virtyard.api.jobs.v1.PlannedLock\x12:\n\x08read_set\x18\x03 \x01(\x0b\x32(.virtyard.api.participant.v1.Requirement\x12\x0f\n\x07servers\x18\x04 \x03(\t\x12\x15\n\rresult_object\x18\x05 \x01(\t\x12\x1a\n\x12inventory_sequence\x18\x06 \x01(\x03\"\x9c\x01\n\nPlannedJob\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x03(\t\x12\x0e\n\x06parent\x18\x05 \x01(\t\x12\x30\n\x05steps\x18\x06 \x03(\x0b\x32!.virtyard.api.jobs.v1.PlannedStep\x12\x12\n\ndeferrable\x18\x07 \x01(\x08\"X\n\x0bPlannedLock\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\"\xcc\x02\n\x0bPlannedStep\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0bparticipant\x18\x02 \x01(\t\x12\x1b\n\x13participant_address\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12 \n\x02\x64o\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\x12\"\n\x04undo\x18\x06 \x01(\x0b\x32\x14.google.protobuf.Any\x12/\n\x08\x62indings\x18\x07 \x03(\x0b\x32\x1d.virtyard.api.jobs.v1.Binding\x12\x0e\n\x06weight\x18\x08 \x01(\x01\x12\r\n\x05title\x18\t \x01(\t\x12\x16\n\x0e\x61\x66ter_children\x18\n \x01(\x08\x12,\n\x04kind\x18\x0b \x01(\x0e\x32\x1e.virtyard.api.jobs.v1.StepKind\x12\x13\n\x0bif_deferred\x18\x0c \x01(\x08\"@\n\x07\x42inding\x12\x12\n\nfield_path\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x13\n\x0bresult_path\x18\x03 \x01(\t*i\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_KIND_UNDOABLE\x10\x01\x12\x13\n\x0fSTEP_KIND_PIVOT\x10\x02\x12\x15\n\x11STEP_KIND_FORWARD\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvirtyard/api/jobs/v1/plan.proto\x12\x14virtyard.api.jobs.v1\x1a\x19google/protobuf/any.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xe8\x01\n\x04Plan\x12.\n\x04jobs\x18\x01 \x03(\x0b\x32 .virtyard.api.jobs.v1.PlannedJob\x12\x30\n\x05locks\x18\x02 \x03(\x0b\x32!.virtyard.api.jobs.v1.PlannedLock\x12:\n\x08read_set\x18\x03 \x01(\x0b\x32(.virtyard.api.participant.v1.Requirement\x12\x0f\n\x07servers\x18\x04 \x03(\t\x12\x15\n\rresult_object\x18\x05 \x01(\t\x12\x1a\n\x12inventory_sequence\x18\x06 \x01(\x03\"\x9c\x01\n\nPlannedJob\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x03(\t\x12\x0e\n\x06parent\x18\x05 \x01(\t\x12\x30\n\x05steps\x18\x06 \x03(\x0b\x32!.virtyard.api.jobs.v1.PlannedStep\x12\x12\n\ndeferrable\x18\x07 \x01(\x08\"X\n\x0bPlannedLock\x12\x0e\n\x06object\x18\x01 \x01(\t\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x0b\n\x03job\x18\x03 \x01(\t\"\x80\x03\n\x0bPlannedStep\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0bparticipant\x18\x02 \x01(\t\x12\x1b\n\x13participant_address\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12 \n\x02\x64o\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\x12\"\n\x04undo\x18\x06 \x01(\x0b\x32\x14.google.protobuf.Any\x12/\n\x08\x62indings\x18\x07 \x03(\x0b\x32\x1d.virtyard.api.jobs.v1.Binding\x12\x0e\n\x06weight\x18\x08 \x01(\x01\x12\r\n\x05title\x18\t \x01(\t\x12\x16\n\x0e\x61\x66ter_children\x18\n \x01(\x08\x12,\n\x04kind\x18\x0b \x01(\x0e\x32\x1e.virtyard.api.jobs.v1.StepKind\x12\x13\n\x0bif_deferred\x18\x0c \x01(\x08\x12\x32\n\x07\x63ounted\x18\x17 \x01(\x0b\x32!.virtyard.api.jobs.v1.CountedLock\"9\n\x0b\x43ountedLock\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\r\n\x05\x66ield\x18\x03 \x01(\t\"@\n\x07\x42inding\x12\x12\n\nfield_path\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x13\n\x0bresult_path\x18\x03 \x01(\t*i\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_KIND_UNDOABLE\x10\x01\x12\x13\n\x0fSTEP_KIND_PIVOT\x10\x02\x12\x15\n\x11STEP_KIND_FORWARD\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.jobs.v1.plan_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STEPKIND']._serialized_start=1057
-  _globals['_STEPKIND']._serialized_end=1162
+  _globals['_STEPKIND']._serialized_start=1168
+  _globals['_STEPKIND']._serialized_end=1273
   _globals['_PLAN']._serialized_start=173
   _globals['_PLAN']._serialized_end=405
   _globals['_PLANNEDJOB']._serialized_start=408
@@ -43,7 +43,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANNEDLOCK']._serialized_start=566
   _globals['_PLANNEDLOCK']._serialized_end=654
   _globals['_PLANNEDSTEP']._serialized_start=657
-  _globals['_PLANNEDSTEP']._serialized_end=989
-  _globals['_BINDING']._serialized_start=991
-  _globals['_BINDING']._serialized_end=1055
+  _globals['_PLANNEDSTEP']._serialized_end=1041
+  _globals['_COUNTEDLOCK']._serialized_start=1043
+  _globals['_COUNTEDLOCK']._serialized_end=1100
+  _globals['_BINDING']._serialized_start=1102
+  _globals['_BINDING']._serialized_end=1166
 # @@protoc_insertion_point(module_scope)

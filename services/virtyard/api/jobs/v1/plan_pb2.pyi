@@ -198,6 +198,7 @@ class PlannedStep(_message.Message):
     AFTER_CHILDREN_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     IF_DEFERRED_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The step's name inside its job, a number counted from 1."""
     participant: _builtins.str
@@ -228,6 +229,10 @@ class PlannedStep(_message.Message):
     def bindings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Binding]:
         """Fields of the effect that are set from earlier results before the intent is durable."""
 
+    @_builtins.property
+    def counted(self) -> Global___CountedLock:
+        """What it takes of a counted lock from its intent to its result; absent if nothing limits how many run at once."""
+
     def __init__(
         self,
         *,
@@ -243,14 +248,45 @@ class PlannedStep(_message.Message):
         after_children: _builtins.bool = ...,
         kind: Global___StepKind.ValueType = ...,
         if_deferred: _builtins.bool = ...,
+        counted: Global___CountedLock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["do", b"do", "undo", b"undo"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "do", b"do", "undo", b"undo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_children", b"after_children", "bindings", b"bindings", "do", b"do", "id", b"id", "if_deferred", b"if_deferred", "kind", b"kind", "participant", b"participant", "participant_address", b"participant_address", "target", b"target", "title", b"title", "undo", b"undo", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_children", b"after_children", "bindings", b"bindings", "counted", b"counted", "do", b"do", "id", b"id", "if_deferred", b"if_deferred", "kind", b"kind", "participant", b"participant", "participant_address", b"participant_address", "target", b"target", "title", b"title", "undo", b"undo", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlannedStep: _TypeAlias = PlannedStep  # noqa: Y015
+
+@_typing.final
+class CountedLock(_message.Message):
+    """So much of something that only so many steps may use at once on a server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The lock's name: capacity, the server, and what is limited there, as capacity/servers/s1/copy."""
+    count: _builtins.int
+    """How many units of it the step takes; at least 1."""
+    field: _builtins.str
+    """The field of the request that led to this demand, named where it is refused."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        count: _builtins.int = ...,
+        field: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "field", b"field", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountedLock: _TypeAlias = CountedLock  # noqa: Y015
 
 @_typing.final
 class Binding(_message.Message):

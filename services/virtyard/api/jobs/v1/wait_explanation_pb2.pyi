@@ -52,6 +52,8 @@ class _WaitCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitCause.V
     """It is being undone, the last step first."""
     WAIT_CAUSE_RETRY: _WaitCause.ValueType  # 11
     """Its last try failed in passing, and the next one is due soon."""
+    WAIT_CAUSE_CAPACITY: _WaitCause.ValueType  # 22
+    """As many steps as may run at once on a server use what its next step needs."""
 
 class WaitCause(_WaitCause, metaclass=_WaitCauseEnumTypeWrapper):
     """Why a job does not go on."""
@@ -80,6 +82,8 @@ WAIT_CAUSE_ROLLING_BACK: WaitCause.ValueType  # 10
 """It is being undone, the last step first."""
 WAIT_CAUSE_RETRY: WaitCause.ValueType  # 11
 """Its last try failed in passing, and the next one is due soon."""
+WAIT_CAUSE_CAPACITY: WaitCause.ValueType  # 22
+"""As many steps as may run at once on a server use what its next step needs."""
 Global___WaitCause: _TypeAlias = WaitCause  # noqa: Y015
 
 class _EstimateSource:
