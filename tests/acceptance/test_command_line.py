@@ -227,10 +227,10 @@ def test_finished_jobs_are_kept_if_that_is_asked_for(site: Site) -> None:
     try:
         site.fail_file.write_text("3/1")
         undone = virtyard(site, *words, "--wait", code=1)
-        assert "is refused, for a test" in undone
+        assert "fails, for a test" in undone
         assert "virtualMachines/kept" not in names(site, "vm")
         stopped = virtyard(site, *words, "--on-failure", "stop", "--wait", code=4)
-        assert "virtualDisks/kept-disk0: Create Virtual Disk failed: step 3/1 is refused, for a test" in stopped
+        assert "virtualDisks/kept-disk0: Create Virtual Disk failed: step 3/1 fails, for a test" in stopped
         assert "virtualDisks/kept-disk1: Create Virtual Disk was not done, as jobs/" in stopped
         site.fail_file.unlink()
         virtyard(site, "vm", "delete", "kept", "--wait")

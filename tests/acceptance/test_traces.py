@@ -58,7 +58,7 @@ async def test_trace_leads_from_the_call_through_jobs_and_locks_to_the_agent(
         assert (refused["job"], refused["trace"], refused["service"]) == (f"jobs/{number}-1", TRACE, "inventory")
         ended, *_ = until(lambda: lines_about(site, "jobs", f"{failed.name} ended"), 10.0, "jobs logs it")
         assert (ended["operation"], ended["trace"], ended["service"]) == (failed.name, TRACE, "jobs")
-        assert "step 1/1 is refused, for a test" in ended["message"]
+        assert "step 1/1 fails, for a test" in ended["message"]
 
 
 def lines_about(site: Site, process: str, words: str) -> list[dict[str, Any]]:
