@@ -58,6 +58,8 @@ class Ledger:
     """The highest epoch of each operation."""
     tokens: Mapping[tuple[str, int], int]
     """The highest fencing token of each object and mode."""
+    settled_below: int
+    """The operation below which everything is settled, and forgotten sooner or later (P18)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ class Records:
     """(owner, object, mode, token) of locks.db."""
     closed: Mapping[str, int]
     """The epoch of each owner that was closed for ever."""
+    closed_below: int
+    """The operation below which every owner is closed, and forgotten sooner or later."""
     last_token: int
     """The last fencing token that was given out."""
     operations: Mapping[int, Operation]
@@ -157,6 +161,7 @@ def _read_locks(path: Path) -> dict[str, Any]:
             "locks": sql.execute("SELECT owner, object, mode, token FROM lock").fetchall(),
             "closed": dict(sql.execute("SELECT owner, epoch FROM tombstone")),
             "last_token": last_token,
+            "closed_below": _read_floor(sql),
             "journal": _read_journal(sql),
         }
 
@@ -193,6 +198,11 @@ def _read_inventory(path: Path) -> dict[str, Any]:
         }
 
 
+def _read_floor(sql: sqlite3.Connection) -> int:
+    (below,) = sql.execute("SELECT settled_below FROM floor").fetchone()
+    return int(below)
+
+
 def _read_ledger(sql: sqlite3.Connection) -> Ledger:
     return Ledger(
         effects=[
@@ -201,6 +211,7 @@ def _read_ledger(sql: sqlite3.Connection) -> Ledger:
         ],
         epochs=dict(sql.execute("SELECT operation, epoch FROM epoch")),
         tokens={(name, mode): token for name, mode, token in sql.execute("SELECT object, mode, token FROM token")},
+        settled_below=_read_floor(sql),
     )
 
 

@@ -96,6 +96,8 @@ def locks_follow_operations(records: Records) -> Iterator[str]:
             yield f"{owner} has locks and is closed for ever"
     for operation in records.ended.values():
         owner = owner_name(operation.number)
+        if operation.number < records.closed_below:
+            continue  # closed without being remembered
         if operation.shape.plan.locks and owner not in records.closed and owner not in due:
             yield f"{owner} has ended and was never closed at the lock service"
 
@@ -178,6 +180,8 @@ def effects_once(records: Records) -> Iterator[str]:
             who = (
                 ref.step.participant if ref.step.participant in records.ledgers else ref.step.participant.split("/")[-1]
             )
+            if who in records.ledgers and operation.number < records.ledgers[who].settled_below:
+                continue  # what is settled may be forgotten by now
             effects = by_step[who, f"{operation.number}/{reference}"]
             state = StepState(operation.record.steps[reference].state or 1)
             yield from _compare(f"{operation.name} step {reference} at {who}", state, effects)
