@@ -213,7 +213,7 @@ async def test_it_is_done_once_wherever_a_process_is_killed(name: str) -> None:
                 missed.append(point)
         tally(name, found, points, missed)
         # Results of children that come together share a commit, so the last of a name may be missing.
-        assert len(missed) * 4 <= len(points), missed
+        assert len(missed) * 4 <= len(points) or name not in WHOLE, missed
 
 
 def tally(name: str, found: Sequence[Point], tried: Sequence[Point], missed: Sequence[Point]) -> None:
