@@ -209,11 +209,12 @@ async def test_an_agent_that_is_killed_half_way_begins_anew() -> None:
             await half_way(client, importing.name)
             site.kill("s1")
             (part,) = site.shared.glob("shared/disks/*.part")
-            first = part.stat().st_ino
-            site.start("s1")
-            assert (await client.wait(importing.name, timeout=LIMIT)).state == SUCCEEDED
-            image = await the(client, "Images", "images/large")
-            whole = site.shared / "shared" / image.path
-            assert whole.stat().st_ino != first
+            # Held open, so that its number is not given to another file.
+            with part.open("rb") as first:
+                site.start("s1")
+                assert (await client.wait(importing.name, timeout=LIMIT)).state == SUCCEEDED
+                image = await the(client, "Images", "images/large")
+                whole = site.shared / "shared" / image.path
+                assert whole.stat().st_ino != os.fstat(first.fileno()).st_ino
             assert image.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
             assert [path.suffix for path in sorted(whole.parent.iterdir())] == [".img", ".json"]

@@ -24,7 +24,7 @@ from tests.integration.locks.lock_server import FarServer
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.kernel.effects import check_tokens
-from virtyard.kernel.errors import StaleEpoch, StaleToken, Unavailable
+from virtyard.kernel.errors import DeadlineExceeded, StaleEpoch, StaleToken, Unavailable
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks.model import LockSet, LockWish, Release
 from virtyard.locks.proxy import LocksProxy
@@ -127,7 +127,7 @@ class Clients:
         while True:
             try:
                 await self.proxy.release([Release(owner=owner, epoch=epoch)])
-            except Unavailable:
+            except (Unavailable, DeadlineExceeded):
                 continue
             except StaleEpoch:
                 assert epoch == 1
