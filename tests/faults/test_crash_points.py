@@ -45,9 +45,11 @@ pytestmark = pytest.mark.timeout(600)
 SERVERS = ("s1", "s2", "s3", "s4")
 BESIDE = re.compile(
     r"inventory\.(observed|guests|events|retention|behind|built_in)|\w+\.(hello|floor)"
-    r"|jobs\.(run_state|event_tail|archive|forget|forget_ids|stopped)"
+    r"|jobs\.(adopt|run_state|event_tail|archive|forget|forget_ids|stopped)"
 )
-"""Transitions of reports, handshakes and keepers, which come when they come, whatever runs."""
+"""Transitions of reports, handshakes, starts and keepers, which come when they come, whatever runs."""
+TRIES = 3
+"""How often an example is run to come to a point: children that come together may share a commit, and then do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +214,11 @@ async def test_it_is_done_once_wherever_a_process_is_killed(name: str) -> None:
         points = chosen(name, found)
         missed = []
         for point in points:
-            await stage.ready()
-            if not await stage.run_killed(point):
+            for _ in range(TRIES):
+                await stage.ready()
+                if await stage.run_killed(point):
+                    break
+            else:
                 missed.append(point)
         tally(name, found, points, missed)
         # Results of children that come together share a commit, so the last of a name may be missing.
