@@ -16,11 +16,6 @@ from virtyard.api.operations.v1 import refresh_repository_pb2, refresh_server_pb
 from virtyard_client.client import Client
 
 _PAGE = 1000
-_LISTS = {
-    "VirtualMachines": "virtual_machines",
-    "VirtualDisks": "virtual_disks",
-    "Vnics": "vnics",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +55,11 @@ async def look(client: Client, repository: str, servers: Sequence[str]) -> Pictu
     """
     await asyncio.gather(_refresh(client, repository), *(_refresh(client, server) for server in servers))
     machines = await _all(client, "VirtualMachines", "virtual_machines")
-    objects = {machine.name for machine in machines}
-    for method, field in _LISTS.items():
-        if method != "VirtualMachines":
-            objects |= {item.name for item in await _all(client, method, field)}
+    disks, cards = await _all(client, "VirtualDisks", "virtual_disks"), await _all(client, "Vnics", "vnics")
     seen = [await client.inventory.GetServer(inventory_service_pb2.GetServerRequest(name=name)) for name in servers]
     running = [machine.server for machine in machines if machine.server]
     return Picture(
-        objects=frozenset(objects),
+        objects=frozenset(item.name for item in (*machines, *disks, *cards)),
         files=frozenset(await _findings(client, repository)),
         guests={server.name: server.observed.running_guests for server in seen},
         recorded={server.name: running.count(server.name) for server in seen},
