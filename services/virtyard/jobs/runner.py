@@ -222,16 +222,15 @@ class Runner:
     async def _go_forward(self) -> bool:
         """Do rounds until all is done (returns False: ended) or the way back begins (returns True)."""
         record = self.operation.record
-        # What was given up is settled on the way back, and not sent again.
+        # What was given up, and all of an operation to be aborted, is settled on the way back and not sent again.
         started = schedule.in_flight(self.operation.shape, record)
         resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
-        if _must_abort(self.operation.record):
-            pass  # whatever is under way is settled on the way back, and not sent again
-        elif resumed:
-            for refs in _rounds_of(resumed):
-                self._send(refs, participant.PHASE_DO)
-        else:
-            await self._begin()
+        if not _must_abort(record):
+            if resumed:
+                for refs in _rounds_of(resumed):
+                    self._send(refs, participant.PHASE_DO)
+            else:
+                await self._begin()
         while not self._keeper.ended:
             if self.operation.record.rolling_back:
                 return True
