@@ -8,7 +8,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check lint lint-protos protos release-protos format bench bench-lists bench-history torture torture-points clean install-demo install-test
+.PHONY: help demo demo-stop test check lint lint-protos lint-console console protos release-protos format bench bench-lists bench-history torture torture-points clean install-demo install-test
 export PYTHON DRIVER KEEP
 
 help: ## Show this list
@@ -35,13 +35,24 @@ lint: install-test
 
 lint-protos: install-test ## Lint the protos and compare them with the released ones
 	@if command -v npm >/dev/null; then \
-		$(MAKE) -s --no-print-directory node_modules/.package-lock.json && tools/lint_protos.sh; \
+		$(MAKE) -s --no-print-directory node_modules/.package-lock.json && tools/lint_protos.sh && \
+		$(MAKE) -s --no-print-directory lint-console; \
 	else \
 		echo "lint-protos: skipped, npm is not installed"; \
 	fi
 
-protos: install-test ## Generate the Python code and the descriptor set from protos/
+protos: install-test ## Generate the Python code, the descriptor set and the console's TypeScript from protos/
 	$(VENV)/python -m tools.generate_protos
+	@if command -v npm >/dev/null; then \
+		$(MAKE) -s --no-print-directory clients/web/node_modules/.package-lock.json && $(VENV)/python -m tools.generate_typescript; \
+	fi
+
+lint-console: clients/web/node_modules/.package-lock.json ## Types of the web console, and that its generated TypeScript is current
+	$(VENV)/python -m tools.generate_typescript --check
+	cd clients/web && npx --no-install tsc --noEmit
+
+console: clients/web/node_modules/.package-lock.json ## Build the web console into the package that the gateway serves
+	cd clients/web && npx --no-install vite build
 
 release-protos: install-test node_modules/.package-lock.json ## Make the protos the released ones; needs a changelog line
 	$(VENV)/python -m tools.release_protos
@@ -83,4 +94,8 @@ install-test:
 # program of other platforms in the lock file, and a registry need not have them all.
 node_modules/.package-lock.json: package.json package-lock.json
 	npm install --no-save --ignore-scripts --no-progress --loglevel=error
+	@touch $@
+
+clients/web/node_modules/.package-lock.json: clients/web/package.json clients/web/package-lock.json
+	cd clients/web && npm install --no-save --ignore-scripts --no-progress --loglevel=error
 	@touch $@
