@@ -53,6 +53,7 @@ NOUNS = {
     "Networks": "networks",
     "Images": "images",
     "Triggers": "triggers",
+    "Webhooks": "webhooks",
     "Schedules": "schedules",
     "Filters": "filters",
 }

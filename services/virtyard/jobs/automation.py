@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
 
+from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2
 from virtyard.jobs.automatic import AutomaticSubmission, InnerRequests
 from virtyard.jobs.automation_rpc import AutomationService
@@ -20,6 +21,7 @@ from virtyard.jobs.schedules import Schedules
 from virtyard.jobs.store import Due, JobStore
 from virtyard.jobs.submission import Submission
 from virtyard.jobs.triggers import Triggers
+from virtyard.jobs.webhooks import WebhookPolicy, Webhooks
 from virtyard.kernel.clock import Clock
 from virtyard.runtime.rpc import Service
 
@@ -42,6 +44,7 @@ class Automation:
         look: Callable[[int], Awaitable[Operation]],
         clock: Clock,
         on_due: Callable[[Sequence[Due]], None],
+        webhooks: WebhookPolicy,
     ) -> None:
         """Work with these.
 
@@ -56,6 +59,7 @@ class Automation:
             look: finds an operation by its number.
             clock: the process's clock.
             on_due: hands over what is due in other services.
+            webhooks: how hard webhooks try.
         """
         self.inner = InnerRequests(methods)
         self._states = RunStates(store.database, on_due)
@@ -64,7 +68,9 @@ class Automation:
         submit = AutomaticSubmission(submission, self.inner)
         triggers = Triggers(self._definitions, self._states, store, submit, clock)
         self._schedules = Schedules(self._definitions, self._states, submit, look, clock)
-        self._tail = EventTail(channel, self._definitions, self._states, triggers.take)
+        self._webhooks = Webhooks(self._definitions, self._states, store.database, clock, webhooks)
+        self._triggers = triggers
+        self._tail = EventTail(channel, self._definitions, self._states, self._take)
 
     @property
     def service(self) -> Service:
@@ -73,7 +79,13 @@ class Automation:
         return Service(
             descriptor,
             AutomationService(
-                self._definitions, self._states, self._schedules, self.inner, self._filters, self._running
+                self._definitions,
+                self._states,
+                self._schedules,
+                self.inner,
+                self._filters,
+                self._running,
+                self._webhooks,
             ),
         )
 
@@ -86,3 +98,11 @@ class Automation:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tail.follow(), name="event tail")
             tasks.create_task(self._schedules.run(), name="schedules")
+            tasks.create_task(self._webhooks.run(), name="webhooks")
+
+    async def _take(self, event: event_pb2.Event, token: str) -> None:
+        """Have an event fire triggers, then put it in line for webhooks; the last of them moves the token."""
+        webhooks = self._webhooks.waiting(event)
+        await self._triggers.take(event, "" if webhooks else token)
+        if webhooks:
+            await self._webhooks.take(event, token, webhooks)

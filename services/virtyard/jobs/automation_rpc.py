@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from google.longrunning import operations_pb2
 
+from virtyard.api.inventory.v1 import webhook_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2 as pb
 from virtyard.jobs.automatic import InnerRequests
 from virtyard.jobs.definitions import Definitions
@@ -13,6 +14,8 @@ from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.model import Operation
 from virtyard.jobs.run_states import RunStates
 from virtyard.jobs.schedules import Schedules
+from virtyard.jobs.webhook_status import deliveries_of, retry_deliveries, secret_text, status_of
+from virtyard.jobs.webhooks import Webhooks
 from virtyard.kernel.any import type_of
 from virtyard.kernel.names import check_name
 from virtyard.kernel.permissions import permit
@@ -36,8 +39,10 @@ class AutomationService:
         inner: InnerRequests,
         filters: JobFilters,
         running: Callable[[], Iterable[Operation]],
+        webhooks: Webhooks,
     ) -> None:
         """Serve from these."""
+        self._webhooks = webhooks
         self._definitions = definitions
         self._states = states
         self._schedules = schedules
@@ -89,3 +94,27 @@ class AutomationService:
             failed=state.failed,
             last_error=state.last_error,
         )
+
+    async def GetWebhookStatus(self, request: pb.GetWebhookStatusRequest, call: Call) -> pb.WebhookStatus:
+        """Return a webhook with what it has sent."""
+        return await status_of(await self._webhook(request.name), self._webhooks, self._states)
+
+    async def GetWebhookSecret(self, request: pb.GetWebhookSecretRequest, call: Call) -> pb.WebhookSecret:
+        """Return what a receiver checks signatures with."""
+        return await secret_text(await self._webhook(request.name), self._webhooks)
+
+    async def ListWebhookDeliveries(
+        self, request: pb.ListWebhookDeliveriesRequest, call: Call
+    ) -> pb.ListWebhookDeliveriesResponse:
+        """Return a page of what a webhook has still to send, or has given up."""
+        return await deliveries_of(await self._webhook(request.name), request, self._webhooks)
+
+    async def RetryWebhookDeliveries(
+        self, request: pb.RetryWebhookDeliveriesRequest, call: Call
+    ) -> pb.RetryWebhookDeliveriesResponse:
+        """Send again what a webhook has given up."""
+        return await retry_deliveries(await self._webhook(request.name), request, self._webhooks)
+
+    async def _webhook(self, name: str) -> webhook_pb2.Webhook:
+        found: webhook_pb2.Webhook = await self._definitions.get(check_name(name, "virtyard.io/Webhook", "name"))
+        return found

@@ -1,4 +1,4 @@
-"""Definitions: the triggers, schedules and filters that the inventory has, as the scheduler follows them.
+"""Definitions: the triggers, schedules, filters and webhooks that the inventory has, as the scheduler follows them.
 
 Read whole when the following begins, then again one by one as the event that tells of a change passes by: so whatever
 event comes after a change meets the changed definition, with no second stream whose order would have to be compared.
@@ -7,6 +7,7 @@ event comes after a change meets the changed definition, with no second stream w
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -14,23 +15,27 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from virtyard.api.inventory.v1 import (
+    event_pb2,
     filter_pb2,
     inventory_service_pb2,
     inventory_service_pb2_grpc,
     schedule_pb2,
     trigger_pb2,
+    webhook_pb2,
 )
-from virtyard.kernel.errors import NotFound
+from virtyard.kernel.errors import InvalidRequest, NotFound
+from virtyard.kernel.filters import compile_filter
 from virtyard.kernel.names import collection_of, kinds
 from virtyard.runtime.status import errors_named
 
-__all__ = ["Definitions"]
+__all__ = ["Definitions", "concerns"]
 
 M = TypeVar("M", bound=Message)
+_log = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
 _PAGE = 1000
-COLLECTIONS = ("filters", "schedules", "triggers")
+COLLECTIONS = ("filters", "schedules", "triggers", "webhooks")
 """The kinds of object that are definitions."""
 
 
@@ -65,6 +70,10 @@ class Definitions:
     def schedules(self) -> list[schedule_pb2.Schedule]:
         """Return the schedules, in the order of their names."""
         return list(self._of(schedule_pb2.Schedule))
+
+    def webhooks(self) -> list[webhook_pb2.Webhook]:
+        """Return the webhooks, in the order of their names."""
+        return list(self._of(webhook_pb2.Webhook))
 
     def find(self, name: str, message: type[M]) -> M | None:
         """Return a definition; None if it is not known."""
@@ -144,3 +153,17 @@ class Definitions:
             token = answer.next_page_token
             if not token:
                 return
+
+
+def concerns(definition: trigger_pb2.Trigger | webhook_pb2.Webhook, event: event_pb2.Event) -> bool:
+    """Tell whether a definition is for an event: one later than itself, not about itself, that its filter lets pass."""
+    if event.object == definition.name:
+        return False
+    if event.create_time.ToNanoseconds() < definition.create_time.ToNanoseconds():
+        return False
+    try:
+        return compile_filter(definition.event_filter, event_pb2.Event.DESCRIPTOR)(event)
+    except InvalidRequest as error:
+        # It was written under a release that had another field.
+        _log.warning("%s: %s", definition.name, error)
+        return False

@@ -33,6 +33,7 @@ from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
 from virtyard.jobs.submission import Submission
+from virtyard.jobs.webhooks import WEBHOOK_POLICY, WebhookPolicy
 from virtyard.jobs.world import World
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import Unavailable
@@ -87,6 +88,7 @@ async def open_jobs(
     copies_per_server: int = 4,
     metrics: Metrics | None = None,
     history: HistoryRetention = JOB_HISTORY,
+    webhooks: WebhookPolicy = WEBHOOK_POLICY,
 ) -> AsyncIterator[Jobs]:
     """Open jobs.db in this folder, adopt what is open, and run operations until the block is left.
 
@@ -103,6 +105,7 @@ async def open_jobs(
         copies_per_server: how many copies of disk content run at once on a server.
         metrics: of the process; nowhere that is read if None.
         history: how long ended operations are kept.
+        webhooks: how hard webhooks try.
 
     Raises:
         WrongState: another process has the folder open.
@@ -175,6 +178,7 @@ async def open_jobs(
                 look=scheduler.look,
                 clock=clock,
                 on_due=due.add,
+                webhooks=webhooks,
             )
             await automation.open()
             scheduler.also_run(automation.run)

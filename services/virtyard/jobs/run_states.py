@@ -56,6 +56,14 @@ class RunStates:
         if token:
             transaction.execute(_PUT_TOKEN, (token,))
 
+    def put_token(self, transaction: Transaction, token: str) -> None:
+        """Write how far the events were looked at, in a transaction of somebody else's; `keep_token` follows it."""
+        transaction.execute(_PUT_TOKEN, (token,))
+
+    def keep_token(self, token: str) -> None:
+        """Take over what was committed."""
+        self.token = token
+
     def keep(self, uid: str, state: run_state_pb2.RunState, token: str = "") -> None:
         """Take over what was committed."""
         self._states[uid] = state
@@ -80,13 +88,10 @@ class RunStates:
         """Make durable how far the events were looked at, where nothing came of them."""
 
         def write(transaction: Transaction) -> None:
-            transaction.execute(_PUT_TOKEN, (token,))
+            self.put_token(transaction, token)
             transaction.transition("jobs.event_tail")
 
-        def keep(_: None) -> None:
-            self.token = token
-
-        await self._database.write(write, after=keep)
+        await self._database.write(write, after=lambda _: self.keep_token(token))
 
     async def forget(self, uid: str) -> None:
         """Forget a definition that was deleted."""

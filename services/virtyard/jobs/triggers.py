@@ -20,15 +20,14 @@ from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import run_state_pb2
 from virtyard.jobs.automatic import AutomaticSubmission
 from virtyard.jobs.causes import MOST_HOPS, Cause, hop
-from virtyard.jobs.definitions import Definitions
+from virtyard.jobs.definitions import Definitions, concerns
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.run_states import RunStates
 from virtyard.jobs.store import EVENTS, Due, JobStore
 from virtyard.kernel import event_types
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import InvalidRequest, NotFound, RetryError, VirtyardError
+from virtyard.kernel.errors import NotFound, RetryError, VirtyardError
 from virtyard.kernel.event_types import EventType
-from virtyard.kernel.filters import compile_filter
 from virtyard.kernel.templates import fill, values_of
 from virtyard.runtime.database import Transaction
 
@@ -178,17 +177,7 @@ class Triggers:
 
 
 def _waits_for(trigger: trigger_pb2.Trigger, event: event_pb2.Event) -> bool:
-    """Tell whether an event is one that a trigger acts upon: later than itself, and not about itself."""
-    if trigger.state == trigger_pb2.TRIGGER_STATE_DISABLED or event.object == trigger.name:
-        return False
-    if event.create_time.ToNanoseconds() < trigger.create_time.ToNanoseconds():
-        return False
-    try:
-        return compile_filter(trigger.event_filter, event_pb2.Event.DESCRIPTOR)(event)
-    except InvalidRequest as error:
-        # It was written under a release that had another field.
-        _log.warning("%s: %s", trigger.name, error)
-        return False
+    return trigger.state != trigger_pb2.TRIGGER_STATE_DISABLED and concerns(trigger, event)
 
 
 def _why_not(trigger: trigger_pb2.Trigger, event: event_pb2.Event, state: run_state_pb2.RunState, trail: Trail) -> str:

@@ -275,6 +275,15 @@ TRIGGER_HELD_BACK = EventType(
     acknowledgeable=True,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
+WEBHOOK_FAILED = EventType(
+    name="WEBHOOK_FAILED",
+    severity=_WARNING,
+    meaning="A webhook gave events up that its receiver did not take; told once in an hour.",
+    advice="Read `virtyard webhook show` and mend the receiver; then `virtyard webhook retry` sends them again.",
+    about=("webhooks",),
+    acknowledgeable=True,
+    cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
+)
 RESTORED_UNKNOWN_EFFECT = EventType(
     name="RESTORED_UNKNOWN_EFFECT",
     severity=_CRITICAL,
@@ -330,6 +339,7 @@ EVENT_TYPES = (
     SCHEDULE_FAILED,
     TRIGGER_FAILED,
     TRIGGER_HELD_BACK,
+    WEBHOOK_FAILED,
     SAFETY_VIOLATED,
     RESTORED_UNKNOWN_EFFECT,
     RESTORED_UNKNOWN_GUEST,

@@ -42,6 +42,7 @@ from virtyard.api.operations.v1 import (
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.inventory.main import Inventory, open_inventory
 from virtyard.jobs.main import Jobs, open_jobs
+from virtyard.jobs.webhooks import WEBHOOK_POLICY
 from virtyard.kernel.errors import WrongState
 from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
@@ -114,6 +115,8 @@ class Site:
         """Seconds that the scheduler's clock has skipped: a test passes time by adding to it."""
         self.jumped = 0.0
         """Seconds by which the wall clock of the scheduler's host has jumped."""
+        self.webhooks = WEBHOOK_POLICY
+        """How hard webhooks try, from the next start of the scheduler on."""
         self.on_transition: Callable[[str], None] = lambda _: None
         self.agents: dict[str, Agent] = {}
         self.addresses: dict[str, str] = {}
@@ -167,6 +170,7 @@ class Site:
                 locks=self._near["locks"],
                 credentials=self.credentials,
                 transition_hook=self.hook,
+                webhooks=self.webhooks,
             )
         )
         operator = Principal.of("user/admin", frozenset({annotations_pb2.ROLE_ADMINISTRATOR}))

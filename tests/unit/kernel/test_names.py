@@ -35,6 +35,7 @@ def test_kinds_are_those_of_the_contract() -> None:
         "triggers",
         "schedules",
         "filters",
+        "webhooks",
     }
     kind = kind_of("virtualMachines/web")
     assert (kind.type, kind.field, kind.noun) == ("virtyard.io/VirtualMachine", "virtual_machine", "virtual machine")

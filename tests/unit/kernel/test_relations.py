@@ -30,6 +30,7 @@ STORED = {
     "triggers": (),
     "schedules": (),
     "filters": (),
+    "webhooks": (),
 }
 
 ABOVE = {
@@ -46,6 +47,7 @@ ABOVE = {
     "triggers": set(),
     "schedules": set(),
     "filters": set(),
+    "webhooks": set(),
 }
 
 

@@ -24,6 +24,7 @@ from virtyard.api.inventory.v1 import (
     virtual_disk_pb2,
     virtual_machine_pb2,
     vnic_pb2,
+    webhook_pb2,
 )
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import (
@@ -38,6 +39,7 @@ from virtyard.api.operations.v1 import (
     create_trigger_pb2,
     create_virtual_disk_pb2,
     create_virtual_machine_pb2,
+    create_webhook_pb2,
     delete_filter_pb2,
     delete_image_pb2,
     delete_network_pb2,
@@ -47,6 +49,7 @@ from virtyard.api.operations.v1 import (
     delete_trigger_pb2,
     delete_virtual_disk_pb2,
     delete_virtual_machine_pb2,
+    delete_webhook_pb2,
     detach_virtual_disk_pb2,
     discover_server_pb2,
     edit_virtual_machine_pb2,
@@ -310,6 +313,7 @@ def finance() -> Estate:
         trigger(),
         schedule(),
         job_filter(),
+        webhook(),
         machine("web"),
         disk("web-disk0", of="web"),
         disk("web-disk1", of="web", position=1),
@@ -394,6 +398,18 @@ def new_filter() -> create_filter_pb2.CreateFilterRequest:
     wanted = job_filter()
     wanted.name = ""
     return create_filter_pb2.CreateFilterRequest(filter_id="new", filter=wanted)
+
+
+def webhook() -> webhook_pb2.Webhook:
+    """Return a webhook that sends every event."""
+    return webhook_pb2.Webhook(name="webhooks/pager", url="https://example.org/virtyard")
+
+
+def new_webhook() -> create_webhook_pb2.CreateWebhookRequest:
+    """Return a request for such a webhook."""
+    wanted = webhook()
+    wanted.name = ""
+    return create_webhook_pb2.CreateWebhookRequest(webhook_id="new", webhook=wanted)
 
 
 def schedule() -> schedule_pb2.Schedule:
@@ -622,6 +638,8 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         "DeleteSchedule": (finance(), delete_schedule_pb2.DeleteScheduleRequest(name="schedules/nightly")),
         "CreateTrigger": (finance(), new_trigger()),
         "DeleteTrigger": (finance(), delete_trigger_pb2.DeleteTriggerRequest(name="triggers/look")),
+        "CreateWebhook": (finance(), new_webhook()),
+        "DeleteWebhook": (finance(), delete_webhook_pb2.DeleteWebhookRequest(name="webhooks/pager")),
         "DeleteVirtualMachine bare": (bare, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
         "DeleteVirtualMachine full": (spread, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=web)),
     }

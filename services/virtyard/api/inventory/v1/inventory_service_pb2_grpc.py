@@ -18,6 +18,7 @@ from virtyard.api.inventory.v1 import trigger_pb2 as virtyard_dot_api_dot_invent
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__disk__pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_virtual__machine__pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_vnic__pb2
+from virtyard.api.inventory.v1 import webhook_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_webhook__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -168,6 +169,16 @@ class InventoryServiceStub:
                 '/virtyard.api.inventory.v1.InventoryService/ListTriggers',
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersResponse.FromString,
+                _registered_method=True)
+        self.GetWebhook = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/GetWebhook',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetWebhookRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_webhook__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/ListWebhooks',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListWebhooksResponse.FromString,
                 _registered_method=True)
         self.GetSchedule = channel.unary_unary(
                 '/virtyard.api.inventory.v1.InventoryService/GetSchedule',
@@ -378,6 +389,20 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWebhook(self, request, context):
+        """Gets one webhook by its name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhooks(self, request, context):
+        """Lists webhooks, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSchedule(self, request, context):
         """Gets one schedule by its name.
         """
@@ -549,6 +574,16 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.ListTriggers,
                     request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersResponse.SerializeToString,
+            ),
+            'GetWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhook,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetWebhookRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListWebhooksResponse.SerializeToString,
             ),
             'GetSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSchedule,
@@ -1235,6 +1270,60 @@ class InventoryService:
             '/virtyard.api.inventory.v1.InventoryService/ListTriggers',
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersRequest.SerializeToString,
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListTriggersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/GetWebhook',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetWebhookRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_webhook__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/ListWebhooks',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListWebhooksRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListWebhooksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,7 @@ from virtyard.api.inventory.v1 import trigger_pb2 as _trigger_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as _virtual_disk_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as _vnic_pb2
+from virtyard.api.inventory.v1 import webhook_pb2 as _webhook_pb2
 import abc as _abc_1
 
 
@@ -78,6 +79,10 @@ class InventoryServiceStub:
     """Gets one trigger by its name."""
     ListTriggers: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListTriggersRequest, _inventory_service_pb2.ListTriggersResponse]
     """Lists triggers, a page at a time."""
+    GetWebhook: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetWebhookRequest, _webhook_pb2.Webhook]
+    """Gets one webhook by its name."""
+    ListWebhooks: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListWebhooksRequest, _inventory_service_pb2.ListWebhooksResponse]
+    """Lists webhooks, a page at a time."""
     GetSchedule: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetScheduleRequest, _schedule_pb2.Schedule]
     """Gets one schedule by its name."""
     ListSchedules: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListSchedulesRequest, _inventory_service_pb2.ListSchedulesResponse]
@@ -287,6 +292,22 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_service_pb2.ListTriggersRequest, _abc.Awaitable[_inventory_service_pb2.ListTriggersResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.ListTriggersResponse]:
         """Lists triggers, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def GetWebhook(
+        self,
+        request: _inventory_service_pb2.GetWebhookRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetWebhookRequest, _abc.Awaitable[_webhook_pb2.Webhook]],
+    ) -> _abc.Awaitable[_webhook_pb2.Webhook]:
+        """Gets one webhook by its name."""
+
+    @_abc_1.abstractmethod
+    def ListWebhooks(
+        self,
+        request: _inventory_service_pb2.ListWebhooksRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ListWebhooksRequest, _abc.Awaitable[_inventory_service_pb2.ListWebhooksResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.ListWebhooksResponse]:
+        """Lists webhooks, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetSchedule(

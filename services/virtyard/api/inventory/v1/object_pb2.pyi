@@ -18,6 +18,7 @@ from virtyard.api.inventory.v1 import trigger_pb2 as _trigger_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2 as _virtual_disk_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2 as _virtual_machine_pb2
 from virtyard.api.inventory.v1 import vnic_pb2 as _vnic_pb2
+from virtyard.api.inventory.v1 import webhook_pb2 as _webhook_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -48,6 +49,7 @@ class Object(_message.Message):
     TRIGGER_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    WEBHOOK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> _server_pb2.Server:
         """Set if the object is a server."""
@@ -100,6 +102,10 @@ class Object(_message.Message):
     def filter(self) -> _filter_pb2.Filter:
         """Set if the object is a filter."""
 
+    @_builtins.property
+    def webhook(self) -> _webhook_pb2.Webhook:
+        """Set if the object is a webhook."""
+
     def __init__(
         self,
         *,
@@ -116,12 +122,13 @@ class Object(_message.Message):
         trigger: _trigger_pb2.Trigger | None = ...,
         schedule: _schedule_pb2.Schedule | None = ...,
         filter: _filter_pb2.Filter | None = ...,
+        webhook: _webhook_pb2.Webhook | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "filter", b"filter", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "schedule", b"schedule", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "filter", b"filter", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "schedule", b"schedule", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic", "webhook", b"webhook"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "filter", b"filter", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "schedule", b"schedule", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "filter", b"filter", "heartbeat_device", b"heartbeat_device", "image", b"image", "network", b"network", "object", b"object", "repository", b"repository", "schedule", b"schedule", "server", b"server", "server_pool", b"server_pool", "trigger", b"trigger", "virtual_disk", b"virtual_disk", "virtual_machine", b"virtual_machine", "vnic", b"vnic", "webhook", b"webhook"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network", "image", "trigger", "schedule", "filter"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["server", "server_pool", "cluster", "heartbeat_device", "repository", "virtual_disk", "virtual_machine", "vnic", "network", "image", "trigger", "schedule", "filter", "webhook"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 

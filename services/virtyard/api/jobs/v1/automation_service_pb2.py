@@ -30,10 +30,11 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from virtyard.api.inventory.v1 import filter_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_filter__pb2
 from virtyard.api.inventory.v1 import schedule_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_schedule__pb2
 from virtyard.api.inventory.v1 import trigger_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_trigger__pb2
+from virtyard.api.inventory.v1 import webhook_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_webhook__pb2
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/jobs/v1/automation_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/inventory/v1/filter.proto\x1a(virtyard/api/inventory/v1/schedule.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a&virtyard/api/type/v1/annotations.proto\"K\n\x17GetTriggerStatusRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Trigger\xca\xf3\x18\x02\x10\x01\"\xcf\x01\n\rTriggerStatus\x12\x33\n\x07trigger\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.Trigger\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x03 \x01(\t\x12\x0c\n\x04runs\x18\x04 \x01(\x03\x12\x10\n\x08left_out\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t\"M\n\x18GetScheduleStatusRequest\x12\x31\n\x04name\x18\x01 \x01(\tB#\xe2\x41\x01\x02\xfa\x41\x16\n\x14virtyard.io/Schedule\xca\xf3\x18\x02\x10\x01\"\x92\x02\n\x0eScheduleStatus\x12\x35\n\x08schedule\x18\x01 \x01(\x0b\x32#.virtyard.api.inventory.v1.Schedule\x12.\n\nnext_times\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x04 \x01(\t\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08left_out\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x0e\n\x06queued\x18\t \x01(\x05\"k\n\x12RunScheduleRequest\x12\x31\n\x04name\x18\x01 \x01(\tB#\xe2\x41\x01\x02\xfa\x41\x16\n\x14virtyard.io/Schedule\xca\xf3\x18\x02\x10\x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"I\n\x16GetFilterStatusRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Filter\xca\xf3\x18\x02\x10\x01\"u\n\x0c\x46ilterStatus\x12\x31\n\x06\x66ilter\x18\x01 \x01(\x0b\x32!.virtyard.api.inventory.v1.Filter\x12\x17\n\x0fheld_operations\x18\x02 \x03(\t\x12\x19\n\x11\x61\x63tive_operations\x18\x03 \x03(\t2\xef\x04\n\x11\x41utomationService\x12\x87\x01\n\x10GetTriggerStatus\x12-.virtyard.api.jobs.v1.GetTriggerStatusRequest\x1a#.virtyard.api.jobs.v1.TriggerStatus\"\x1f\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0f\n\x07trigger\x12\x04show\x12\x8b\x01\n\x11GetScheduleStatus\x12..virtyard.api.jobs.v1.GetScheduleStatusRequest\x1a$.virtyard.api.jobs.v1.ScheduleStatus\" \xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x10\n\x08schedule\x12\x04show\x12\x83\x01\n\x0fGetFilterStatus\x12,.virtyard.api.jobs.v1.GetFilterStatusRequest\x1a\".virtyard.api.jobs.v1.FilterStatus\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x06\x66ilter\x12\x04show\x12\xbb\x01\n\x0bRunSchedule\x12(.virtyard.api.jobs.v1.RunScheduleRequest\x1a\x1d.google.longrunning.Operation\"c\xca\x41=\n\x13google.protobuf.Any\x12&virtyard.api.jobs.v1.OperationMetadata\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x13\n\x08schedule\x12\x07run-nowb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/jobs/v1/automation_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/inventory/v1/filter.proto\x1a(virtyard/api/inventory/v1/schedule.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a\'virtyard/api/inventory/v1/webhook.proto\x1a&virtyard/api/type/v1/annotations.proto\"K\n\x17GetTriggerStatusRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Trigger\xca\xf3\x18\x02\x10\x01\"\xcf\x01\n\rTriggerStatus\x12\x33\n\x07trigger\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.Trigger\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x03 \x01(\t\x12\x0c\n\x04runs\x18\x04 \x01(\x03\x12\x10\n\x08left_out\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t\"M\n\x18GetScheduleStatusRequest\x12\x31\n\x04name\x18\x01 \x01(\tB#\xe2\x41\x01\x02\xfa\x41\x16\n\x14virtyard.io/Schedule\xca\xf3\x18\x02\x10\x01\"\x92\x02\n\x0eScheduleStatus\x12\x35\n\x08schedule\x18\x01 \x01(\x0b\x32#.virtyard.api.inventory.v1.Schedule\x12.\n\nnext_times\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x04 \x01(\t\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08left_out\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x0e\n\x06queued\x18\t \x01(\x05\"k\n\x12RunScheduleRequest\x12\x31\n\x04name\x18\x01 \x01(\tB#\xe2\x41\x01\x02\xfa\x41\x16\n\x14virtyard.io/Schedule\xca\xf3\x18\x02\x10\x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"K\n\x17GetWebhookStatusRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Webhook\xca\xf3\x18\x02\x10\x01\"\xe8\x01\n\rWebhookStatus\x12\x33\n\x07webhook\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.Webhook\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0f\n\x07pending\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x04 \x01(\x03\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x06 \x01(\t\x12-\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x17GetWebhookSecretRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Webhook\xca\xf3\x18\x02\x10\x01\"$\n\rWebhookSecret\x12\x13\n\x06secret\x18\x01 \x01(\tB\x03\x80\x01\x01\"\xba\x01\n\x1cListWebhookDeliveriesRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Webhook\xca\xf3\x18\x02\x10\x01\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x1a\n\npage_token\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12\x39\n\x05state\x18\x04 \x01(\x0e\x32*.virtyard.api.jobs.v1.WebhookDeliveryState\"s\n\x1dListWebhookDeliveriesResponse\x12\x39\n\ndeliveries\x18\x01 \x03(\x0b\x32%.virtyard.api.jobs.v1.WebhookDelivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x02\n\x0fWebhookDelivery\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05\x65vent\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1a\n\nevent_type\x18\x03 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x41\n\x05state\x18\x04 \x01(\x0e\x32*.virtyard.api.jobs.v1.WebhookDeliveryStateB\x06\xca\xf3\x18\x02(\x01\x12\x18\n\x08\x61ttempts\x18\x05 \x01(\x05\x42\x06\xca\xf3\x18\x02(\x01\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xca\xf3\x18\x02(\x01\x12\x1a\n\nlast_error\x18\x08 \x01(\tB\x06\xca\xf3\x18\x02(\x01\"]\n\x1dRetryWebhookDeliveriesRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x15\n\x13virtyard.io/Webhook\xca\xf3\x18\x02\x10\x01\x12\n\n\x02id\x18\x02 \x01(\t\"/\n\x1eRetryWebhookDeliveriesResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\"I\n\x16GetFilterStatusRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xfa\x41\x14\n\x12virtyard.io/Filter\xca\xf3\x18\x02\x10\x01\"u\n\x0c\x46ilterStatus\x12\x31\n\x06\x66ilter\x18\x01 \x01(\x0b\x32!.virtyard.api.inventory.v1.Filter\x12\x17\n\x0fheld_operations\x18\x02 \x03(\t\x12\x19\n\x11\x61\x63tive_operations\x18\x03 \x03(\t*\x83\x01\n\x14WebhookDeliveryState\x12&\n\"WEBHOOK_DELIVERY_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eWEBHOOK_DELIVERY_STATE_PENDING\x10\x01\x12\x1f\n\x1bWEBHOOK_DELIVERY_STATE_DEAD\x10\x02\x32\xd7\t\n\x11\x41utomationService\x12\x87\x01\n\x10GetTriggerStatus\x12-.virtyard.api.jobs.v1.GetTriggerStatusRequest\x1a#.virtyard.api.jobs.v1.TriggerStatus\"\x1f\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0f\n\x07trigger\x12\x04show\x12\x8b\x01\n\x11GetScheduleStatus\x12..virtyard.api.jobs.v1.GetScheduleStatusRequest\x1a$.virtyard.api.jobs.v1.ScheduleStatus\" \xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x10\n\x08schedule\x12\x04show\x12\x83\x01\n\x0fGetFilterStatus\x12,.virtyard.api.jobs.v1.GetFilterStatusRequest\x1a\".virtyard.api.jobs.v1.FilterStatus\"\x1e\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0e\n\x06\x66ilter\x12\x04show\x12\x87\x01\n\x10GetWebhookStatus\x12-.virtyard.api.jobs.v1.GetWebhookStatusRequest\x1a#.virtyard.api.jobs.v1.WebhookStatus\"\x1f\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x0f\n\x07webhook\x12\x04show\x12\x89\x01\n\x10GetWebhookSecret\x12-.virtyard.api.jobs.v1.GetWebhookSecretRequest\x1a#.virtyard.api.jobs.v1.WebhookSecret\"!\xca\xf3\x18\x08\x08\x03\x12\x04name\xd2\xf3\x18\x11\n\x07webhook\x12\x06secret\x12\xa7\x01\n\x15ListWebhookDeliveries\x12\x32.virtyard.api.jobs.v1.ListWebhookDeliveriesRequest\x1a\x33.virtyard.api.jobs.v1.ListWebhookDeliveriesResponse\"%\xca\xf3\x18\x08\x08\x01\x12\x04name\xd2\xf3\x18\x15\n\x07webhook\x12\ndeliveries\x12\xa5\x01\n\x16RetryWebhookDeliveries\x12\x33.virtyard.api.jobs.v1.RetryWebhookDeliveriesRequest\x1a\x34.virtyard.api.jobs.v1.RetryWebhookDeliveriesResponse\" \xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x10\n\x07webhook\x12\x05retry\x12\xbb\x01\n\x0bRunSchedule\x12(.virtyard.api.jobs.v1.RunScheduleRequest\x1a\x1d.google.longrunning.Operation\"c\xca\x41=\n\x13google.protobuf.Any\x12&virtyard.api.jobs.v1.OperationMetadata\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x13\n\x08schedule\x12\x07run-nowb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +49,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSCHEDULEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024virtyard.io/Schedule\312\363\030\002\020\001'
   _globals['_RUNSCHEDULEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_RUNSCHEDULEREQUEST'].fields_by_name['request_id']._serialized_options = b'\312\363\030\002 \001\342\214\317\327\010\002\010\001'
+  _globals['_GETWEBHOOKSTATUSREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETWEBHOOKSTATUSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023virtyard.io/Webhook\312\363\030\002\020\001'
+  _globals['_GETWEBHOOKSECRETREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETWEBHOOKSECRETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023virtyard.io/Webhook\312\363\030\002\020\001'
+  _globals['_WEBHOOKSECRET'].fields_by_name['secret']._loaded_options = None
+  _globals['_WEBHOOKSECRET'].fields_by_name['secret']._serialized_options = b'\200\001\001'
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023virtyard.io/Webhook\312\363\030\002\020\001'
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\363\030\002 \001'
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['id']._loaded_options = None
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['id']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['event']._loaded_options = None
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['event']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['event_type']._loaded_options = None
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['event_type']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['state']._loaded_options = None
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['state']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['attempts']._loaded_options = None
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['attempts']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['next_time']._loaded_options = None
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['next_time']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['last_error']._loaded_options = None
+  _globals['_WEBHOOKDELIVERY'].fields_by_name['last_error']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_RETRYWEBHOOKDELIVERIESREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RETRYWEBHOOKDELIVERIESREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023virtyard.io/Webhook\312\363\030\002\020\001'
   _globals['_GETFILTERSTATUSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETFILTERSTATUSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022virtyard.io/Filter\312\363\030\002\020\001'
   _globals['_AUTOMATIONSERVICE'].methods_by_name['GetTriggerStatus']._loaded_options = None
@@ -56,22 +83,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTOMATIONSERVICE'].methods_by_name['GetScheduleStatus']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\020\n\010schedule\022\004show'
   _globals['_AUTOMATIONSERVICE'].methods_by_name['GetFilterStatus']._loaded_options = None
   _globals['_AUTOMATIONSERVICE'].methods_by_name['GetFilterStatus']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\016\n\006filter\022\004show'
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetWebhookStatus']._loaded_options = None
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetWebhookStatus']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\017\n\007webhook\022\004show'
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetWebhookSecret']._loaded_options = None
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['GetWebhookSecret']._serialized_options = b'\312\363\030\010\010\003\022\004name\322\363\030\021\n\007webhook\022\006secret'
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['ListWebhookDeliveries']._loaded_options = None
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['ListWebhookDeliveries']._serialized_options = b'\312\363\030\010\010\001\022\004name\322\363\030\025\n\007webhook\022\ndeliveries'
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['RetryWebhookDeliveries']._loaded_options = None
+  _globals['_AUTOMATIONSERVICE'].methods_by_name['RetryWebhookDeliveries']._serialized_options = b'\312\363\030\010\010\002\022\004name\322\363\030\020\n\007webhook\022\005retry'
   _globals['_AUTOMATIONSERVICE'].methods_by_name['RunSchedule']._loaded_options = None
   _globals['_AUTOMATIONSERVICE'].methods_by_name['RunSchedule']._serialized_options = b'\312A=\n\023google.protobuf.Any\022&virtyard.api.jobs.v1.OperationMetadata\312\363\030\010\010\002\022\004name\322\363\030\023\n\010schedule\022\007run-now'
-  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_start=393
-  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_end=468
-  _globals['_TRIGGERSTATUS']._serialized_start=471
-  _globals['_TRIGGERSTATUS']._serialized_end=678
-  _globals['_GETSCHEDULESTATUSREQUEST']._serialized_start=680
-  _globals['_GETSCHEDULESTATUSREQUEST']._serialized_end=757
-  _globals['_SCHEDULESTATUS']._serialized_start=760
-  _globals['_SCHEDULESTATUS']._serialized_end=1034
-  _globals['_RUNSCHEDULEREQUEST']._serialized_start=1036
-  _globals['_RUNSCHEDULEREQUEST']._serialized_end=1143
-  _globals['_GETFILTERSTATUSREQUEST']._serialized_start=1145
-  _globals['_GETFILTERSTATUSREQUEST']._serialized_end=1218
-  _globals['_FILTERSTATUS']._serialized_start=1220
-  _globals['_FILTERSTATUS']._serialized_end=1337
-  _globals['_AUTOMATIONSERVICE']._serialized_start=1340
-  _globals['_AUTOMATIONSERVICE']._serialized_end=1963
+  _globals['_WEBHOOKDELIVERYSTATE']._serialized_start=2574
+  _globals['_WEBHOOKDELIVERYSTATE']._serialized_end=2705
+  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_start=434
+  _globals['_GETTRIGGERSTATUSREQUEST']._serialized_end=509
+  _globals['_TRIGGERSTATUS']._serialized_start=512
+  _globals['_TRIGGERSTATUS']._serialized_end=719
+  _globals['_GETSCHEDULESTATUSREQUEST']._serialized_start=721
+  _globals['_GETSCHEDULESTATUSREQUEST']._serialized_end=798
+  _globals['_SCHEDULESTATUS']._serialized_start=801
+  _globals['_SCHEDULESTATUS']._serialized_end=1075
+  _globals['_RUNSCHEDULEREQUEST']._serialized_start=1077
+  _globals['_RUNSCHEDULEREQUEST']._serialized_end=1184
+  _globals['_GETWEBHOOKSTATUSREQUEST']._serialized_start=1186
+  _globals['_GETWEBHOOKSTATUSREQUEST']._serialized_end=1261
+  _globals['_WEBHOOKSTATUS']._serialized_start=1264
+  _globals['_WEBHOOKSTATUS']._serialized_end=1496
+  _globals['_GETWEBHOOKSECRETREQUEST']._serialized_start=1498
+  _globals['_GETWEBHOOKSECRETREQUEST']._serialized_end=1573
+  _globals['_WEBHOOKSECRET']._serialized_start=1575
+  _globals['_WEBHOOKSECRET']._serialized_end=1611
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_start=1614
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_end=1800
+  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_start=1802
+  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_end=1917
+  _globals['_WEBHOOKDELIVERY']._serialized_start=1920
+  _globals['_WEBHOOKDELIVERY']._serialized_end=2233
+  _globals['_RETRYWEBHOOKDELIVERIESREQUEST']._serialized_start=2235
+  _globals['_RETRYWEBHOOKDELIVERIESREQUEST']._serialized_end=2328
+  _globals['_RETRYWEBHOOKDELIVERIESRESPONSE']._serialized_start=2330
+  _globals['_RETRYWEBHOOKDELIVERIESRESPONSE']._serialized_end=2377
+  _globals['_GETFILTERSTATUSREQUEST']._serialized_start=2379
+  _globals['_GETFILTERSTATUSREQUEST']._serialized_end=2452
+  _globals['_FILTERSTATUS']._serialized_start=2454
+  _globals['_FILTERSTATUS']._serialized_end=2571
+  _globals['_AUTOMATIONSERVICE']._serialized_start=2708
+  _globals['_AUTOMATIONSERVICE']._serialized_end=3947
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class AutomationServiceStub:
-    """Shows what triggers, schedules and filters do; the inventory has what they are.
+    """Shows what triggers, schedules, filters and webhooks do; the inventory has what they are.
     """
 
     def __init__(self, channel):
@@ -51,6 +51,26 @@ class AutomationServiceStub:
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetFilterStatusRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.FilterStatus.FromString,
                 _registered_method=True)
+        self.GetWebhookStatus = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/GetWebhookStatus',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetWebhookStatusRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.WebhookStatus.FromString,
+                _registered_method=True)
+        self.GetWebhookSecret = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/GetWebhookSecret',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetWebhookSecretRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.WebhookSecret.FromString,
+                _registered_method=True)
+        self.ListWebhookDeliveries = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/ListWebhookDeliveries',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ListWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.RetryWebhookDeliveries = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/RetryWebhookDeliveries',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
         self.RunSchedule = channel.unary_unary(
                 '/virtyard.api.jobs.v1.AutomationService/RunSchedule',
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RunScheduleRequest.SerializeToString,
@@ -59,7 +79,7 @@ class AutomationServiceStub:
 
 
 class AutomationServiceServicer:
-    """Shows what triggers, schedules and filters do; the inventory has what they are.
+    """Shows what triggers, schedules, filters and webhooks do; the inventory has what they are.
     """
 
     def GetTriggerStatus(self, request, context):
@@ -78,6 +98,34 @@ class AutomationServiceServicer:
 
     def GetFilterStatus(self, request, context):
         """Gets a filter with the operations that it keeps back now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhookStatus(self, request, context):
+        """Gets a webhook with what it has sent so far.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhookSecret(self, request, context):
+        """Gets the secret by which a receiver knows that the webhook's events are genuine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookDeliveries(self, request, context):
+        """Lists the events that webhooks have still to send, or have given up, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryWebhookDeliveries(self, request, context):
+        """Sends again what a webhook has given up: one delivery, or all of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +156,26 @@ def add_AutomationServiceServicer_to_server(servicer, server):
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetFilterStatusRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.FilterStatus.SerializeToString,
             ),
+            'GetWebhookStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhookStatus,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetWebhookStatusRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.WebhookStatus.SerializeToString,
+            ),
+            'GetWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhookSecret,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetWebhookSecretRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.WebhookSecret.SerializeToString,
+            ),
+            'ListWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookDeliveries,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ListWebhookDeliveriesRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ListWebhookDeliveriesResponse.SerializeToString,
+            ),
+            'RetryWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryWebhookDeliveries,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesResponse.SerializeToString,
+            ),
             'RunSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.RunSchedule,
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RunScheduleRequest.FromString,
@@ -122,7 +190,7 @@ def add_AutomationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AutomationService:
-    """Shows what triggers, schedules and filters do; the inventory has what they are.
+    """Shows what triggers, schedules, filters and webhooks do; the inventory has what they are.
     """
 
     @staticmethod
@@ -196,6 +264,114 @@ class AutomationService:
             '/virtyard.api.jobs.v1.AutomationService/GetFilterStatus',
             virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetFilterStatusRequest.SerializeToString,
             virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.FilterStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhookStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/GetWebhookStatus',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetWebhookStatusRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.WebhookStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/GetWebhookSecret',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.GetWebhookSecretRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.WebhookSecret.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/ListWebhookDeliveries',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.ListWebhookDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/RetryWebhookDeliveries',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

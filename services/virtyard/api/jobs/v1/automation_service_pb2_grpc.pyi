@@ -14,7 +14,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AutomationServiceStub:
-    """Shows what triggers, schedules and filters do; the inventory has what they are."""
+    """Shows what triggers, schedules, filters and webhooks do; the inventory has what they are."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetTriggerStatus: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetTriggerStatusRequest, _automation_service_pb2.TriggerStatus]
@@ -23,11 +23,19 @@ class AutomationServiceStub:
     """Gets a schedule with its last run and the next ones."""
     GetFilterStatus: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetFilterStatusRequest, _automation_service_pb2.FilterStatus]
     """Gets a filter with the operations that it keeps back now."""
+    GetWebhookStatus: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetWebhookStatusRequest, _automation_service_pb2.WebhookStatus]
+    """Gets a webhook with what it has sent so far."""
+    GetWebhookSecret: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetWebhookSecretRequest, _automation_service_pb2.WebhookSecret]
+    """Gets the secret by which a receiver knows that the webhook's events are genuine."""
+    ListWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.ListWebhookDeliveriesRequest, _automation_service_pb2.ListWebhookDeliveriesResponse]
+    """Lists the events that webhooks have still to send, or have given up, a page at a time."""
+    RetryWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.RetryWebhookDeliveriesRequest, _automation_service_pb2.RetryWebhookDeliveriesResponse]
+    """Sends again what a webhook has given up: one delivery, or all of them."""
     RunSchedule: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.RunScheduleRequest, _operations_pb2.Operation]
     """Submits the request of a schedule now, whether or not it is due or enabled; the caller must be allowed to ask for it."""
 
 class AutomationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Shows what triggers, schedules and filters do; the inventory has what they are."""
+    """Shows what triggers, schedules, filters and webhooks do; the inventory has what they are."""
 
     @_abc_1.abstractmethod
     def GetTriggerStatus(
@@ -52,6 +60,38 @@ class AutomationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_automation_service_pb2.GetFilterStatusRequest, _abc.Awaitable[_automation_service_pb2.FilterStatus]],
     ) -> _abc.Awaitable[_automation_service_pb2.FilterStatus]:
         """Gets a filter with the operations that it keeps back now."""
+
+    @_abc_1.abstractmethod
+    def GetWebhookStatus(
+        self,
+        request: _automation_service_pb2.GetWebhookStatusRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.GetWebhookStatusRequest, _abc.Awaitable[_automation_service_pb2.WebhookStatus]],
+    ) -> _abc.Awaitable[_automation_service_pb2.WebhookStatus]:
+        """Gets a webhook with what it has sent so far."""
+
+    @_abc_1.abstractmethod
+    def GetWebhookSecret(
+        self,
+        request: _automation_service_pb2.GetWebhookSecretRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.GetWebhookSecretRequest, _abc.Awaitable[_automation_service_pb2.WebhookSecret]],
+    ) -> _abc.Awaitable[_automation_service_pb2.WebhookSecret]:
+        """Gets the secret by which a receiver knows that the webhook's events are genuine."""
+
+    @_abc_1.abstractmethod
+    def ListWebhookDeliveries(
+        self,
+        request: _automation_service_pb2.ListWebhookDeliveriesRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.ListWebhookDeliveriesRequest, _abc.Awaitable[_automation_service_pb2.ListWebhookDeliveriesResponse]],
+    ) -> _abc.Awaitable[_automation_service_pb2.ListWebhookDeliveriesResponse]:
+        """Lists the events that webhooks have still to send, or have given up, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def RetryWebhookDeliveries(
+        self,
+        request: _automation_service_pb2.RetryWebhookDeliveriesRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.RetryWebhookDeliveriesRequest, _abc.Awaitable[_automation_service_pb2.RetryWebhookDeliveriesResponse]],
+    ) -> _abc.Awaitable[_automation_service_pb2.RetryWebhookDeliveriesResponse]:
+        """Sends again what a webhook has given up: one delivery, or all of them."""
 
     @_abc_1.abstractmethod
     def RunSchedule(

@@ -15,6 +15,7 @@ from virtyard.api.operations.v1 import create_server_pool_pb2 as virtyard_dot_ap
 from virtyard.api.operations.v1 import create_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__trigger__pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__disk__pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__virtual__machine__pb2
+from virtyard.api.operations.v1 import create_webhook_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__webhook__pb2
 from virtyard.api.operations.v1 import delete_filter_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__filter__pb2
 from virtyard.api.operations.v1 import delete_image_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__image__pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__network__pb2
@@ -24,6 +25,7 @@ from virtyard.api.operations.v1 import delete_server_pool_pb2 as virtyard_dot_ap
 from virtyard.api.operations.v1 import delete_trigger_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__disk__pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__virtual__machine__pb2
+from virtyard.api.operations.v1 import delete_webhook_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_delete__webhook__pb2
 from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_detach__virtual__disk__pb2
 from virtyard.api.operations.v1 import discover_server_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_discover__server__pb2
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_edit__virtual__machine__pb2
@@ -54,6 +56,7 @@ from virtyard.api.operations.v1 import update_trigger_pb2 as virtyard_dot_api_do
 from virtyard.api.operations.v1 import update_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__disk__pb2
 from virtyard.api.operations.v1 import update_virtual_machine_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__virtual__machine__pb2
 from virtyard.api.operations.v1 import update_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__vnic__pb2
+from virtyard.api.operations.v1 import update_webhook_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_update__webhook__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -303,6 +306,21 @@ class OperationServiceStub:
         self.DeleteTrigger = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/DeleteTrigger',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.CreateWebhook = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/CreateWebhook',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__webhook__pb2.CreateWebhookRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.UpdateWebhook = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/UpdateWebhook',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__webhook__pb2.UpdateWebhookRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.DeleteWebhook = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/DeleteWebhook',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__webhook__pb2.DeleteWebhookRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.CreateSchedule = channel.unary_unary(
@@ -649,6 +667,27 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateWebhook(self, request, context):
+        """Creates a webhook that sends events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWebhook(self, request, context):
+        """Changes what a webhook sends, or what people say of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhook(self, request, context):
+        """Deletes a webhook, with what it still had to send.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSchedule(self, request, context):
         """Creates a schedule that is due again and again.
         """
@@ -912,6 +951,21 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'DeleteTrigger': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteTrigger,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhook,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_create__webhook__pb2.CreateWebhookRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWebhook,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_update__webhook__pb2.UpdateWebhookRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhook,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_delete__webhook__pb2.DeleteWebhookRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'CreateSchedule': grpc.unary_unary_rpc_method_handler(
@@ -2133,6 +2187,87 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/DeleteTrigger',
             virtyard_dot_api_dot_operations_dot_v1_dot_delete__trigger__pb2.DeleteTriggerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/CreateWebhook',
+            virtyard_dot_api_dot_operations_dot_v1_dot_create__webhook__pb2.CreateWebhookRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/UpdateWebhook',
+            virtyard_dot_api_dot_operations_dot_v1_dot_update__webhook__pb2.UpdateWebhookRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/DeleteWebhook',
+            virtyard_dot_api_dot_operations_dot_v1_dot_delete__webhook__pb2.DeleteWebhookRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

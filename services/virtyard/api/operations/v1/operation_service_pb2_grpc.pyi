@@ -17,6 +17,7 @@ from virtyard.api.operations.v1 import create_server_pool_pb2 as _create_server_
 from virtyard.api.operations.v1 import create_trigger_pb2 as _create_trigger_pb2
 from virtyard.api.operations.v1 import create_virtual_disk_pb2 as _create_virtual_disk_pb2
 from virtyard.api.operations.v1 import create_virtual_machine_pb2 as _create_virtual_machine_pb2
+from virtyard.api.operations.v1 import create_webhook_pb2 as _create_webhook_pb2
 from virtyard.api.operations.v1 import delete_filter_pb2 as _delete_filter_pb2
 from virtyard.api.operations.v1 import delete_image_pb2 as _delete_image_pb2
 from virtyard.api.operations.v1 import delete_network_pb2 as _delete_network_pb2
@@ -26,6 +27,7 @@ from virtyard.api.operations.v1 import delete_server_pool_pb2 as _delete_server_
 from virtyard.api.operations.v1 import delete_trigger_pb2 as _delete_trigger_pb2
 from virtyard.api.operations.v1 import delete_virtual_disk_pb2 as _delete_virtual_disk_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2 as _delete_virtual_machine_pb2
+from virtyard.api.operations.v1 import delete_webhook_pb2 as _delete_webhook_pb2
 from virtyard.api.operations.v1 import detach_virtual_disk_pb2 as _detach_virtual_disk_pb2
 from virtyard.api.operations.v1 import discover_server_pb2 as _discover_server_pb2
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2 as _edit_virtual_machine_pb2
@@ -56,6 +58,7 @@ from virtyard.api.operations.v1 import update_trigger_pb2 as _update_trigger_pb2
 from virtyard.api.operations.v1 import update_virtual_disk_pb2 as _update_virtual_disk_pb2
 from virtyard.api.operations.v1 import update_virtual_machine_pb2 as _update_virtual_machine_pb2
 from virtyard.api.operations.v1 import update_vnic_pb2 as _update_vnic_pb2
+from virtyard.api.operations.v1 import update_webhook_pb2 as _update_webhook_pb2
 import abc as _abc_1
 
 
@@ -154,6 +157,12 @@ class OperationServiceStub:
     """Changes what a trigger does, or what people say of it."""
     DeleteTrigger: _aio.UnaryUnaryMultiCallable[_delete_trigger_pb2.DeleteTriggerRequest, _operations_pb2.Operation]
     """Deletes a trigger, with what is known of its runs."""
+    CreateWebhook: _aio.UnaryUnaryMultiCallable[_create_webhook_pb2.CreateWebhookRequest, _operations_pb2.Operation]
+    """Creates a webhook that sends events."""
+    UpdateWebhook: _aio.UnaryUnaryMultiCallable[_update_webhook_pb2.UpdateWebhookRequest, _operations_pb2.Operation]
+    """Changes what a webhook sends, or what people say of it."""
+    DeleteWebhook: _aio.UnaryUnaryMultiCallable[_delete_webhook_pb2.DeleteWebhookRequest, _operations_pb2.Operation]
+    """Deletes a webhook, with what it still had to send."""
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_create_schedule_pb2.CreateScheduleRequest, _operations_pb2.Operation]
     """Creates a schedule that is due again and again."""
     UpdateSchedule: _aio.UnaryUnaryMultiCallable[_update_schedule_pb2.UpdateScheduleRequest, _operations_pb2.Operation]
@@ -521,6 +530,30 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_delete_trigger_pb2.DeleteTriggerRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Deletes a trigger, with what is known of its runs."""
+
+    @_abc_1.abstractmethod
+    def CreateWebhook(
+        self,
+        request: _create_webhook_pb2.CreateWebhookRequest,
+        context: _aio.ServicerContext[_create_webhook_pb2.CreateWebhookRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Creates a webhook that sends events."""
+
+    @_abc_1.abstractmethod
+    def UpdateWebhook(
+        self,
+        request: _update_webhook_pb2.UpdateWebhookRequest,
+        context: _aio.ServicerContext[_update_webhook_pb2.UpdateWebhookRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Changes what a webhook sends, or what people say of it."""
+
+    @_abc_1.abstractmethod
+    def DeleteWebhook(
+        self,
+        request: _delete_webhook_pb2.DeleteWebhookRequest,
+        context: _aio.ServicerContext[_delete_webhook_pb2.DeleteWebhookRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Deletes a webhook, with what it still had to send."""
 
     @_abc_1.abstractmethod
     def CreateSchedule(

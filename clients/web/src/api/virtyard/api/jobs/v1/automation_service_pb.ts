@@ -2,8 +2,8 @@
 // @generated from file virtyard/api/jobs/v1/automation_service.proto (package virtyard.api.jobs.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_field_behavior } from "../../../../google/api/field_behavior_pb";
 import { file_google_api_field_info } from "../../../../google/api/field_info_pb";
 import { file_google_api_resource } from "../../../../google/api/resource_pb";
@@ -17,6 +17,8 @@ import type { Schedule } from "../../inventory/v1/schedule_pb";
 import { file_virtyard_api_inventory_v1_schedule } from "../../inventory/v1/schedule_pb";
 import type { Trigger } from "../../inventory/v1/trigger_pb";
 import { file_virtyard_api_inventory_v1_trigger } from "../../inventory/v1/trigger_pb";
+import type { Webhook } from "../../inventory/v1/webhook_pb";
+import { file_virtyard_api_inventory_v1_webhook } from "../../inventory/v1/webhook_pb";
 import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -24,7 +26,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/jobs/v1/automation_service.proto.
  */
 export const file_virtyard_api_jobs_v1_automation_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci12aXJ0eWFyZC9hcGkvam9icy92MS9hdXRvbWF0aW9uX3NlcnZpY2UucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxIksKF0dldFRyaWdnZXJTdGF0dXNSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1RyaWdnZXLK8xgCEAEizwEKDVRyaWdnZXJTdGF0dXMSMwoHdHJpZ2dlchgBIAEoCzIiLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuVHJpZ2dlchItCglsYXN0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmxhc3Rfb3BlcmF0aW9uGAMgASgJEgwKBHJ1bnMYBCABKAMSEAoIbGVmdF9vdXQYBSABKAMSDgoGZmFpbGVkGAYgASgDEhIKCmxhc3RfZXJyb3IYByABKAkiTQoYR2V0U2NoZWR1bGVTdGF0dXNSZXF1ZXN0EjEKBG5hbWUYASABKAlCI+JBAQL6QRYKFHZpcnR5YXJkLmlvL1NjaGVkdWxlyvMYAhABIpICCg5TY2hlZHVsZVN0YXR1cxI1CghzY2hlZHVsZRgBIAEoCzIjLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2NoZWR1bGUSLgoKbmV4dF90aW1lcxgCIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbGFzdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5sYXN0X29wZXJhdGlvbhgEIAEoCRIMCgRydW5zGAUgASgDEhAKCGxlZnRfb3V0GAYgASgDEg4KBmZhaWxlZBgHIAEoAxISCgpsYXN0X2Vycm9yGAggASgJEg4KBnF1ZXVlZBgJIAEoBSJrChJSdW5TY2hlZHVsZVJlcXVlc3QSMQoEbmFtZRgBIAEoCUIj4kEBAvpBFgoUdmlydHlhcmQuaW8vU2NoZWR1bGXK8xgCEAESIgoKcmVxdWVzdF9pZBgOIAEoCUIOyvMYAiAB4ozP1wgCCAEiSQoWR2V0RmlsdGVyU3RhdHVzUmVxdWVzdBIvCgRuYW1lGAEgASgJQiHiQQEC+kEUChJ2aXJ0eWFyZC5pby9GaWx0ZXLK8xgCEAEidQoMRmlsdGVyU3RhdHVzEjEKBmZpbHRlchgBIAEoCzIhLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuRmlsdGVyEhcKD2hlbGRfb3BlcmF0aW9ucxgCIAMoCRIZChFhY3RpdmVfb3BlcmF0aW9ucxgDIAMoCTLvBAoRQXV0b21hdGlvblNlcnZpY2UShwEKEEdldFRyaWdnZXJTdGF0dXMSLS52aXJ0eWFyZC5hcGkuam9icy52MS5HZXRUcmlnZ2VyU3RhdHVzUmVxdWVzdBojLnZpcnR5YXJkLmFwaS5qb2JzLnYxLlRyaWdnZXJTdGF0dXMiH8rzGAgIARIEbmFtZdLzGA8KB3RyaWdnZXISBHNob3cSiwEKEUdldFNjaGVkdWxlU3RhdHVzEi4udmlydHlhcmQuYXBpLmpvYnMudjEuR2V0U2NoZWR1bGVTdGF0dXNSZXF1ZXN0GiQudmlydHlhcmQuYXBpLmpvYnMudjEuU2NoZWR1bGVTdGF0dXMiIMrzGAgIARIEbmFtZdLzGBAKCHNjaGVkdWxlEgRzaG93EoMBCg9HZXRGaWx0ZXJTdGF0dXMSLC52aXJ0eWFyZC5hcGkuam9icy52MS5HZXRGaWx0ZXJTdGF0dXNSZXF1ZXN0GiIudmlydHlhcmQuYXBpLmpvYnMudjEuRmlsdGVyU3RhdHVzIh7K8xgICAESBG5hbWXS8xgOCgZmaWx0ZXISBHNob3cSuwEKC1J1blNjaGVkdWxlEigudmlydHlhcmQuYXBpLmpvYnMudjEuUnVuU2NoZWR1bGVSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiJjykE9ChNnb29nbGUucHJvdG9idWYuQW55EiZ2aXJ0eWFyZC5hcGkuam9icy52MS5PcGVyYXRpb25NZXRhZGF0YcrzGAgIAhIEbmFtZdLzGBMKCHNjaGVkdWxlEgdydW4tbm93YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_field_info, file_google_api_resource, file_google_longrunning_operations, file_google_protobuf_timestamp, file_virtyard_api_inventory_v1_filter, file_virtyard_api_inventory_v1_schedule, file_virtyard_api_inventory_v1_trigger, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Ci12aXJ0eWFyZC9hcGkvam9icy92MS9hdXRvbWF0aW9uX3NlcnZpY2UucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxIksKF0dldFRyaWdnZXJTdGF0dXNSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1RyaWdnZXLK8xgCEAEizwEKDVRyaWdnZXJTdGF0dXMSMwoHdHJpZ2dlchgBIAEoCzIiLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuVHJpZ2dlchItCglsYXN0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmxhc3Rfb3BlcmF0aW9uGAMgASgJEgwKBHJ1bnMYBCABKAMSEAoIbGVmdF9vdXQYBSABKAMSDgoGZmFpbGVkGAYgASgDEhIKCmxhc3RfZXJyb3IYByABKAkiTQoYR2V0U2NoZWR1bGVTdGF0dXNSZXF1ZXN0EjEKBG5hbWUYASABKAlCI+JBAQL6QRYKFHZpcnR5YXJkLmlvL1NjaGVkdWxlyvMYAhABIpICCg5TY2hlZHVsZVN0YXR1cxI1CghzY2hlZHVsZRgBIAEoCzIjLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2NoZWR1bGUSLgoKbmV4dF90aW1lcxgCIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbGFzdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5sYXN0X29wZXJhdGlvbhgEIAEoCRIMCgRydW5zGAUgASgDEhAKCGxlZnRfb3V0GAYgASgDEg4KBmZhaWxlZBgHIAEoAxISCgpsYXN0X2Vycm9yGAggASgJEg4KBnF1ZXVlZBgJIAEoBSJrChJSdW5TY2hlZHVsZVJlcXVlc3QSMQoEbmFtZRgBIAEoCUIj4kEBAvpBFgoUdmlydHlhcmQuaW8vU2NoZWR1bGXK8xgCEAESIgoKcmVxdWVzdF9pZBgOIAEoCUIOyvMYAiAB4ozP1wgCCAEiSwoXR2V0V2ViaG9va1N0YXR1c1JlcXVlc3QSMAoEbmFtZRgBIAEoCUIi4kEBAvpBFQoTdmlydHlhcmQuaW8vV2ViaG9va8rzGAIQASLoAQoNV2ViaG9va1N0YXR1cxIzCgd3ZWJob29rGAEgASgLMiIudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5XZWJob29rEhEKCWRlbGl2ZXJlZBgCIAEoAxIPCgdwZW5kaW5nGAMgASgDEgwKBGRlYWQYBCABKAMSLQoJbGFzdF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpsYXN0X2Vycm9yGAYgASgJEi0KCW5leHRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiSwoXR2V0V2ViaG9va1NlY3JldFJlcXVlc3QSMAoEbmFtZRgBIAEoCUIi4kEBAvpBFQoTdmlydHlhcmQuaW8vV2ViaG9va8rzGAIQASIkCg1XZWJob29rU2VjcmV0EhMKBnNlY3JldBgBIAEoCUIDgAEBIroBChxMaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1dlYmhvb2vK8xgCEAESEQoJcGFnZV9zaXplGAIgASgFEhoKCnBhZ2VfdG9rZW4YAyABKAlCBsrzGAIgARI5CgVzdGF0ZRgEIAEoDjIqLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldlYmhvb2tEZWxpdmVyeVN0YXRlInMKHUxpc3RXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlEjkKCmRlbGl2ZXJpZXMYASADKAsyJS52aXJ0eWFyZC5hcGkuam9icy52MS5XZWJob29rRGVsaXZlcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrkCCg9XZWJob29rRGVsaXZlcnkSEgoCaWQYASABKAlCBsrzGAIoARIVCgVldmVudBgCIAEoCUIGyvMYAigBEhoKCmV2ZW50X3R5cGUYAyABKAlCBsrzGAIoARJBCgVzdGF0ZRgEIAEoDjIqLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldlYmhvb2tEZWxpdmVyeVN0YXRlQgbK8xgCKAESGAoIYXR0ZW1wdHMYBSABKAVCBsrzGAIoARIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoJbmV4dF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIGyvMYAigBEhoKCmxhc3RfZXJyb3IYCCABKAlCBsrzGAIoASJdCh1SZXRyeVdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBIwCgRuYW1lGAEgASgJQiLiQQEC+kEVChN2aXJ0eWFyZC5pby9XZWJob29ryvMYAhABEgoKAmlkGAIgASgJIi8KHlJldHJ5V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZRINCgVjb3VudBgBIAEoAyJJChZHZXRGaWx0ZXJTdGF0dXNSZXF1ZXN0Ei8KBG5hbWUYASABKAlCIeJBAQL6QRQKEnZpcnR5YXJkLmlvL0ZpbHRlcsrzGAIQASJ1CgxGaWx0ZXJTdGF0dXMSMQoGZmlsdGVyGAEgASgLMiEudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5GaWx0ZXISFwoPaGVsZF9vcGVyYXRpb25zGAIgAygJEhkKEWFjdGl2ZV9vcGVyYXRpb25zGAMgAygJKoMBChRXZWJob29rRGVsaXZlcnlTdGF0ZRImCiJXRUJIT09LX0RFTElWRVJZX1NUQVRFX1VOU1BFQ0lGSUVEEAASIgoeV0VCSE9PS19ERUxJVkVSWV9TVEFURV9QRU5ESU5HEAESHwobV0VCSE9PS19ERUxJVkVSWV9TVEFURV9ERUFEEAIy1wkKEUF1dG9tYXRpb25TZXJ2aWNlEocBChBHZXRUcmlnZ2VyU3RhdHVzEi0udmlydHlhcmQuYXBpLmpvYnMudjEuR2V0VHJpZ2dlclN0YXR1c1JlcXVlc3QaIy52aXJ0eWFyZC5hcGkuam9icy52MS5UcmlnZ2VyU3RhdHVzIh/K8xgICAESBG5hbWXS8xgPCgd0cmlnZ2VyEgRzaG93EosBChFHZXRTY2hlZHVsZVN0YXR1cxIuLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkdldFNjaGVkdWxlU3RhdHVzUmVxdWVzdBokLnZpcnR5YXJkLmFwaS5qb2JzLnYxLlNjaGVkdWxlU3RhdHVzIiDK8xgICAESBG5hbWXS8xgQCghzY2hlZHVsZRIEc2hvdxKDAQoPR2V0RmlsdGVyU3RhdHVzEiwudmlydHlhcmQuYXBpLmpvYnMudjEuR2V0RmlsdGVyU3RhdHVzUmVxdWVzdBoiLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkZpbHRlclN0YXR1cyIeyvMYCAgBEgRuYW1l0vMYDgoGZmlsdGVyEgRzaG93EocBChBHZXRXZWJob29rU3RhdHVzEi0udmlydHlhcmQuYXBpLmpvYnMudjEuR2V0V2ViaG9va1N0YXR1c1JlcXVlc3QaIy52aXJ0eWFyZC5hcGkuam9icy52MS5XZWJob29rU3RhdHVzIh/K8xgICAESBG5hbWXS8xgPCgd3ZWJob29rEgRzaG93EokBChBHZXRXZWJob29rU2VjcmV0Ei0udmlydHlhcmQuYXBpLmpvYnMudjEuR2V0V2ViaG9va1NlY3JldFJlcXVlc3QaIy52aXJ0eWFyZC5hcGkuam9icy52MS5XZWJob29rU2VjcmV0IiHK8xgICAMSBG5hbWXS8xgRCgd3ZWJob29rEgZzZWNyZXQSpwEKFUxpc3RXZWJob29rRGVsaXZlcmllcxIyLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkxpc3RXZWJob29rRGVsaXZlcmllc1JlcXVlc3QaMy52aXJ0eWFyZC5hcGkuam9icy52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZSIlyvMYCAgBEgRuYW1l0vMYFQoHd2ViaG9vaxIKZGVsaXZlcmllcxKlAQoWUmV0cnlXZWJob29rRGVsaXZlcmllcxIzLnZpcnR5YXJkLmFwaS5qb2JzLnYxLlJldHJ5V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0GjQudmlydHlhcmQuYXBpLmpvYnMudjEuUmV0cnlXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlIiDK8xgICAISBG5hbWXS8xgQCgd3ZWJob29rEgVyZXRyeRK7AQoLUnVuU2NoZWR1bGUSKC52aXJ0eWFyZC5hcGkuam9icy52MS5SdW5TY2hlZHVsZVJlcXVlc3QaHS5nb29nbGUubG9uZ3J1bm5pbmcuT3BlcmF0aW9uImPKQT0KE2dvb2dsZS5wcm90b2J1Zi5BbnkSJnZpcnR5YXJkLmFwaS5qb2JzLnYxLk9wZXJhdGlvbk1ldGFkYXRhyvMYCAgCEgRuYW1l0vMYEwoIc2NoZWR1bGUSB3J1bi1ub3diBnByb3RvMw", [file_google_api_field_behavior, file_google_api_field_info, file_google_api_resource, file_google_longrunning_operations, file_google_protobuf_timestamp, file_virtyard_api_inventory_v1_filter, file_virtyard_api_inventory_v1_schedule, file_virtyard_api_inventory_v1_trigger, file_virtyard_api_inventory_v1_webhook, file_virtyard_api_type_v1_annotations]);
 
 /**
  * Names the trigger whose status to get.
@@ -237,6 +239,321 @@ export const RunScheduleRequestSchema: GenMessage<RunScheduleRequest> = /*@__PUR
   messageDesc(file_virtyard_api_jobs_v1_automation_service, 4);
 
 /**
+ * Names the webhook whose status to get.
+ *
+ * @generated from message virtyard.api.jobs.v1.GetWebhookStatusRequest
+ */
+export type GetWebhookStatusRequest = Message<"virtyard.api.jobs.v1.GetWebhookStatusRequest"> & {
+  /**
+   * The resource name of the webhook, as webhooks/ID.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.GetWebhookStatusRequest.
+ * Use `create(GetWebhookStatusRequestSchema)` to create a new message.
+ */
+export const GetWebhookStatusRequestSchema: GenMessage<GetWebhookStatusRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 5);
+
+/**
+ * A webhook with what it has sent so far.
+ *
+ * @generated from message virtyard.api.jobs.v1.WebhookStatus
+ */
+export type WebhookStatus = Message<"virtyard.api.jobs.v1.WebhookStatus"> & {
+  /**
+   * The webhook as the inventory has it.
+   *
+   * @generated from field: virtyard.api.inventory.v1.Webhook webhook = 1;
+   */
+  webhook?: Webhook | undefined;
+
+  /**
+   * The number of events that the receiver has taken.
+   *
+   * @generated from field: int64 delivered = 2;
+   */
+  delivered: bigint;
+
+  /**
+   * The number of events that wait to be sent, for the first time or again.
+   *
+   * @generated from field: int64 pending = 3;
+   */
+  pending: bigint;
+
+  /**
+   * The number of events that were given up, and can be sent again.
+   *
+   * @generated from field: int64 dead = 4;
+   */
+  dead: bigint;
+
+  /**
+   * When the receiver last took an event.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 5;
+   */
+  lastTime?: Timestamp | undefined;
+
+  /**
+   * Why the last attempt failed; empty once one did not.
+   *
+   * @generated from field: string last_error = 6;
+   */
+  lastError: string;
+
+  /**
+   * When the next attempt is made; not set if nothing waits.
+   *
+   * @generated from field: google.protobuf.Timestamp next_time = 7;
+   */
+  nextTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.WebhookStatus.
+ * Use `create(WebhookStatusSchema)` to create a new message.
+ */
+export const WebhookStatusSchema: GenMessage<WebhookStatus> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 6);
+
+/**
+ * Names the webhook whose secret to get.
+ *
+ * @generated from message virtyard.api.jobs.v1.GetWebhookSecretRequest
+ */
+export type GetWebhookSecretRequest = Message<"virtyard.api.jobs.v1.GetWebhookSecretRequest"> & {
+  /**
+   * The resource name of the webhook that signs, as webhooks/ID.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.GetWebhookSecretRequest.
+ * Use `create(GetWebhookSecretRequestSchema)` to create a new message.
+ */
+export const GetWebhookSecretRequestSchema: GenMessage<GetWebhookSecretRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 7);
+
+/**
+ * What a receiver needs to check signatures.
+ *
+ * @generated from message virtyard.api.jobs.v1.WebhookSecret
+ */
+export type WebhookSecret = Message<"virtyard.api.jobs.v1.WebhookSecret"> & {
+  /**
+   * The secret in the form of Standard Webhooks: whsec_ and base64.
+   *
+   * @generated from field: string secret = 1;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.WebhookSecret.
+ * Use `create(WebhookSecretSchema)` to create a new message.
+ */
+export const WebhookSecretSchema: GenMessage<WebhookSecret> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 8);
+
+/**
+ * Says which deliveries to list.
+ *
+ * @generated from message virtyard.api.jobs.v1.ListWebhookDeliveriesRequest
+ */
+export type ListWebhookDeliveriesRequest = Message<"virtyard.api.jobs.v1.ListWebhookDeliveriesRequest"> & {
+  /**
+   * The resource name of the webhook whose deliveries to list, as webhooks/ID.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The largest number of deliveries in a page; 0 means 100, at most 1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * The token that the page of deliveries before ended with.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Only deliveries in this state; all if it is not said.
+   *
+   * @generated from field: virtyard.api.jobs.v1.WebhookDeliveryState state = 4;
+   */
+  state: WebhookDeliveryState;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.ListWebhookDeliveriesRequest.
+ * Use `create(ListWebhookDeliveriesRequestSchema)` to create a new message.
+ */
+export const ListWebhookDeliveriesRequestSchema: GenMessage<ListWebhookDeliveriesRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 9);
+
+/**
+ * A page of deliveries, the oldest first.
+ *
+ * @generated from message virtyard.api.jobs.v1.ListWebhookDeliveriesResponse
+ */
+export type ListWebhookDeliveriesResponse = Message<"virtyard.api.jobs.v1.ListWebhookDeliveriesResponse"> & {
+  /**
+   * The deliveries of this page.
+   *
+   * @generated from field: repeated virtyard.api.jobs.v1.WebhookDelivery deliveries = 1;
+   */
+  deliveries: WebhookDelivery[];
+
+  /**
+   * The token of the next page of deliveries; empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.ListWebhookDeliveriesResponse.
+ * Use `create(ListWebhookDeliveriesResponseSchema)` to create a new message.
+ */
+export const ListWebhookDeliveriesResponseSchema: GenMessage<ListWebhookDeliveriesResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 10);
+
+/**
+ * One event on its way to one receiver; it is forgotten once the receiver has taken it.
+ *
+ * @generated from message virtyard.api.jobs.v1.WebhookDelivery
+ */
+export type WebhookDelivery = Message<"virtyard.api.jobs.v1.WebhookDelivery"> & {
+  /**
+   * The number by which the receiver knows a repetition, sent as webhook-id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The event that is sent, as events/12.
+   *
+   * @generated from field: string event = 2;
+   */
+  event: string;
+
+  /**
+   * The type of the event, as JOB_FAILED.
+   *
+   * @generated from field: string event_type = 3;
+   */
+  eventType: string;
+
+  /**
+   * Whether it is still tried.
+   *
+   * @generated from field: virtyard.api.jobs.v1.WebhookDeliveryState state = 4;
+   */
+  state: WebhookDeliveryState;
+
+  /**
+   * The number of attempts that were made.
+   *
+   * @generated from field: int32 attempts = 5;
+   */
+  attempts: number;
+
+  /**
+   * When the event was put in line.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When the next attempt at it is due; not set for one that was given up.
+   *
+   * @generated from field: google.protobuf.Timestamp next_time = 7;
+   */
+  nextTime?: Timestamp | undefined;
+
+  /**
+   * Why the last attempt at it failed; empty before the first.
+   *
+   * @generated from field: string last_error = 8;
+   */
+  lastError: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.WebhookDelivery.
+ * Use `create(WebhookDeliverySchema)` to create a new message.
+ */
+export const WebhookDeliverySchema: GenMessage<WebhookDelivery> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 11);
+
+/**
+ * Says what to send again.
+ *
+ * @generated from message virtyard.api.jobs.v1.RetryWebhookDeliveriesRequest
+ */
+export type RetryWebhookDeliveriesRequest = Message<"virtyard.api.jobs.v1.RetryWebhookDeliveriesRequest"> & {
+  /**
+   * The resource name of the webhook whose deliveries to send again, as webhooks/ID.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The id of the one delivery to send again; empty for all that were given up.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.RetryWebhookDeliveriesRequest.
+ * Use `create(RetryWebhookDeliveriesRequestSchema)` to create a new message.
+ */
+export const RetryWebhookDeliveriesRequestSchema: GenMessage<RetryWebhookDeliveriesRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 12);
+
+/**
+ * What is sent again.
+ *
+ * @generated from message virtyard.api.jobs.v1.RetryWebhookDeliveriesResponse
+ */
+export type RetryWebhookDeliveriesResponse = Message<"virtyard.api.jobs.v1.RetryWebhookDeliveriesResponse"> & {
+  /**
+   * The number of deliveries that are in line again.
+   *
+   * @generated from field: int64 count = 1;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.RetryWebhookDeliveriesResponse.
+ * Use `create(RetryWebhookDeliveriesResponseSchema)` to create a new message.
+ */
+export const RetryWebhookDeliveriesResponseSchema: GenMessage<RetryWebhookDeliveriesResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 13);
+
+/**
  * Names the filter whose status to get.
  *
  * @generated from message virtyard.api.jobs.v1.GetFilterStatusRequest
@@ -255,7 +572,7 @@ export type GetFilterStatusRequest = Message<"virtyard.api.jobs.v1.GetFilterStat
  * Use `create(GetFilterStatusRequestSchema)` to create a new message.
  */
 export const GetFilterStatusRequestSchema: GenMessage<GetFilterStatusRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_jobs_v1_automation_service, 5);
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 14);
 
 /**
  * A filter with the operations that are concerned by it now.
@@ -290,10 +607,44 @@ export type FilterStatus = Message<"virtyard.api.jobs.v1.FilterStatus"> & {
  * Use `create(FilterStatusSchema)` to create a new message.
  */
 export const FilterStatusSchema: GenMessage<FilterStatus> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_jobs_v1_automation_service, 6);
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 15);
 
 /**
- * Shows what triggers, schedules and filters do; the inventory has what they are.
+ * Whether a delivery is still tried.
+ *
+ * @generated from enum virtyard.api.jobs.v1.WebhookDeliveryState
+ */
+export enum WebhookDeliveryState {
+  /**
+   * Not said; in a request, every state.
+   *
+   * @generated from enum value: WEBHOOK_DELIVERY_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It waits for its first or next attempt.
+   *
+   * @generated from enum value: WEBHOOK_DELIVERY_STATE_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * It was given up after many attempts, or because too many waited.
+   *
+   * @generated from enum value: WEBHOOK_DELIVERY_STATE_DEAD = 2;
+   */
+  DEAD = 2,
+}
+
+/**
+ * Describes the enum virtyard.api.jobs.v1.WebhookDeliveryState.
+ */
+export const WebhookDeliveryStateSchema: GenEnum<WebhookDeliveryState> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_jobs_v1_automation_service, 0);
+
+/**
+ * Shows what triggers, schedules, filters and webhooks do; the inventory has what they are.
  *
  * @generated from service virtyard.api.jobs.v1.AutomationService
  */
@@ -327,6 +678,46 @@ export const AutomationService: GenService<{
     methodKind: "unary";
     input: typeof GetFilterStatusRequestSchema;
     output: typeof FilterStatusSchema;
+  },
+  /**
+   * Gets a webhook with what it has sent so far.
+   *
+   * @generated from rpc virtyard.api.jobs.v1.AutomationService.GetWebhookStatus
+   */
+  getWebhookStatus: {
+    methodKind: "unary";
+    input: typeof GetWebhookStatusRequestSchema;
+    output: typeof WebhookStatusSchema;
+  },
+  /**
+   * Gets the secret by which a receiver knows that the webhook's events are genuine.
+   *
+   * @generated from rpc virtyard.api.jobs.v1.AutomationService.GetWebhookSecret
+   */
+  getWebhookSecret: {
+    methodKind: "unary";
+    input: typeof GetWebhookSecretRequestSchema;
+    output: typeof WebhookSecretSchema;
+  },
+  /**
+   * Lists the events that webhooks have still to send, or have given up, a page at a time.
+   *
+   * @generated from rpc virtyard.api.jobs.v1.AutomationService.ListWebhookDeliveries
+   */
+  listWebhookDeliveries: {
+    methodKind: "unary";
+    input: typeof ListWebhookDeliveriesRequestSchema;
+    output: typeof ListWebhookDeliveriesResponseSchema;
+  },
+  /**
+   * Sends again what a webhook has given up: one delivery, or all of them.
+   *
+   * @generated from rpc virtyard.api.jobs.v1.AutomationService.RetryWebhookDeliveries
+   */
+  retryWebhookDeliveries: {
+    methodKind: "unary";
+    input: typeof RetryWebhookDeliveriesRequestSchema;
+    output: typeof RetryWebhookDeliveriesResponseSchema;
   },
   /**
    * Submits the request of a schedule now, whether or not it is due or enabled; the caller must be allowed to ask for it.

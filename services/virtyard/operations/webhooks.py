@@ -1,0 +1,48 @@
+"""What every operation on webhooks checks: the address that events are sent to, and which events."""
+
+from __future__ import annotations
+
+import re
+
+from virtyard.api.inventory.v1 import event_pb2, webhook_pb2
+from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.filters import compile_filter
+from virtyard.kernel.templates import kinds_of_events
+
+LONGEST_URL = 2000
+_PORTS = 1 << 16
+_URL = re.compile(
+    r"https?://(?P<user>[!-~]*@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<rest>[/?][!-\"$-~]*)?(?P<fragment>#[!-~]*)?"
+)
+
+
+def check_webhook(webhook: webhook_pb2.Webhook, field: str) -> None:
+    """Refuse a webhook that could not do what it says; one that does not say is enabled, with the first secret.
+
+    Raises:
+        InvalidRequest: naming the field.
+    """
+    webhook.state = webhook.state or webhook_pb2.WEBHOOK_STATE_ENABLED
+    webhook.secret_version = webhook.secret_version or 1
+    if webhook.secret_version < 1:
+        text = f"{webhook.secret_version} is not allowed; it must be 1 or more, or 0 for 1"
+        raise InvalidRequest.of(f"{field}.secret_version", text)
+    _check_url(webhook.url, f"{field}.url")
+    if webhook.event_filter.strip():
+        _ = kinds_of_events(webhook.event_filter, f"{field}.event_filter")
+        _ = compile_filter(webhook.event_filter, event_pb2.Event.DESCRIPTOR)
+
+
+def _check_url(url: str, field: str) -> None:
+    allowed = "it must be an http or https address, as https://example.org/virtyard"
+    if not url:
+        raise InvalidRequest.of(field, f"is required; {allowed}")
+    if len(url) > LONGEST_URL:
+        raise InvalidRequest.of(field, f"{len(url)} characters are too many; at most {LONGEST_URL} are allowed")
+    parts = _URL.fullmatch(url)
+    if parts is None or (parts["port"] and not 0 < int(parts["port"]) < _PORTS):
+        raise InvalidRequest.of(field, f"{url!r} is not allowed; {allowed}")
+    if parts["user"] or parts["fragment"]:
+        text = "must have no user, password or fragment: addresses are shown to everybody who may read the webhook"
+        raise InvalidRequest.of(field, text)
