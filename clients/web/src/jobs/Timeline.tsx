@@ -3,9 +3,9 @@ import { Button, Group, Table, Text } from "@mantine/core";
 import { useId, useState } from "react";
 import { colourOf } from "../ui/looks";
 import { showLength, showMoment } from "../ui/moments";
-import { useWidth } from "../ui/useWidth";
+import { useWidth } from "../ui/use-width";
 import { LookBadge } from "../ui/LookBadge";
-import { ticksOf, type Lane, type Mark, type Span, type Timeline as Drawn } from "./timeline";
+import { ticksOf, type Lane, type Mark, type Span, type Timeline as Drawn } from "./lanes";
 import classes from "./Timeline.module.css";
 
 const LANE = 44;

@@ -1,31 +1,13 @@
-// Which page of the console shows a resource.
+// Which screen shows a resource, and which names have none.
+import { pathOf } from "../routes";
 
-const OBJECTS = new Set([
-  "servers",
-  "serverPools",
-  "clusters",
-  "heartbeatDevices",
-  "repositories",
-  "virtualDisks",
-  "virtualMachines",
-  "vnics",
-  "networks",
-  "images",
-]);
+const AUTOMATION = new Set(["schedules", "triggers", "filters"]);
+const NO_PAGE = new Set(["user", "service", "agent", "capacity"]);
 
-/** The address of a resource's page inside the console; undefined for what has none, as a user. */
+/** The address of a resource inside the console; undefined for what has no screen, as user/ann. */
 export function pageOf(name: string): string | undefined {
   const [collection, id] = name.split("/", 2);
-  if (!collection || !id) return undefined;
-  if (collection === "operations") return `/jobs/${id}`;
-  if (collection === "jobs") return `/jobs/${id.split("-")[0]}#${id}`;
-  if (collection === "schedules" || collection === "triggers" || collection === "filters") return `/jobs/recurring?show=${encodeURIComponent(name)}`;
-  if (collection === "events") return `/events?show=${encodeURIComponent(name)}`;
-  if (collection === "locks") return "/locks";
-  return OBJECTS.has(collection) ? `/objects/${collection}/${encodeURIComponent(id)}` : undefined;
-}
-
-/** The part of a resource name behind its collection. */
-export function idOf(name: string): string {
-  return name.slice(name.indexOf("/") + 1);
+  if (!collection || !id || NO_PAGE.has(collection)) return undefined;
+  if (AUTOMATION.has(collection)) return `/jobs/recurring?show=${encodeURIComponent(name)}`;
+  return collection === "locks" ? "/locks" : pathOf(name);
 }

@@ -3,7 +3,7 @@ import { JobState, StepState, type Job } from "../api/virtyard/api/jobs/v1/job_p
 import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
 import { millisOf } from "../ui/moments";
 import { isOpen, jobLook, stepLook } from "./states";
-import { treeOf } from "./jobList";
+import { treeOf } from "./job-list";
 import type { Look } from "../ui/looks";
 
 /** A stretch of time in a lane, in milliseconds since 1970. */

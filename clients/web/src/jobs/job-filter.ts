@@ -1,6 +1,6 @@
 // What a list of jobs is narrowed by: in the address of the page, and as the filter that the service reads.
 import { JobState } from "../api/virtyard/api/jobs/v1/job_pb";
-import { quoted } from "../ui/filterText";
+import { quoted } from "../ui/filter-text";
 
 /** What is asked of the jobs; an empty text asks nothing. */
 export interface JobFilter {
