@@ -8,6 +8,7 @@ import { FormContext } from "../forms/context";
 import { FieldRows } from "../forms/FieldRows";
 import { Page } from "../ui/Page";
 import { ConfirmRun } from "./ConfirmRun";
+import classes from "./OperationRun.module.css";
 import { PlanView } from "./PlanView";
 import { RunProblem } from "./RunProblem";
 import { useOperationForm } from "./useOperationForm";
@@ -48,7 +49,7 @@ export function OperationRun({ catalogue, operation, values, object, reload }: P
                     Nothing has been changed yet.
                   </Text>
                 )}
-                <Group gap="sm">
+                <Group gap="sm" className={classes.buttons}>
                   <Button
                     type="submit"
                     color={destructive ? "red" : undefined}
@@ -74,7 +75,7 @@ export function OperationRun({ catalogue, operation, values, object, reload }: P
             </Paper>
           </Grid.Col>
           <Grid.Col span={{ base: 12, lg: 5 }}>
-            <Paper component="section" withBorder p="md" aria-label="Plan" aria-live="polite">
+            <Paper component="section" withBorder p="md" aria-label="Plan" aria-live="polite" className={classes.plan}>
               <Stack gap="sm">
                 <Title order={2}>Plan</Title>
                 {run.plan ? (
