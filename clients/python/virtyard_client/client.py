@@ -104,7 +104,7 @@ class Client:
 
     def channel(self, service: str) -> grpc.aio.Channel:
         """The channel to the process that serves a service, given its full name: what nobody else serves, jobs does."""
-        for name in ("inventory", "locks"):
+        for name in ("inventory", "locks", "gateway"):
             if service.startswith(f"virtyard.api.{name}."):
                 return self._open(name)
         return self._open("jobs")

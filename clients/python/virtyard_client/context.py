@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVICES = ("inventory", "jobs", "locks")
+SERVICES = ("inventory", "jobs", "locks", "gateway")
 
 
 class ContextError(Exception):
@@ -26,7 +26,7 @@ class Context:
     """Addresses and credentials of one site."""
 
     addresses: Mapping[str, str]
-    """host:port by service: inventory, jobs, locks."""
+    """host:port by service: inventory, jobs, locks, gateway."""
     credentials: Path
     """The folder with ca.pem, cert.pem and key.pem of the caller."""
     source: str = ""

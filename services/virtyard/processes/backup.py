@@ -14,7 +14,7 @@ from virtyard.kernel.errors import NotFound, VirtyardError, WrongState
 from virtyard.processes.command_line import configuration_of
 from virtyard.processes.control_settings import CONTEXT, PKI, STATE
 from virtyard.processes.hosting import say
-from virtyard.processes.site import SERVICES
+from virtyard.processes.site import KEEPERS
 from virtyard.runtime.backup import copy_together, find_databases, sign
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
@@ -67,7 +67,7 @@ def back_up(folders: Sequence[Path], out: Path, *, pki: Path, with_pki: bool, co
         WrongState: the folder is not empty.
         Unavailable, DataLoss: a database cannot be copied; the folder has no manifest then, so it is no backup.
     """
-    databases = find_databases(folders, SERVICES)
+    databases = find_databases(folders, KEEPERS)
     if with_pki and not pki.is_dir():
         raise NotFound(f"there is no PKI in {pki}", resource=str(pki))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

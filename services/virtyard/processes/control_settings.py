@@ -10,7 +10,8 @@ from virtyard.runtime.context_file import context_path
 from virtyard.runtime.folders import Folders
 from virtyard.runtime.setting import Reader, Setting, address, choice, decimal, path, text, whole
 
-SERVED: Final = ("inventory", "jobs", "locks")
+KEEPERS: Final = ("inventory", "jobs", "locks")
+SERVED: Final = (*KEEPERS, "gateway")
 CONTROL: Final = ("up", *SERVED)
 EVERY: Final = (*CONTROL, "agent")
 PROCESSES: Final = (*EVERY, "pki")
@@ -144,10 +145,31 @@ LISTEN: Final = {"up": UP_LISTEN, **{service: _listen(service) for service in SE
 """Where each process of the control plane serves."""
 METRICS: Final = {process: _metrics(process) for process in EVERY}
 """Where each process shows its metrics."""
-INVENTORY_ADDRESS = _address("inventory", ("jobs", "agent"))
-LOCKS_ADDRESS = _address("locks", ("jobs", "inventory"))
-ADDRESS: Final = {"inventory": INVENTORY_ADDRESS, "locks": LOCKS_ADDRESS}
+INVENTORY_ADDRESS = _address("inventory", ("jobs", "gateway", "agent"))
+JOBS_ADDRESS = _address("jobs", ("gateway",))
+LOCKS_ADDRESS = _address("locks", ("jobs", "inventory", "gateway"))
+ADDRESS: Final = {"inventory": INVENTORY_ADDRESS, "jobs": JOBS_ADDRESS, "locks": LOCKS_ADDRESS}
 """Where services are dialled by others."""
+WEB = Setting(
+    section="gateway",
+    key="web",
+    kind=address(optional=True, unix=False),
+    summary="Where browsers, curl and gRPC with an API token are served, on loopback only; nowhere if empty.",
+    reason="Loopback until people sign in by themselves; port 0 takes that of the last time, which open tabs know.",
+    readers=("up", "gateway"),
+    default=ANY_PORT,
+    flag="--web",
+)
+CONSOLE = Setting(
+    section="gateway",
+    key="console",
+    kind=path(),
+    summary="Folder of the web console's files.",
+    reason="Where the build of the console puts them, and where an installed package has them.",
+    readers=("up", "gateway"),
+    derived=lambda _: Path(__file__).parents[1] / "gateway" / "console",
+    derived_text="`gateway/console` in the package",
+)
 REPORT_INTERVAL = Setting(
     section="inventory",
     key="report_interval_seconds",
@@ -199,7 +221,7 @@ JOURNAL = Setting(
     kind=whole("entries", least=1000, most=100_000_000),
     summary="About how many entries of each feed are kept for watchers that come back; beyond it they see a GAP.",
     reason="Minutes at full load and days of a quiet site, in some 50 MB of disk.",
-    readers=CONTROL,
+    readers=("up", *KEEPERS),
     default=100_000,
 )
 LIVE_DAYS = Setting(

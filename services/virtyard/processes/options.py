@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TypedDict
 
 from virtyard.inventory.built_in import built_in_objects
@@ -15,6 +16,7 @@ from virtyard.jobs.history import JOB_HISTORY, HistoryRetention, Keep
 from virtyard.processes.control_settings import (
     ARCHIVE_DAYS,
     ARCHIVE_OPERATIONS,
+    CONSOLE,
     COPIES,
     EVENT_DAYS,
     EVENT_ENTRIES,
@@ -34,7 +36,7 @@ from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.rpc_metrics import metered
 
-__all__ = ["inventory_options", "jobs_options", "served", "shared_options"]
+__all__ = ["gateway_options", "inventory_options", "jobs_options", "served", "shared_options"]
 
 
 class Shared(TypedDict):
@@ -61,6 +63,13 @@ class OfJobs(TypedDict):
 
     copies_per_server: int
     history: HistoryRetention
+
+
+class OfGateway(TypedDict):
+    """What the gateway takes."""
+
+    console: Path
+    keepalive: float
 
 
 def shared_options(settings: Configuration, metrics: Metrics) -> Shared:
@@ -95,6 +104,11 @@ def jobs_options(settings: Configuration) -> OfJobs:
         interval=JOB_HISTORY.interval,
     )
     return OfJobs(history=history, copies_per_server=settings[COPIES])
+
+
+def gateway_options(settings: Configuration) -> OfGateway:
+    """Return the options of the gateway."""
+    return OfGateway(console=settings[CONSOLE], keepalive=settings[KEEPALIVE])
 
 
 def served(services: Sequence[Service], metrics: Metrics, address: str) -> Sequence[Service]:

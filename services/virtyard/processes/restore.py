@@ -16,7 +16,7 @@ from virtyard.locks import restored as locks
 from virtyard.processes.backup import settings_with
 from virtyard.processes.control_settings import PKI, STATE
 from virtyard.processes.hosting import say
-from virtyard.processes.site import SERVICES
+from virtyard.processes.site import KEEPERS
 from virtyard.runtime.backup import check_copies, find_databases, read_manifest
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.restore import Part, put_back
@@ -54,13 +54,13 @@ def places_of(given: Sequence[str]) -> dict[str, Path]:
     Raises:
         InvalidRequest: a service has none, or several.
     """
-    named = [text.partition("=") for text in given if text.partition("=")[0] in SERVICES and "=" in text]
-    plain = [Path(text) for text in given if not (text.partition("=")[0] in SERVICES and "=" in text)]
+    named = [text.partition("=") for text in given if text.partition("=")[0] in KEEPERS and "=" in text]
+    plain = [Path(text) for text in given if not (text.partition("=")[0] in KEEPERS and "=" in text)]
     if len(plain) > 1:
-        return {name: path.parent for name, path in find_databases(plain, SERVICES).items()}
-    places = dict.fromkeys(SERVICES, plain[0]) if plain else {}
+        return {name: path.parent for name, path in find_databases(plain, KEEPERS).items()}
+    places = dict.fromkeys(KEEPERS, plain[0]) if plain else {}
     places |= {service: Path(folder) for service, _, folder in named}
-    if missing := [service for service in SERVICES if service not in places]:
+    if missing := [service for service in KEEPERS if service not in places]:
         raise InvalidRequest.of("state", f"no folder for {', '.join(missing)}; allowed are DIR and SERVICE=DIR")
     return places
 
@@ -86,7 +86,7 @@ def restore(
         Unavailable: the disk is full or cannot be written; ask again.
     """
     manifest = read_manifest(source)
-    copies = check_copies(source, manifest, SERVICES)
+    copies = check_copies(source, manifest, KEEPERS)
     parts = {
         name: Part(path=folder / f"{name}.db", migrations=f"virtyard.{name}.migrations", mark=_MARKS[name])
         for name, folder in places.items()

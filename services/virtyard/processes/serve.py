@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import grpc.aio
 
+from virtyard.gateway.main import open_gateway
 from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.errors import Unavailable
@@ -24,10 +25,11 @@ from virtyard.processes.control_settings import (
     PKI,
     STATE,
     STOP_GRACE,
+    WEB,
 )
 from virtyard.processes.hosting import measured, run_process, say
-from virtyard.processes.options import inventory_options, jobs_options, served, shared_options
-from virtyard.processes.site import SERVICES, credentials_of, read_context, write_context
+from virtyard.processes.options import gateway_options, inventory_options, jobs_options, served, shared_options
+from virtyard.processes.site import KEEPERS, SERVICES, credentials_of, read_context, write_context
 from virtyard.runtime.channel import open_channel
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
@@ -41,7 +43,7 @@ _ADDRESS_PAUSE = 0.05
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one service: inventory, jobs or locks."""
+    """Run one service: inventory, jobs, locks or the gateway."""
     parser = argparse.ArgumentParser(prog="virtyard serve", description=main.__doc__)
     parser.add_argument("service", choices=SERVICES)
     add_flags(parser, SERVICES)
@@ -64,7 +66,12 @@ class _Process:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop."""
         async with AsyncExitStack() as stack:
-            starts = {"inventory": self._inventory, "jobs": self._jobs, "locks": self._locks}
+            starts = {
+                "inventory": self._inventory,
+                "jobs": self._jobs,
+                "locks": self._locks,
+                "gateway": self._gateway,
+            }
             await starts[self._service](stack)
             await stop.wait()
 
@@ -97,12 +104,22 @@ class _Process:
         await jobs.scheduler.start()
         await server.set_serving(True)
 
+    async def _gateway(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        channels = {name: await self._channel(stack, name) for name in KEEPERS}
+        gateway = await stack.enter_async_context(
+            open_gateway(settings[STATE], SystemClock(), channels, **gateway_options(settings))
+        )
+        if settings[WEB]:
+            address = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))
+            say(f"virtyard gateway shows the console at http://{address}/; `virtyard console` signs you in")
+        await self._serve(stack, gateway.services, on_closing=[gateway.end_streams])
+
     async def _serve(
         self,
         stack: AsyncExitStack,
         services: Sequence[Service],
-        feed: Feed,
-        *,
+        *feeds: Feed,
         serving: bool = True,
         on_closing: Sequence[OnClosing] = (),
     ) -> Server:
@@ -112,7 +129,7 @@ class _Process:
                 served(services, self._metrics, self._shown_at),
                 settings[LISTEN[service]],
                 self._credentials,
-                feeds=[feed],
+                feeds=feeds,
                 serving=serving,
                 on_closing=on_closing,
                 grace=settings[STOP_GRACE],

@@ -16,9 +16,11 @@ from types import MappingProxyType
 
 from virtyard.kernel.errors import InvalidRequest, NotFound
 from virtyard.runtime.context_file import Context
-from virtyard.runtime.pki import Authority, Credentials, dns_name
+from virtyard.runtime.pki import Authority, Credentials, dns_name, dns_names_of
 
-SERVICES = ("inventory", "jobs", "locks")
+KEEPERS = ("inventory", "jobs", "locks")
+"""The services that have a database."""
+SERVICES = (*KEEPERS, "gateway")
 ADMIN = "user/admin"
 CONTROL_PLANE = "service/control"
 """The identity of a process that hosts all services; its certificate names each of them."""
@@ -79,5 +81,11 @@ def read_context(file: Path) -> Context:
 
 
 def _issue_once(authority: Authority, identity: str, pki: Path, hosts: Collection[str], lifetime: timedelta) -> None:
-    if not (pki / identity / "cert.pem").exists():
+    file = pki / identity / "cert.pem"
+    # One of a release that knew fewer services does not name those that came after it.
+    if not file.exists() or not _names_services(file.read_bytes(), hosts):
         authority.issue(identity, pki / identity, hosts=hosts, lifetime=lifetime)
+
+
+def _names_services(certificate: bytes, hosts: Collection[str]) -> bool:
+    return {host for host in hosts if host.startswith(dns_name("service/"))} <= dns_names_of(certificate)

@@ -1,4 +1,4 @@
-"""`virtyard up`: inventory, locks and jobs in one process, each with its database, on one port."""
+"""`virtyard up`: inventory, locks, jobs and the gateway in one process, on one port, and a second one for browsers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+from virtyard.gateway.main import open_gateway
 from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.permissions import Principal
@@ -23,10 +24,12 @@ from virtyard.processes.control_settings import (
     STATE,
     STOP_GRACE,
     UP_LISTEN,
+    WEB,
 )
 from virtyard.processes.hosting import measured, run_process, say
-from virtyard.processes.options import inventory_options, jobs_options, served, shared_options
+from virtyard.processes.options import gateway_options, inventory_options, jobs_options, served, shared_options
 from virtyard.processes.site import (
+    ADMIN,
     CONTROL_PLANE,
     SERVICES,
     credentials_of,
@@ -38,12 +41,13 @@ from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.metrics import Metrics
+from virtyard.runtime.peer import principal_of_credentials
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.server import serve
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run inventory, jobs and locks in one process."""
+    """Run inventory, jobs, locks and the gateway in one process."""
     parser = argparse.ArgumentParser(prog="virtyard up", description=main.__doc__)
     add_flags(parser, ("up",))
     settings = configuration_of("up", parser.parse_args(argv), parser.prog)
@@ -78,21 +82,30 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
                 **shared,
             )
         )
+        jobs_services = served(jobs.services, metrics, shown_at)
+        near = {"inventory": inventory_services, "jobs": jobs_services, "locks": lock_services}
+        channels = {name: await _near(stack, services, "gateway") for name, services in near.items()}
+        gateway = await stack.enter_async_context(open_gateway(state, clock, channels, **gateway_options(settings)))
         server = await stack.enter_async_context(
             serve(
-                [*inventory_services, *lock_services, *served(jobs.services, metrics, shown_at)],
+                [*inventory_services, *lock_services, *jobs_services, *served(gateway.services, metrics, shown_at)],
                 listen,
                 credentials,
                 feeds=[jobs.feed, inventory.feed, locks.feed],
-                on_closing=[jobs.scheduler.stop, inventory.end_streams],
+                on_closing=[jobs.scheduler.stop, inventory.end_streams, gateway.end_streams],
                 serving=False,
                 grace=settings[STOP_GRACE],
             )
         )
         await jobs.scheduler.start()
+        if settings[WEB]:
+            _ = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))
         await server.set_serving(True)
         shown = await stack.enter_async_context(measured(metrics, shown_at, "up"))
         write_context(settings[CONTEXT], dict.fromkeys(SERVICES, server.address), pki, {"up": shown})
+        if settings[WEB]:
+            link = gateway.make_link(principal_of_credentials(credentials_of(pki, ADMIN)))
+            say(f"virtyard shows its console, to whoever opens this first: {link}")
         say(f"virtyard is up on {server.address}; context {settings[CONTEXT]}")
         await stop.wait()
         say("virtyard stops; running operations are resumed at the next start")

@@ -10,9 +10,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from virtyard.kernel.permissions import Principal, role_from
-from virtyard.runtime.pki import identity_of
+from virtyard.runtime.pki import Credentials, identity_of
 
-__all__ = ["NOBODY", "principal_of_certificate", "principal_of_peer"]
+__all__ = ["NOBODY", "principal_of_certificate", "principal_of_credentials", "principal_of_peer"]
 
 NOBODY = Principal(kind="", name="")
 """A caller without an identity; every method is refused to it."""
@@ -26,6 +26,11 @@ def principal_of_peer(domain: str, authentication: Mapping[str, Any]) -> Princip
     if not certificates:
         return NOBODY
     return principal_of_certificate(domain, bytes(certificates[0]))
+
+
+def principal_of_credentials(credentials: Credentials) -> Principal:
+    """Return whom others take the holder of credentials for."""
+    return principal_of_certificate(credentials.domain, credentials.certificate)
 
 
 @lru_cache(maxsize=1024)

@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from virtyard.kernel.errors import InvalidRequest, NotFound
 
-__all__ = ["CA_FILE", "Authority", "Credentials", "dns_name", "identity_of"]
+__all__ = ["CA_FILE", "Authority", "Credentials", "dns_name", "dns_names_of", "identity_of"]
 
 CA_FILE, CERTIFICATE_FILE, KEY_FILE, CA_KEY_FILE = "ca.pem", "cert.pem", "key.pem", "ca-key.pem"
 
@@ -49,6 +49,12 @@ def identity_of(uris: Sequence[str], domain: str = "") -> str:
         if uri.startswith("spiffe://") and domain in {"", found} and _IDENTITY.fullmatch(identity):
             return identity
     return ""
+
+
+def dns_names_of(certificate: bytes) -> frozenset[str]:
+    """Return the DNS names that a certificate, as PEM, is good for."""
+    names = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return frozenset(names.value.get_values_for_type(x509.DNSName))
 
 
 class Authority:

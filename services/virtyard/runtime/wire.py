@@ -100,6 +100,8 @@ class Wire:
             self.watches += 1
             try:
                 async with aclosing(method.open(raw, self._call(context))) as answers:
+                    # At once, so that a client knows that it is heard though there is no news for it yet.
+                    await context.send_initial_metadata(())
                     async for one in answers:
                         yield serialised(one)
             except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client

@@ -11,8 +11,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorPr
 from virtyard.api.inventory.v1 import object_pb2
 from virtyard.kernel.names import kinds
 
-READS = re.compile(r"(Get|List|Watch|Count|Explain|Export)[A-Z]\w*")
+READS = re.compile(r"(Get|List|Watch|Count|Explain|Export|Read)[A-Z]\w*|Watch")
 EXCEPTIONS = {
+    "GatewayService.CreateApiToken": "lets a program speak as its maker; only a digest is kept, and no object changes",
+    "GatewayService.CreateLink": "lets its maker in to the console; the gateway keeps a digest, and no object changes",
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
     "JobService.AbortJobs": "asks many jobs to end; the jobs that it changes are their own records",
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",

@@ -1,0 +1,1 @@
+"""Generated from protos/virtyard/api/gateway: change the protos and run `make protos`."""

@@ -1,0 +1,118 @@
+"""The composition root of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from virtyard.api.gateway.v1 import gateway_service_pb2
+from virtyard.gateway.connect import ConnectApp
+from virtyard.gateway.door import Door, bearer_of
+from virtyard.gateway.files import CONSOLE, ConsoleFiles
+from virtyard.gateway.forward import Forward
+from virtyard.gateway.native import NativeHandler
+from virtyard.gateway.port import bind, open_port
+from virtyard.gateway.public import public_methods, public_services
+from virtyard.gateway.rpc import GatewayRpc
+from virtyard.gateway.sessions import Sessions
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.permissions import Principal
+from virtyard.runtime.local import LocalChannel
+from virtyard.runtime.rpc import Service
+
+__all__ = ["Gateway", "open_gateway"]
+
+_SERVICE = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+_IDENTITY = "service/gateway"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """An open gateway."""
+
+    services: tuple[Service, ...]
+    """What it serves to whoever has a certificate, over the wire or within the process: GatewayService."""
+    sessions: Sessions
+    """Who is let in at the front door."""
+    rpc: GatewayRpc
+    """The implementation of GatewayService."""
+    _front: Any
+
+    def end_streams(self) -> None:
+        """Have every watch end with its Goodbye."""
+        self.rpc.close()
+
+    def make_link(self, principal: Principal) -> str:
+        """Return a link that signs somebody in once; the front door must be open."""
+        secret, _ = self.sessions.make_link(principal)
+        return self.rpc.link_of(secret)
+
+    @asynccontextmanager
+    async def front_door(self, listen: str, *, grace: float = 5.0) -> AsyncIterator[str]:
+        """Open the front door until the block ends, and yield its address, as host:port.
+
+        Args:
+            listen: host:port of loopback; with port 0 it is that of the last time.
+            grace: seconds in which calls in flight may end.
+
+        Raises:
+            InvalidRequest: other machines could reach it.
+            WrongState: the address is taken.
+        """
+        async with self._front(listen, grace) as address:
+            yield address
+
+
+@asynccontextmanager
+async def open_gateway(
+    state_dir: Path,
+    clock: Clock,
+    channels: Mapping[str, grpc.aio.Channel],
+    *,
+    console: Path = CONSOLE,
+    keepalive: float = 15.0,
+) -> AsyncIterator[Gateway]:
+    """Open the gateway until the block ends; its front door is another step.
+
+    Args:
+        state_dir: below it, in `gateway`, it keeps who is signed in, and its port.
+        clock: the process's clock.
+        channels: to inventory, jobs and locks, near or far, each as `service/gateway`.
+        console: the folder of the web console's files.
+        keepalive: seconds of silence after which a watcher is shown that its stream is alive.
+    """
+    folder = state_dir / "gateway"
+    sessions = Sessions(folder / "sessions.json", clock)
+    methods = public_methods(public_services())
+    async with AsyncExitStack() as stack:
+        known = dict(channels)
+        forward = Forward(known)
+        rpc = GatewayRpc(methods, forward, sessions, keepalive=keepalive)
+        service = Service(_SERVICE, rpc)
+        known["gateway"] = await stack.enter_async_context(LocalChannel([service], Principal.of(_IDENTITY)))
+
+        @asynccontextmanager
+        async def front(listen: str, grace: float) -> AsyncIterator[str]:
+            listening = bind(listen, folder / "port")
+            port = listening.getsockname()[1]
+            door = Door(sessions, port, methods, ConnectApp(methods, forward), ConsoleFiles(console), _no_display)
+            native = NativeHandler(methods, forward, lambda metadata: sessions.of_bearer(bearer_of(metadata)).principal)
+            async with open_port(listening, door, native, lambda: _close(rpc, forward), grace=grace) as opened:
+                rpc.address = opened.address
+                yield opened.address
+
+        yield Gateway(services=(service,), sessions=sessions, rpc=rpc, _front=front)
+
+
+def _close(rpc: GatewayRpc, forward: Forward) -> None:
+    rpc.close()
+    forward.close()
+
+
+async def _no_display(_: Any, __: Any, send: Any) -> None:
+    await send({"type": "websocket.close", "code": 1008, "reason": "there is no such display"})

@@ -1,0 +1,106 @@
+"""The native side: gRPC for every public method, from bytes to bytes, for whoever shows an API token.
+
+Metadata, deadlines, cancellation, streams in both directions and the details of errors are those of the service behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+from typing_extensions import override
+
+from virtyard.gateway.forward import Forward, forwarded
+from virtyard.gateway.public import PublicMethod
+from virtyard.kernel.errors import VirtyardError
+from virtyard.kernel.permissions import Principal
+from virtyard.runtime.status import code_of, named, peer_cancels_named, to_status
+
+__all__ = ["NativeHandler"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class NativeHandler(grpc.GenericRpcHandler):
+    """Serves the methods on a gRPC server."""
+
+    def __init__(
+        self,
+        methods: Mapping[str, PublicMethod],
+        forward: Forward,
+        caller_of: Callable[[Mapping[str, str | bytes]], Principal],
+    ) -> None:
+        """Forward these methods.
+
+        Args:
+            methods: by path.
+            forward: calls them.
+            caller_of: from a call's metadata to who calls; raises Unauthenticated.
+        """
+        self._handlers = {path: _handler(_Native(method, forward, caller_of)) for path, method in methods.items()}
+
+    @override
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return what serves a method; None for one that is not public."""
+        return self._handlers.get(handler_call_details.method)
+
+
+class _Native:
+    """What answers one method."""
+
+    def __init__(
+        self,
+        method: PublicMethod,
+        forward: Forward,
+        caller_of: Callable[[Mapping[str, str | bytes]], Principal],
+    ) -> None:
+        self.method = method
+        self._forward = forward
+        self._caller_of = caller_of
+
+    async def unary(self, request: Any, context: Context) -> bytes:
+        """Answer with one message."""
+        try:
+            with peer_cancels_named():
+                answer: bytes = await self._forward.start(self.method, request, *self._along(context))
+        except Exception as error:  # noqa: BLE001 - every end is told to the caller
+            await _abort(context, error)
+        return answer
+
+    async def stream(self, request: bytes | AsyncIterable[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer with a stream of messages."""
+        try:
+            async with aclosing(self._forward.stream(self.method, request, *self._along(context))) as answers:
+                async for answer in answers:
+                    yield answer
+        except Exception as error:  # noqa: BLE001 - every end is told to the caller
+            await _abort(context, error)
+
+    def _along(self, context: Context) -> tuple[Principal, tuple[tuple[str, str | bytes], ...], float | None]:
+        """Return who calls, the metadata and the timeout, in seconds, that go on with a call."""
+        metadata = tuple(context.invocation_metadata() or ())
+        remaining: float | None = context.time_remaining()
+        return self._caller_of(dict(metadata)), forwarded(metadata), remaining
+
+
+def _handler(native: _Native) -> grpc.RpcMethodHandler[Any, Any]:
+    method = native.method
+    if method.client_streaming and method.server_streaming:
+        return grpc.stream_stream_rpc_method_handler(native.stream)
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(native.unary)
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(native.stream)
+    return grpc.unary_unary_rpc_method_handler(native.unary)
+
+
+async def _abort(context: Context, error: Exception) -> NoReturn:
+    """End the call as the service ended it, with all details."""
+    if isinstance(error, grpc.RpcError):
+        error = named(error)
+    if not isinstance(error, VirtyardError):
+        raise error
+    details = (("grpc-status-details-bin", to_status(error).SerializeToString()),)
+    await context.abort(code_of(error), error.message, details)

@@ -1,0 +1,96 @@
+"""GatewayService: what the front door itself can do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from virtyard.api.gateway.v1 import gateway_service_pb2 as pb
+from virtyard.api.type.v1.annotations_pb2 import Role
+from virtyard.gateway.forward import Forward
+from virtyard.gateway.public import PublicMethod
+from virtyard.gateway.sessions import Sessions
+from virtyard.gateway.source import watches_by_request
+from virtyard.gateway.watch import MultiplexedWatch
+from virtyard.kernel.errors import InvalidRequest, WrongState
+from virtyard.runtime.call import Call
+
+__all__ = ["GatewayRpc"]
+
+_USUAL_LIFETIME = timedelta(days=30)
+_LONGEST_LIFETIME = timedelta(days=366)
+
+
+class GatewayRpc:
+    """Serves the gateway's own rpcs, to browsers and to people with certificates."""
+
+    def __init__(
+        self, methods: Mapping[str, PublicMethod], forward: Forward, sessions: Sessions, *, keepalive: float
+    ) -> None:
+        """Serve by these parts.
+
+        Args:
+            methods: the public methods, by path.
+            forward: calls them.
+            sessions: makes links and API tokens.
+            keepalive: seconds of silence after which a watcher is shown that its stream is alive.
+        """
+        self.address = ""
+        """host:port of the front door, once it is open."""
+        self._watches = watches_by_request(methods)
+        self._forward = forward
+        self._sessions = sessions
+        self._keepalive = keepalive
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Have every watch end with Goodbye."""
+        self._closing.set()
+
+    async def Watch(self, request: pb.WatchRequest, call: Call) -> AsyncIterator[bytes]:
+        """Watch many things."""
+        watch = MultiplexedWatch(request, self._watches, self._forward, call.principal, keepalive=self._keepalive)
+        async for response in watch.responses(self._closing):
+            yield response
+
+    async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.Session:
+        """Say who calls."""
+        roles = [Role.ValueType(role) for role in sorted(call.principal.roles)]
+        return pb.Session(principal=call.principal.identity, roles=roles)
+
+    async def CreateLink(self, request: pb.CreateLinkRequest, call: Call) -> pb.Link:
+        """Make a link for the caller."""
+        secret, grant = self._sessions.make_link(call.principal)
+        return pb.Link(url=self.link_of(secret), expire_time=_time(grant.expire_time))
+
+    async def CreateApiToken(self, request: pb.CreateApiTokenRequest, call: Call) -> pb.ApiToken:
+        """Make an API token for the caller."""
+        lifetime = request.lifetime.ToTimedelta() if request.HasField("lifetime") else _USUAL_LIFETIME
+        if not timedelta(0) < lifetime <= _LONGEST_LIFETIME:
+            raise InvalidRequest.of("lifetime", f"must be more than nothing and at most {_LONGEST_LIFETIME.days} days")
+        secret, grant = self._sessions.make_api_token(call.principal, request.purpose, lifetime)
+        return pb.ApiToken(api_token=secret, expire_time=_time(grant.expire_time), url=self.url)
+
+    def link_of(self, secret: str) -> str:
+        """Return the link that has this secret."""
+        return f"{self.url}/?token={secret}"
+
+    @property
+    def url(self) -> str:
+        """Return the address of the front door.
+
+        Raises:
+            WrongState: it is not open.
+        """
+        if not self.address:
+            raise WrongState("the gateway has no front door open; `gateway.web` says where it is to be")
+        return f"http://{self.address}"
+
+
+def _time(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

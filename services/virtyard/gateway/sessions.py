@@ -1,0 +1,170 @@
+"""Sessions: who is let in at the front door, by one-time links, by the cookies that they become, and by API tokens.
+
+The place of sign-in: until people sign in by themselves, a link that somebody with a certificate makes does it for
+them. Only digests of secrets are kept, in one file, so that a restart of the gateway signs nobody out and a copy of the
+file signs nobody in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import CapacityExhausted, PermissionDenied, Unauthenticated
+from virtyard.kernel.permissions import Principal, role_from, role_name
+from virtyard.runtime.durable_file import read_record, write_record
+
+__all__ = ["LINK_LIFETIME", "MOST_GRANTS", "SESSION_LIFETIME", "Grant", "Sessions"]
+
+LINK_LIFETIME: Final = timedelta(hours=1)
+"""For how long a link may be opened."""
+SESSION_LIFETIME: Final = timedelta(hours=12)
+"""For how long a browser stays signed in: a working day."""
+MOST_GRANTS: Final = 1000
+"""So many links, sessions and API tokens of one kind may be good at once."""
+
+_LINK, _SESSION, _API = "link", "session", "api"
+_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a secret lets its bearer be."""
+
+    kind: str
+    """`link`, `session` or `api`."""
+    principal: Principal
+    """Who its bearer is to the services."""
+    expire_time: datetime
+    """When it is void."""
+    purpose: str = ""
+    """What an API token was made for."""
+
+
+class Sessions:
+    """Every grant that is good, by the digest of its secret."""
+
+    def __init__(self, file: Path, clock: Clock) -> None:
+        """Read what the gateway before has kept.
+
+        Args:
+            file: where the digests are kept; its folder is made if it is missing.
+            clock: says when grants are void.
+
+        Raises:
+            DataLoss: the file is no record.
+        """
+        self._file = file
+        self._clock = clock
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = read_record(file) or {}
+        self._grants = {digest: _grant_of(row) for digest, row in known.items()}
+
+    def make_link(self, principal: Principal) -> tuple[str, Grant]:
+        """Return the secret of a link that signs its bearer in once, as this person.
+
+        Raises:
+            PermissionDenied: a service or an agent asks for it.
+            CapacityExhausted: too many links are waiting to be opened.
+        """
+        return self._make(_LINK, principal, LINK_LIFETIME)
+
+    def make_api_token(self, principal: Principal, purpose: str, lifetime: timedelta) -> tuple[str, Grant]:
+        """Return a secret that programs show with each call; see `make_link`."""
+        return self._make(_API, principal, lifetime, purpose)
+
+    def open_link(self, secret: str) -> tuple[str, Grant]:
+        """Swap the secret of a link for that of a session; the link is void from here on.
+
+        Raises:
+            Unauthenticated: it is none, was opened before, or has become too old.
+        """
+        link = self._find(secret, _LINK)
+        # Gone before the session is there: of two who open it at once only one comes in.
+        del self._grants[_digest(secret)]
+        return self._make(_SESSION, link.principal, SESSION_LIFETIME)
+
+    def end(self, secret: str) -> None:
+        """Sign a session out."""
+        if self._grants.pop(_digest(secret), None) is not None:
+            self._keep()
+
+    def of_cookie(self, secret: str) -> Grant:
+        """Return the session of a browser.
+
+        Raises:
+            Unauthenticated: there is none, or it has ended.
+        """
+        return self._find(secret, _SESSION)
+
+    def of_bearer(self, secret: str) -> Grant:
+        """Return what an API token grants.
+
+        Raises:
+            Unauthenticated: there is none, or it has ended.
+        """
+        return self._find(secret, _API)
+
+    def _find(self, secret: str, kind: str) -> Grant:
+        # By digest: how long the look-up takes says nothing about a secret that is almost right.
+        grant = self._grants.get(_digest(secret))
+        if grant is None or grant.kind != kind or grant.expire_time <= self._clock.now():
+            raise Unauthenticated(_REFUSALS[kind])
+        return grant
+
+    def _make(self, kind: str, principal: Principal, lifetime: timedelta, purpose: str = "") -> tuple[str, Grant]:
+        if principal.kind != "user":
+            raise PermissionDenied(f"{principal.identity} cannot be signed in; people can")
+        now = self._clock.now()
+        self._grants = {digest: grant for digest, grant in self._grants.items() if grant.expire_time > now}
+        if sum(grant.kind == kind for grant in self._grants.values()) >= MOST_GRANTS:
+            raise CapacityExhausted(f"{MOST_GRANTS} of these are good already; wait until some have ended")
+        secret = secrets.token_urlsafe(_BYTES)
+        grant = Grant(kind=kind, principal=principal, expire_time=now + lifetime, purpose=purpose)
+        self._grants[_digest(secret)] = grant
+        self._keep()
+        return secret, grant
+
+    def _keep(self) -> None:
+        write_record(self._file, {digest: _row_of(grant) for digest, grant in self._grants.items()})
+
+
+_REFUSALS: Mapping[str, str] = {
+    _LINK: "this link was opened before, or is too old; `virtyard console` makes another",
+    _SESSION: "nobody is signed in here, or no longer; `virtyard console` makes a link that signs you in",
+    _API: "the API token is unknown or too old; `virtyard console --token` makes another",
+}
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _row_of(grant: Grant) -> Mapping[str, Any]:
+    return {
+        "kind": grant.kind,
+        "user": grant.principal.name,
+        "roles": _names(grant.principal.roles),
+        "expire": grant.expire_time.timestamp(),
+        "purpose": grant.purpose,
+    }
+
+
+def _names(roles: Iterable[int]) -> list[str]:
+    return sorted(map(role_name, roles))
+
+
+def _grant_of(row: Mapping[str, Any]) -> Grant:
+    roles = frozenset(role for role in map(role_from, row["roles"]) if role is not None)
+    return Grant(
+        kind=str(row["kind"]),
+        principal=Principal(kind="user", name=str(row["user"]), roles=roles),
+        expire_time=datetime.fromtimestamp(float(row["expire"]), UTC),
+        purpose=str(row["purpose"]),
+    )
