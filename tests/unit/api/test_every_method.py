@@ -13,6 +13,8 @@ from virtyard.kernel.names import kinds
 
 READS = re.compile(r"(Get|List|Watch|Count|Explain|Export)[A-Z]\w*")
 EXCEPTIONS = {
+    "InventoryService.AcknowledgeEvent": "no object changes; the event keeps who did it, when, why, by force or not",
+    "InventoryService.AcknowledgeEvents": "acknowledges many; each event keeps who did it, when, why, by force or not",
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
     "JobService.AbortJobs": "asks many jobs to end; the jobs that it changes are their own records",
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",
