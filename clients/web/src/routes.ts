@@ -1,4 +1,4 @@
-// The screens of the console: each is loaded when it is first opened. Links are made here too, so that a path is written once.
+// The screens of the console: each is loaded when it is first opened. A resource's own page is found by ui/pages.
 import { lazy, type ComponentType, type LazyExoticComponent } from "react";
 
 export interface Screen {
@@ -20,21 +20,6 @@ export const SCREENS: readonly Screen[] = [
   { path: "/machines/:id/console", Page: lazy(() => import("./machine-console/MachineConsolePage")) },
   { path: "*", Page: lazy(() => import("./shell/NotFoundPage")) },
 ];
-
-/** Where a resource is shown: `servers/s1`, `operations/12`, `jobs/12-3`, `events/7`. */
-export function pathOf(name: string): string {
-  const [collection = "", id = ""] = name.split("/");
-  switch (collection) {
-    case "operations":
-      return `/jobs/${id}`;
-    case "jobs":
-      return `/jobs/${id.split("-")[0]}?job=${encodeURIComponent(id)}`;
-    case "events":
-      return `/events?event=${encodeURIComponent(id)}`;
-    default:
-      return `/objects/${collection}/${encodeURIComponent(id)}`;
-  }
-}
 
 /** Where an operation type is run, with fields filled in: `runPath("StartVirtualMachine", { name: "virtualMachines/web" })`. */
 export function runPath(method: string, fields: Readonly<Record<string, string>> = {}): string {

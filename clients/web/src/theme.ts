@@ -1,5 +1,5 @@
-// The look of the console: system fonts, one accent colour, and the colours that states and severities have everywhere.
-import { createTheme, type MantineColor } from "@mantine/core";
+// The look of the console: system fonts and one accent colour; ui/looks has the colours of states.
+import { createTheme } from "@mantine/core";
 
 export const theme = createTheme({
   primaryColor: "indigo",
@@ -12,14 +12,3 @@ export const theme = createTheme({
   fontFamilyMonospace: "ui-monospace, 'Cascadia Mono', 'DejaVu Sans Mono', 'Liberation Mono', monospace",
   headings: { sizes: { h1: { fontSize: "1.5rem" }, h2: { fontSize: "1.2rem" }, h3: { fontSize: "1rem" } } },
 });
-
-/** What a colour says, wherever it is used. */
-export const TONES = {
-  good: "green",
-  busy: "blue",
-  quiet: "gray",
-  warning: "yellow",
-  bad: "red",
-} as const satisfies Record<string, MantineColor>;
-
-export type Tone = keyof typeof TONES;

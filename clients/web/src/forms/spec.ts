@@ -1,9 +1,9 @@
 // What a form asks for: one widget for every field of a request, made from its descriptor, its options and its comment.
 import { getOption, ScalarType, type DescField, type DescMessage, type DescOneof } from "@bufbuild/protobuf";
-import { field_behavior, FieldBehavior } from "../api/google/api/field_behavior_pb";
-import { resource, resource_reference } from "../api/google/api/resource_pb";
-import { field_hint, Unit } from "../api/virtyard/api/type/v1/annotations_pb";
+import { resource } from "../api/google/api/resource_pb";
+import { Unit } from "../api/virtyard/api/type/v1/annotations_pb";
 import type { Catalogue } from "./catalogue";
+import { optionsOf } from "./options";
 import { capitalised, humanise, nounOf, valueLabel } from "./words";
 
 /** A value of an enum as a person chooses it. */
@@ -76,6 +76,15 @@ const BOUNDS: Partial<Record<ScalarType, [bigint, bigint]>> = {
 
 /** The fields of the form for a request message. */
 export function specOf(catalogue: Catalogue, request: DescMessage): readonly FieldSpec[] {
+  let specs = made.get(request);
+  if (!specs) made.set(request, (specs = newSpec(catalogue, request)));
+  return specs;
+}
+
+// A request message belongs to one catalogue: each makes its descriptors anew.
+const made = new WeakMap<DescMessage, readonly FieldSpec[]>();
+
+function newSpec(catalogue: Catalogue, request: DescMessage): readonly FieldSpec[] {
   const names = new Set(request.fields.map((field) => field.name));
   const creating = request.fields.some((field) => field.message && names.has(`${field.name}_id`));
   return fieldsOf(catalogue, request, { creating, around: [request], secondary: false });
@@ -83,7 +92,7 @@ export function specOf(catalogue: Catalogue, request: DescMessage): readonly Fie
 
 /** The field of a request whose object is to be changed, with the fields that may be; undefined where it is no update. */
 export function changedField(request: DescMessage): DescField | undefined {
-  return request.fields.find((field) => getOption(field, field_hint).settable.length > 0);
+  return request.fields.find((field) => optionsOf(field).hint.settable.length > 0);
 }
 
 function fieldsOf(catalogue: Catalogue, message: DescMessage, place: Place, only?: readonly string[]): FieldSpec[] {
@@ -103,8 +112,8 @@ function fieldsOf(catalogue: Catalogue, message: DescMessage, place: Place, only
 }
 
 function isAsked(field: DescField, message: DescMessage, place: Place): boolean {
-  const behaviour = getOption(field, field_behavior);
-  if (behaviour.includes(FieldBehavior.OUTPUT_ONLY) || behaviour.includes(FieldBehavior.IDENTIFIER)) return false;
+  const { output, identifier } = optionsOf(field);
+  if (output || identifier) return false;
   const isObject = getOption(message, resource).type !== "";
   return !(isObject && field.name === "etag" && (place.creating || place.secondary));
 }
@@ -123,15 +132,15 @@ function oneofOf(catalogue: Catalogue, oneof: DescOneof, place: Place): FieldSpe
 }
 
 function fieldOf(catalogue: Catalogue, field: DescField, place: Place): FieldSpec {
-  const behaviour = getOption(field, field_behavior);
+  const { required, immutable, hint } = optionsOf(field);
   const help = catalogue.comments.of(field);
   return {
     name: field.name,
     label: labelOf(field),
     help,
-    required: behaviour.includes(FieldBehavior.REQUIRED),
-    immutable: behaviour.includes(FieldBehavior.IMMUTABLE),
-    advanced: getOption(field, field_hint).advanced || (place.secondary && STANDARD.has(field.name)),
+    required,
+    immutable,
+    advanced: hint.advanced || (place.secondary && STANDARD.has(field.name)),
     presence: field.presence === 1 && field.fieldKind !== "message",
     control: carriedOf(field) ?? controlOf(catalogue, field, place, help),
   };
@@ -139,11 +148,11 @@ function fieldOf(catalogue: Catalogue, field: DescField, place: Place): FieldSpe
 
 /** The label: the field's name in words, without a unit that the value carries; an object's own field is its noun. */
 function labelOf(field: DescField): string {
-  const type = getOption(field, resource_reference).type;
+  const type = optionsOf(field).reference;
   if (field.name === "name" && type) return capitalised(nounOf(type));
   if (field.name === "request_id") return "Request ID";
   if (field.fieldKind === "scalar" && field.name.endsWith("_id")) return "Name";
-  const unit = getOption(field, field_hint).unit;
+  const unit = optionsOf(field).hint.unit;
   const ending = unit === Unit.BYTES ? /_bytes$/ : unit === Unit.SECONDS ? /_seconds$/ : /$^/;
   return humanise(field.name.replace(ending, ""));
 }
@@ -175,8 +184,8 @@ function controlOf(catalogue: Catalogue, field: DescField, place: Place, help: s
 }
 
 function scalarOf(field: DescField, scalar: ScalarType, help: string): Control {
-  const hint = getOption(field, field_hint);
-  const reference = getOption(field, resource_reference).type;
+  const hint = optionsOf(field).hint;
+  const reference = optionsOf(field).reference;
   if (hint.unit === Unit.BYTES) return { kind: "size" };
   if (hint.unit === Unit.SECONDS) return { kind: "span" };
   if (hint.unit === Unit.PERCENT) return { kind: "percent" };
@@ -217,9 +226,9 @@ function messageOf(catalogue: Catalogue, field: DescField, message: DescMessage,
   if (message.typeName === "google.protobuf.Timestamp") return { kind: "time" };
   if (message.typeName === "google.protobuf.Duration") return { kind: "duration" };
   if (message.typeName.startsWith("google.") || place.around.includes(message)) return { kind: "json" };
-  const settable = getOption(field, field_hint).settable;
+  const settable = optionsOf(field).hint.settable;
   if (settable.length > 0) return changesOf(catalogue, message, settable);
-  const required = getOption(field, field_behavior).includes(FieldBehavior.REQUIRED);
+  const { required } = optionsOf(field);
   const secondary = getOption(message, resource).type !== "" && !required;
   const inside = { creating: place.creating, around: [...place.around, message], secondary };
   const root = place.around.length === 1;
@@ -245,7 +254,7 @@ function changesOf(catalogue: Catalogue, message: DescMessage, settable: readonl
 }
 
 function listOf(catalogue: Catalogue, field: DescField & { fieldKind: "list" }, place: Place): Control {
-  const reference = getOption(field, resource_reference).type;
+  const reference = optionsOf(field).reference;
   if (field.listKind === "scalar" && reference) return { kind: "references", type: reference };
   const help = catalogue.comments.of(field);
   let control: Control;

@@ -16,5 +16,6 @@ export { collectionOf, idOf, titleOf, type AnyObject, type Collection, type Obje
 export { locksItself, type Locks } from "./locks";
 export type { OpenOperation } from "./open-operations";
 export { jobNumber, type WatchedOperation } from "./operation";
+export { useOpenEvents, type OpenEvents } from "./open-events";
 export type { LiveStatus } from "./store";
 export type { Live } from "./topic";
