@@ -3,7 +3,7 @@ import { reflect, type ReflectList, type ReflectMessage } from "@bufbuild/protob
 import { useDebouncedValue } from "@mantine/hooks";
 import { useEffect, useState } from "react";
 import { callUnary } from "../operations/call";
-import { quoted } from "../ui/filterText";
+import { quoted } from "../ui/filter-text";
 import type { Catalogue } from "./catalogue";
 import { optionsOf } from "./options";
 import { shortName, valueLabel } from "./words";

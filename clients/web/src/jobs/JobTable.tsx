@@ -3,7 +3,7 @@ import { Center, Group, Loader, Stack, Text, UnstyledButton } from "@mantine/cor
 import { IconChevronDown, IconChevronRight } from "@tabler/icons-react";
 import { useCallback, useMemo } from "react";
 import { useNavigate } from "react-router";
-import { pathOf } from "../routes";
+import { pageOf } from "../ui/pages";
 import { LookBadge } from "../ui/LookBadge";
 import { Moment } from "../ui/Moment";
 import { ResourceLink } from "../ui/ResourceLink";
@@ -50,7 +50,7 @@ export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
       keyOf={(row) => (row.kind === "job" ? row.job.name : row.operation.name)}
       narrow={narrow}
       card={(row) => <JobCard row={row} partial={partial} onToggle={onToggle} />}
-      onOpen={(row) => void navigate(pathOf(row.kind === "job" ? row.job.name : row.operation.name))}
+      onOpen={(row) => void navigate(pageOf(row.kind === "job" ? row.job.name : row.operation.name) ?? "/jobs")}
       onNearEnd={nearEnd}
       levelOf={(row) => (row.kind === "job" ? { level: row.depth + 2, open: undefined } : { level: 1, open: row.open })}
       onToggle={(row, open) => row.kind === "operation" && onToggle(row.operation.name, open)}

@@ -3,7 +3,7 @@ import { Badge, List, Popover, Stack, Text, UnstyledButton } from "@mantine/core
 import { useEffect, useState } from "react";
 import { useLive, type LiveStatus } from "../live";
 import { showLength } from "../ui/moments";
-import { useNow } from "../ui/useNow";
+import { useNow } from "../ui/use-now";
 import classes from "./LiveMark.module.css";
 
 /** How long a break lasts before it is called one: a change of screens may take a moment. */
