@@ -1,5 +1,6 @@
-// The screens of the console: each is loaded when it is first opened. A resource's own page is found by ui/pages.
+// The screens of the console: each is loaded when it is first opened. Links are made here and in ui/pages.
 import { lazy, type ComponentType, type LazyExoticComponent } from "react";
+import { pageOf } from "./ui/pages";
 
 export interface Screen {
   readonly path: string;
@@ -20,6 +21,11 @@ export const SCREENS: readonly Screen[] = [
   { path: "/machines/:id/console", Page: lazy(() => import("./machine-console/MachineConsolePage")) },
   { path: "*", Page: lazy(() => import("./shell/NotFoundPage")) },
 ];
+
+/** Where a resource is shown: its own page, or the overview for what has none. */
+export function pathOf(name: string): string {
+  return pageOf(name) ?? "/";
+}
 
 /** Where an operation type is run, with fields filled in: `runPath("StartVirtualMachine", { name: "virtualMachines/web" })`. */
 export function runPath(method: string, fields: Readonly<Record<string, string>> = {}): string {

@@ -1,17 +1,21 @@
 // Hooks over the live store. Each screen says what it looks at; all of it comes over one stream.
 import { createContext, use, useCallback, useMemo, useSyncExternalStore, type ReactNode } from "react";
 import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
+import type { Job } from "../api/virtyard/api/jobs/v1/job_pb";
 import type { JobSummary } from "../api/virtyard/api/jobs/v1/operation_pb";
 import type { Lock } from "../api/virtyard/api/locks/v1/lock_service_pb";
 import { collectionOf, idOf, titleOf, type AnyObject, type Collection, type ObjectOf } from "./kinds";
 import type { Locks } from "./locks";
+import type { OpenEvents } from "./open-events";
 import type { OpenOperation } from "./open-operations";
 import type { WatchedOperation } from "./operation";
 import {
   eventsSource,
+  jobsSource,
   jobSummarySource,
   locksSource,
   objectsSource,
+  openEventsSource,
   openOperationsSource,
   operationSource,
   type Source,
@@ -102,6 +106,24 @@ export function useLocksOf(name: string): readonly Lock[] {
 export function useEvents(filter: string): Live<readonly Event[]> {
   const source = useMemo(() => eventsSource(filter), [filter]);
   return useSource(source);
+}
+
+/** The live jobs that an AIP-160 filter lets pass, at most 1000, the newest operation first. */
+export function useJobs(filter: string): Live<readonly Job[]> {
+  const source = useMemo(() => jobsSource(filter), [filter]);
+  return useSource(source);
+}
+
+/** The open events of the site: how many, and how grave. */
+export function useOpenEvents(): OpenEvents {
+  return useSource(openEventsSource).value;
+}
+
+/** The worst open event of one object; the component renders again only when it is another one. */
+export function useWorstEvent(name: string): Event | undefined {
+  const store = useStore();
+  const subscribe = useCallback((listener: () => void) => store.subscribe(openEventsSource, listener), [store]);
+  return useSyncExternalStore(subscribe, () => store.read(openEventsSource).value.byObject.get(name));
 }
 
 /** Whether what is shown is current, and since when it is or is not. */

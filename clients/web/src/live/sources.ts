@@ -31,6 +31,7 @@ import {
 } from "../api/virtyard/api/locks/v1/lock_service_pb";
 import type { AnyObject, Collection } from "./kinds";
 import { locksByObject, NO_LOCKS, type Locks } from "./locks";
+import { NO_OPEN_EVENTS, OPEN_EVENTS_FILTER, openEvents, type OpenEvents } from "./open-events";
 import { openOperations, type OpenOperation } from "./open-operations";
 import { watchedOperation, type WatchedOperation } from "./operation";
 import { Topic, type Frame } from "./topic";
@@ -88,6 +89,16 @@ export const openOperationsSource: Source<readonly OpenOperation[]> = {
   topic: () => taking(new Topic<Job, readonly OpenOperation[]>(openOperations, []), jobFrames),
 };
 
+/** The live jobs that a filter lets pass, the newest operation first. */
+export function jobsSource(filter: string): Source<readonly Job[]> {
+  return {
+    key: `jobs ${filter}`,
+    label: "jobs",
+    request: () => ({ case: "jobs", value: create(WatchJobsRequestSchema, { ...BATCHED, filter }) }),
+    topic: () => taking(new Topic<Job, readonly Job[]>(newestFirst, []), jobFrames),
+  };
+}
+
 /** One operation with its jobs. */
 export function operationSource(name: string): Source<WatchedOperation | undefined> {
   return {
@@ -110,12 +121,18 @@ export const locksSource: Source<Locks> = {
 /** The latest events that a filter lets pass, the newest first. */
 export function eventsSource(filter: string): Source<readonly Event[]> {
   return {
+    ...eventRequest(filter),
     key: `events ${filter}`,
-    label: "events",
-    request: () => ({ case: "events", value: create(WatchEventsRequestSchema, { filter }) }),
     topic: () => taking(new Topic<Event, readonly Event[]>(newestFirst, []), eventFrames),
   };
 }
+
+/** The open events of weight. */
+export const openEventsSource: Source<OpenEvents> = {
+  ...eventRequest(OPEN_EVENTS_FILTER),
+  key: "open events",
+  topic: () => taking(new Topic<Event, OpenEvents>(openEvents, NO_OPEN_EVENTS), eventFrames),
+};
 
 /** The six counters. */
 export const jobSummarySource: Source<JobSummary | undefined> = {
@@ -124,6 +141,13 @@ export const jobSummarySource: Source<JobSummary | undefined> = {
   request: () => ({ case: "jobSummary", value: create(WatchJobSummaryRequestSchema, {}) }),
   topic: () => taking(new Topic<JobSummary, JobSummary | undefined>((items) => items.get(""), undefined), summaryFrames),
 };
+
+function eventRequest(filter: string): Pick<Source<never>, "label" | "request"> {
+  return {
+    label: "events",
+    request: () => ({ case: "events", value: create(WatchEventsRequestSchema, { filter }) }),
+  };
+}
 
 function taking<Item, Value>(
   topic: Topic<Item, Value>,
@@ -183,8 +207,8 @@ function byTitle(items: ReadonlyMap<string, AnyObject>): readonly AnyObject[] {
   return [...items.values()].sort((a, b) => collator.compare(a.displayName || a.name, b.displayName || b.name));
 }
 
-const MOST_EVENTS = 1000;
+const MOST_SHOWN = 1000;
 
-function newestFirst(items: ReadonlyMap<string, Event>): readonly Event[] {
-  return [...items.values()].sort((a, b) => collator.compare(b.name, a.name)).slice(0, MOST_EVENTS);
+function newestFirst<Item extends { name: string }>(items: ReadonlyMap<string, Item>): readonly Item[] {
+  return [...items.values()].sort((a, b) => collator.compare(b.name, a.name)).slice(0, MOST_SHOWN);
 }

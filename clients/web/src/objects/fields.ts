@@ -52,6 +52,11 @@ export function summaryOf(schema: DescMessage, object: Message): readonly Summar
   return [...sections, { title: "Identity and times", rows: identity, folded: true }].filter(({ rows }) => rows.length > 0);
 }
 
+/** The value of one field of an object. */
+export function fieldValue(schema: DescMessage, object: Message, field: DescField): FieldValue {
+  return valueOf(reflect(schema, object), field);
+}
+
 function rowsOf(message: ReflectMessage): SummaryRow[] {
   return message.desc.fields.flatMap((field) => {
     const inner = innerMessage(message, field);

@@ -7,6 +7,7 @@ import { stateLook } from "../objects/kinds";
 import { StateIcon } from "../objects/StateIcon";
 import { LockMark } from "../ui/LockMark";
 import { pageOf } from "../ui/pages";
+import { SeverityMark } from "../ui/SeverityMark";
 import type { TreeNode, TreeRow } from "./forest";
 import classes from "./Tree.module.css";
 
@@ -57,6 +58,7 @@ export const TreeRowView = memo(function TreeRowView(props: Props) {
         </span>
         {!node.object && <span className={classes.count}>{node.children.length}</span>}
       </Link>
+      {node.object && <SeverityMark name={node.object.name} />}
       {node.object && <LockMark name={node.object.name} open={active && focused} />}
     </div>
   );

@@ -1,93 +1,63 @@
 // The button that aborts an operation by one of its jobs: it asks once, and says what came of it.
-import { Button, Group, Popover, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useState } from "react";
 import type { Job } from "../api/virtyard/api/jobs/v1/job_pb";
-import { JobService } from "../api/virtyard/api/jobs/v1/job_service_pb";
-import { clientOf } from "../client/transport";
-import { ProblemAlert } from "./ProblemAlert";
-import { problemOf, type Problem } from "./problem";
+import { jobs as jobService } from "../client/services";
+import { ConfirmDialog } from "./ConfirmDialog";
+import { useCall } from "./use-call";
 
 interface Props {
   /** A job of the operation; its operation is aborted as a whole. */
   job: Job;
   /** What people call the operation. */
   title: string;
-  size?: "xs" | "sm";
 }
 
-export function AbortButton({ job, title, size = "xs" }: Props) {
+export function AbortButton({ job, title }: Props) {
   const [asking, setAsking] = useState(false);
-  // Past the point of no return an abort is answered "too late"; before a step has begun nothing says so yet.
-  const tooLate = job.progress?.stage !== "" && job.progress?.abortable === false && job.startTime !== undefined;
-  const disabled = job.abortRequested || job.done;
-  return (
-    <Popover opened={asking} onChange={setAsking} position="top-end" width={320} withArrow trapFocus shadow="md" withinPortal>
-      <Popover.Target>
-        <Button
-          size={size}
-          variant="default"
-          disabled={disabled}
-          onClick={() => setAsking(!asking)}
-          aria-label={`Abort ${title}, ${job.operation}`}
-        >
-          {job.abortRequested ? "Aborting" : "Abort"}
-        </Button>
-      </Popover.Target>
-      <Popover.Dropdown aria-label={`Abort ${title}`}>
-        <AbortForm job={job} title={title} tooLate={tooLate} onDone={() => setAsking(false)} />
-      </Popover.Dropdown>
-    </Popover>
-  );
-}
-
-function AbortForm({ job, title, tooLate, onDone }: { job: Job; title: string; tooLate: boolean; onDone: () => void }) {
-  const [reason, setReason] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem>();
-  const abort = async () => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      const answer = await clientOf(JobService).abortJob({ name: job.name, reason });
-      notifications.show({
-        title: answer.tooLate ? "Too late to abort" : "Abort requested",
-        message: answer.tooLate
-          ? `${title} had passed the point of no return and goes on to its end.`
-          : `${title} stops, and what it did is undone.`,
-        color: answer.tooLate ? "yellow" : "blue",
-      });
-      onDone();
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+  const call = useCall();
+  const close = () => {
+    setAsking(false);
+    call.clear();
   };
+  const abort = (reason: string) =>
+    call.run(
+      () => jobService.abortJob({ name: job.name, reason }),
+      ({ tooLate }) => {
+        notifications.show({
+          title: tooLate ? "Too late to abort" : "It is being aborted",
+          message: tooLate
+            ? `${title} had passed the point of no return and goes on to its end.`
+            : `${title} stops, and what it did is undone.`,
+          color: tooLate ? "yellow" : "blue",
+        });
+        close();
+      },
+    );
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        void abort();
-      }}
-    >
-      <Stack gap="xs">
-        <Text size="sm">
-          {tooLate
-            ? "It seems to be past the point of no return; the abort may come too late."
-            : "The whole operation stops, and what it did is undone."}
-        </Text>
-        <TextInput size="xs" label="Reason" value={reason} onChange={(event) => setReason(event.currentTarget.value)} />
-        {problem && <ProblemAlert title="It could not be aborted" problem={problem} />}
-        <Group justify="flex-end" gap="xs">
-          <Button size="xs" variant="default" onClick={onDone}>
-            Keep it running
-          </Button>
-          <Button size="xs" color="red" type="submit" loading={busy}>
-            Abort it
-          </Button>
-        </Group>
-      </Stack>
-    </form>
+    <>
+      <Button
+        size="compact-xs"
+        variant="default"
+        disabled={job.abortRequested || job.done}
+        onClick={() => setAsking(true)}
+        aria-label={`Abort ${title}, ${job.operation}`}
+      >
+        {job.abortRequested ? "Aborting" : "Abort"}
+      </Button>
+      <ConfirmDialog
+        opened={asking}
+        onClose={close}
+        title={`Abort ${title}?`}
+        verb="Abort"
+        destructive
+        reasonLabel="Why"
+        call={call}
+        onConfirm={abort}
+      >
+        <Text size="sm">{job.operation} stops as a whole, and what it did is undone.</Text>
+      </ConfirmDialog>
+    </>
   );
 }
