@@ -28,15 +28,15 @@ export function EventFilters({ filter, onChange }: Props) {
   };
   const pick = (part: Partial<EventFilter>): void => onChange({ ...typed, ...part });
   return (
-    <Group gap="sm" align="flex-end" role="search" aria-label="Narrow the list of events">
-      <Select label="Severity" placeholder="any" w={190} data={LEAST} value={filter.severity || null} clearable onChange={(severity) => pick({ severity: severity ?? "" })} />
-      <Select label="State" placeholder="any" w={150} data={STANDINGS} value={filter.standing || null} clearable onChange={(standing) => pick({ standing: standing ?? "" })} />
-      <Select label="Type" placeholder="any" w={250} data={types} value={filter.type || null} clearable searchable onChange={(kind) => pick({ type: kind ?? "" })} />
-      <TextInput label="Object" placeholder="virtualMachines/web" w={200} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
-      <TextInput label="From" type="datetime-local" w={200} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
-      <TextInput label="Before" type="datetime-local" w={200} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
+    <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of events">
+      <Select size="xs" label="Severity" placeholder="any" w={150} data={LEAST} value={filter.severity || null} clearable onChange={(severity) => pick({ severity: severity ?? "" })} />
+      <Select size="xs" label="State" placeholder="any" w={120} data={STANDINGS} value={filter.standing || null} clearable onChange={(standing) => pick({ standing: standing ?? "" })} />
+      <Select size="xs" label="Type" placeholder="any" w={180} data={types} value={filter.type || null} clearable searchable onChange={(kind) => pick({ type: kind ?? "" })} />
+      <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={150} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
+      <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
+      <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
       {addressOfFilter(filter).size > 0 && (
-        <Button variant="subtle" onClick={() => onChange(NO_FILTER)}>
+        <Button variant="subtle" size="xs" onClick={() => onChange(NO_FILTER)}>
           Show all
         </Button>
       )}

@@ -30,17 +30,17 @@ export function EventTable({ listed: { events, pages }, onOpen }: Props) {
   );
   const columns: Column<Event>[] = [
     { key: "severity", title: "Severity", width: "8.5rem", cell: (event) => <LookBadge look={severityLook(event.severity)} /> },
-    { key: "time", title: "Time", width: "9.5rem", cell: (event) => <Moment at={millisOf(event.lastTime ?? event.createTime)} /> },
+    { key: "time", title: "Time", width: "8.5rem", cell: (event) => <Moment at={millisOf(event.lastTime ?? event.createTime)} /> },
     { key: "object", title: "Object", width: "minmax(9rem, 1fr)", cell: (event) => <ResourceLink name={event.object} tabIndex={-1} /> },
-    { key: "message", title: "What happened", width: "minmax(14rem, 3fr)", cell: message },
-    { key: "type", title: "Type", width: "minmax(9rem, 1fr)", cell: (event) => event.type },
+    { key: "message", title: "What happened", width: "minmax(12rem, 3fr)", cell: message },
+    { key: "type", title: "Type", width: "minmax(8rem, 1fr)", cell: (event) => <span title={event.type}>{event.type}</span> },
     { key: "count", title: "Count", width: "4rem", cell: (event) => (event.count > 1n ? <span title={countWords(event)}>{String(event.count)}</span> : "") },
-    { key: "standing", title: "State", width: "10rem", cell: (event) => <Standing event={event} /> },
+    { key: "standing", title: "State", width: "8.5rem", cell: (event) => <Standing event={event} /> },
   ];
   return (
     <VirtualGrid
       label="Events"
-      height="max(20rem, calc(100vh - 22rem))"
+      around="14rem"
       rows={events}
       columns={columns}
       keyOf={(event) => event.name}
