@@ -16,9 +16,9 @@ const store = new LiveStore();
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <MantineProvider theme={theme} defaultColorScheme="auto">
-      <Notifications />
       <LiveProvider store={store}>
         <BrowserRouter>
+          <Notifications />
           <App />
         </BrowserRouter>
       </LiveProvider>

@@ -17,6 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from virtyard.api.inventory.v1 import inventory_service_pb2, upload_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
+from virtyard.inventory.acknowledging import Acknowledging
 from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
 from virtyard.inventory.built_in import install
@@ -146,6 +147,7 @@ async def open_inventory(
         _ = scope.start(forget_events(database, clock, retention), name="retention")
         _ = scope.start(_sweep_uploads(uploads), name="uploads")
         _ = scope.start(floor.run(), name="floor")
+        acknowledging = Acknowledging(database=database, clock=clock, activity=activity)
         effects = ParticipantRpc(store, scope, LedgerEnd(id=database.identity, floor=floor), metrics)
 
         def end_streams() -> None:
@@ -155,7 +157,7 @@ async def open_inventory(
         try:
             yield Inventory(
                 services=(
-                    Service(_service(inventory_service_pb2), InventoryRpc(store, feed, activity)),
+                    Service(_service(inventory_service_pb2), InventoryRpc(store, feed, activity, acknowledging)),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
                     Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads)),
                     Service(_service(upload_service_pb2), UploadRpc(uploads)),

@@ -108,6 +108,8 @@ class Query:
     """A field, with ` desc` behind it to reverse; empty for the order of the names."""
     page_token: str = ""
     """Where the page before ended; empty for the first page."""
+    within: str = ""
+    """Of events: only those about this object and what belongs to it; empty for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

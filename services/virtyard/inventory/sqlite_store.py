@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from virtyard.api.inventory.v1 import event_pb2, server_pb2
+from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.acknowledging import triage
+from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, raise_events
 from virtyard.inventory.guests import read_recorded, tell_stopped
@@ -22,7 +24,7 @@ from virtyard.inventory.round import Round, StepHook, settle
 from virtyard.inventory.selections import resolve
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import NotFound
-from virtyard.kernel.names import collection_of, id_of, wrap
+from virtyard.kernel.names import collection_of, wrap
 from virtyard.runtime.database import Database, Transaction
 from virtyard.runtime.floor import FloorKeeper
 
@@ -30,7 +32,6 @@ __all__ = ["SqliteStore", "snapshot"]
 
 _SITE = "SELECT id FROM site"
 _SEQUENCE = "SELECT sequence FROM feed"
-_EVENT = "SELECT body FROM event WHERE number = ?"
 _OBJECTS_AFTER = """
     SELECT name, uid, generation, writer, deleted, body FROM object
     WHERE deleted = 0 AND name > ? ORDER BY name LIMIT ?
@@ -149,6 +150,10 @@ class SqliteStore:
             counted, until = await self._database.read(partial(count_events, text=text, until=until, counted=counted))
         return counted
 
+    async def triage(self, name: str, *, within: bool) -> inventory_service_pb2.GetTriageEventResponse:
+        """See `InventoryStore.triage`."""
+        return await self._database.read(lambda connection: triage(connection, name, within=within))
+
     async def raise_events(self, events: Sequence[control_service_pb2.KeyedEvent]) -> None:
         """See `InventoryStore.raise_events`."""
         check_events(events)
@@ -214,11 +219,4 @@ def snapshot(connection: sqlite3.Connection, topic: str, after_key: str, sequenc
 
 
 def _event_reader(name: str) -> Callable[[sqlite3.Connection], TypedObject]:
-    def run(connection: sqlite3.Connection) -> TypedObject:
-        number = id_of(name)
-        found = connection.execute(_EVENT, (int(number),)).fetchone() if number.isdecimal() else None
-        if found is None:
-            raise NotFound(f"{name} does not exist", resource=name)
-        return event_pb2.Event.FromString(found[0])
-
-    return run
+    return lambda connection: read_event(connection, name)

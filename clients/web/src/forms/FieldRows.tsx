@@ -6,7 +6,7 @@ import { useId } from "react";
 import { useForm } from "./context";
 import { pathText, type Path } from "./draft";
 import { FieldView } from "./fields/FieldView";
-import type { FieldSpec } from "./spec";
+import { STANDARD, type FieldSpec } from "./spec";
 
 interface Row {
   spec: FieldSpec;
@@ -16,7 +16,8 @@ interface Row {
 export function FieldRows({ fields, path }: { fields: readonly FieldSpec[]; path: Path }) {
   const { errors } = useForm();
   const all = [...rows(fields, path)];
-  const plain = all.filter(({ spec }) => !spec.advanced);
+  const asked = all.filter(({ spec }) => !spec.advanced);
+  const plain = [...asked.filter((row) => !isStandard(row)), ...asked.filter(isStandard)];
   const advanced = all.filter(({ spec }) => spec.advanced);
   const wrong = advanced.some((row) => Object.keys(errors).some((error) => error.startsWith(pathText(row.path))));
   return (
@@ -57,6 +58,11 @@ function Advanced({ rows, wrong }: { rows: readonly Row[]; wrong: boolean }) {
       </Collapse>
     </Stack>
   );
+}
+
+/** Whether a row is what every object has, which comes after what makes this one different. */
+function isStandard({ spec }: Row): boolean {
+  return STANDARD.has(spec.name);
 }
 
 function* rows(fields: readonly FieldSpec[], path: Path): Iterable<Row> {

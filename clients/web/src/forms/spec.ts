@@ -4,7 +4,7 @@ import { resource } from "../api/google/api/resource_pb";
 import { Unit } from "../api/virtyard/api/type/v1/annotations_pb";
 import type { Catalogue } from "./catalogue";
 import { optionsOf } from "./options";
-import { capitalised, humanise, nounOf, valueLabel } from "./words";
+import { capitalised, humanise, nounOf, snakeCase, valueLabel } from "./words";
 
 /** A value of an enum as a person chooses it. */
 export interface Choice {
@@ -57,7 +57,8 @@ interface Place {
   secondary: boolean;
 }
 
-const STANDARD = new Set(["display_name", "labels", "description"]);
+/** What every object has; a form asks for it after what makes this one different. */
+export const STANDARD: ReadonlySet<string> = new Set(["display_name", "labels", "description"]);
 const ANY = "google.protobuf.Any";
 const INT32: [bigint, bigint] = [-(1n << 31n), (1n << 31n) - 1n];
 const INT64: [bigint, bigint] = [-(1n << 63n), (1n << 63n) - 1n];
@@ -262,7 +263,9 @@ function listOf(catalogue: Catalogue, field: DescField & { fieldKind: "list" }, 
   else if (field.listKind === "enum") control = choiceOf(catalogue, field);
   else control = messageOf(catalogue, field, field.message, { ...place, creating: true });
   if (control.kind === "message") control = { ...control, inline: false };
-  return { kind: "list", item: itemOf(field, control, help) };
+  const item = itemOf(field, control, help);
+  // "Boot device" says what an item of the boot order is.
+  return { kind: "list", item: field.listKind === "enum" ? { ...item, label: humanise(snakeCase(field.enum.name)) } : item };
 }
 
 function mapOf(catalogue: Catalogue, field: DescField & { fieldKind: "map" }, place: Place): Control {

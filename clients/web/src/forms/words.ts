@@ -30,8 +30,12 @@ export function humanise(name: string): string {
 /** The noun of a resource type, as "virtual machine" for virtyard.io/VirtualMachine. */
 export function nounOf(resourceType: string): string {
   const name = resourceType.slice(resourceType.indexOf("/") + 1);
-  const words = name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toLowerCase().split("_");
-  return words.map((word) => SPECIAL[word] ?? word).join(" ");
+  return snakeCase(name).split("_").map((word) => SPECIAL[word] ?? word).join(" ");
+}
+
+/** A name in CamelCase as snake_case. */
+export function snakeCase(name: string): string {
+  return name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toLowerCase();
 }
 
 /** The text with its first letter as a capital one. */
@@ -49,4 +53,14 @@ export function valueLabel(name: string, first: string): string {
 /** The last part of a resource name, as web for virtualMachines/web. */
 export function shortName(name: string): string {
   return name.slice(name.lastIndexOf("/") + 1);
+}
+
+/** The noun with its article, as "an image". */
+export function withArticle(noun: string): string {
+  return `${/^[aeio]/i.test(noun) ? "an" : "a"} ${noun}`;
+}
+
+/** The label inside a sentence: "disk" of "Disk", but "VNIC" as it is. */
+export function inSentence(label: string): string {
+  return /^[A-Z][A-Z]/.test(label) ? label : label.charAt(0).toLowerCase() + label.slice(1);
 }

@@ -27,16 +27,16 @@ export function JobFilters({ filter, onChange }: Props) {
     later(next);
   };
   return (
-    <Group gap="sm" align="flex-end" role="search" aria-label="Narrow the list of jobs">
-      <Select label="State" placeholder="any" w={170} data={STATES} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
-      <TextInput label="Type" placeholder="Create Virtual Disk" w={180} value={typed.title} onChange={(event) => type({ title: event.currentTarget.value })} />
-      <TextInput label="User" placeholder="ann" w={120} value={typed.user} onChange={(event) => type({ user: event.currentTarget.value })} />
-      <TextInput label="Object" placeholder="virtualMachines/web" w={200} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
-      <TextInput label="From" type="datetime-local" w={200} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
-      <TextInput label="Before" type="datetime-local" w={200} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
-      <Checkbox label="Archive" mb={8} checked={filter.archived} onChange={(event) => onChange({ ...typed, archived: event.currentTarget.checked })} />
+    <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of jobs">
+      <Select size="xs" label="State" placeholder="any" w={140} data={STATES} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
+      <TextInput size="xs" label="Type" placeholder="Create Virtual Disk" w={150} value={typed.title} onChange={(event) => type({ title: event.currentTarget.value })} />
+      <TextInput size="xs" label="User" placeholder="ann" w={90} value={typed.user} onChange={(event) => type({ user: event.currentTarget.value })} />
+      <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={160} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
+      <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
+      <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
+      <Checkbox label="Archive" size="xs" mb={7} checked={filter.archived} onChange={(event) => onChange({ ...typed, archived: event.currentTarget.checked })} />
       {!isEmpty(filter) && (
-        <Button variant="subtle" onClick={() => onChange(NO_FILTER)}>
+        <Button variant="subtle" size="xs" onClick={() => onChange(NO_FILTER)}>
           Show all
         </Button>
       )}

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { useSearchParams } from "react-router";
 import { JobState, type Job, type Step } from "../api/virtyard/api/jobs/v1/job_pb";
 import { ListOf } from "../ui/ListOf";
+import { colourOf } from "../ui/looks";
 import { LookBadge } from "../ui/LookBadge";
 import { Moment } from "../ui/Moment";
 import { millisOf, showLength } from "../ui/moments";
@@ -21,7 +22,9 @@ export function JobPlan({ story }: { story: Story }) {
   const wanted = query.get("job");
   const [open, setOpen] = useState<string[]>(() => {
     const named = story.jobs.filter((job) => job.name === `jobs/${wanted}`);
-    return (named.length > 0 ? named : story.jobs.filter(isNoticeable)).map((job) => job.name);
+    const noticeable = story.jobs.filter(isNoticeable);
+    const few = story.jobs.length <= 2 ? story.jobs : [];
+    return [named, noticeable, few].find((jobs) => jobs.length > 0)?.map((job) => job.name) ?? [];
   });
   const tree = treeOf(story.jobs.map((job) => ({ name: job.name, parent: job.parentJob, job })));
   return (
@@ -56,8 +59,8 @@ function JobLineHead({ job }: { job: Job }) {
         {job.object}
       </Text>
       <Group gap="sm" wrap="nowrap">
-        <Progress w={120} value={percent} aria-label={`Progress of ${job.title}`} />
-        <Text size="sm" w={40} ta="end">
+        <Progress w={120} value={percent} aria-label={`Progress of ${job.title}`} color={colourOf(jobLook(job.state).tone)} />
+        <Text size="sm" w={52} ta="end" style={{ whiteSpace: "nowrap" }}>
           {Math.floor(percent)} %
         </Text>
         <Text size="sm" component="div" w={160}>

@@ -3,7 +3,7 @@ import { Center, Group, Loader, Stack, Text, UnstyledButton } from "@mantine/cor
 import { IconChevronDown, IconChevronRight } from "@tabler/icons-react";
 import { useCallback, useMemo } from "react";
 import { useNavigate } from "react-router";
-import { pathOf } from "../routes";
+import { pageOf } from "../ui/pages";
 import { LookBadge } from "../ui/LookBadge";
 import { Moment } from "../ui/Moment";
 import { ResourceLink } from "../ui/ResourceLink";
@@ -34,7 +34,7 @@ export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
   const first: Column<Row> = {
     key: "title",
     title: "Operation or job",
-    width: "minmax(15rem, 2fr)",
+    width: "minmax(13rem, 2fr)",
     cell: (row) => <TitleCell row={row} partial={partial} onToggle={onToggle} />,
   };
   const shown = [first, ...COLUMNS.filter((column) => columns.includes(column.key))];
@@ -44,13 +44,13 @@ export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
   return (
     <VirtualGrid
       label="Operations and jobs"
-      height="max(20rem, calc(100vh - 25rem))"
+      around="17.5rem"
       rows={rows}
       columns={shown}
       keyOf={(row) => (row.kind === "job" ? row.job.name : row.operation.name)}
       narrow={narrow}
       card={(row) => <JobCard row={row} partial={partial} onToggle={onToggle} />}
-      onOpen={(row) => void navigate(pathOf(row.kind === "job" ? row.job.name : row.operation.name))}
+      onOpen={(row) => void navigate(pageOf(row.kind === "job" ? row.job.name : row.operation.name) ?? "/jobs")}
       onNearEnd={nearEnd}
       levelOf={(row) => (row.kind === "job" ? { level: row.depth + 2, open: undefined } : { level: 1, open: row.open })}
       onToggle={(row, open) => row.kind === "operation" && onToggle(row.operation.name, open)}
@@ -84,7 +84,7 @@ function TitleCell({ row, partial, onToggle }: TitleProps) {
   const count = operation.jobs.length;
   const title = operation.jobs[0]?.operationTitle || operation.jobs[0]?.title || operation.name;
   return (
-    <span style={{ display: "inline-flex", alignItems: "center", gap: 6, maxWidth: "100%" }}>
+    <span style={{ display: "inline-flex", alignItems: "center", gap: 6, maxWidth: "100%", verticalAlign: "middle" }}>
       <UnstyledButton
         tabIndex={-1}
         aria-label={`${open ? "Hide" : "Show"} the jobs of ${operation.name}`}

@@ -4,6 +4,7 @@ import { IconAlertTriangle } from "@tabler/icons-react";
 import { useState } from "react";
 import { useParams } from "react-router";
 import { OperationState } from "../api/virtyard/api/jobs/v1/operation_pb";
+import { colourOf } from "../ui/looks";
 import { ListOf } from "../ui/ListOf";
 import { millisOf } from "../ui/moments";
 import { Page } from "../ui/Page";
@@ -15,6 +16,7 @@ import { JobPlan } from "./JobPlan";
 import { OperationActions } from "./OperationActions";
 import { OperationFacts } from "./OperationFacts";
 import { PlannedLocks } from "./PlannedLocks";
+import { operationLook } from "./states";
 import { Timeline } from "./Timeline";
 import { Transcript } from "./Transcript";
 import { useStory, type Story } from "./use-story";
@@ -46,7 +48,7 @@ function StoryPage({ name, story }: { name: string; story: Story }) {
     <Page title={metadata.title || name} lead={name} actions={<OperationActions name={name} story={story} />}>
       <Stack gap="xs">
         <OperationFacts story={story} />
-        <Progress value={percent} size="lg" aria-label="Progress of the operation" animated={!operation.done} />
+        <Progress value={percent} size="lg" aria-label="Progress of the operation" animated={!operation.done} color={colourOf(operationLook(metadata.state).tone)} />
         <Text size="sm" data-testid="operation-progress">
           {Math.floor(percent)} % {metadata.progress?.stage}
         </Text>

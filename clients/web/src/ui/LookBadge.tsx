@@ -32,7 +32,7 @@ const ICONS: Record<Sign, TablerIcon> = {
 export function LookBadge({ look, strong = false }: { look: Look; strong?: boolean }) {
   const Icon = ICONS[look.sign];
   return (
-    <span style={{ display: "inline-flex", alignItems: "center", gap: 6, whiteSpace: "nowrap", fontWeight: strong ? 600 : undefined }}>
+    <span style={{ display: "inline-flex", alignItems: "center", gap: 6, whiteSpace: "nowrap", verticalAlign: "middle", fontWeight: strong ? 600 : undefined }}>
       <Icon size={16} stroke={2} color={colourOf(look.tone)} aria-hidden style={{ flex: "none" }} />
       <span>{look.word}</span>
     </span>

@@ -33,8 +33,10 @@ interface Props<R> {
   onToggle?: (row: R, open: boolean) => void;
   /** What is said where there are no rows. */
   empty: ReactNode;
-  /** The height that it takes at most, as CSS has it. */
+  /** The height that it takes, as CSS has it; without it the table fills the screen. */
   height?: string;
+  /** The height of what is above and below a table that fills the screen, as CSS has it. */
+  around?: string;
 }
 
 const ROW = 36;
@@ -69,7 +71,7 @@ export function VirtualGrid<R>(props: Props<R>) {
   const isTree = props.levelOf !== undefined;
   const isSeen = items.some((item) => item.index === active);
   return (
-    <div className={classes.frame} style={{ height: props.height ?? "100%" }}>
+    <div className={classes.frame} style={{ height: props.height ?? filling(props.around ?? "0px") }}>
       <div
         ref={scroller}
         className={classes.scroller}
@@ -103,6 +105,11 @@ export function VirtualGrid<R>(props: Props<R>) {
       {rows.length === 0 && <div className={classes.empty}>{props.empty}</div>}
     </div>
   );
+}
+
+/** What is left of the screen between the shell's header and its pane, where that is enough to work with. */
+function filling(around: string): string {
+  return `max(18rem, calc(100dvh - var(--app-shell-header-offset, 0px) - var(--app-shell-footer-offset, 0px) - ${around}))`;
 }
 
 function Header<R>({ columns, narrow, template }: { columns: readonly Column<R>[]; narrow: boolean; template: string }) {

@@ -5,6 +5,7 @@ import { useField } from "../context";
 import { emptyDraft, nextId, type Item, type Path } from "../draft";
 import { FieldRows } from "../FieldRows";
 import type { FieldSpec } from "../spec";
+import { inSentence } from "../words";
 import { FieldView, type FieldProps } from "./FieldView";
 
 interface Props extends FieldProps {
@@ -47,7 +48,7 @@ export function ListField({ spec, path, item }: Props) {
           leftSection={<IconPlus size={16} aria-hidden />}
           onClick={() => change([...value, { id: nextId(), value: emptyDraft(item.control) }])}
         >
-          Add {item.label.charAt(0).toLowerCase() + item.label.slice(1)}
+          Add {inSentence(item.label)}
         </Button>
       </Stack>
     </Fieldset>

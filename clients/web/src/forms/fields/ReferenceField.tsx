@@ -3,7 +3,7 @@ import { Autocomplete, Group, Text } from "@mantine/core";
 import { useState } from "react";
 import { useField, useForm } from "../context";
 import { useReferences } from "../useReferences";
-import { nounOf } from "../words";
+import { nounOf, withArticle } from "../words";
 import { FoundNote } from "./FoundNote";
 import type { FieldProps } from "./FieldView";
 
@@ -24,7 +24,7 @@ export function ReferenceField({ spec, path, type }: Props) {
       id={id}
       label={spec.label}
       description={spec.help}
-      placeholder={`Search for a ${nounOf(type)}`}
+      placeholder={`Search for ${withArticle(nounOf(type))}`}
       error={error}
       required={spec.required}
       disabled={spec.immutable && fixed}
