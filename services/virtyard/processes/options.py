@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TypedDict
 
 from virtyard.inventory.built_in import built_in_objects
+from virtyard.inventory.flood import FloodRule
 from virtyard.inventory.model import TypedObject
 from virtyard.inventory.retention import EVENT_RETENTION, Retention
 from virtyard.inventory.retention import Keep as KeepEvents
@@ -18,6 +19,8 @@ from virtyard.processes.control_settings import (
     COPIES,
     EVENT_DAYS,
     EVENT_ENTRIES,
+    FLOOD_ENTRIES,
+    FLOOD_SECONDS,
     JOURNAL,
     KEEPALIVE,
     LIVE_DAYS,
@@ -53,6 +56,7 @@ class OfInventory(TypedDict):
     silence: float
     step_hook: StepHook | None
     retention: Retention
+    flood: FloodRule
     built_in: Sequence[TypedObject]
 
 
@@ -82,6 +86,7 @@ def inventory_options(settings: Configuration) -> OfInventory:
         silence=settings[SILENCE],
         step_hook=step_hook(),
         retention=retention,
+        flood=FloodRule(events=settings[FLOOD_ENTRIES], seconds=settings[FLOOD_SECONDS]),
         built_in=built_in_objects(),
     )
 
