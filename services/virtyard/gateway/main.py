@@ -12,6 +12,7 @@ import grpc
 
 from virtyard.api.gateway.v1 import gateway_service_pb2
 from virtyard.gateway.connect import ConnectApp
+from virtyard.gateway.descriptor import described
 from virtyard.gateway.door import Door, bearer_of
 from virtyard.gateway.files import CONSOLE, ConsoleFiles
 from virtyard.gateway.forward import Forward
@@ -89,6 +90,7 @@ async def open_gateway(
     folder = state_dir / "gateway"
     sessions = Sessions(folder / "sessions.json", clock)
     methods = public_methods(public_services())
+    files = described(ConsoleFiles(console))
     async with AsyncExitStack() as stack:
         known = dict(channels)
         forward = Forward(known)
@@ -100,7 +102,7 @@ async def open_gateway(
         async def front(listen: str, grace: float) -> AsyncIterator[str]:
             listening = bind(listen, folder / "port")
             port = listening.getsockname()[1]
-            door = Door(sessions, port, methods, ConnectApp(methods, forward), ConsoleFiles(console), _no_display)
+            door = Door(sessions, port, methods, ConnectApp(methods, forward), files, _no_display)
             native = NativeHandler(methods, forward, lambda metadata: sessions.of_bearer(bearer_of(metadata)).principal)
             async with open_port(listening, door, native, lambda: _close(rpc, forward), grace=grace) as opened:
                 rpc.address = opened.address

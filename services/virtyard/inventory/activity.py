@@ -58,6 +58,16 @@ class LockActivity:
         operations = sorted({holder.partition("#")[0] for holder in working if holder.startswith("operations/")})
         return activity_pb2.Activity(locked_by=shown, current_operations=operations)
 
+    def held_by(self, operation: str) -> set[str]:
+        """Return the objects that an operation, as operations/12, holds locks on now; any thread may ask."""
+        # Copied first, each at once: the locks may change meanwhile.
+        return {
+            name
+            for name, locks in list(self._locks.items())
+            for info in list(locks.values())
+            if not info.waiting and info.holder.partition("#")[0] == operation
+        }
+
     async def follow(self) -> None:
         """Follow the lock service until cancelled, from a new snapshot whenever the stream breaks."""
         pause = _FIRST_PAUSE

@@ -1,13 +1,17 @@
-"""Frames of the watch over events: a log, whose every entry is shown once, however far back its watcher begins."""
+"""Frames of the watch over events: a log, whose every entry is shown once, however far back its watcher begins.
+
+An event comes when it is recorded, and again for whatever becomes of it. One that a filter lets through no more is
+REMOVED, if the filter let it through before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.api.type.v1 import watch_pb2
+from virtyard.inventory.event_changes import TOPIC, number_of, place_of, set_open
 from virtyard.inventory.event_log import Tail
-from virtyard.inventory.events import TOPIC
 from virtyard.kernel.filters import compile_filter
 from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.frame_bytes import with_body
@@ -16,8 +20,11 @@ from virtyard.runtime.resume_point import ResumePoint
 __all__ = ["watch_events"]
 
 _EVENT_FIELD = inventory_service_pb2.WatchEventsResponse.EVENT_FIELD_NUMBER
+_REMOVED = watch_pb2.FRAME_KIND_REMOVED
 _WHOLE = (watch_pb2.FRAME_KIND_BOOKMARK, watch_pb2.FRAME_KIND_KEEPALIVE)
 """Frames after which a watcher has been told everything up to their sequence."""
+
+Wanted = Callable[[event_pb2.Event], bool]
 
 
 async def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsRequest) -> AsyncGenerator[bytes, None]:
@@ -29,13 +36,16 @@ async def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsReq
     Raises:
         InvalidRequest: the token or the filter cannot be read.
     """
+    wanted = compile_filter(request.filter, event_pb2.Event.DESCRIPTOR) if request.filter.strip() else None
+    matches = _matches(wanted) if wanted is not None else None
     tail = Tail(request.filter, _seen(feed, request.options.resume_token))
-    frames = feed.watch([TOPIC], request.options, tail, _matches(request.filter), fold=False)
+    frames = feed.watch([TOPIC], request.options, tail, matches, fold=False)
     try:
         async for frame in frames:
-            yield frame.encoded(_encode)
+            gone = wanted is not None and bool(frame.body) and not wanted(event_pb2.Event.FromString(frame.body))
+            yield frame.encoded(_encode_gone if gone else _encode)
             if frame.key:
-                tail.seen = _number(frame.key)
+                tail.seen = place_of(frame.key)
             elif frame.kind in _WHOLE:
                 tail.seen = frame.sequence
     finally:
@@ -52,22 +62,41 @@ def _seen(feed: Feed, token: str) -> int | None:
     if point.snapshot is None:
         return point.sequence
     topic, key = point.snapshot
-    return _number(key) if topic == TOPIC and key else None
+    return place_of(key) if topic == TOPIC and key else None
 
 
-def _matches(text: str) -> Callable[[str, str, bytes], bool] | None:
-    if not text.strip():
-        return None
-    wanted = compile_filter(text, event_pb2.Event.DESCRIPTOR)
-    return lambda _topic, _key, body: wanted(event_pb2.Event.FromString(body))
+def _matches(wanted: Wanted) -> Callable[[str, str, bytes], bool]:
+    def matches(_topic: str, key: str, body: bytes) -> bool:
+        event = event_pb2.Event.FromString(body)
+        return wanted(event) or (number_of(key) != place_of(key) and any(map(wanted, _before(event))))
+
+    return matches
 
 
-def _number(key: str) -> int:
-    # An older release had the event's name for its key.
-    return int(key.rpartition("/")[2])
+def _before(event: event_pb2.Event) -> Iterator[event_pb2.Event]:
+    """Yield how an event may have been shown before the last thing became of it: as it was recorded, and cleared."""
+    earlier = event_pb2.Event()
+    earlier.CopyFrom(event)
+    for field in ("acknowledged_by", "acknowledge_time", "comment", "forced", "cleared", "clear_time", "cleared_by"):
+        earlier.ClearField(field)
+    set_open(earlier)
+    yield earlier
+    earlier.cleared = True
+    set_open(earlier)
+    yield earlier
 
 
 def _encode(frame: Frame) -> bytes:
-    name = f"events/{_number(frame.key)}" if frame.key else ""
-    head = inventory_service_pb2.WatchEventsResponse(kind=frame.kind, resume_token=frame.token, name=name)
-    return with_body(head, _EVENT_FIELD, frame.body)
+    return with_body(_head(frame, frame.kind), _EVENT_FIELD, frame.body)
+
+
+def _encode_gone(frame: Frame) -> bytes:
+    return _head(frame, _REMOVED).SerializeToString()
+
+
+def _head(frame: Frame, kind: watch_pb2.FrameKind.ValueType) -> inventory_service_pb2.WatchEventsResponse:
+    head = inventory_service_pb2.WatchEventsResponse(kind=kind, resume_token=frame.token)
+    if frame.key:
+        number = number_of(frame.key)
+        head.name, head.revised = f"events/{number}", number != place_of(frame.key)
+    return head

@@ -6,14 +6,17 @@ events had to be looked at for those that match.
 
 from __future__ import annotations
 
+import heapq
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from virtyard.api.inventory.v1 import event_pb2
-from virtyard.inventory.events import event_key, microseconds
+from virtyard.inventory.belonging import BELONGING
+from virtyard.inventory.event_changes import event_key, place_of, revised_key
+from virtyard.inventory.events import microseconds
 from virtyard.inventory.listing import page_token
 from virtyard.inventory.model import Page, Place, Query, Reader
 from virtyard.kernel.filters import Restriction, compile_filter, restrictions_of
@@ -36,6 +39,7 @@ _SLACK = timedelta(seconds=60)
 _INDEXES = (
     ("operation", "event_by_operation", "operation <> ''"),
     ("object", "event_by_object", ""),
+    ("open", "event_open", "open = 1"),
     ("type", "event_by_type", ""),
 )
 """(column, index, condition that the index asks for), the one that leaves the fewest events first."""
@@ -45,6 +49,7 @@ _COLUMNS = {
     "type": "type",
     "severity": "severity",
     "create_time": "time",
+    "open": "open",
 }
 """The column of each field that rows have one for."""
 _COMPARED = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -68,6 +73,10 @@ class Narrowed:
     """No event that matches is younger."""
     matches: Callable[[event_pb2.Event], bool] | None
     """What is left to ask of each event; None if the conditions say it all."""
+
+    def inside(self, name: str) -> Narrowed:
+        """Return the same with events about one object, and about what belongs to it, only."""
+        return replace(self, where=f"{self.where} AND object IN ({BELONGING})", values=(*self.values, name))
 
     def source(self) -> str:
         """Return what follows FROM."""
@@ -105,6 +114,8 @@ def _condition(asked: Restriction) -> str:
 def _index(restrictions: Sequence[Restriction]) -> tuple[str, str]:
     """Return the index that leaves the fewest events, and the condition that it asks for; empty if there is none."""
     equal = {each.path for each in restrictions if each.operator == "=" and each.value}
+    if {"object", "open"} <= equal:
+        return "event_open_of", "open = 1"
     for column, index, condition in _INDEXES:
         if column in equal:
             return index, condition
@@ -125,6 +136,8 @@ def read_events(reader: Reader, query: Query, place: Place) -> Page:
         InvalidRequest: the filter cannot be read.
     """
     narrowed = narrow(query.filter)
+    if query.within:
+        narrowed = narrowed.inside(query.within)
     sequence = place.sequence
     if sequence is None:
         (sequence,) = reader.execute(_SEQUENCE).fetchone()
@@ -147,16 +160,16 @@ def _token(query: Query, number: Any, sequence: int) -> str:
 
 
 def _rows(
-    reader: Reader, narrowed: Narrowed, after: int | None, descending: bool, first: int
+    reader: Reader, narrowed: Narrowed, after: int | None, descending: bool, first: int, also: str = ""
 ) -> Iterator[tuple[int, event_pb2.Event]]:
-    """Yield (number, event) of the rows behind a number, read in chunks as they are wanted."""
+    """Yield (number, event) of the rows behind a number, read in chunks as they are wanted; `also` is a condition."""
     low, high = _range(reader, narrowed)
     if after is not None:
         low, high = (low, min(high, after - 1)) if descending else (max(low, after + 1), high)
     order = "DESC" if descending else "ASC"
     statement = (
         f"SELECT number, body FROM {narrowed.source()}"  # noqa: S608 - constants and question marks only
-        f" WHERE number BETWEEN ? AND ?{narrowed.where} ORDER BY number {order} LIMIT ?"
+        f" WHERE number BETWEEN ? AND ?{narrowed.where}{also} ORDER BY number {order} LIMIT ?"
     )
     chunk = min(first, _CHUNK)
     while low <= high:
@@ -238,7 +251,10 @@ def count_events(
 
 
 class Tail:
-    """The snapshot of one watch: the events behind what its watcher has seen, or the latest ones if that is nothing."""
+    """The snapshot of one watch: the events behind what its watcher has seen, or the latest ones if that is nothing.
+
+    They come by the places at which they were last told: one that was acknowledged comes again, behind all before that.
+    """
 
     def __init__(self, text: str, seen: int | None) -> None:
         """Begin behind an event.
@@ -252,28 +268,56 @@ class Tail:
         """
         self.seen = seen
         self._narrowed = narrow(text)
+        self._matches = compile_filter(text, event_pb2.Event.DESCRIPTOR)
+        self._fresh = seen is None
 
     def __call__(
         self, connection: sqlite3.Connection, _topic: str, after_key: str, sequence: int
     ) -> Iterator[tuple[str, bytes]]:
         """Yield (key, serialised event) in order, as `Feed.watch` wants it."""
         if after_key:
-            after = int(after_key)
+            after = place_of(after_key)
         elif self.seen is not None:
             after = self.seen
         else:
             after = self.seen = self._begin(connection, sequence)
-        for number, event in _rows(connection, self._narrowed, after, False, _CHUNK):
-            if number > sequence:
+        for place, number, event in self._told(connection, after, False):
+            if place > sequence:
                 return
-            yield event_key(number), event.SerializeToString()
+            key = event_key(number) if place == number else revised_key(place, number)
+            yield key, event.SerializeToString()
+
+    def _told(self, reader: Reader, after: int, descending: bool) -> Iterator[tuple[int, int, event_pb2.Event]]:
+        """Yield (place, number, event) of what was told behind a place, or before it if descending."""
+        rows = _rows(reader, self._narrowed, after, descending, _CHUNK, " AND place IS NULL")
+        once = ((number, number, event) for number, event in rows)
+        again = _revised(reader, after, descending)
+        if self._fresh:
+            # To whom nothing was told yet, nothing is told of what the filter does not let through any more.
+            again = (row for row in again if self._matches(row[2]))
+        return heapq.merge(once, again, key=lambda row: row[0], reverse=descending)
 
     def _begin(self, connection: sqlite3.Connection, sequence: int) -> int:
-        """Return the number behind which the latest events begin."""
-        numbers = (number for number, _ in _rows(connection, self._narrowed, sequence + 1, True, _CHUNK))
+        """Return the place behind which the latest events begin."""
         last = sequence
-        for count, number in enumerate(numbers, 1):
-            last = number - 1
+        for count, (place, _, _) in enumerate(self._told(connection, sequence + 1, True), 1):
+            last = place - 1
             if count == TAIL:
                 break
         return last
+
+
+def _revised(reader: Reader, after: int, descending: bool) -> Iterator[tuple[int, int, event_pb2.Event]]:
+    """Yield (place, number, event) of what was told again behind a place, or before it if descending."""
+    compared, order = ("<", "DESC") if descending else (">", "ASC")
+    statement = (
+        "SELECT place, number, body FROM event INDEXED BY event_revised"  # noqa: S608 - constants and question marks only
+        f" WHERE place IS NOT NULL AND place {compared} ? ORDER BY place {order} LIMIT ?"
+    )
+    while True:
+        rows = reader.execute(statement, (after, _CHUNK)).fetchall()
+        for place, number, body in rows:
+            yield place, number, event_pb2.Event.FromString(body)
+        if len(rows) < _CHUNK:
+            return
+        after = rows[-1][0]

@@ -1,7 +1,8 @@
 """Events: facts about objects, each recorded once and for good, named by their place in the feed.
 
 What an effect changed is told in the effect's own transaction, so that it happens exactly as often as the effect. What
-others raise comes with a key and is recorded once for it.
+others raise comes with a key and is recorded once for it; of a flood of these only the first ones are recorded each. In
+the same transaction an event clears what it ends.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from datetime import datetime
 
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.event_changes import TOPIC, clear_ended, event_key, set_open
+from virtyard.inventory.flood import flood_event, fold, folded_before
 from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.event_types import EVENT_TYPES, find, severity_word
+from virtyard.kernel.event_types import EVENT_TYPES, EventType, find, severity_word
 
 __all__ = [
     "TOPIC",
@@ -27,20 +30,25 @@ __all__ = [
     "unfilled",
 ]
 
-TOPIC = "event"
-"""The topic of events in the feed."""
-
+_GIVEN_HERE = (
+    "create_time",
+    "acknowledgeable",
+    "acknowledged_by",
+    "acknowledge_time",
+    "cleared",
+    "clear_time",
+    "count",
+    "blocks",
+    "open",
+)
+"""Fields of an event that nobody else may set."""
 _KNOWN = "SELECT 1 FROM event WHERE key = ?"
 _INSERT = """
-    INSERT INTO event (number, key, type, severity, object, operation, time, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO event (number, key, type, severity, object, operation, time, open, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UNFILLED = "SELECT number, body FROM event WHERE type = '' ORDER BY number LIMIT ?"
 _FILL = "UPDATE event SET type = ?, severity = ?, object = ?, operation = ?, time = ? WHERE number = ?"
-
-
-def event_key(number: int) -> str:
-    """Return an event's key in the feed, whose order as text is that of the numbers."""
-    return f"{number:019}"
 
 
 def microseconds(time: datetime) -> int:
@@ -63,11 +71,13 @@ def check_events(events: Iterable[control_service_pb2.KeyedEvent]) -> None:
             if not given:
                 raise InvalidRequest.of(f"events[{number}].{path}", "is required")
         _check_type(keyed.event, f"events[{number}].event")
-        if keyed.event.HasField("create_time"):
-            raise InvalidRequest.of(f"events[{number}].event.create_time", "must be empty; it is given here")
+        given_already = {field.name for field, _ in keyed.event.ListFields()}
+        for path in _GIVEN_HERE:
+            if path in given_already:
+                raise InvalidRequest.of(f"events[{number}].event.{path}", "must be empty; it is given here")
 
 
-def _check_type(event: event_pb2.Event, field: str) -> None:
+def _check_type(event: event_pb2.Event, field: str) -> EventType:
     kind = find(event.type)
     if kind is None:
         allowed = ", ".join(kind.name for kind in EVENT_TYPES)
@@ -75,6 +85,7 @@ def _check_type(event: event_pb2.Event, field: str) -> None:
     if event.severity != kind.severity:
         text = f"{event.severity} is not allowed; {kind.name} is always {severity_word(kind.severity)}"
         raise InvalidRequest.of(f"{field}.severity", text)
+    return kind
 
 
 def raise_events(transaction: FeedWriter, events: Iterable[control_service_pb2.KeyedEvent], now: datetime) -> None:
@@ -84,13 +95,21 @@ def raise_events(transaction: FeedWriter, events: Iterable[control_service_pb2.K
 
 
 def raise_event(transaction: FeedWriter, key: str, event: event_pb2.Event, now: datetime) -> None:
-    """Record an event unless one with this key is known, and publish it."""
-    if transaction.execute(_KNOWN, (key,)).fetchone() is not None:
+    """Record an event unless one with this key is known, and publish it; one of a flood is counted in another."""
+    if transaction.execute(_KNOWN, (key,)).fetchone() is not None or folded_before(transaction, key):
+        return
+    folded = fold(transaction, key, event, now)
+    if folded is not None:
+        counted, begins = folded
+        clear_ended(transaction, counted)
+        if begins:
+            raise_event(transaction, f"flood/{counted.name}", flood_event(counted), now)
         return
     recorded = event_pb2.Event()
     recorded.CopyFrom(event)
     recorded.create_time.FromDatetime(now)
     transaction.execute(_INSERT, _publish(transaction, key, recorded))
+    clear_ended(transaction, recorded)
 
 
 def tell(transaction: FeedWriter, events: Iterable[event_pb2.Event]) -> None:
@@ -99,19 +118,26 @@ def tell(transaction: FeedWriter, events: Iterable[event_pb2.Event]) -> None:
     They have their times, but no names.
     """
     for event in events:
+        # None of these is ever open, so nobody looks for its row in this commit.
         transaction.put(_INSERT, _publish(transaction, None, event))
+        clear_ended(transaction, event)
 
 
 def _publish(transaction: FeedWriter, key: str | None, event: event_pb2.Event) -> tuple[object, ...]:
-    """Give the event its name, put it into the feed, and return its row."""
-    _check_type(event, "event")
+    """Give the event its name and what its type says, put it into the feed, and return its row."""
+    kind = _check_type(event, "event")
     number = transaction.next_sequence
     event.name = f"events/{number}"
+    event.count = 1
+    if kind.acknowledgeable:
+        event.acknowledgeable = True
+        event.blocks[:] = kind.blocks
+        set_open(event)
     body = event.SerializeToString()
     transaction.append(TOPIC, event_key(number), body)
     stamp = event.create_time
     time = stamp.seconds * 1_000_000 + stamp.nanos // 1000
-    return (number, key, event.type, event.severity, event.object, event.operation, time, body)
+    return (number, key, event.type, event.severity, event.object, event.operation, time, event.open, body)
 
 
 def unfilled(reader: Reader, limit: int) -> list[tuple[int, bytes]]:

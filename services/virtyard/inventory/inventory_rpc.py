@@ -11,7 +11,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
-from virtyard.inventory.activity import LockActivity
+from virtyard.api.type.v1 import activity_pb2
+from virtyard.inventory.acknowledging import Acknowledging
 from virtyard.inventory.event_frames import watch_events
 from virtyard.inventory.listing import EVENTS
 from virtyard.inventory.model import Query, TypedObject
@@ -33,12 +34,19 @@ _LARGEST_PAGE = 1000
 class InventoryRpc:
     """Serves reads and watches of objects and events."""
 
-    def __init__(self, store: InventoryStore, feed: Feed, activity: LockActivity | None) -> None:
-        """Use the store, its feed, and what is known of locks; None where nothing is."""
+    def __init__(
+        self,
+        store: InventoryStore,
+        feed: Feed,
+        activity_of: Callable[[str], activity_pb2.Activity | None],
+        acknowledging: Acknowledging,
+    ) -> None:
+        """Use the store, its feed, what is known of an object's locks and open events, and what acknowledges these."""
         self._store = store
+        self._acknowledging = acknowledging
         self._feed = feed
-        self._activity = activity
-        self._frames = ObjectFrames(self._activity_of)
+        self._activity_of = activity_of
+        self._frames = ObjectFrames(activity_of)
         self._handlers = {
             method.full_name: self._handler(method)
             for method in inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"].methods
@@ -98,6 +106,35 @@ class InventoryRpc:
             ]
         )
 
+    async def GetTriageEvent(
+        self,
+        request: inventory_service_pb2.GetTriageEventRequest,
+        call: Call,
+    ) -> inventory_service_pb2.GetTriageEventResponse:
+        """Return the worst open event of an object.
+
+        Raises:
+            InvalidRequest: the name is no name of an object.
+        """
+        _check_object(request.name, "name")
+        return await self._store.triage(request.name, within=request.within)
+
+    async def AcknowledgeEvent(
+        self,
+        request: inventory_service_pb2.AcknowledgeEventRequest,
+        call: Call,
+    ) -> event_pb2.Event:
+        """Acknowledge an event; see `Acknowledging.one`."""
+        return await self._acknowledging.one(request, call.principal.identity)
+
+    async def AcknowledgeEvents(
+        self,
+        request: inventory_service_pb2.AcknowledgeEventsRequest,
+        call: Call,
+    ) -> inventory_service_pb2.AcknowledgeEventsResponse:
+        """Acknowledge the open events that match; see `Acknowledging.many`."""
+        return await self._acknowledging.many(request, call.principal.identity)
+
     def _handler(self, method: MethodDescriptor) -> Callable[[Any], Awaitable[Message]]:
         """Return what answers a method: Get gives a resource, List has one repeated field of them."""
         if method.name.startswith("Get"):
@@ -121,8 +158,12 @@ class InventoryRpc:
 
     def _lister(self, collection: str, answer: type[Message], field: str) -> Callable[[Any], Awaitable[Message]]:
         async def list_page(request: Any) -> Message:
+            within = request.within if collection == EVENTS else ""
+            if within:
+                _check_object(within, "within")
             page = await self._store.list(
                 Query(
+                    within=within,
                     collection=collection,
                     size=page_size(request.page_size),
                     filter=request.filter,
@@ -137,16 +178,13 @@ class InventoryRpc:
         return list_page
 
     def _show(self, items: Iterable[TypedObject], collection: str) -> None:
-        """Put into objects who locks them."""
+        """Put into objects who locks them, and their worst open event."""
         if collection == EVENTS:
             return
         for item in items:
             activity = self._activity_of(item.name)
             if activity is not None:
                 item.activity.CopyFrom(activity)
-
-    def _activity_of(self, name: str) -> Any:
-        return self._activity.of(name) if self._activity is not None else None
 
 
 def page_size(asked: int) -> int:
@@ -158,6 +196,17 @@ def page_size(asked: int) -> int:
     if asked < 0:
         raise InvalidRequest.of("page_size", f"{asked} is not allowed; allowed are 0 for {_DEFAULT_PAGE}, and more")
     return min(asked or _DEFAULT_PAGE, _LARGEST_PAGE)
+
+
+def _check_object(name: str, field: str) -> None:
+    """Refuse what is no resource name.
+
+    Raises:
+        InvalidRequest: it is not of the form collection/ID.
+    """
+    collection, slash, last = name.partition("/")
+    if not collection or not slash or not last:
+        raise InvalidRequest.of(field, f"{name!r} is not the name of an object; allowed is one as virtualMachines/web")
 
 
 def _collection(descriptor: Any) -> str:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from virtyard.api.inventory.v1 import event_pb2, server_pb2
+from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.acknowledging import triage
+from virtyard.inventory.blocking_events import read_blocking
+from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, raise_events
 from virtyard.inventory.guests import read_recorded, tell_stopped
@@ -22,7 +25,7 @@ from virtyard.inventory.round import Round, StepHook, settle
 from virtyard.inventory.selections import resolve
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import NotFound
-from virtyard.kernel.names import collection_of, id_of, wrap
+from virtyard.kernel.names import collection_of, wrap
 from virtyard.runtime.database import Database, Transaction
 from virtyard.runtime.floor import FloorKeeper
 
@@ -30,7 +33,6 @@ __all__ = ["SqliteStore", "snapshot"]
 
 _SITE = "SELECT id FROM site"
 _SEQUENCE = "SELECT sequence FROM feed"
-_EVENT = "SELECT body FROM event WHERE number = ?"
 _OBJECTS_AFTER = """
     SELECT name, uid, generation, writer, deleted, body FROM object
     WHERE deleted = 0 AND name > ? ORDER BY name LIMIT ?
@@ -111,7 +113,12 @@ class SqliteStore:
             objects = present(connection, (row for row in rows.values() if not row.deleted))
             (sequence,) = connection.execute(_SEQUENCE).fetchone()
             (owner_id,) = connection.execute(_SITE).fetchone()
-            return Reading(objects=[wrap(message) for message in objects], sequence=sequence, owner_id=owner_id)
+            return Reading(
+                objects=[wrap(message) for message in objects],
+                sequence=sequence,
+                owner_id=owner_id,
+                blocking=read_blocking(connection, rows),
+            )
 
         return await self._database.read(run)
 
@@ -148,6 +155,10 @@ class SqliteStore:
         while until != 0:
             counted, until = await self._database.read(partial(count_events, text=text, until=until, counted=counted))
         return counted
+
+    async def triage(self, name: str, *, within: bool) -> inventory_service_pb2.GetTriageEventResponse:
+        """See `InventoryStore.triage`."""
+        return await self._database.read(lambda connection: triage(connection, name, within=within))
 
     async def raise_events(self, events: Sequence[control_service_pb2.KeyedEvent]) -> None:
         """See `InventoryStore.raise_events`."""
@@ -214,11 +225,4 @@ def snapshot(connection: sqlite3.Connection, topic: str, after_key: str, sequenc
 
 
 def _event_reader(name: str) -> Callable[[sqlite3.Connection], TypedObject]:
-    def run(connection: sqlite3.Connection) -> TypedObject:
-        number = id_of(name)
-        found = connection.execute(_EVENT, (int(number),)).fetchone() if number.isdecimal() else None
-        if found is None:
-            raise NotFound(f"{name} does not exist", resource=name)
-        return event_pb2.Event.FromString(found[0])
-
-    return run
+    return lambda connection: read_event(connection, name)

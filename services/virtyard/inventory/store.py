@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.model import Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
@@ -68,6 +68,10 @@ class InventoryStore(Protocol):
         Raises:
             InvalidRequest: the filter cannot be read.
         """
+        ...
+
+    async def triage(self, name: str, *, within: bool) -> inventory_service_pb2.GetTriageEventResponse:
+        """Return the worst open event of an object, or also of what belongs to it."""
         ...
 
     async def raise_events(self, events: Sequence[control_service_pb2.KeyedEvent]) -> None:

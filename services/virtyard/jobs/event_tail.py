@@ -1,7 +1,7 @@
 """The event tail: the inventory's events, each looked at once, in their order, from where the last process stopped.
 
 Where it stands is durable with whatever came of an event, and every few hundred events beside; an event that is looked
-at again does nothing twice.
+at again does nothing twice. What becomes of an event later, as an acknowledgement, is no event and fires nothing.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class EventTail:
         self._take = take
         self._token = ""
         self._unkept = 0
+        self._highest = 0
+        self._told_before_gap = 0
 
     async def follow(self) -> None:
         """Follow until cancelled, from the last event that was dealt with whenever the stream breaks."""
@@ -82,8 +84,10 @@ class EventTail:
 
     async def _deal_with(self, frame: inventory_service_pb2.WatchEventsResponse) -> None:
         if frame.kind == watch_pb2.FRAME_KIND_GAP:
+            self._told_before_gap = self._highest
             await self._definitions.load()
-        if frame.HasField("event"):
+        if frame.HasField("event") and not self._is_known(frame):
+            self._highest = max(self._highest, _number(frame.name))
             await self._definitions.refresh(frame.event.object)
             for uid in self._definitions.take_gone():
                 await self._states.forget(uid)
@@ -98,3 +102,15 @@ class EventTail:
             if first or self._unkept >= _KEEP_EVERY:
                 await self._states.save_token(self._token)
                 self._unkept = 0
+
+    def _is_known(self, frame: inventory_service_pb2.WatchEventsResponse) -> bool:
+        """Return whether an event was told before, and comes again for what has become of it.
+
+        Behind a gap it may not have been told yet; what was dealt with before that has a lower number.
+        """
+        behind_gap = frame.kind == watch_pb2.FRAME_KIND_SNAPSHOT
+        return frame.revised and (not behind_gap or _number(frame.name) <= self._told_before_gap)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("/")[2])

@@ -12,6 +12,8 @@
     │   ├── NotFound            NOT_FOUND           the named object does not exist
     │   ├── AlreadyExists       ALREADY_EXISTS      the name, or the request id, is taken
     │   ├── WrongState          WRONG_STATE         the object's state does not allow this
+    │   ├── BlockedByEvent      BLOCKED_BY_EVENT    an open event of the object blocks this until it is acknowledged
+    │   ├── ConditionHolds      CONDITION_STILL_HOLDS  what an event tells of is not over, so it is not acknowledged
     │   ├── EtagMismatch        ETAG_MISMATCH       the object changed since the caller read it
     │   ├── CapacityExhausted   CAPACITY_EXHAUSTED  memory, disk space or slots do not suffice
     │   ├── Unsupported         UNSUPPORTED         this host, driver or service cannot do it
@@ -41,8 +43,10 @@ from typing import ClassVar
 
 __all__ = [
     "AlreadyExists",
+    "BlockedByEvent",
     "Cancelled",
     "CapacityExhausted",
+    "ConditionHolds",
     "Contended",
     "DataLoss",
     "DeadlineExceeded",
@@ -181,6 +185,18 @@ class WrongState(RequestError):
     """Bring the object into another state first."""
 
     reason = "WRONG_STATE"
+
+
+class BlockedByEvent(RequestError):
+    """Look at the open event that `metadata` names, remove its cause, and acknowledge it."""
+
+    reason = "BLOCKED_BY_EVENT"
+
+
+class ConditionHolds(RequestError):
+    """Remove the cause of the event first, or acknowledge it by force."""
+
+    reason = "CONDITION_STILL_HOLDS"
 
 
 class EtagMismatch(RequestError):

@@ -6,19 +6,32 @@ Every event is made by `new_event` from a type of this table; one of another typ
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from virtyard.api.inventory.v1 import event_pb2
 
-__all__ = ["EVENT_TYPES", "EventType", "find", "new_event", "render"]
+__all__ = ["EVENT_TYPES", "Condition", "EventType", "ended_by", "find", "is_of_operation", "new_event", "render"]
 
 _UNKNOWN = event_pb2.SEVERITY_UNKNOWN
 _INFORMATIONAL = event_pb2.SEVERITY_INFORMATIONAL
 _WARNING = event_pb2.SEVERITY_WARNING
 _CRITICAL = event_pb2.SEVERITY_CRITICAL
 _ANY: tuple[str, ...] = ()
+
+
+class Condition(enum.Enum):
+    """What is looked at again before an event is acknowledged; `inventory.conditions` knows how."""
+
+    NONE = "nothing"
+    """What it tells of has happened and is over, or cannot be looked at from here."""
+    LOCKS_HELD = "whether its operation holds locks still"
+    """An operation that is set aside or stuck keeps the locks that it has."""
+    GUEST_UNRECORDED = "whether a server still reports the guest, and its machine is not recorded as running there"
+    """A guest that no record knows of is reported until it is taken over or ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +49,15 @@ class EventType:
     about: Sequence[str] = _ANY
     """The kinds of object that it is about, as `servers`; empty for all."""
     acknowledgeable: bool = False
-    """Whether it stays open until somebody has taken note of it, or it is cleared; nothing acts on this yet."""
+    """Whether it stays open until somebody has taken note of it, or it is cleared."""
     cleared_by: Sequence[str] = ()
-    """The types whose event on the same object ends the condition; nothing acts on this yet."""
+    """The types whose event ends what it tells of: on the same object or, if `of_operation`, of the same operation."""
+    of_operation: bool = False
+    """Whether it tells of an operation as a whole: it clears what is open of that operation, on whatever object."""
+    condition: Condition = Condition.NONE
+    """What acknowledging a CRITICAL event of the type looks at again."""
+    blocks: Sequence[str] = ()
+    """The operation types, as StartVirtualMachine, that are refused on the object while a CRITICAL event is open."""
 
 
 OBJECT_CREATED = EventType(
@@ -137,6 +156,8 @@ JOB_FAILED = EventType(
     ),
     advice="Read `virtyard job transcript`, remove the cause, and ask for the operation again.",
     acknowledgeable=True,
+    cleared_by=("OBJECT_CREATED", "OBJECT_DELETED"),
+    of_operation=True,
 )
 ROLLBACK_FAILED = EventType(
     name="ROLLBACK_FAILED",
@@ -145,6 +166,7 @@ ROLLBACK_FAILED = EventType(
     advice="Read the job's `residue`, remove the cause and `virtyard job retry`, or leave it: `virtyard job accept`.",
     acknowledgeable=True,
     cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
+    condition=Condition.LOCKS_HELD,
 )
 JOB_STUCK = EventType(
     name="JOB_STUCK",
@@ -159,6 +181,7 @@ JOB_GOES_ON = EventType(
     severity=_INFORMATIONAL,
     meaning="A step that was stuck makes progress again, or has ended.",
     advice="Nothing.",
+    of_operation=True,
 )
 OPERATION_POISONED = EventType(
     name="OPERATION_POISONED",
@@ -169,7 +192,8 @@ OPERATION_POISONED = EventType(
     ),
     advice="Read the scheduler's log, and report it; `virtyard job release` tries it again, `job abort` undoes it.",
     acknowledgeable=True,
-    cleared_by=("OPERATION_ABORTED", "JOB_FAILED", "OBJECT_DELETED"),
+    cleared_by=("OPERATION_RELEASED", "OPERATION_ABORTED", "JOB_FAILED", "OBJECT_DELETED"),
+    condition=Condition.LOCKS_HELD,
 )
 LOCK_BROKEN = EventType(
     name="LOCK_BROKEN",
@@ -188,6 +212,13 @@ SAFETY_VIOLATED = EventType(
     ),
     advice="Stop work on the object and keep the databases and ledgers as they are: this is a defect, to be reported.",
     acknowledgeable=True,
+    blocks=(
+        "DeleteVirtualDisk",
+        "DeleteVirtualMachine",
+        "ResizeVirtualDisk",
+        "RestartVirtualMachine",
+        "StartVirtualMachine",
+    ),
 )
 JOB_DEFERRED = EventType(
     name="JOB_DEFERRED",
@@ -211,6 +242,7 @@ OPERATION_RELEASED = EventType(
     severity=_INFORMATIONAL,
     meaning="A person let an operation on the object go on that had been set aside.",
     advice="Nothing.",
+    of_operation=True,
 )
 PRIORITY_CHANGED = EventType(
     name="PRIORITY_CHANGED",
@@ -293,6 +325,8 @@ RESTORED_UNKNOWN_EFFECT = EventType(
     ),
     advice="Refresh its server or repository, compare the object with what is recorded, and remove it or do it again.",
     acknowledgeable=True,
+    blocks=("DeleteVirtualDisk", "ResizeVirtualDisk"),
+    cleared_by=("OBJECT_DELETED",),
 )
 RESTORED_UNKNOWN_GUEST = EventType(
     name="RESTORED_UNKNOWN_GUEST",
@@ -301,12 +335,24 @@ RESTORED_UNKNOWN_GUEST = EventType(
     advice="Start the machine: its guest is taken over where it runs. End the guest of one that is not recorded.",
     acknowledgeable=True,
     cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
+    condition=Condition.GUEST_UNRECORDED,
+    blocks=("DeleteVirtualDisk", "DeleteVirtualMachine", "DetachVirtualDisk", "ResizeVirtualDisk"),
+)
+FLOOD_FOLDED = EventType(
+    name="FLOOD_FOLDED",
+    severity=_INFORMATIONAL,
+    meaning=(
+        "Events of one type come so often for the object that further ones are not recorded each, but counted in the "
+        "event that the message names."
+    ),
+    advice="See to what that event tells; its `count` and `last_time` say how often it came, and when last.",
 )
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
     meaning="A person or a deadline ended an operation on the object, and what it had done was undone.",
     advice="Nothing, if that was intended.",
+    of_operation=True,
 )
 
 EVENT_TYPES = (
@@ -344,6 +390,7 @@ EVENT_TYPES = (
     RESTORED_UNKNOWN_EFFECT,
     RESTORED_UNKNOWN_GUEST,
     OPERATION_ABORTED,
+    FLOOD_FOLDED,
 )
 """Every type, in the order in which the documentation shows them."""
 
@@ -353,6 +400,21 @@ _BY_NAME = {kind.name: kind for kind in EVENT_TYPES}
 def find(name: str) -> EventType | None:
     """Return the type of this name; None if the catalogue has none."""
     return _BY_NAME.get(name)
+
+
+@cache
+def ended_by(name: str, collection: str) -> tuple[str, ...]:
+    """Return the types of what an event of this type clears, on an object of this kind."""
+    return tuple(
+        kind.name for kind in EVENT_TYPES if name in kind.cleared_by and (not kind.about or collection in kind.about)
+    )
+
+
+@cache
+def is_of_operation(name: str) -> bool:
+    """Return whether what an event of this type tells may last as long as its operation."""
+    kind = find(name)
+    return kind is not None and any(_BY_NAME[each].of_operation for each in kind.cleared_by)
 
 
 def new_event(kind: EventType, subject: str, message: str, **rest: Any) -> event_pb2.Event:
@@ -378,12 +440,19 @@ def render() -> str:
     for severity in (_CRITICAL, _WARNING, _INFORMATIONAL, _UNKNOWN):
         rows = [_row(kind) for kind in EVENT_TYPES if kind.severity == severity]
         if rows:
-            heading = f"## {severity_word(severity)}\n\n| type | about | what it means | what to do | ends with |"
-            blocks.append("\n".join([heading, "|---|---|---|---|---|", *rows]))
+            heading = f"## {severity_word(severity)}\n\n| type | about | what it means | what to do | open until |"
+            columns = 5
+            if severity == _CRITICAL:
+                heading += " looked at again | blocks |"
+                columns = 7
+            blocks.append("\n".join([heading, "|---" * columns + "|", *rows]))
     return "\n\n".join(blocks)
 
 
 def _row(kind: EventType) -> str:
     about = ", ".join(f"`{each}`" for each in kind.about) or "any object"
-    ends = ", ".join(kind.cleared_by) or ("a person" if kind.acknowledgeable else "-")
-    return f"| `{kind.name}` | {about} | {kind.meaning} | {kind.advice} | {ends} |"
+    ends = ", ".join(["a person", *kind.cleared_by]) if kind.acknowledgeable else "-"
+    row = f"| `{kind.name}` | {about} | {kind.meaning} | {kind.advice} | {ends} |"
+    if kind.severity == _CRITICAL:
+        row += f" {kind.condition.value} | {', '.join(kind.blocks) or '-'} |"
+    return row

@@ -35,6 +35,8 @@ _CODES: Mapping[type[VirtyardError], grpc.StatusCode] = MappingProxyType(
         errors.NotFound: grpc.StatusCode.NOT_FOUND,
         errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.BlockedByEvent: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.ConditionHolds: grpc.StatusCode.FAILED_PRECONDITION,
         errors.EtagMismatch: grpc.StatusCode.ABORTED,
         errors.CapacityExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
         errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,

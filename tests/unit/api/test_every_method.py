@@ -16,6 +16,8 @@ EXCEPTIONS = {
     "AutomationService.RetryWebhookDeliveries": "sends events again; no object changes, only the line of one receiver",
     "GatewayService.CreateApiToken": "lets a program speak as its maker; only a digest is kept, and no object changes",
     "GatewayService.CreateLink": "lets its maker in to the console; the gateway keeps a digest, and no object changes",
+    "InventoryService.AcknowledgeEvent": "no object changes; the event keeps who did it, when, why, by force or not",
+    "InventoryService.AcknowledgeEvents": "acknowledges many; each event keeps who did it, when, why, by force or not",
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",
     "JobService.AbortJobs": "asks many jobs to end; the jobs that it changes are their own records",
     "JobService.AcceptJob": "lets a job that cannot be undone end; the job that it changes is its own record",

@@ -29,7 +29,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%virtyard/api/inventory/v1/event.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a&virtyard/api/type/v1/annotations.proto\"\x83\x03\n\x05\x45vent\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x14\n\x04type\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12=\n\x08severity\x18\x03 \x01(\x0e\x32#.virtyard.api.inventory.v1.SeverityB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x06object\x18\x04 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07message\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x37\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xca\xf3\x18\x02(\x01\x12\x11\n\toperation\x18\x07 \x01(\t\x12\x0b\n\x03job\x18\x08 \x01(\t\x12\"\n\x06\x63\x61uses\x18\t \x03(\x0b\x32\x12.google.rpc.Status\x12\x16\n\x0e\x63hanged_fields\x18\n \x03(\t\x12\x0e\n\x06undone\x18\x0b \x01(\x08:5\xea\x41\x32\n\x11virtyard.io/Event\x12\x0e\x65vents/{event}*\x06\x65vents2\x05\x65vent\"x\n\nEventCount\x12\x14\n\x04type\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12=\n\x08severity\x18\x02 \x01(\x0e\x32#.virtyard.api.inventory.v1.SeverityB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05\x63ount\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01*\x83\x01\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n\x10SEVERITY_UNKNOWN\x10\x01\x12\x1a\n\x16SEVERITY_INFORMATIONAL\x10\x02\x12\x14\n\x10SEVERITY_WARNING\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%virtyard/api/inventory/v1/event.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xfd\x05\n\x05\x45vent\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x14\n\x04type\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12=\n\x08severity\x18\x03 \x01(\x0e\x32#.virtyard.api.inventory.v1.SeverityB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x06object\x18\x04 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07message\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x37\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xca\xf3\x18\x02(\x01\x12\x11\n\toperation\x18\x07 \x01(\t\x12\x0b\n\x03job\x18\x08 \x01(\t\x12\"\n\x06\x63\x61uses\x18\t \x03(\x0b\x32\x12.google.rpc.Status\x12\x16\n\x0e\x63hanged_fields\x18\n \x03(\t\x12\x0e\n\x06undone\x18\x0b \x01(\x08\x12\x17\n\x0f\x61\x63knowledgeable\x18\x0c \x01(\x08\x12\x17\n\x0f\x61\x63knowledged_by\x18\r \x01(\t\x12\x34\n\x10\x61\x63knowledge_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63omment\x18\x0f \x01(\t\x12\x0e\n\x06\x66orced\x18\x10 \x01(\x08\x12\x0f\n\x07\x63leared\x18\x11 \x01(\x08\x12.\n\nclear_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncleared_by\x18\x13 \x01(\t\x12\x15\n\x05\x63ount\x18\x14 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01\x12.\n\nfirst_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62locks\x18\x17 \x03(\t\x12\x14\n\x04open\x18\x18 \x01(\x08\x42\x06\xca\xf3\x18\x02(\x01:5\xea\x41\x32\n\x11virtyard.io/Event\x12\x0e\x65vents/{event}*\x06\x65vents2\x05\x65vent\"x\n\nEventCount\x12\x14\n\x04type\x18\x01 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12=\n\x08severity\x18\x02 \x01(\x0e\x32#.virtyard.api.inventory.v1.SeverityB\x06\xca\xf3\x18\x02(\x01\x12\x15\n\x05\x63ount\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02(\x01*\x83\x01\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n\x10SEVERITY_UNKNOWN\x10\x01\x12\x1a\n\x16SEVERITY_INFORMATIONAL\x10\x02\x12\x14\n\x10SEVERITY_WARNING\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT'].fields_by_name['message']._serialized_options = b'\312\363\030\002(\001'
   _globals['_EVENT'].fields_by_name['create_time']._loaded_options = None
   _globals['_EVENT'].fields_by_name['create_time']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_EVENT'].fields_by_name['count']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['count']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_EVENT'].fields_by_name['open']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['open']._serialized_options = b'\312\363\030\002(\001'
   _globals['_EVENT']._loaded_options = None
   _globals['_EVENT']._serialized_options = b'\352A2\n\021virtyard.io/Event\022\016events/{event}*\006events2\005event'
   _globals['_EVENTCOUNT'].fields_by_name['type']._loaded_options = None
@@ -56,10 +60,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTCOUNT'].fields_by_name['severity']._serialized_options = b'\312\363\030\002(\001'
   _globals['_EVENTCOUNT'].fields_by_name['count']._loaded_options = None
   _globals['_EVENTCOUNT'].fields_by_name['count']._serialized_options = b'\312\363\030\002(\001'
-  _globals['_SEVERITY']._serialized_start=739
-  _globals['_SEVERITY']._serialized_end=870
+  _globals['_SEVERITY']._serialized_start=1117
+  _globals['_SEVERITY']._serialized_end=1248
   _globals['_EVENT']._serialized_start=227
-  _globals['_EVENT']._serialized_end=614
-  _globals['_EVENTCOUNT']._serialized_start=616
-  _globals['_EVENTCOUNT']._serialized_end=736
+  _globals['_EVENT']._serialized_end=992
+  _globals['_EVENTCOUNT']._serialized_start=994
+  _globals['_EVENTCOUNT']._serialized_end=1114
 # @@protoc_insertion_point(module_scope)

@@ -55,7 +55,7 @@ Global___Severity: _TypeAlias = Severity  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
-    """A fact about an object, with a severity."""
+    """A fact about an object, with a severity; what it says stays, and what became of it since is told beside it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -70,6 +70,19 @@ class Event(_message.Message):
     CAUSES_FIELD_NUMBER: _builtins.int
     CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
     UNDONE_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGEABLE_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_BY_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGE_TIME_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    FORCED_FIELD_NUMBER: _builtins.int
+    CLEARED_FIELD_NUMBER: _builtins.int
+    CLEAR_TIME_FIELD_NUMBER: _builtins.int
+    CLEARED_BY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as events/ID; later events have higher numbers."""
     type: _builtins.str
@@ -86,6 +99,22 @@ class Event(_message.Message):
     """The job that it came from, if any."""
     undone: _builtins.bool
     """True if it happened because the operation was being undone."""
+    acknowledgeable: _builtins.bool
+    """True if it stays open until somebody acknowledges it or what it tells of ends by itself."""
+    acknowledged_by: _builtins.str
+    """Who acknowledged it, as user/admin; empty if nobody did."""
+    comment: _builtins.str
+    """What the person who acknowledged it had to say, in their own words."""
+    forced: _builtins.bool
+    """True if it was acknowledged by force, while what it tells of still held or could not be looked at."""
+    cleared: _builtins.bool
+    """True once what it tells of has ended by itself."""
+    cleared_by: _builtins.str
+    """The resource name of the event that told its end; empty if no event did."""
+    count: _builtins.int
+    """How many facts of its type and object it stands for, as a flood of them is folded into one; 1 unless it was one."""
+    open: _builtins.bool
+    """True while it is acknowledgeable and has been neither acknowledged nor cleared."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded, by the inventory's clock, which never goes back."""
@@ -97,6 +126,26 @@ class Event(_message.Message):
     @_builtins.property
     def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields of the object that a change is about, in the order of its proto."""
+
+    @_builtins.property
+    def acknowledge_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person acknowledged it; not set if nobody did."""
+
+    @_builtins.property
+    def clear_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was seen to have ended; not set while it lasts."""
+
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first of several folded facts came; not set where there is only one."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last of several folded facts came; not set where there is only one."""
+
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The operation types that are refused on the object while it is open, as StartVirtualMachine."""
 
     def __init__(
         self,
@@ -112,10 +161,23 @@ class Event(_message.Message):
         causes: _abc.Iterable[_status_pb2.Status] | None = ...,
         changed_fields: _abc.Iterable[_builtins.str] | None = ...,
         undone: _builtins.bool = ...,
+        acknowledgeable: _builtins.bool = ...,
+        acknowledged_by: _builtins.str = ...,
+        acknowledge_time: _timestamp_pb2.Timestamp | None = ...,
+        comment: _builtins.str = ...,
+        forced: _builtins.bool = ...,
+        cleared: _builtins.bool = ...,
+        clear_time: _timestamp_pb2.Timestamp | None = ...,
+        cleared_by: _builtins.str = ...,
+        count: _builtins.int = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        blocks: _abc.Iterable[_builtins.str] | None = ...,
+        open: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "clear_time", b"clear_time", "create_time", b"create_time", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "changed_fields", b"changed_fields", "create_time", b"create_time", "job", b"job", "message", b"message", "name", b"name", "object", b"object", "operation", b"operation", "severity", b"severity", "type", b"type", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "acknowledgeable", b"acknowledgeable", "acknowledged_by", b"acknowledged_by", "blocks", b"blocks", "causes", b"causes", "changed_fields", b"changed_fields", "clear_time", b"clear_time", "cleared", b"cleared", "cleared_by", b"cleared_by", "comment", b"comment", "count", b"count", "create_time", b"create_time", "first_time", b"first_time", "forced", b"forced", "job", b"job", "last_time", b"last_time", "message", b"message", "name", b"name", "object", b"object", "open", b"open", "operation", b"operation", "severity", b"severity", "type", b"type", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

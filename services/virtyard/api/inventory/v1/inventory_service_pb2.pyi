@@ -859,6 +859,7 @@ class ListEventsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The largest number of events in a page; 0 means 100, at most 1000. A page may have fewer before the end."""
     page_token: _builtins.str
@@ -867,6 +868,8 @@ class ListEventsRequest(_message.Message):
     """An AIP-160 filter over the fields of events, as object = "servers/s1" AND severity >= WARNING."""
     order_by: _builtins.str
     """Either name or create_time, with desc behind it for the newest first, which is also the order if it is empty."""
+    within: _builtins.str
+    """An object: only events about it, and about what belongs to it now, as a pool's servers, machines and their cards."""
     def __init__(
         self,
         *,
@@ -874,10 +877,11 @@ class ListEventsRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        within: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1463,15 +1467,18 @@ class WatchEventsResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    REVISED_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
-    """What kind of frame this is; an event comes once, as SNAPSHOT or CHANGED."""
+    """What kind of frame this is; an event comes as SNAPSHOT or CHANGED, and again for each thing that becomes of it."""
     resume_token: _builtins.str
     """The token to go on with after this frame."""
     name: _builtins.str
     """The name of the event that the frame brings."""
+    revised: _builtins.bool
+    """True if the event had been told before, and has been acknowledged, cleared or counted again since."""
     @_builtins.property
     def event(self) -> _event_pb2.Event:
-        """The event itself, which never changes."""
+        """The event itself, as it is after what the frame tells."""
 
     def __init__(
         self,
@@ -1480,10 +1487,11 @@ class WatchEventsResponse(_message.Message):
         resume_token: _builtins.str = ...,
         name: _builtins.str = ...,
         event: _event_pb2.Event | None = ...,
+        revised: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "kind", b"kind", "name", b"name", "resume_token", b"resume_token", "revised", b"revised"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1534,3 +1542,183 @@ class CountEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountEventsResponse: _TypeAlias = CountEventsResponse  # noqa: Y015
+
+@_typing.final
+class GetTriageEventRequest(_message.Message):
+    """Names the object whose worst open event is wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the object, as virtualMachines/web."""
+    within: _builtins.bool
+    """True to look also at what belongs to the object, as the servers and machines of a pool."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        within: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "within", b"within"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTriageEventRequest: _TypeAlias = GetTriageEventRequest  # noqa: Y015
+
+@_typing.final
+class GetTriageEventResponse(_message.Message):
+    """The worst open event, if there is one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    OPEN_EVENTS_FIELD_NUMBER: _builtins.int
+    open_events: _builtins.int
+    """The number of events that are open there."""
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """The gravest open event, the latest of several; not set if none is open."""
+
+    def __init__(
+        self,
+        *,
+        event: _event_pb2.Event | None = ...,
+        open_events: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "open_events", b"open_events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTriageEventResponse: _TypeAlias = GetTriageEventResponse  # noqa: Y015
+
+@_typing.final
+class AcknowledgeEventRequest(_message.Message):
+    """Says which event to acknowledge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the event to acknowledge, as events/ID."""
+    comment: _builtins.str
+    """Why it needs no more attention, in the person's own words; kept with the event."""
+    force: _builtins.bool
+    """Acknowledge it although what it tells of still holds, or cannot be looked at; this is recorded."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "force", b"force", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeEventRequest: _TypeAlias = AcknowledgeEventRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeEventsRequest(_message.Message):
+    """Says which events to acknowledge together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """An AIP-160 filter over the fields of events; open ones that match are acknowledged, at most 1000 in a call."""
+    comment: _builtins.str
+    """Why they need no more attention, in the person's own words; kept with each event."""
+    force: _builtins.bool
+    """Acknowledge them although what some tell of still holds, or cannot be looked at; recorded with each."""
+    validate_only: _builtins.bool
+    """Tell what would be acknowledged, and change nothing."""
+    def __init__(
+        self,
+        *,
+        filter: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        force: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "filter", b"filter", "force", b"force", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeEventsRequest: _TypeAlias = AcknowledgeEventsRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeEventsResponse(_message.Message):
+    """What came of acknowledging many events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKNOWLEDGEMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acknowledgements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Acknowledgement]:
+        """Every event that matched, with what came of it, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        acknowledgements: _abc.Iterable[Global___Acknowledgement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgements", b"acknowledgements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeEventsResponse: _TypeAlias = AcknowledgeEventsResponse  # noqa: Y015
+
+@_typing.final
+class Acknowledgement(_message.Message):
+    """What came of acknowledging one event of many."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    event: _builtins.str
+    """The resource name of the event that matched."""
+    type: _builtins.str
+    """The type of the event that matched, as JOB_FAILED."""
+    object: _builtins.str
+    """The object that the event is about."""
+    acknowledged: _builtins.bool
+    """True if it is acknowledged now, or would be."""
+    refusal: _builtins.str
+    """Why it was not, in a sentence with what to do; empty if it was."""
+    def __init__(
+        self,
+        *,
+        event: _builtins.str = ...,
+        type: _builtins.str = ...,
+        object: _builtins.str = ...,
+        acknowledged: _builtins.bool = ...,
+        refusal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "event", b"event", "object", b"object", "refusal", b"refusal", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015

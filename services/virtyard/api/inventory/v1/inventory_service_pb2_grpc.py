@@ -215,6 +215,21 @@ class InventoryServiceStub:
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsResponse.FromString,
                 _registered_method=True)
+        self.GetTriageEvent = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/GetTriageEvent',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriageEventRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriageEventResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeEvent = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/AcknowledgeEvent',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2.Event.FromString,
+                _registered_method=True)
+        self.AcknowledgeEvents = channel.unary_unary(
+                '/virtyard.api.inventory.v1.InventoryService/AcknowledgeEvents',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventsRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventsResponse.FromString,
+                _registered_method=True)
 
 
 class InventoryServiceServicer:
@@ -452,6 +467,27 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTriageEvent(self, request, context):
+        """Finds the worst open event of an object, and how many are open beside it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeEvent(self, request, context):
+        """Acknowledges one event, so that it blocks nothing any more; what a CRITICAL one tells of is looked at again first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeEvents(self, request, context):
+        """Acknowledges every open event that a filter matches, and tells which could not be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InventoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -619,6 +655,21 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.CountEvents,
                     request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsResponse.SerializeToString,
+            ),
+            'GetTriageEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTriageEvent,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriageEventRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriageEventResponse.SerializeToString,
+            ),
+            'AcknowledgeEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeEvent,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2.Event.SerializeToString,
+            ),
+            'AcknowledgeEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeEvents,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventsRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1513,6 +1564,87 @@ class InventoryService:
             '/virtyard.api.inventory.v1.InventoryService/CountEvents',
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsRequest.SerializeToString,
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.CountEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTriageEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/GetTriageEvent',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriageEventRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetTriageEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/AcknowledgeEvent',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2.Event.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/AcknowledgeEvents',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventsRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.AcknowledgeEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

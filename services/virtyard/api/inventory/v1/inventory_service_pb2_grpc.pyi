@@ -97,6 +97,12 @@ class InventoryServiceStub:
     """Watches events as they are recorded: the latest ones first, or all after a token; none is folded away."""
     CountEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.CountEventsRequest, _inventory_service_pb2.CountEventsResponse]
     """Counts the events that are kept, by type and severity."""
+    GetTriageEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetTriageEventRequest, _inventory_service_pb2.GetTriageEventResponse]
+    """Finds the worst open event of an object, and how many are open beside it."""
+    AcknowledgeEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.AcknowledgeEventRequest, _event_pb2.Event]
+    """Acknowledges one event, so that it blocks nothing any more; what a CRITICAL one tells of is looked at again first."""
+    AcknowledgeEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.AcknowledgeEventsRequest, _inventory_service_pb2.AcknowledgeEventsResponse]
+    """Acknowledges every open event that a filter matches, and tells which could not be."""
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and watches the objects; operations change them."""
@@ -364,5 +370,29 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_service_pb2.CountEventsRequest, _abc.Awaitable[_inventory_service_pb2.CountEventsResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.CountEventsResponse]:
         """Counts the events that are kept, by type and severity."""
+
+    @_abc_1.abstractmethod
+    def GetTriageEvent(
+        self,
+        request: _inventory_service_pb2.GetTriageEventRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.GetTriageEventRequest, _abc.Awaitable[_inventory_service_pb2.GetTriageEventResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.GetTriageEventResponse]:
+        """Finds the worst open event of an object, and how many are open beside it."""
+
+    @_abc_1.abstractmethod
+    def AcknowledgeEvent(
+        self,
+        request: _inventory_service_pb2.AcknowledgeEventRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.AcknowledgeEventRequest, _abc.Awaitable[_event_pb2.Event]],
+    ) -> _abc.Awaitable[_event_pb2.Event]:
+        """Acknowledges one event, so that it blocks nothing any more; what a CRITICAL one tells of is looked at again first."""
+
+    @_abc_1.abstractmethod
+    def AcknowledgeEvents(
+        self,
+        request: _inventory_service_pb2.AcknowledgeEventsRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.AcknowledgeEventsRequest, _abc.Awaitable[_inventory_service_pb2.AcknowledgeEventsResponse]],
+    ) -> _abc.Awaitable[_inventory_service_pb2.AcknowledgeEventsResponse]:
+        """Acknowledges every open event that a filter matches, and tells which could not be."""
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _aio.Server) -> None: ...

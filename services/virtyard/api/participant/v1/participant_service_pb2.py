@@ -30,7 +30,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import lock_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_lock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5virtyard/api/participant/v1/participant_service.proto\x12\x1bvirtyard.api.participant.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xbb\x04\n\x06\x45\x66\x66\x65\x63t\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12.\n\x05locks\x18\x04 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\x12<\n\x08\x65xpected\x18\x05 \x03(\x0b\x32*.virtyard.api.participant.v1.ObjectVersion\x12 \n\x02\x64o\x18\x06 \x01(\x0b\x32\x14.google.protobuf.Any\x12\"\n\x04undo\x18\x07 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x31\n\x05phase\x18\x08 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12.\n\x0bstall_limit\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06target\x18\n \x01(\t\x12\r\n\x05\x61\x66ter\x18\x0b \x01(\t\x12\x39\n\x07require\x18\x0c \x01(\x0b\x32(.virtyard.api.participant.v1.Requirement\x12\x0b\n\x03job\x18\r \x01(\t\x12L\n\rtrace_context\x18\x0e \x03(\x0b\x32\x35.virtyard.api.participant.v1.Effect.TraceContextEntry\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\rObjectVersion\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\"+\n\tSelection\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x03(\t\"\x87\x01\n\x0bRequirement\x12:\n\nselections\x18\x01 \x03(\x0b\x32&.virtyard.api.participant.v1.Selection\x12<\n\x08versions\x18\x02 \x03(\x0b\x32*.virtyard.api.participant.v1.ObjectVersion\"\x82\x01\n\x0e\x45xecuteRequest\x12\x34\n\x07\x65\x66\x66\x65\x63ts\x18\x01 \x03(\x0b\x32#.virtyard.api.participant.v1.Effect\x12\x15\n\rsettled_below\x18\x14 \x01(\x03\x12\x14\n\x0ctokens_below\x18\x15 \x01(\x03\x12\r\n\x05hello\x18\x16 \x01(\x03\"v\n\x0cHelloRequest\x12\x15\n\rsettled_below\x18\x01 \x01(\x03\x12\x14\n\x0ctokens_below\x18\x02 \x01(\x03\x12\x11\n\tledger_id\x18\x03 \x01(\t\x12\x17\n\x0fledger_sequence\x18\x04 \x01(\x03\x12\r\n\x05hello\x18\x05 \x01(\x03\"Z\n\rHelloResponse\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x17\n\x0fledger_sequence\x18\x02 \x01(\x03\x12\r\n\x05hello\x18\x03 \x01(\x03\x12\x0e\n\x06\x63losed\x18\x04 \x01(\x08\"\xa9\x01\n\rResyncRequest\x12\r\n\x05hello\x18\x01 \x01(\x03\x12\x16\n\x0enext_operation\x18\x02 \x01(\x03\x12;\n\x06\x65pochs\x18\x03 \x03(\x0b\x32+.virtyard.api.participant.v1.OperationEpoch\x12\x34\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\x0b\x32#.virtyard.api.participant.v1.Effect\"2\n\x0eOperationEpoch\x12\x11\n\toperation\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\")\n\x0eResyncResponse\x12\x17\n\x0fledger_sequence\x18\x01 \x01(\x03\"M\n\x0f\x45xecuteResponse\x12:\n\x07reports\x18\x01 \x03(\x0b\x32).virtyard.api.participant.v1.EffectReport\"\x9b\x02\n\x0c\x45\x66\x66\x65\x63tReport\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x31\n\x05phase\x18\x05 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x33\n\raccepted_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x39\n\x08progress\x18\x03 \x01(\x0b\x32%.virtyard.api.participant.v1.ProgressH\x00\x12;\n\x06result\x18\x04 \x01(\x0b\x32).virtyard.api.participant.v1.EffectRecordH\x00\x42\x08\n\x06report\"\xa5\x01\n\x08Progress\x12\x17\n\x07percent\x18\x01 \x01(\x01\x42\x06\xca\xf3\x18\x02\x18\x02\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x12\n\ndone_units\x18\x03 \x01(\x03\x12\x13\n\x0btotal_units\x18\x04 \x01(\x03\x12\x11\n\tabortable\x18\x05 \x01(\x08\x12\x35\n\x11\x65xpected_end_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdd\x01\n\x0c\x45\x66\x66\x65\x63tRecord\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.virtyard.api.participant.v1.EffectState\x12$\n\x06result\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0f\n\x07residue\x18\x05 \x03(\t\x12\x17\n\x0fledger_sequence\x18\x06 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x07 \x01(\x08\"\x82\x01\n\rSettleRequest\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x31\n\x05phase\x18\x02 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0c\n\x04stop\x18\x05 \x01(\x08\"K\n\x0eSettleResponse\x12\x39\n\x06record\x18\x01 \x01(\x0b\x32).virtyard.api.participant.v1.EffectRecord\"\x14\n\x12ListActionsRequest\"K\n\x13ListActionsResponse\x12\x34\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32#.virtyard.api.participant.v1.Action\"A\n\x06\x41\x63tion\x12\x14\n\x0cmessage_type\x18\x01 \x01(\t\x12\x11\n\tsupported\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t*<\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0c\n\x08PHASE_DO\x10\x01\x12\x0e\n\nPHASE_UNDO\x10\x02*\xc5\x01\n\x0b\x45\x66\x66\x65\x63tState\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45\x46\x46\x45\x43T_STATE_NOT_BEGUN\x10\x01\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RUNNING\x10\x02\x12\x15\n\x11\x45\x46\x46\x45\x43T_STATE_DONE\x10\x03\x12\x17\n\x13\x45\x46\x46\x45\x43T_STATE_FAILED\x10\x04\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_ABORTED\x10\x05\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RESIDUE\x10\x06\x32\xbe\x04\n\x12ParticipantService\x12p\n\x07\x45xecute\x12+.virtyard.api.participant.v1.ExecuteRequest\x1a,.virtyard.api.participant.v1.ExecuteResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12i\n\x06Settle\x12*.virtyard.api.participant.v1.SettleRequest\x1a+.virtyard.api.participant.v1.SettleResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12\x66\n\x05Hello\x12).virtyard.api.participant.v1.HelloRequest\x1a*.virtyard.api.participant.v1.HelloResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12i\n\x06Resync\x12*.virtyard.api.participant.v1.ResyncRequest\x1a+.virtyard.api.participant.v1.ResyncResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12x\n\x0bListActions\x12/.virtyard.api.participant.v1.ListActionsRequest\x1a\x30.virtyard.api.participant.v1.ListActionsResponse\"\x06\xca\xf3\x18\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5virtyard/api/participant/v1/participant_service.proto\x12\x1bvirtyard.api.participant.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xbb\x04\n\x06\x45\x66\x66\x65\x63t\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12.\n\x05locks\x18\x04 \x03(\x0b\x32\x1f.virtyard.api.type.v1.LockToken\x12<\n\x08\x65xpected\x18\x05 \x03(\x0b\x32*.virtyard.api.participant.v1.ObjectVersion\x12 \n\x02\x64o\x18\x06 \x01(\x0b\x32\x14.google.protobuf.Any\x12\"\n\x04undo\x18\x07 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x31\n\x05phase\x18\x08 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12.\n\x0bstall_limit\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06target\x18\n \x01(\t\x12\r\n\x05\x61\x66ter\x18\x0b \x01(\t\x12\x39\n\x07require\x18\x0c \x01(\x0b\x32(.virtyard.api.participant.v1.Requirement\x12\x0b\n\x03job\x18\r \x01(\t\x12L\n\rtrace_context\x18\x0e \x03(\x0b\x32\x35.virtyard.api.participant.v1.Effect.TraceContextEntry\x1a\x33\n\x11TraceContextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\rObjectVersion\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\"+\n\tSelection\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x03(\t\"\xa0\x01\n\x0bRequirement\x12:\n\nselections\x18\x01 \x03(\x0b\x32&.virtyard.api.participant.v1.Selection\x12<\n\x08versions\x18\x02 \x03(\x0b\x32*.virtyard.api.participant.v1.ObjectVersion\x12\x17\n\x0f\x62locking_events\x18\n \x03(\t\"\x82\x01\n\x0e\x45xecuteRequest\x12\x34\n\x07\x65\x66\x66\x65\x63ts\x18\x01 \x03(\x0b\x32#.virtyard.api.participant.v1.Effect\x12\x15\n\rsettled_below\x18\x14 \x01(\x03\x12\x14\n\x0ctokens_below\x18\x15 \x01(\x03\x12\r\n\x05hello\x18\x16 \x01(\x03\"v\n\x0cHelloRequest\x12\x15\n\rsettled_below\x18\x01 \x01(\x03\x12\x14\n\x0ctokens_below\x18\x02 \x01(\x03\x12\x11\n\tledger_id\x18\x03 \x01(\t\x12\x17\n\x0fledger_sequence\x18\x04 \x01(\x03\x12\r\n\x05hello\x18\x05 \x01(\x03\"Z\n\rHelloResponse\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\x17\n\x0fledger_sequence\x18\x02 \x01(\x03\x12\r\n\x05hello\x18\x03 \x01(\x03\x12\x0e\n\x06\x63losed\x18\x04 \x01(\x08\"\xa9\x01\n\rResyncRequest\x12\r\n\x05hello\x18\x01 \x01(\x03\x12\x16\n\x0enext_operation\x18\x02 \x01(\x03\x12;\n\x06\x65pochs\x18\x03 \x03(\x0b\x32+.virtyard.api.participant.v1.OperationEpoch\x12\x34\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\x0b\x32#.virtyard.api.participant.v1.Effect\"2\n\x0eOperationEpoch\x12\x11\n\toperation\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\")\n\x0eResyncResponse\x12\x17\n\x0fledger_sequence\x18\x01 \x01(\x03\"M\n\x0f\x45xecuteResponse\x12:\n\x07reports\x18\x01 \x03(\x0b\x32).virtyard.api.participant.v1.EffectReport\"\x9b\x02\n\x0c\x45\x66\x66\x65\x63tReport\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x31\n\x05phase\x18\x05 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x33\n\raccepted_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x39\n\x08progress\x18\x03 \x01(\x0b\x32%.virtyard.api.participant.v1.ProgressH\x00\x12;\n\x06result\x18\x04 \x01(\x0b\x32).virtyard.api.participant.v1.EffectRecordH\x00\x42\x08\n\x06report\"\xa5\x01\n\x08Progress\x12\x17\n\x07percent\x18\x01 \x01(\x01\x42\x06\xca\xf3\x18\x02\x18\x02\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x12\n\ndone_units\x18\x03 \x01(\x03\x12\x13\n\x0btotal_units\x18\x04 \x01(\x03\x12\x11\n\tabortable\x18\x05 \x01(\x08\x12\x35\n\x11\x65xpected_end_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdd\x01\n\x0c\x45\x66\x66\x65\x63tRecord\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.virtyard.api.participant.v1.EffectState\x12$\n\x06result\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0f\n\x07residue\x18\x05 \x03(\t\x12\x17\n\x0fledger_sequence\x18\x06 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x07 \x01(\x08\"\x82\x01\n\rSettleRequest\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x31\n\x05phase\x18\x02 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0c\n\x04stop\x18\x05 \x01(\x08\"K\n\x0eSettleResponse\x12\x39\n\x06record\x18\x01 \x01(\x0b\x32).virtyard.api.participant.v1.EffectRecord\"\x14\n\x12ListActionsRequest\"K\n\x13ListActionsResponse\x12\x34\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32#.virtyard.api.participant.v1.Action\"A\n\x06\x41\x63tion\x12\x14\n\x0cmessage_type\x18\x01 \x01(\t\x12\x11\n\tsupported\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t*<\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0c\n\x08PHASE_DO\x10\x01\x12\x0e\n\nPHASE_UNDO\x10\x02*\xc5\x01\n\x0b\x45\x66\x66\x65\x63tState\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45\x46\x46\x45\x43T_STATE_NOT_BEGUN\x10\x01\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RUNNING\x10\x02\x12\x15\n\x11\x45\x46\x46\x45\x43T_STATE_DONE\x10\x03\x12\x17\n\x13\x45\x46\x46\x45\x43T_STATE_FAILED\x10\x04\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_ABORTED\x10\x05\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RESIDUE\x10\x06\x32\xbe\x04\n\x12ParticipantService\x12p\n\x07\x45xecute\x12+.virtyard.api.participant.v1.ExecuteRequest\x1a,.virtyard.api.participant.v1.ExecuteResponse\"\x06\xca\xf3\x18\x02\x08\x04(\x01\x30\x01\x12i\n\x06Settle\x12*.virtyard.api.participant.v1.SettleRequest\x1a+.virtyard.api.participant.v1.SettleResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12\x66\n\x05Hello\x12).virtyard.api.participant.v1.HelloRequest\x1a*.virtyard.api.participant.v1.HelloResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12i\n\x06Resync\x12*.virtyard.api.participant.v1.ResyncRequest\x1a+.virtyard.api.participant.v1.ResyncResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12x\n\x0bListActions\x12/.virtyard.api.participant.v1.ListActionsRequest\x1a\x30.virtyard.api.participant.v1.ListActionsResponse\"\x06\xca\xf3\x18\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,10 +51,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARTICIPANTSERVICE'].methods_by_name['Resync']._serialized_options = b'\312\363\030\002\010\004'
   _globals['_PARTICIPANTSERVICE'].methods_by_name['ListActions']._loaded_options = None
   _globals['_PARTICIPANTSERVICE'].methods_by_name['ListActions']._serialized_options = b'\312\363\030\002\010\001'
-  _globals['_PHASE']._serialized_start=2844
-  _globals['_PHASE']._serialized_end=2904
-  _globals['_EFFECTSTATE']._serialized_start=2907
-  _globals['_EFFECTSTATE']._serialized_end=3104
+  _globals['_PHASE']._serialized_start=2869
+  _globals['_PHASE']._serialized_end=2929
+  _globals['_EFFECTSTATE']._serialized_start=2932
+  _globals['_EFFECTSTATE']._serialized_end=3129
   _globals['_EFFECT']._serialized_start=277
   _globals['_EFFECT']._serialized_end=848
   _globals['_EFFECT_TRACECONTEXTENTRY']._serialized_start=797
@@ -64,37 +64,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELECTION']._serialized_start=916
   _globals['_SELECTION']._serialized_end=959
   _globals['_REQUIREMENT']._serialized_start=962
-  _globals['_REQUIREMENT']._serialized_end=1097
-  _globals['_EXECUTEREQUEST']._serialized_start=1100
-  _globals['_EXECUTEREQUEST']._serialized_end=1230
-  _globals['_HELLOREQUEST']._serialized_start=1232
-  _globals['_HELLOREQUEST']._serialized_end=1350
-  _globals['_HELLORESPONSE']._serialized_start=1352
-  _globals['_HELLORESPONSE']._serialized_end=1442
-  _globals['_RESYNCREQUEST']._serialized_start=1445
-  _globals['_RESYNCREQUEST']._serialized_end=1614
-  _globals['_OPERATIONEPOCH']._serialized_start=1616
-  _globals['_OPERATIONEPOCH']._serialized_end=1666
-  _globals['_RESYNCRESPONSE']._serialized_start=1668
-  _globals['_RESYNCRESPONSE']._serialized_end=1709
-  _globals['_EXECUTERESPONSE']._serialized_start=1711
-  _globals['_EXECUTERESPONSE']._serialized_end=1788
-  _globals['_EFFECTREPORT']._serialized_start=1791
-  _globals['_EFFECTREPORT']._serialized_end=2074
-  _globals['_PROGRESS']._serialized_start=2077
-  _globals['_PROGRESS']._serialized_end=2242
-  _globals['_EFFECTRECORD']._serialized_start=2245
-  _globals['_EFFECTRECORD']._serialized_end=2466
-  _globals['_SETTLEREQUEST']._serialized_start=2469
-  _globals['_SETTLEREQUEST']._serialized_end=2599
-  _globals['_SETTLERESPONSE']._serialized_start=2601
-  _globals['_SETTLERESPONSE']._serialized_end=2676
-  _globals['_LISTACTIONSREQUEST']._serialized_start=2678
-  _globals['_LISTACTIONSREQUEST']._serialized_end=2698
-  _globals['_LISTACTIONSRESPONSE']._serialized_start=2700
-  _globals['_LISTACTIONSRESPONSE']._serialized_end=2775
-  _globals['_ACTION']._serialized_start=2777
-  _globals['_ACTION']._serialized_end=2842
-  _globals['_PARTICIPANTSERVICE']._serialized_start=3107
-  _globals['_PARTICIPANTSERVICE']._serialized_end=3681
+  _globals['_REQUIREMENT']._serialized_end=1122
+  _globals['_EXECUTEREQUEST']._serialized_start=1125
+  _globals['_EXECUTEREQUEST']._serialized_end=1255
+  _globals['_HELLOREQUEST']._serialized_start=1257
+  _globals['_HELLOREQUEST']._serialized_end=1375
+  _globals['_HELLORESPONSE']._serialized_start=1377
+  _globals['_HELLORESPONSE']._serialized_end=1467
+  _globals['_RESYNCREQUEST']._serialized_start=1470
+  _globals['_RESYNCREQUEST']._serialized_end=1639
+  _globals['_OPERATIONEPOCH']._serialized_start=1641
+  _globals['_OPERATIONEPOCH']._serialized_end=1691
+  _globals['_RESYNCRESPONSE']._serialized_start=1693
+  _globals['_RESYNCRESPONSE']._serialized_end=1734
+  _globals['_EXECUTERESPONSE']._serialized_start=1736
+  _globals['_EXECUTERESPONSE']._serialized_end=1813
+  _globals['_EFFECTREPORT']._serialized_start=1816
+  _globals['_EFFECTREPORT']._serialized_end=2099
+  _globals['_PROGRESS']._serialized_start=2102
+  _globals['_PROGRESS']._serialized_end=2267
+  _globals['_EFFECTRECORD']._serialized_start=2270
+  _globals['_EFFECTRECORD']._serialized_end=2491
+  _globals['_SETTLEREQUEST']._serialized_start=2494
+  _globals['_SETTLEREQUEST']._serialized_end=2624
+  _globals['_SETTLERESPONSE']._serialized_start=2626
+  _globals['_SETTLERESPONSE']._serialized_end=2701
+  _globals['_LISTACTIONSREQUEST']._serialized_start=2703
+  _globals['_LISTACTIONSREQUEST']._serialized_end=2723
+  _globals['_LISTACTIONSRESPONSE']._serialized_start=2725
+  _globals['_LISTACTIONSRESPONSE']._serialized_end=2800
+  _globals['_ACTION']._serialized_start=2802
+  _globals['_ACTION']._serialized_end=2867
+  _globals['_PARTICIPANTSERVICE']._serialized_start=3132
+  _globals['_PARTICIPANTSERVICE']._serialized_end=3706
 # @@protoc_insertion_point(module_scope)

@@ -262,6 +262,7 @@ class Requirement(_message.Message):
 
     SELECTIONS_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    BLOCKING_EVENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Selection]:
         """The selections that were read, so that new members are noticed."""
@@ -270,15 +271,20 @@ class Requirement(_message.Message):
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectVersion]:
         """The versions that they gave, absent objects included."""
 
+    @_builtins.property
+    def blocking_events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of open events that block operations on these objects and were known; another one is a change."""
+
     def __init__(
         self,
         *,
         selections: _abc.Iterable[Global___Selection] | None = ...,
         versions: _abc.Iterable[Global___ObjectVersion] | None = ...,
+        blocking_events: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["selections", b"selections", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocking_events", b"blocking_events", "selections", b"selections", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

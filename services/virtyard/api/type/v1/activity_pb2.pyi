@@ -28,6 +28,18 @@ class Activity(_message.Message):
     LOCKED_BY_FIELD_NUMBER: _builtins.int
     ALLOWED_OPERATIONS_FIELD_NUMBER: _builtins.int
     CURRENT_OPERATIONS_FIELD_NUMBER: _builtins.int
+    WORST_EVENT_FIELD_NUMBER: _builtins.int
+    WORST_SEVERITY_FIELD_NUMBER: _builtins.int
+    OPEN_EVENTS_FIELD_NUMBER: _builtins.int
+    LOCKS_UNKNOWN_FIELD_NUMBER: _builtins.int
+    worst_event: _builtins.str
+    """The worst open event of the object, as events/12, the latest of several; empty if none is open."""
+    worst_severity: _builtins.str
+    """How grave that worst open event is, as WARNING; empty if none is open."""
+    open_events: _builtins.int
+    """The number of events of the object that are open, neither acknowledged nor cleared."""
+    locks_unknown: _builtins.bool
+    """True while the lock service cannot be reached, so that who locks the object is not known."""
     @_builtins.property
     def locked_by(self) -> _containers.RepeatedCompositeFieldContainer[_lock_pb2.LockInfo]:
         """Who holds the object or waits for it."""
@@ -46,10 +58,14 @@ class Activity(_message.Message):
         locked_by: _abc.Iterable[_lock_pb2.LockInfo] | None = ...,
         allowed_operations: _abc.Iterable[_builtins.str] | None = ...,
         current_operations: _abc.Iterable[_builtins.str] | None = ...,
+        worst_event: _builtins.str = ...,
+        worst_severity: _builtins.str = ...,
+        open_events: _builtins.int = ...,
+        locks_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_operations", b"allowed_operations", "current_operations", b"current_operations", "locked_by", b"locked_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_operations", b"allowed_operations", "current_operations", b"current_operations", "locked_by", b"locked_by", "locks_unknown", b"locks_unknown", "open_events", b"open_events", "worst_event", b"worst_event", "worst_severity", b"worst_severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

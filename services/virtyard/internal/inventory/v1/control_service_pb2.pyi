@@ -60,6 +60,7 @@ class ViewResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     OWNER_ID_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
+    BLOCKING_EVENTS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The position in the feed at which they were read, a rising count."""
     resume_token: _builtins.str
@@ -72,6 +73,10 @@ class ViewResponse(_message.Message):
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[_object_pb2.Object]:
         """The objects that exist, each once."""
 
+    @_builtins.property
+    def blocking_events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
+        """The open events of these objects that block operation types."""
+
     def __init__(
         self,
         *,
@@ -80,10 +85,11 @@ class ViewResponse(_message.Message):
         resume_token: _builtins.str = ...,
         owner_id: _builtins.str = ...,
         unchanged: _builtins.bool = ...,
+        blocking_events: _abc.Iterable[_event_pb2.Event] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects", "owner_id", b"owner_id", "resume_token", b"resume_token", "sequence", b"sequence", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocking_events", b"blocking_events", "objects", b"objects", "owner_id", b"owner_id", "resume_token", b"resume_token", "sequence", b"sequence", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

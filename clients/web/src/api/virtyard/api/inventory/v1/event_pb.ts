@@ -17,10 +17,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/inventory/v1/event.proto.
  */
 export const file_virtyard_api_inventory_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("CiV2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL2V2ZW50LnByb3RvEhl2aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxIoMDCgVFdmVudBIYCgRuYW1lGAEgASgJQgriQQEIyvMYAigBEhQKBHR5cGUYAiABKAlCBsrzGAIoARI9CghzZXZlcml0eRgDIAEoDjIjLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2V2ZXJpdHlCBsrzGAIoARIWCgZvYmplY3QYBCABKAlCBsrzGAIoARIXCgdtZXNzYWdlGAUgASgJQgbK8xgCKAESNwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgbK8xgCKAESEQoJb3BlcmF0aW9uGAcgASgJEgsKA2pvYhgIIAEoCRIiCgZjYXVzZXMYCSADKAsyEi5nb29nbGUucnBjLlN0YXR1cxIWCg5jaGFuZ2VkX2ZpZWxkcxgKIAMoCRIOCgZ1bmRvbmUYCyABKAg6NepBMgoRdmlydHlhcmQuaW8vRXZlbnQSDmV2ZW50cy97ZXZlbnR9KgZldmVudHMyBWV2ZW50IngKCkV2ZW50Q291bnQSFAoEdHlwZRgBIAEoCUIGyvMYAigBEj0KCHNldmVyaXR5GAIgASgOMiMudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5TZXZlcml0eUIGyvMYAigBEhUKBWNvdW50GAMgASgDQgbK8xgCKAEqgwEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASFAoQU0VWRVJJVFlfVU5LTk9XThABEhoKFlNFVkVSSVRZX0lORk9STUFUSU9OQUwQAhIUChBTRVZFUklUWV9XQVJOSU5HEAMSFQoRU0VWRVJJVFlfQ1JJVElDQUwQBGIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_type_v1_annotations]);
+  fileDesc("CiV2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL2V2ZW50LnByb3RvEhl2aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxIv0FCgVFdmVudBIYCgRuYW1lGAEgASgJQgriQQEIyvMYAigBEhQKBHR5cGUYAiABKAlCBsrzGAIoARI9CghzZXZlcml0eRgDIAEoDjIjLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2V2ZXJpdHlCBsrzGAIoARIWCgZvYmplY3QYBCABKAlCBsrzGAIoARIXCgdtZXNzYWdlGAUgASgJQgbK8xgCKAESNwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgbK8xgCKAESEQoJb3BlcmF0aW9uGAcgASgJEgsKA2pvYhgIIAEoCRIiCgZjYXVzZXMYCSADKAsyEi5nb29nbGUucnBjLlN0YXR1cxIWCg5jaGFuZ2VkX2ZpZWxkcxgKIAMoCRIOCgZ1bmRvbmUYCyABKAgSFwoPYWNrbm93bGVkZ2VhYmxlGAwgASgIEhcKD2Fja25vd2xlZGdlZF9ieRgNIAEoCRI0ChBhY2tub3dsZWRnZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjb21tZW50GA8gASgJEg4KBmZvcmNlZBgQIAEoCBIPCgdjbGVhcmVkGBEgASgIEi4KCmNsZWFyX3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNsZWFyZWRfYnkYEyABKAkSFQoFY291bnQYFCABKANCBsrzGAIoARIuCgpmaXJzdF90aW1lGBUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXN0X3RpbWUYFiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmJsb2NrcxgXIAMoCRIUCgRvcGVuGBggASgIQgbK8xgCKAE6NepBMgoRdmlydHlhcmQuaW8vRXZlbnQSDmV2ZW50cy97ZXZlbnR9KgZldmVudHMyBWV2ZW50IngKCkV2ZW50Q291bnQSFAoEdHlwZRgBIAEoCUIGyvMYAigBEj0KCHNldmVyaXR5GAIgASgOMiMudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5TZXZlcml0eUIGyvMYAigBEhUKBWNvdW50GAMgASgDQgbK8xgCKAEqgwEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASFAoQU0VWRVJJVFlfVU5LTk9XThABEhoKFlNFVkVSSVRZX0lORk9STUFUSU9OQUwQAhIUChBTRVZFUklUWV9XQVJOSU5HEAMSFQoRU0VWRVJJVFlfQ1JJVElDQUwQBGIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_type_v1_annotations]);
 
 /**
- * A fact about an object, with a severity.
+ * A fact about an object, with a severity; what it says stays, and what became of it since is told beside it.
  *
  * @generated from message virtyard.api.inventory.v1.Event
  */
@@ -101,6 +101,97 @@ export type Event = Message<"virtyard.api.inventory.v1.Event"> & {
    * @generated from field: bool undone = 11;
    */
   undone: boolean;
+
+  /**
+   * True if it stays open until somebody acknowledges it or what it tells of ends by itself.
+   *
+   * @generated from field: bool acknowledgeable = 12;
+   */
+  acknowledgeable: boolean;
+
+  /**
+   * Who acknowledged it, as user/admin; empty if nobody did.
+   *
+   * @generated from field: string acknowledged_by = 13;
+   */
+  acknowledgedBy: string;
+
+  /**
+   * When the person acknowledged it; not set if nobody did.
+   *
+   * @generated from field: google.protobuf.Timestamp acknowledge_time = 14;
+   */
+  acknowledgeTime?: Timestamp | undefined;
+
+  /**
+   * What the person who acknowledged it had to say, in their own words.
+   *
+   * @generated from field: string comment = 15;
+   */
+  comment: string;
+
+  /**
+   * True if it was acknowledged by force, while what it tells of still held or could not be looked at.
+   *
+   * @generated from field: bool forced = 16;
+   */
+  forced: boolean;
+
+  /**
+   * True once what it tells of has ended by itself.
+   *
+   * @generated from field: bool cleared = 17;
+   */
+  cleared: boolean;
+
+  /**
+   * When that was seen to have ended; not set while it lasts.
+   *
+   * @generated from field: google.protobuf.Timestamp clear_time = 18;
+   */
+  clearTime?: Timestamp | undefined;
+
+  /**
+   * The resource name of the event that told its end; empty if no event did.
+   *
+   * @generated from field: string cleared_by = 19;
+   */
+  clearedBy: string;
+
+  /**
+   * How many facts of its type and object it stands for, as a flood of them is folded into one; 1 unless it was one.
+   *
+   * @generated from field: int64 count = 20;
+   */
+  count: bigint;
+
+  /**
+   * When the first of several folded facts came; not set where there is only one.
+   *
+   * @generated from field: google.protobuf.Timestamp first_time = 21;
+   */
+  firstTime?: Timestamp | undefined;
+
+  /**
+   * When the last of several folded facts came; not set where there is only one.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 22;
+   */
+  lastTime?: Timestamp | undefined;
+
+  /**
+   * The operation types that are refused on the object while it is open, as StartVirtualMachine.
+   *
+   * @generated from field: repeated string blocks = 23;
+   */
+  blocks: string[];
+
+  /**
+   * True while it is acknowledgeable and has been neither acknowledged nor cleared.
+   *
+   * @generated from field: bool open = 24;
+   */
+  open: boolean;
 };
 
 /**

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/type/v1/activity.proto.
  */
 export const file_virtyard_api_type_v1_activity: GenFile = /*@__PURE__*/
-  fileDesc("CiN2aXJ0eWFyZC9hcGkvdHlwZS92MS9hY3Rpdml0eS5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEidQoIQWN0aXZpdHkSMQoJbG9ja2VkX2J5GAEgAygLMh4udmlydHlhcmQuYXBpLnR5cGUudjEuTG9ja0luZm8SGgoSYWxsb3dlZF9vcGVyYXRpb25zGAIgAygJEhoKEmN1cnJlbnRfb3BlcmF0aW9ucxgDIAMoCWIGcHJvdG8z", [file_virtyard_api_type_v1_lock]);
+  fileDesc("CiN2aXJ0eWFyZC9hcGkvdHlwZS92MS9hY3Rpdml0eS5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEizgEKCEFjdGl2aXR5EjEKCWxvY2tlZF9ieRgBIAMoCzIeLnZpcnR5YXJkLmFwaS50eXBlLnYxLkxvY2tJbmZvEhoKEmFsbG93ZWRfb3BlcmF0aW9ucxgCIAMoCRIaChJjdXJyZW50X29wZXJhdGlvbnMYAyADKAkSEwoLd29yc3RfZXZlbnQYBCABKAkSFgoOd29yc3Rfc2V2ZXJpdHkYBSABKAkSEwoLb3Blbl9ldmVudHMYBiABKAMSFQoNbG9ja3NfdW5rbm93bhgHIAEoCGIGcHJvdG8z", [file_virtyard_api_type_v1_lock]);
 
 /**
  * What the other services know of an object; a projection, never part of its etag or generation.
@@ -40,6 +40,34 @@ export type Activity = Message<"virtyard.api.type.v1.Activity"> & {
    * @generated from field: repeated string current_operations = 3;
    */
   currentOperations: string[];
+
+  /**
+   * The worst open event of the object, as events/12, the latest of several; empty if none is open.
+   *
+   * @generated from field: string worst_event = 4;
+   */
+  worstEvent: string;
+
+  /**
+   * How grave that worst open event is, as WARNING; empty if none is open.
+   *
+   * @generated from field: string worst_severity = 5;
+   */
+  worstSeverity: string;
+
+  /**
+   * The number of events of the object that are open, neither acknowledged nor cleared.
+   *
+   * @generated from field: int64 open_events = 6;
+   */
+  openEvents: bigint;
+
+  /**
+   * True while the lock service cannot be reached, so that who locks the object is not known.
+   *
+   * @generated from field: bool locks_unknown = 7;
+   */
+  locksUnknown: boolean;
 };
 
 /**

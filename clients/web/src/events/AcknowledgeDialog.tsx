@@ -1,0 +1,57 @@
+// Acknowledges an event with a comment; where what it tells of still holds, that is said, and it can be forced.
+import { Button, Text } from "@mantine/core";
+import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
+import { inventory } from "../client/services";
+import { ConfirmDialog } from "../ui/ConfirmDialog";
+import { useCall } from "../ui/use-call";
+
+// What the second look at the condition is refused with; anything else no force would help against.
+const REFUSED = new Set(["WRONG_STATE", "UNAVAILABLE"]);
+
+interface Props {
+  event: Event;
+  opened: boolean;
+  onClose: () => void;
+  onDone: (event: Event) => void;
+}
+
+export function AcknowledgeDialog({ event, opened, onClose, onDone }: Props) {
+  const call = useCall();
+  const acknowledge = (comment: string, force: boolean): void =>
+    call.run(
+      () => inventory.acknowledgeEvent({ name: event.name, comment, force }),
+      (answer) => {
+        onDone(answer);
+        onClose();
+      },
+    );
+  const close = (): void => {
+    call.clear();
+    onClose();
+  };
+  return (
+    <ConfirmDialog
+      opened={opened}
+      onClose={close}
+      title="Acknowledge this event?"
+      verb="Acknowledge"
+      reasonLabel="Comment"
+      call={call}
+      onConfirm={(comment) => acknowledge(comment, false)}
+      more={(comment) =>
+        call.problem &&
+        REFUSED.has(call.problem.reason) && (
+          <Button color="red" variant="outline" loading={call.busy} onClick={() => acknowledge(comment, true)}>
+            Acknowledge anyway
+          </Button>
+        )
+      }
+    >
+      <Text size="sm">{event.message}</Text>
+      <Text size="sm">
+        It needs no more attention then{event.blocks.length > 0 && `, and ${event.blocks.join(", ")} on ${event.object} is allowed again`}.
+        Whether it still holds is looked at once more before that.
+      </Text>
+    </ConfirmDialog>
+  );
+}

@@ -1,0 +1,52 @@
+// The Events tab: what has happened to which object, how grave it is, and what still needs somebody's attention.
+import { Button, Group, Text } from "@mantine/core";
+import { IconChecks } from "@tabler/icons-react";
+import { useMemo, useState } from "react";
+import { useSearchParams } from "react-router";
+import { inventory } from "../client/services";
+import { Page } from "../ui/Page";
+import { ProblemAlert } from "../ui/ProblemAlert";
+import { AcknowledgeAllDialog } from "./AcknowledgeAllDialog";
+import { EventDrawer } from "./EventDrawer";
+import { EventFilters } from "./EventFilters";
+import { EventTable } from "./EventTable";
+import { addressOfFilter, filterOfAddress, filterText, type EventFilter } from "./event-filter";
+import { useEventList } from "./use-event-list";
+import { useOneEvent } from "./use-one-event";
+
+export default function EventsPage() {
+  const [query, setQuery] = useSearchParams();
+  const address = query.toString();
+  const filter = useMemo(() => filterOfAddress(new URLSearchParams(address)), [address]);
+  const text = filterText(filter);
+  const listed = useEventList(text);
+  const [all, setAll] = useState(false);
+  const shown = query.get("event");
+  const show = (id: string | undefined): void => {
+    const next = addressOfFilter(filter);
+    if (id) next.set("event", id);
+    setQuery(next, { replace: true });
+  };
+  const event = useOneEvent(shown ? `events/${shown}` : undefined, listed.events);
+  return (
+    <Page
+      title="Events"
+      actions={
+        <Button variant="default" leftSection={<IconChecks size={16} aria-hidden />} onClick={() => setAll(true)}>
+          Acknowledge all shown
+        </Button>
+      }
+    >
+      <EventFilters filter={filter} onChange={(next: EventFilter) => setQuery(addressOfFilter(next), { replace: true })} />
+      {listed.pages.problem && <ProblemAlert title="The events cannot be listed" problem={listed.pages.problem} />}
+      <EventTable listed={listed} onOpen={(one) => show(one.name.slice("events/".length))} />
+      <Group gap="xs">
+        <Text size="sm" c="dimmed" role="status">
+          {listed.pages.complete ? `All ${listed.events.length} events are here.` : `${listed.events.length} events are here; more come as you scroll.`}
+        </Text>
+      </Group>
+      <EventDrawer event={event.event} problem={event.problem} opened={shown !== null} onClose={() => show(undefined)} onChanged={event.put} />
+      <AcknowledgeAllDialog opened={all} filter={text} onClose={() => setAll(false)} acknowledge={(request) => inventory.acknowledgeEvents(request)} />
+    </Page>
+  );
+}

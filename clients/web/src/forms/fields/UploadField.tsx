@@ -1,0 +1,7 @@
+// A field that names an upload.
+import { TextField } from "./TextField";
+import type { FieldProps } from "./FieldView";
+
+export function UploadField(props: FieldProps) {
+  return <TextField {...props} />;
+}

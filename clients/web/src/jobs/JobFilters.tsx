@@ -1,0 +1,45 @@
+// The fields by which the list of jobs is narrowed; what is typed counts once the typing pauses.
+import { Button, Checkbox, Group, Select, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { useEffect, useState } from "react";
+import { JobState } from "../api/virtyard/api/jobs/v1/job_pb";
+import { isEmpty, NO_FILTER, type JobFilter } from "./job-filter";
+import { JOB_STATES, jobLook } from "./states";
+
+const STATES = [
+  { value: "OPEN", label: "not ended" },
+  ...JOB_STATES.map((state) => ({ value: JobState[state], label: jobLook(state).word })),
+];
+const PAUSE_MS = 300;
+
+interface Props {
+  filter: JobFilter;
+  onChange: (filter: JobFilter) => void;
+}
+
+export function JobFilters({ filter, onChange }: Props) {
+  const [typed, setTyped] = useState(filter);
+  useEffect(() => setTyped(filter), [filter]);
+  const later = useDebouncedCallback(onChange, PAUSE_MS);
+  const type = (part: Partial<JobFilter>): void => {
+    const next = { ...typed, ...part };
+    setTyped(next);
+    later(next);
+  };
+  return (
+    <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of jobs">
+      <Select size="xs" label="State" placeholder="any" w={140} data={STATES} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
+      <TextInput size="xs" label="Type" placeholder="Create Virtual Disk" w={150} value={typed.title} onChange={(event) => type({ title: event.currentTarget.value })} />
+      <TextInput size="xs" label="User" placeholder="ann" w={90} value={typed.user} onChange={(event) => type({ user: event.currentTarget.value })} />
+      <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={160} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
+      <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
+      <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
+      <Checkbox label="Archive" size="xs" mb={7} checked={filter.archived} onChange={(event) => onChange({ ...typed, archived: event.currentTarget.checked })} />
+      {!isEmpty(filter) && (
+        <Button variant="subtle" size="xs" onClick={() => onChange(NO_FILTER)}>
+          Show all
+        </Button>
+      )}
+    </Group>
+  );
+}

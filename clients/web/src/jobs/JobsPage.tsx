@@ -1,0 +1,91 @@
+// The Jobs tab: every operation with its jobs, live, to be narrowed, exported and opened.
+import { Button, Checkbox, Group, Menu, Switch, Text } from "@mantine/core";
+import { IconColumns3, IconDownload } from "@tabler/icons-react";
+import { useCallback, useMemo, useState } from "react";
+import { useSearchParams } from "react-router";
+import { Page } from "../ui/Page";
+import { ProblemAlert } from "../ui/ProblemAlert";
+import { COLUMNS, useChosenColumns } from "./columns";
+import { ExportButton } from "./ExportButton";
+import { JobFilters } from "./JobFilters";
+import { JobTable } from "./JobTable";
+import { JobTabs } from "./JobTabs";
+import { addressOfFilter, filterOfAddress, filterText, isPartial, type JobFilter } from "./job-filter";
+import { useJobList } from "./use-job-list";
+
+export default function JobsPage() {
+  const [query, setQuery] = useSearchParams();
+  const address = query.toString();
+  const filter = useMemo(() => filterOfAddress(new URLSearchParams(address)), [address]);
+  const jobs = useJobList(filter);
+  const [open, setOpen] = useState<ReadonlyMap<string, boolean>>(new Map());
+  const [allOpen, setAllOpen] = useState(false);
+  const [columns, setColumns] = useChosenColumns();
+  const change = (next: JobFilter): void => setQuery(addressOfFilter(next), { replace: true });
+  const { complete } = jobs.pages;
+  const isOpen = useCallback((name: string) => open.get(name) ?? allOpen, [open, allOpen]);
+  return (
+    <Page
+      title="Jobs"
+      actions={
+        <>
+          <Switch
+            label="Show jobs"
+            checked={allOpen}
+            onChange={(event) => {
+              setAllOpen(event.currentTarget.checked);
+              setOpen(new Map());
+            }}
+          />
+          <ColumnMenu chosen={columns} onChange={setColumns} />
+          <ExportButton filter={exported(filter)} file="jobs.jsonl" icon={<IconDownload size={16} aria-hidden />} />
+        </>
+      }
+    >
+      <JobTabs />
+      <JobFilters filter={filter} onChange={change} />
+      {jobs.pages.problem && <ProblemAlert title="The jobs cannot be listed" problem={jobs.pages.problem} />}
+      <JobTable
+        jobs={jobs}
+        columns={columns}
+        partial={isPartial(filter)}
+        isOpen={isOpen}
+        onToggle={(name, opened) => setOpen(new Map(open).set(name, opened))}
+      />
+      <Group gap="xs">
+        <Text size="sm" c="dimmed" role="status" data-testid="job-count">
+          {complete ? `All ${jobs.list.size} jobs are here.` : `${jobs.list.size} jobs are here; more come as you scroll.`}
+        </Text>
+        {!complete && !jobs.pages.problem && (
+          <Button variant="subtle" size="compact-sm" loading={jobs.pages.loading} onClick={jobs.pages.more}>
+            Load more
+          </Button>
+        )}
+      </Group>
+    </Page>
+  );
+}
+
+/** The filter of an export, which reads the archive too unless it is told not to. */
+function exported(filter: JobFilter): string {
+  return [filterText(filter), `archived = ${filter.archived}`].filter(Boolean).join(" AND ");
+}
+
+function ColumnMenu({ chosen, onChange }: { chosen: string[]; onChange: (keys: string[]) => void }) {
+  return (
+    <Menu closeOnItemClick={false} position="bottom-end" trapFocus>
+      <Menu.Target>
+        <Button variant="default" leftSection={<IconColumns3 size={16} aria-hidden />} visibleFrom="sm">
+          Columns
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Checkbox.Group value={chosen} onChange={onChange} label="Columns of the list" p="xs">
+          {COLUMNS.map((column) => (
+            <Checkbox key={column.key} value={column.key} label={column.title} mt={6} />
+          ))}
+        </Checkbox.Group>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

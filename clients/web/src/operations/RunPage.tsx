@@ -1,0 +1,80 @@
+// The form of one operation type, found in the descriptor: `/run/METHOD?object=NAME&FIELD=VALUE`.
+import { Button, Center, Loader, Text } from "@mantine/core";
+import { useMemo, useState } from "react";
+import { useParams, useSearchParams } from "react-router";
+import type { Catalogue, OperationType } from "../forms/catalogue";
+import { changedField, specOf, type FieldSpec } from "../forms/spec";
+import { Page } from "../ui/Page";
+import { ProblemAlert } from "../ui/ProblemAlert";
+import { ChooseObject } from "./ChooseObject";
+import { linkValues, needsObject, objectField, useLoaded } from "./objectOf";
+import { OperationRun } from "./OperationRun";
+import { useCatalogue } from "./useCatalogue";
+
+export default function RunPage() {
+  const { method = "" } = useParams();
+  const { catalogue, problem, retry } = useCatalogue();
+  if (problem) {
+    return (
+      <Page title={method} actions={<Button onClick={retry}>Try again</Button>}>
+        <ProblemAlert title="What can be asked for could not be read" problem={problem} />
+      </Page>
+    );
+  }
+  if (!catalogue) return <Waiting title={method} />;
+  const operation = catalogue.operation(method);
+  if (!operation) {
+    return (
+      <Page title={method}>
+        <Text>There is no operation of this name.</Text>
+      </Page>
+    );
+  }
+  return <Asked key={operation.fullName} catalogue={catalogue} operation={operation} />;
+}
+
+function Asked({ catalogue, operation }: { catalogue: Catalogue; operation: OperationType }) {
+  const [query, setQuery] = useSearchParams();
+  const [attempt, setAttempt] = useState(0);
+  const values = useMemo(() => linkValues(catalogue, operation, query), [catalogue, operation, query]);
+  const field = objectField(operation);
+  const name = values.find(([key]) => key === field || (field?.endsWith(".name") && key === "name"))?.[1] ?? "";
+  const { message, problem, loading } = useLoaded(catalogue, name, attempt);
+  const spec = nameSpec(catalogue, operation);
+  if (loading) return <Waiting title={operation.title} />;
+  if (problem || (needsObject(operation) && !message && spec)) {
+    return (
+      <Page title={operation.title} lead={operation.comment}>
+        {problem && <ProblemAlert title={`${name} could not be read`} problem={problem} />}
+        {spec && <ChooseObject catalogue={catalogue} spec={spec} choose={(chosen) => setQuery({ object: chosen })} />}
+      </Page>
+    );
+  }
+  return (
+    <OperationRun
+      key={`${query.toString()} ${attempt}`}
+      catalogue={catalogue}
+      operation={operation}
+      values={values}
+      object={message}
+      reload={() => setAttempt(attempt + 1)}
+    />
+  );
+}
+
+/** The field that names the object of an update. */
+function nameSpec(catalogue: Catalogue, operation: OperationType): FieldSpec | undefined {
+  const field = changedField(operation.method.input)?.name ?? "name";
+  const spec = specOf(catalogue, operation.method.input).find((known) => known.name === field);
+  return spec?.control.kind === "message" ? spec.control.fields.find((inner) => inner.name === "name") : spec;
+}
+
+function Waiting({ title }: { title: string }) {
+  return (
+    <Page title={title}>
+      <Center mih={200}>
+        <Loader aria-label="Loading the form" />
+      </Center>
+    </Page>
+  );
+}

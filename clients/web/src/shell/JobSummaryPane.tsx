@@ -1,0 +1,103 @@
+// The pane at the bottom of every screen: the six counters, and what is under way with its progress.
+import { ScrollArea, Text, UnstyledButton, VisuallyHidden } from "@mantine/core";
+import { IconChevronDown, IconChevronUp } from "@tabler/icons-react";
+import { useId } from "react";
+import { Link } from "react-router";
+import type { JobSummary } from "../api/virtyard/api/jobs/v1/operation_pb";
+import { useJobSummary, useOpenOperations, type OpenOperation } from "../live";
+import { OperationRow } from "./OperationRow";
+import classes from "./JobSummaryPane.module.css";
+
+interface Counter {
+  readonly label: string;
+  readonly count: (summary: JobSummary) => bigint;
+  /** The state that the list of jobs behind it is narrowed to; empty for all. */
+  readonly state: string;
+  readonly tone?: "active" | "bad";
+}
+
+// The seed's six, in its order.
+const COUNTERS: readonly Counter[] = [
+  { label: "Total", count: (summary) => summary.total, state: "" },
+  { label: "Pending", count: (summary) => summary.pending, state: "PENDING" },
+  { label: "In Progress", count: (summary) => summary.inProgress, state: "RUNNING", tone: "active" },
+  { label: "Failed", count: (summary) => summary.failed, state: "FAILED", tone: "bad" },
+  { label: "Aborted", count: (summary) => summary.aborted, state: "ABORTED" },
+  { label: "Complete", count: (summary) => summary.complete, state: "COMPLETED" },
+];
+
+/** How high the pane is at most when it is open, in pixels; a phone has less to give. */
+export const PANE_HEIGHT = { closed: 44, open: 236 };
+
+export function JobSummaryPane({ open, onToggle }: { open: boolean; onToggle: () => void }) {
+  const summary = useJobSummary().value;
+  const operations = useOpenOperations();
+  const list = useId();
+  return (
+    <section className={classes.pane} aria-label="Job summary">
+      <div className={classes.line}>
+        <UnstyledButton
+          className={classes.toggle}
+          onClick={onToggle}
+          aria-expanded={open}
+          aria-controls={list}
+          aria-label={open ? "Hide running operations" : "Show running operations"}
+        >
+          {open ? <IconChevronDown size={18} aria-hidden /> : <IconChevronUp size={18} aria-hidden />}
+          <span className={classes.title}>Job summary</span>
+        </UnstyledButton>
+        <dl className={classes.counters}>
+          {COUNTERS.map((counter) => (
+            <CounterView key={counter.label} counter={counter} summary={summary} />
+          ))}
+        </dl>
+      </div>
+      <div id={list} hidden={!open} className={classes.list}>
+        {open && <OperationList operations={operations.value} ready={operations.ready} />}
+      </div>
+    </section>
+  );
+}
+
+function CounterView({ counter, summary }: { counter: Counter; summary: JobSummary | undefined }) {
+  const count = summary && counter.count(summary);
+  return (
+    <Link
+      className={classes.counter}
+      to={counter.state ? `/jobs?state=${counter.state}` : "/jobs"}
+      data-tone={(count && counter.tone) || undefined}
+      data-counter={counter.label}
+    >
+      <dt>{counter.label}</dt>
+      <dd>{count === undefined ? "–" : count.toLocaleString()}</dd>
+    </Link>
+  );
+}
+
+// More are counted, not drawn: the pane is for a glance, the list of jobs for all of them.
+const MOST_SHOWN = 50;
+
+function OperationList({ operations, ready }: { operations: readonly OpenOperation[]; ready: boolean }) {
+  if (operations.length === 0) {
+    return (
+      <Text size="sm" c="dimmed" px="md" py="xs">
+        {ready ? "Nothing is under way." : "Loading what is under way."}
+      </Text>
+    );
+  }
+  return (
+    <ScrollArea h="100%" type="auto" viewportProps={{ tabIndex: 0, "aria-label": "Operations under way", role: "group" }}>
+      <VisuallyHidden role="status">{operations.length} operations under way</VisuallyHidden>
+      <ul className={classes.rows}>
+        {operations.slice(0, MOST_SHOWN).map((operation) => (
+          <OperationRow key={operation.name} operation={operation} />
+        ))}
+      </ul>
+      {operations.length > MOST_SHOWN && (
+        <Text size="sm" c="dimmed" px="md" pb="xs">
+          and {operations.length - MOST_SHOWN} more: see the <Link to="/jobs">list of jobs</Link>.
+        </Text>
+      )}
+    </ScrollArea>
+  );
+}

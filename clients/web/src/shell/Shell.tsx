@@ -1,0 +1,63 @@
+// What is around every screen: header, navigation, and the Job Summary pane at the bottom.
+import { AppShell, Burger, Group } from "@mantine/core";
+import { useDisclosure, useLocalStorage } from "@mantine/hooks";
+import type { ReactNode } from "react";
+import { NavigationTree } from "../tree/NavigationTree";
+import { CreateMenu } from "./CreateMenu";
+import { EventCount } from "./EventCount";
+import { JobSummaryPane, PANE_HEIGHT } from "./JobSummaryPane";
+import { LiveMark } from "./LiveMark";
+import { NotLiveBar } from "./NotLiveBar";
+import { HeaderScreens, DrawerScreens } from "./ScreenLinks";
+import classes from "./Shell.module.css";
+import { ThemeSwitch } from "./ThemeSwitch";
+import { Wordmark } from "./Wordmark";
+
+export function Shell({ children }: { children: ReactNode }) {
+  const [drawer, { toggle, close }] = useDisclosure(false);
+  const [paneOpen, setPaneOpen] = useLocalStorage({ key: "virtyard.job-summary", defaultValue: true });
+  return (
+    <AppShell
+      header={{ height: 52 }}
+      navbar={{ width: 290, breakpoint: "sm", collapsed: { mobile: !drawer } }}
+      footer={{ height: paneOpen ? PANE_HEIGHT.open : PANE_HEIGHT.closed }}
+      padding="md"
+      transitionDuration={0}
+    >
+      <a className={classes.skip} href="#screen">
+        Skip to the screen
+      </a>
+      <AppShell.Header className={classes.header}>
+        <Group gap="xs" wrap="nowrap" miw={0}>
+          <Burger
+            opened={drawer}
+            onClick={toggle}
+            hiddenFrom="sm"
+            size="sm"
+            aria-label={drawer ? "Close the navigation" : "Open the navigation"}
+            aria-expanded={drawer}
+          />
+          <Wordmark onClick={close} />
+          <HeaderScreens />
+        </Group>
+        <Group gap={6} wrap="nowrap">
+          <LiveMark />
+          <EventCount />
+          <CreateMenu />
+          <ThemeSwitch />
+        </Group>
+      </AppShell.Header>
+      <AppShell.Navbar p="xs" className={classes.navbar} aria-label="Navigation">
+        <DrawerScreens onVisit={close} />
+        <NavigationTree onVisit={close} />
+      </AppShell.Navbar>
+      <AppShell.Main id="screen" tabIndex={-1} className={classes.main}>
+        <NotLiveBar />
+        {children}
+      </AppShell.Main>
+      <AppShell.Footer>
+        <JobSummaryPane open={paneOpen} onToggle={() => setPaneOpen(!paneOpen)} />
+      </AppShell.Footer>
+    </AppShell>
+  );
+}

@@ -1,0 +1,192 @@
+// A long table of which only what is seen is in the page: with keys, for screen readers, in rows or in cards.
+import { Box, Text } from "@mantine/core";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import classes from "./VirtualGrid.module.css";
+
+/** A column of the table. */
+export interface Column<R> {
+  key: string;
+  title: string;
+  /** Its share of the width, as CSS grid has it: "minmax(10rem, 2fr)". */
+  width: string;
+  cell: (row: R) => ReactNode;
+}
+
+interface Props<R> {
+  /** What the table is, for screen readers. */
+  label: string;
+  rows: readonly R[];
+  columns: readonly Column<R>[];
+  keyOf: (row: R) => string;
+  /** What a row is on a narrow screen, in place of its cells. */
+  card: (row: R) => ReactNode;
+  narrow: boolean;
+  /** The height of a card in pixels. */
+  cardHeight?: number;
+  /** What Enter and a double click do. */
+  onOpen?: (row: R) => void;
+  /** Called when the reader is near the end. */
+  onNearEnd?: () => void;
+  /** For a tree: the level of a row, from 1, and whether it is open; undefined where it has nothing below. */
+  levelOf?: (row: R) => { level: number; open: boolean | undefined };
+  onToggle?: (row: R, open: boolean) => void;
+  /** What is said where there are no rows. */
+  empty: ReactNode;
+  /** The height that it takes, as CSS has it; without it the table fills the screen. */
+  height?: string;
+  /** The height of what is above and below a table that fills the screen, as CSS has it. */
+  around?: string;
+}
+
+const ROW = 36;
+const AHEAD = 30;
+
+export function VirtualGrid<R>(props: Props<R>) {
+  const { rows, columns, narrow, onNearEnd } = props;
+  const scroller = useRef<HTMLDivElement>(null);
+  const [active, setActive] = useState(-1);
+  const id = useId();
+  const rowHeight = narrow ? (props.cardHeight ?? 76) : ROW;
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => rowHeight,
+    overscan: 12,
+  });
+  useEffect(() => virtual.measure(), [rowHeight, virtual]);
+  const items = virtual.getVirtualItems();
+  const last = items.at(-1)?.index ?? -1;
+  useEffect(() => {
+    if (last >= rows.length - AHEAD) onNearEnd?.();
+  }, [last, rows.length, onNearEnd]);
+
+  const move = (to: number): void => {
+    const place = Math.max(0, Math.min(rows.length - 1, to));
+    setActive(place);
+    virtual.scrollToIndex(place);
+  };
+  const keys = keysOf(props, active, move, Math.max(1, Math.floor((scroller.current?.clientHeight ?? 400) / rowHeight) - 1));
+  const template = columns.map((column) => column.width).join(" ");
+  const isTree = props.levelOf !== undefined;
+  const isSeen = items.some((item) => item.index === active);
+  return (
+    <div className={classes.frame} style={{ height: props.height ?? filling(props.around ?? "0px") }}>
+      <div
+        ref={scroller}
+        className={classes.scroller}
+        role={isTree ? "treegrid" : "grid"}
+        aria-label={props.label}
+        aria-rowcount={rows.length + 1}
+        aria-colcount={narrow ? 1 : columns.length}
+        aria-activedescendant={isSeen ? `${id}-${active}` : undefined}
+        tabIndex={0}
+        onKeyDown={keys}
+        onFocus={(event) => event.target === scroller.current && active < 0 && rows.length > 0 && setActive(0)}
+      >
+        <Header columns={columns} narrow={narrow} template={template} />
+        <Box role="rowgroup" style={{ height: virtual.getTotalSize(), position: "relative", minWidth: narrow ? undefined : "min-content" }}>
+          {items.map((item) => (
+            <GridRow
+              key={props.keyOf(rows[item.index] as R)}
+              grid={props}
+              row={rows[item.index] as R}
+              index={item.index}
+              id={`${id}-${item.index}`}
+              top={item.start}
+              height={rowHeight}
+              template={template}
+              isActive={item.index === active}
+              onActive={setActive}
+            />
+          ))}
+        </Box>
+      </div>
+      {rows.length === 0 && <div className={classes.empty}>{props.empty}</div>}
+    </div>
+  );
+}
+
+/** What is left of the screen between the shell's header and its pane, where that is enough to work with. */
+function filling(around: string): string {
+  return `max(18rem, calc(100dvh - var(--app-shell-header-offset, 0px) - var(--app-shell-footer-offset, 0px) - ${around}))`;
+}
+
+function Header<R>({ columns, narrow, template }: { columns: readonly Column<R>[]; narrow: boolean; template: string }) {
+  return (
+    <div role="rowgroup" className={narrow ? classes.hidden : classes.header}>
+      <div role="row" aria-rowindex={1} className={classes.cells} style={{ gridTemplateColumns: template, height: ROW }}>
+        {narrow ? (
+          <span role="columnheader">Entry</span>
+        ) : (
+          columns.map((column) => (
+            <Text key={column.key} role="columnheader" component="span" size="sm" fw={600} truncate>
+              {column.title}
+            </Text>
+          ))
+        )}
+      </div>
+    </div>
+  );
+}
+
+interface RowProps<R> {
+  grid: Props<R>;
+  row: R;
+  index: number;
+  id: string;
+  top: number;
+  height: number;
+  template: string;
+  isActive: boolean;
+  onActive: (index: number) => void;
+}
+
+function GridRow<R>({ grid, row, index, id, top, height, template, isActive, onActive }: RowProps<R>) {
+  const place = grid.levelOf?.(row);
+  return (
+    <div
+      id={id}
+      role="row"
+      aria-rowindex={index + 2}
+      aria-level={place?.level}
+      aria-expanded={place?.open}
+      aria-selected={isActive}
+      data-active={isActive || undefined}
+      className={classes.row}
+      style={{ transform: `translateY(${top}px)`, height }}
+      onClick={() => onActive(index)}
+      onDoubleClick={() => grid.onOpen?.(row)}
+    >
+      {grid.narrow ? (
+        <div role="gridcell" className={classes.card}>
+          {grid.card(row)}
+        </div>
+      ) : (
+        <div role="presentation" className={classes.cells} style={{ gridTemplateColumns: template, height }}>
+          {grid.columns.map((column) => (
+            <div key={column.key} role="gridcell" className={classes.cell}>
+              {column.cell(row)}
+            </div>
+          ))}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function keysOf<R>(grid: Props<R>, active: number, move: (to: number) => void, page: number) {
+  const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+  return (event: KeyboardEvent<HTMLDivElement>): void => {
+    if (event.target !== event.currentTarget || grid.rows.length === 0) return;
+    const row = grid.rows[active];
+    const step = steps[event.key];
+    const open = row === undefined ? undefined : grid.levelOf?.(row).open;
+    if (step !== undefined) move(step === -Infinity ? 0 : step === Infinity ? grid.rows.length - 1 : active + step);
+    else if (event.key === "Enter" && row !== undefined) grid.onOpen?.(row);
+    else if (event.key === "ArrowRight" && row !== undefined && open === false) grid.onToggle?.(row, true);
+    else if (event.key === "ArrowLeft" && row !== undefined && open === true) grid.onToggle?.(row, false);
+    else return;
+    event.preventDefault();
+  };
+}
