@@ -13,6 +13,7 @@ import {
   IconNetwork,
   IconPlug,
   IconServer,
+  IconWebhook,
   type TablerIcon,
 } from "@tabler/icons-react";
 import type { Collection } from "../live";
@@ -31,6 +32,7 @@ const ICONS: Readonly<Record<Collection, TablerIcon>> = {
   triggers: IconBolt,
   schedules: IconCalendarTime,
   filters: IconAdjustments,
+  webhooks: IconWebhook,
 };
 
 export function KindIcon({ collection, size = 18 }: { collection: Collection; size?: number }) {

@@ -34,7 +34,7 @@ test("a pool is where machines and repositories are made", () => {
 
 test("each operation type is offered somewhere: on an object, or among those that make something new", () => {
   const types = ["Server", "ServerPool", "Cluster", "HeartbeatDevice", "Repository", "VirtualDisk", "VirtualMachine", "Vnic"];
-  types.push("Network", "Image", "Trigger", "Schedule", "Filter");
+  types.push("Network", "Image", "Trigger", "Schedule", "Filter", "Webhook");
   const somewhere = new Set(makers(catalogue).map((operation) => operation.name));
   for (const type of types) for (const { operation } of operationsOn(catalogue, `virtyard.io/${type}`)) somewhere.add(operation.name);
   expect(catalogue.operations.filter((operation) => !somewhere.has(operation.name)).map((operation) => operation.name)).toEqual([]);

@@ -1,4 +1,4 @@
-// One schedule, trigger or filter: what it is, whether it acts, what it has done, and what can be done with it.
+// One schedule, trigger, filter or webhook: what it is, whether it acts, what it has done, and what can be done with it.
 import { Button, Card, Group, Stack, Switch, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
@@ -16,7 +16,7 @@ interface Props {
   displayName: string;
   description: string;
   /** The noun, as "Schedule", which begins the names of its methods. */
-  kind: "Schedule" | "Trigger" | "Filter";
+  kind: "Schedule" | "Trigger" | "Filter" | "Webhook";
   enabled: boolean;
   onEnable: (enabled: boolean) => Promise<Operation>;
   onRun?: () => Promise<Operation>;

@@ -1,4 +1,4 @@
-// The Recurring half of the Jobs tab: schedules, triggers and filters, as they are and as they come along.
+// The Recurring half of the Jobs tab: schedules, triggers, filters and webhooks, as they are and as they come along.
 import { Button, Center, Group, Loader, Stack, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
@@ -9,11 +9,13 @@ import { Page } from "../ui/Page";
 import { FilterCard } from "./Filters";
 import { ScheduleCard } from "./Schedules";
 import { TriggerCard } from "./Triggers";
+import { WebhookCard } from "./Webhooks";
 
 export default function RecurringPage() {
   const schedules = useObjects("schedules");
   const triggers = useObjects("triggers");
   const filters = useObjects("filters");
+  const webhooks = useObjects("webhooks");
   return (
     <Page title="Recurring jobs">
       <JobTabs />
@@ -30,6 +32,11 @@ export default function RecurringPage() {
       <Section title="Filters" kind="Filter" lead="Each keeps operations back, or refuses them, before their locks are asked for." ready={filters.ready} count={filters.value.length}>
         {filters.value.map((filter) => (
           <FilterCard key={filter.name} filter={filter} />
+        ))}
+      </Section>
+      <Section title="Webhooks" kind="Webhook" lead="Each sends events to another system." ready={webhooks.ready} count={webhooks.value.length}>
+        {webhooks.value.map((webhook) => (
+          <WebhookCard key={webhook.name} webhook={webhook} />
         ))}
       </Section>
     </Page>

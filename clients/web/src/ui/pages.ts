@@ -1,6 +1,6 @@
 // Which screen shows a resource, and which names have none.
 
-const AUTOMATION = new Set(["schedules", "triggers", "filters"]);
+const AUTOMATION = new Set(["schedules", "triggers", "filters", "webhooks"]);
 const NO_PAGE = new Set(["user", "service", "agent", "capacity"]);
 
 /** The address of a resource inside the console; undefined for what has no screen, as user/ann. */
