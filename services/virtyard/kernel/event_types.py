@@ -293,6 +293,12 @@ RESTORED_UNKNOWN_GUEST = EventType(
     acknowledgeable=True,
     cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
 )
+ABORT_REQUESTED = EventType(
+    name="ABORT_REQUESTED",
+    severity=_INFORMATIONAL,
+    meaning="A person asked to abort an operation on the object; the message says who, why, and if it was too late.",
+    advice="Nothing: OPERATION_ABORTED follows once what was done is undone; what was too late goes on to its end.",
+)
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
@@ -322,6 +328,7 @@ EVENT_TYPES = (
     OPERATION_HELD,
     OPERATION_RELEASED,
     PRIORITY_CHANGED,
+    ABORT_REQUESTED,
     IMAGE_MISSING,
     FOREIGN_FILE,
     ROLLBACK_FAILED,
