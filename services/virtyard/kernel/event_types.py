@@ -184,7 +184,7 @@ SAFETY_VIOLATED = EventType(
     severity=_CRITICAL,
     meaning=(
         "The auditor saw twice what must never be: the object is locked by two who exclude each other, by an operation "
-        "that has ended, or with a token out of order; or a step of the operation was done twice."
+        "that has ended, even one whose release is due, or with a token out of order; or a step was done twice."
     ),
     advice="Stop work on the object and keep the databases and ledgers as they are: this is a defect, to be reported.",
     acknowledgeable=True,
