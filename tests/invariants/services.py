@@ -96,10 +96,13 @@ def locks_follow_operations(records: Records) -> Iterator[str]:
             yield f"{owner} has locks and is closed for ever"
     for operation in records.ended.values():
         owner = owner_name(operation.number)
-        if operation.number < records.closed_below:
-            continue  # closed without being remembered
-        if operation.shape.plan.locks and owner not in records.closed and owner not in due:
+        if operation.shape.plan.locks and not _is_closed(owner, records) and owner not in due:
             yield f"{owner} has ended and was never closed at the lock service"
+
+
+def _is_closed(owner: str, records: Records) -> bool:
+    """Tell whether the lock service refuses an owner for ever; below its floor it does so without remembering it."""
+    return owner in records.closed or 0 < operation_number(owner) < records.closed_below
 
 
 def locks_exclude(records: Records) -> Iterator[str]:
@@ -254,7 +257,7 @@ def nothing_open(records: Records) -> Iterator[str]:
             yield f"{owner} {'holds' if granted else 'waits for'} locks"
     for key, kind, body in records.due:
         # Rows go with the next commit; what counts is whether what they ask for has happened.
-        if kind == RELEASE and lock_service_pb2.OwnerRelease.FromString(body).owner not in records.closed:
+        if kind == RELEASE and not _is_closed(lock_service_pb2.OwnerRelease.FromString(body).owner, records):
             yield f"{key} is due"
         if kind == EVENTS:
             asked = control_service_pb2.RaiseEventsRequest.FromString(body)
