@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,9 @@ def create_record(path: Path, record: Mapping[str, Any]) -> None:
 
 def drop_asides(path: Path) -> None:
     """Remove what writers of `path` left beside it who were killed; its caller knows that nobody is writing it."""
-    begin = f".{path.name}."
+    aside = re.compile(rf"\.{re.escape(path.name)}\.\d+{re.escape(_ASIDE)}")
     with os.scandir(path.parent) as entries:
-        left = [entry.name for entry in entries if entry.name.startswith(begin) and entry.name.endswith(_ASIDE)]
+        left = [entry.name for entry in entries if aside.fullmatch(entry.name)]
     for name in left:
         path.with_name(name).unlink(missing_ok=True)
 
