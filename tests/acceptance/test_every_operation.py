@@ -31,7 +31,9 @@ from tests.acceptance.asking import (
 from tests.acceptance.lives import check_lives, check_taken_back, versions
 from tests.acceptance.site import Site, open_site
 from tests.examples.contract import Bad, Example, load
+from tests.integration.crash.stage import TORTURE
 from tests.invariants.check import lasting_findings
+from tools.points import note
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
@@ -39,7 +41,7 @@ from virtyard.operations.catalogue import load as load_types
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(1800 if TORTURE else 180)
 
 EXAMPLES = load()
 SERVERS = ("s1", "s2", "s3", "s4")
@@ -146,6 +148,7 @@ async def test_it_is_refused_without_a_trace_undone_at_each_step_and_runs_as_pre
 
         present = await versions(client)
         ran = await run_past_failures(site, client, example.request(site), steps)
+        note(name, "step", len(steps) * len(WHEN), len(steps) * len(WHEN))
         await check_lives(client, ran[0].operation, present)
         assert [(job.title, job.object) for job in ran] == [(job.title, job.object) for job in plan.jobs]
         assert [[step.title for step in job.steps] for job in ran] == [

@@ -18,7 +18,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.torture import obedience
 from tests.torture.bugs import BUGS, VARIABLE
+from virtyard.processes.faults import MOMENTS
 
 _LOADED = ("agent", "serve", "up")
 
@@ -72,6 +74,8 @@ def main(path: str) -> None:
             try:
                 if bug := asked["environment"].get(VARIABLE):
                     BUGS[bug](setattr)
+                if asked["environment"].get(obedience.VARIABLE):
+                    obedience.obey(setattr, Path(f"{asked['environment'][MOMENTS]}.open"))
                 code = virtyard_client.main.main(asked["words"])
             finally:
                 sys.stdout.flush()

@@ -11,11 +11,9 @@ import asyncio
 import re
 import shutil
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,15 +31,16 @@ from tests.acceptance.asking import (
 from tests.acceptance.site import Site, open_site
 from tests.examples.contract import Example
 from tests.faults.killing import ask_until_answered
-from tests.integration.crash.stage import EXAMPLES, WHOLE, chosen, ordinals
+from tests.integration.crash.stage import EXAMPLES, TORTURE, WHOLE, chosen, ordinals
 from tests.invariants.check import lasting_findings
 from tools import processes
+from tools.points import note
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(6000 if TORTURE else 600)
 SERVERS = ("s1", "s2", "s3", "s4")
 BESIDE = re.compile(
     r"inventory\.(observed|guests|events|retention|behind|built_in)|\w+\.(hello|floor)"
@@ -220,19 +219,9 @@ async def test_it_is_done_once_wherever_a_process_is_killed(name: str) -> None:
                     break
             else:
                 missed.append(point)
-        tally(name, found, points, missed)
+        note(name, "crash", len(points) - len(missed), len(found))
         # Results of children that come together share a commit, so the last of a name may be missing.
         assert len(missed) * 4 <= len(points) or name not in WHOLE, missed
-
-
-def tally(name: str, found: Sequence[Point], tried: Sequence[Point], missed: Sequence[Point]) -> None:
-    """Tell how many points there are, and how many were covered; added to build/crash_points if there is a build."""
-    owners = Counter(point.name.partition(".")[0] for point in found)
-    words = f"{name}: {len(tried) - len(missed)} of {len(found)} crash points {dict(owners)}"
-    print(words)  # noqa: T201 - shown for a test that fails, and with -s
-    if Path("build").is_dir():
-        with Path("build/crash_points").open("a") as file:
-            file.write(words + "\n")
 
 
 def test_the_headline_types_are_tried_whole() -> None:

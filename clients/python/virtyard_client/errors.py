@@ -99,6 +99,9 @@ class ClientError(Exception):
                     break
                 return cls.from_status(status)
         code = error.code()
+        if code is grpc.StatusCode.CANCELLED:
+            # A service that says so has details; without them gRPC gave up a call that nobody had cancelled.
+            return cls("the service gave up the call before it had answered", code="UNAVAILABLE")
         return cls(error.details() or code.name, code=code.name)
 
 

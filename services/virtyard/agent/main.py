@@ -30,6 +30,7 @@ from virtyard.agent.metrics import show_host
 from virtyard.agent.rpc import AgentRpc, LedgerRpc, ParticipantRpc, services
 from virtyard.agent.runner import Runner
 from virtyard.kernel.clock import Clock
+from virtyard.runtime.durable_file import sweep_asides
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.scope import TaskScope
@@ -114,6 +115,8 @@ async def open_agent(
             commit_hook=commit_hook,
         )
         stack.push_async_callback(ledger.close)
+        # Nobody else writes here while the ledger is open.
+        sweep_asides(settings.state)
         ledger.measure(metrics)
         bridges = BridgeNetwork()
         stack.callback(bridges.close)

@@ -16,7 +16,16 @@ from virtyard.jobs.model import operation_name, operation_number
 from virtyard.kernel.invariants import Invariant
 from virtyard.kernel.lock_modes import LockMode, conflicts
 
-__all__ = ["Finding", "Held", "done_twice", "held_by_ended", "held_in_conflict", "key_of", "tokens_out_of_order"]
+__all__ = [
+    "Finding",
+    "Held",
+    "done_twice",
+    "held_by_ended",
+    "held_in_conflict",
+    "key_of",
+    "released_late",
+    "tokens_out_of_order",
+]
 
 _RAN = frozenset({participant.EFFECT_STATE_RUNNING, participant.EFFECT_STATE_DONE})
 
@@ -116,6 +125,25 @@ def held_by_ended(locks: Iterable[Held], open_operations: Collection[int], due: 
                 key=key_of(lock),
                 object=lock.object,
                 message=f"{lock.owner} has ended and holds {lock.mode.name} on it, with token {lock.token}",
+            )
+
+
+def released_late(locks: Iterable[Held], due: Collection[int]) -> Iterator[Finding]:
+    """Yield each operation that holds locks though their release is due; one that is on its way is no finding twice.
+
+    Args:
+        locks: what is held, read before the operations.
+        due: the numbers of the operations that have ended and whose release is to be done still.
+    """
+    told: set[str] = set()
+    for lock in locks:
+        if operation_number(lock.owner) in due and lock.owner not in told:
+            told.add(lock.owner)
+            yield Finding(
+                invariant=Invariant.RELEASE_OVERDUE,
+                key=key_of(lock),
+                object=lock.object,
+                message=f"the release of {lock.owner} is due, and it still holds {lock.mode.name} on it",
             )
 
 

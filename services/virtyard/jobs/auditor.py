@@ -22,7 +22,16 @@ from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.internal.agent.v1 import ledger_service_pb2, ledger_service_pb2_grpc
 from virtyard.internal.inventory.v1 import control_service_pb2
-from virtyard.jobs.audit import Finding, Held, done_twice, held_by_ended, held_in_conflict, key_of, tokens_out_of_order
+from virtyard.jobs.audit import (
+    Finding,
+    Held,
+    done_twice,
+    held_by_ended,
+    held_in_conflict,
+    key_of,
+    released_late,
+    tokens_out_of_order,
+)
 from virtyard.jobs.model import operation_number
 from virtyard.jobs.participants import Participants
 from virtyard.kernel import event_types
@@ -128,12 +137,13 @@ class Auditor:
         ledgers, silent = await self._read_ledgers()
         self._metrics.audit_unchecked.set(silent, "ledgers")
         findings += done_twice(ledgers)
-        checked = (
-            {Invariant.LOCK_EXCLUSION, Invariant.TOKEN_ORDER, Invariant.ENDED_HOLDS_NOTHING}
-            if locks is not None
-            else set()
-        )
-        await self._weigh(findings, checked if silent else checked | {Invariant.EFFECT_ONCE})
+        # Time in which the lock service does not answer is none in which a release is overdue.
+        checked = {Invariant.RELEASE_OVERDUE}
+        if locks is not None:
+            checked |= {Invariant.LOCK_EXCLUSION, Invariant.TOKEN_ORDER, Invariant.ENDED_HOLDS_NOTHING}
+        if not silent:
+            checked.add(Invariant.EFFECT_ONCE)
+        await self._weigh(findings, checked)
         self._metrics.audit_duration.set(self._clock.monotonic() - began)
 
     async def _read_locks(self) -> list[Held] | None:
@@ -179,7 +189,9 @@ class Auditor:
             due = {int(key.rpartition(" ")[2]) for (key,) in sql.execute(_DUE) if key.rpartition(" ")[2].isdigit()}
             return still_open, due
 
-        return list(held_by_ended(locks, *await self._database.read(read)))
+        still_open, due = await self._database.read(read)
+        # What an open operation gives up early is no end: it may hold the rest.
+        return [*held_by_ended(locks, still_open, due), *released_late(locks, due - still_open)]
 
     async def _read_ledgers(self) -> tuple[dict[str, Iterable[ledger_service_pb2.KeptEffect]], int]:
         """Return what the ledgers of all hosts say of the operations that are watched, and how many did not answer."""

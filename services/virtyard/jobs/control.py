@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from virtyard.api.jobs.v1 import job_control_pb2 as pb
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.jobs import schedule
+from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job
 from virtyard.jobs.scheduler import Scheduler
@@ -73,15 +74,15 @@ class Control:
                 result = _expected(operation)
                 found.append((operation, list(_rows(jobs, matching, result))))
         if not request.validate_only:
-            reason = f"{request.reason or 'with all that match a filter'} ({principal})"
-            await asyncio.gather(*(self._abort(operation, rows, reason) for operation, rows in found))
+            asked = AbortRequest(principal=principal, reason=request.reason or "with all that match a filter")
+            await asyncio.gather(*(self._abort(operation, rows, asked) for operation, rows in found))
         return pb.AbortJobsResponse(jobs=[row for _, rows in found for row in rows])
 
-    async def _abort(self, operation: Operation, rows: list[pb.JobAbort], reason: str) -> None:
+    async def _abort(self, operation: Operation, rows: list[pb.JobAbort], asked: AbortRequest) -> None:
         if rows[0].result != _WOULD:
             return
         try:
-            in_time = await self._scheduler.abort(operation.number, reason)
+            in_time = await self._scheduler.abort(operation.number, asked)
             result = _ABORTING if in_time else pb.ABORT_RESULT_TOO_LATE
         except (Unavailable, NotFound):
             result = pb.ABORT_RESULT_NOT_RUN_YET

@@ -1,4 +1,4 @@
-"""The chain of causes of operations and jobs: who or what asked, the operation, and the jobs above a job.
+"""The chain of causes of operations and jobs: who or what asked, the operation, the jobs above a job, and who aborted.
 
 An operation that a person asked for begins with that person. For any other its record has the hops up to its
 submission; whoever submits it knows them.
@@ -18,11 +18,12 @@ __all__ = ["causes_of"]
 def causes_of(operation: Operation, planned: plan_pb2.PlannedJob | None = None) -> list[ReasonHop]:
     """Return the chain of an operation, or of a job of it, the first cause first."""
     record = operation.record
+    last = [record.abort_hop] if record.HasField("abort_hop") else []
     hops = list(record.reason_trail) or [
         ReasonHop(source=record.principal, reason=record.options.reason, time=record.create_time)
     ]
     if planned is None:
-        return hops
+        return hops + last
     hops.append(ReasonHop(source=operation.name, reason=record.title, time=record.create_time))
     above: list[ReasonHop] = []
     parent = planned.parent
@@ -31,4 +32,4 @@ def causes_of(operation: Operation, planned: plan_pb2.PlannedJob | None = None) 
         began: Timestamp | None = record.jobs[parent].start_time if record.jobs[parent].HasField("start_time") else None
         above.append(ReasonHop(source=job_name(record.number, parent), reason=cause.title, time=began))
         parent = cause.parent
-    return hops + above[::-1]
+    return hops + above[::-1] + last

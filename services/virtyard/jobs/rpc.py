@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from virtyard.api.jobs.v1 import job_control_pb2, job_pb2, job_service_pb2, operation_pb2, wait_explanation_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.jobs import listing, watch
+from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.automatic import InnerRequests
 from virtyard.jobs.control import Control
 from virtyard.jobs.explaining import Explainer, person_of
@@ -134,7 +135,9 @@ class JobService:
         """Abort a job with its operation."""
         number, job = job_numbers(request.name)
         await self._store.get_job(number, job)
-        in_time = await self._scheduler.abort(number, request.reason)
+        in_time = await self._scheduler.abort(
+            number, AbortRequest(principal=call.principal.identity, reason=request.reason)
+        )
         return job_service_pb2.AbortJobResponse(job=await self._job(number, job), too_late=not in_time)
 
     async def RetryJob(self, request: job_service_pb2.RetryJobRequest, call: Call) -> job_pb2.Job:
@@ -260,7 +263,7 @@ class Operations:
 
     async def CancelOperation(self, request: operations_pb2.CancelOperationRequest, call: Call) -> Empty:
         """Ask for an abort; what comes of it is seen in the operation."""
-        await self._scheduler.abort(operation_number(request.name), f"cancelled by {call.principal.identity}")
+        await self._scheduler.abort(operation_number(request.name), AbortRequest(principal=call.principal.identity))
         return Empty()
 
     async def DeleteOperation(self, request: operations_pb2.DeleteOperationRequest, call: Call) -> Empty:

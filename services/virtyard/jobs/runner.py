@@ -12,12 +12,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
-from google.rpc import code_pb2, status_pb2
+from google.rpc import status_pb2
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import on_failure, outcome, schedule
+from virtyard.jobs import abort_request, on_failure, outcome, schedule
+from virtyard.jobs.abort_request import AbortRequest, cancelled_status
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.counted_locks import StepGate
@@ -31,7 +32,6 @@ from virtyard.jobs.roll_call import Answers, call_roll
 from virtyard.jobs.rollback import Rollback
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import (
-    Cancelled,
     Contended,
     DeadlineExceeded,
     OwnerClosed,
@@ -90,24 +90,22 @@ class Runner:
         except (StaleEpoch, OwnerClosed) as error:
             _log.warning("%s is given up: %s", self.operation.name, error)
 
-    async def abort(self, reason: str, *, cause: str = "") -> bool:
-        """Ask for an abort, for a cause if it is no person; durable when this returns.
-
-        Returns False if the point of no return was passed.
-        """
-        shape = self.operation.shape
+    async def abort(self, asked: AbortRequest) -> bool:
+        """Ask for an abort; durable when this returns. Returns False if the point of no return was passed."""
+        shape, first = self.operation.shape, False
 
         def change(record: Record) -> bool:
-            if not record.abort_requested:
-                record.abort_requested, record.abort_reason, record.abort_cause = True, reason, cause
-                record.too_late = schedule.pivot_started(shape, record)
+            nonlocal first
+            first = abort_request.note(record, asked, shape)
             if record.held == job_pb2.HELD_REASON_POISON and not record.too_late:
                 # Whoever aborts it wants its way back tried; should that be poison as well, it is held again.
                 record.held, record.strikes = job_pb2.HELD_REASON_UNSPECIFIED, 0
             return not record.too_late
 
         try:
-            in_time = await self._keeper.commit("jobs.abort", change, everything=True)
+            in_time = await self._keeper.commit(
+                "jobs.abort", change, everything=True, news=lambda each: abort_request.tell(each, asked, first=first)
+            )
         except StaleEpoch:
             # It ended in the meantime, or another scheduler has it; either way this request changes nothing.
             return False
@@ -138,7 +136,7 @@ class Runner:
 
         def change(record: Record) -> None:
             if not schedule.pivot_started(self.operation.shape, record) and not record.rolling_back:
-                record.abort_requested, record.superseded_by = True, by
+                abort_request.note_yield(record, by)
 
         with contextlib.suppress(StaleEpoch):  # it ended in the meantime
             await self._keeper.commit("jobs.superseded", change, everything=True)
@@ -465,15 +463,3 @@ def _rounds_of(refs: Sequence[StepRef]) -> list[list[StepRef]]:
         else:
             rounds.append([ref])
     return rounds
-
-
-def cancelled_status(record: Record) -> status_pb2.Status:
-    """Return the error of an operation that somebody aborted, or that had to yield."""
-    if record.superseded_by:
-        by = record.superseded_by
-        return to_status(Cancelled(f"superseded by {by}", metadata={"superseded_by": by}))
-    if record.abort_cause:
-        cause = {"cause": record.abort_cause}
-        return to_status(Cancelled(f"aborted, as {record.abort_reason}", metadata=cause))
-    reason = f": {record.abort_reason}" if record.abort_reason else ""
-    return status_pb2.Status(code=code_pb2.CANCELLED, message=f"aborted on request{reason}")

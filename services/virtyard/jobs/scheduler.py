@@ -16,6 +16,7 @@ from enum import Enum
 from functools import partial
 
 from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.deadline import DEADLINE, Alarm, deadline_of
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.keeper import Keeper
@@ -171,7 +172,7 @@ class Scheduler:
         """
         return self.find(number) or self._ended.get(number) or await self.world.store.get(number)
 
-    async def abort(self, number: int, reason: str) -> bool:
+    async def abort(self, number: int, asked: AbortRequest) -> bool:
         """Abort an operation; durable when this returns. Returns False if it was too late.
 
         Raises:
@@ -180,7 +181,7 @@ class Scheduler:
         """
         runner = self._runners.get(number)
         if runner is not None:
-            return await runner.abort(reason)
+            return await runner.abort(asked)
         operation = await self.world.store.get(number)
         if operation.record.state == operation_pb2.OPERATION_STATE_ACTIVE:
             raise Unavailable(f"{operation.name} is not being run yet; try again", retry_after=1.0)
@@ -336,5 +337,6 @@ class Scheduler:
 
     def _lapse(self, runner: Runner) -> None:
         number = runner.operation.number
-        abort = self._steer(number, lambda present: present.abort("its deadline came", cause=DEADLINE))
+        asked = AbortRequest(cause=DEADLINE, reason="its deadline came")
+        abort = self._steer(number, lambda present: present.abort(asked))
         _ = self._tasks.start(abort, name=f"deadline {runner.operation.name}")

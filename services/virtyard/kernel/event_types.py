@@ -208,7 +208,7 @@ SAFETY_VIOLATED = EventType(
     severity=_CRITICAL,
     meaning=(
         "The auditor saw twice what must never be: the object is locked by two who exclude each other, by an operation "
-        "that has ended, or with a token out of order; or a step of the operation was done twice."
+        "that has ended, even one whose release is due, or with a token out of order; or a step was done twice."
     ),
     advice="Stop work on the object and keep the databases and ledgers as they are: this is a defect, to be reported.",
     acknowledgeable=True,
@@ -347,6 +347,12 @@ FLOOD_FOLDED = EventType(
     ),
     advice="See to what that event tells; its `count` and `last_time` say how often it came, and when last.",
 )
+ABORT_REQUESTED = EventType(
+    name="ABORT_REQUESTED",
+    severity=_INFORMATIONAL,
+    meaning="A person asked to abort an operation on the object; the message says who, why, and if it was too late.",
+    advice="Nothing: OPERATION_ABORTED follows once what was done is undone; what was too late goes on to its end.",
+)
 OPERATION_ABORTED = EventType(
     name="OPERATION_ABORTED",
     severity=_INFORMATIONAL,
@@ -377,6 +383,7 @@ EVENT_TYPES = (
     OPERATION_HELD,
     OPERATION_RELEASED,
     PRIORITY_CHANGED,
+    ABORT_REQUESTED,
     IMAGE_MISSING,
     FOREIGN_FILE,
     ROLLBACK_FAILED,

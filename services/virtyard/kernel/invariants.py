@@ -23,6 +23,8 @@ class Invariant(Enum):
     """Fencing tokens only rise; met by the auditor, who compares what is held over time."""
     ENDED_HOLDS_NOTHING = "ended_holds_nothing"
     """No ended operation holds a lock unless its release is due; met by the auditor."""
+    RELEASE_OVERDUE = "release_overdue"
+    """No release stays due for more than 5 s while the lock service answers; met by the auditor."""
     EFFECT_ONCE = "effect_once"
     """No effect is done twice, no key stands for two; met by a ledger that has another payload, and by the auditor."""
     LOCK_COVERAGE = "lock_coverage"

@@ -103,7 +103,10 @@ class _Ordered:
             return False
         self.signal = self._moment.signal
         self._moment = None
-        self._order.unlink()
+        try:
+            self._order.unlink()
+        except FileNotFoundError:  # whoever asked has given up just now
+            return False
         return True
 
 

@@ -20,8 +20,13 @@ _BOTH: Final = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
+_PATIENCE_SECONDS: Final = 24 * 3600
+
 SERVER_OPTIONS: Final = (
     *_BOTH,
+    # What has waited for the event loop for longer is ended as if its caller had cancelled it. A busy process takes one
+    # call in a turn of its loop, so the default of 30 s is met; how long an answer is worth waiting for, callers know.
+    ("grpc.server_max_unrequested_time_in_server", _PATIENCE_SECONDS),
     # A second process on our port must fail, not share it.
     ("grpc.so_reuseport", 0),
     # Our own clients ping every 20 s; the default would send them away for it.

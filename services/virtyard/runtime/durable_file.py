@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 from virtyard.kernel.errors import DataLoss
 
 Record = dict[str, Any]
+_ASIDE = ".tmp"
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write `record` as JSON, replacing what is there; durable when this returns."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
     try:
         _write_synced(aside, record, os.O_TRUNC)
         aside.replace(path)
@@ -35,12 +37,27 @@ def create_record(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         FileExistsError: something of that name is there; it is left alone.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
     try:
         _write_synced(aside, record, os.O_TRUNC)
         os.link(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def drop_asides(path: Path) -> None:
+    """Remove what writers of `path` left beside it who were killed; its caller knows that nobody is writing it."""
+    aside = re.compile(rf"\.{re.escape(path.name)}\.\d+{re.escape(_ASIDE)}")
+    with os.scandir(path.parent) as entries:
+        left = [entry.name for entry in entries if aside.fullmatch(entry.name)]
+    for name in left:
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def sweep_asides(folder: Path) -> None:
+    """Remove what killed writers left anywhere below a folder; its caller is the only one who writes there."""
+    for path in folder.rglob(f".*{_ASIDE}"):
+        path.unlink(missing_ok=True)
 
 
 def read_record(path: Path) -> Record | None:

@@ -168,6 +168,9 @@ def named(error: grpc.RpcError) -> VirtyardError:
                 break
     if error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_WHILE_SENDING:
         return errors.Unavailable("the call ended while it was being sent", retry_after=0.0)
+    if error.code() is grpc.StatusCode.CANCELLED:
+        # A service that says so has details; without them gRPC gave up a call that nobody had cancelled.
+        return errors.Unavailable("the other side gave up the call", retry_after=0.0)
     return from_status(status_pb2.Status(code=error.code().value[0], message=error.details() or error.code().name))
 
 

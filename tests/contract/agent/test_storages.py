@@ -208,6 +208,35 @@ async def test_a_half_made_image_is_begun_anew(storage: DirectoryStorage, reposi
     assert list(part.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("then", ["create", "remove", "remove half made", "resize", "settle", "trash", "restore"])
+async def test_what_a_killed_writer_of_a_record_left_goes(
+    then: str, storage: DirectoryStorage, repository: Place
+) -> None:
+    """Whatever comes next to the image removes it, so that the repository can be empty; others' are left alone."""
+    disks = Path(repository.path) / "disks"
+    mine, others = disks / ".d1.json.4711.tmp", disks / ".d10.json.4711.tmp"
+    if then not in ("create", "remove half made"):
+        await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    if then == "restore":
+        await storage.trash_disk(repository, "d1", OTHER)
+    for left in (mine, others):
+        left.write_text("{")
+    match then:
+        case "create":
+            await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+        case "resize":
+            await storage.resize_disk(repository, "d1", 2 * MIB, on_progress=silent)
+        case "settle":
+            await storage.settle_size(repository, "d1")
+        case "trash":
+            await storage.trash_disk(repository, "d1", OTHER)
+        case "restore":
+            assert await storage.restore_disk(repository, "d1", OTHER)
+        case _:
+            assert await storage.remove_disk(repository, "d1", MARK) == (then == "remove")
+    assert (mine.exists(), others.exists()) == (False, True)
+
+
 async def test_the_trash_gives_back_what_it_was_given(storage: DirectoryStorage, repository: Place) -> None:
     """Trashed, an image is not found; restored by the same mark it is the same; erased it is gone."""
     disk = await storage.create_disk(repository, "d1", MIB, full=True, mark=MARK, on_progress=silent)

@@ -14,12 +14,13 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.integration.crash.stage import EXAMPLES, WHOLE, Stage, at, chosen, ended, opened
+from tests.integration.crash.stage import EXAMPLES, TORTURE, WHOLE, Stage, at, chosen, ended, opened
+from tools.points import note
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, plan_pb2
 from virtyard.jobs import runner
 from virtyard.jobs.roll_call import call_roll
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(2400 if TORTURE else 240)
 CANCELLED = (operation_pb2.OPERATION_STATE_CANCELLED, job_pb2.OUTCOME_NONE)
 SUCCEEDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE)
 
@@ -28,11 +29,13 @@ SUCCEEDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE)
 async def test_an_abort_takes_all_back_or_comes_too_late(name: str, tmp_path: Path) -> None:
     """At each point the answer to the abort, the end, the site's objects and the checker agree."""
     async with opened(tmp_path, EXAMPLES[name]) as stage:
-        points = chosen(name, await stage.points())
+        found = await stage.points()
+        points = chosen(name, found)
         ends = [end for point in points if (end := await abort_at(stage, point)) is not None]
         pivot = any(
             step.kind == plan_pb2.STEP_KIND_PIVOT for job in (await fresh_plan(stage)).jobs for step in job.steps
         )
+    note(name, "abort", len(ends), len(found))
     assert len(ends) > len(points) * 0.7 or name not in WHOLE, "which points of children share a commit may differ"
     if len(points) > 5:
         assert CANCELLED in ends

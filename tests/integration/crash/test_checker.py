@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ import pytest
 from tests.acceptance.asking import create_machine, new_disk
 from tests.examples.contract import load
 from tests.integration.jobs.site import running
+from tests.invariants import services
 from tests.invariants.check import findings, lasting_findings
+from tests.invariants.records import read
 from tools.operation_costs import furnish
+from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.store import RELEASE
 from virtyard.kernel.job_states import JobState, StepState
 
 EXAMPLES = load()
@@ -253,3 +258,11 @@ def test_an_end_that_is_not_what_was_done_is_found(
     restate(number, change)(folder)
     found = findings(folder, folder / "share")
     assert any(told in line for line in found), found
+
+
+def test_a_release_below_the_floor_is_done(folder: Path) -> None:
+    """An owner whom the lock service has closed and forgotten is closed; one above its floor is not."""
+    release = lock_service_pb2.OwnerRelease(owner="operations/7", epoch=1).SerializeToString()
+    records = replace(read(folder), closed={}, due=[("release 7", RELEASE, release)])
+    assert "release 7 is due" in list(services.nothing_open(replace(records, closed_below=7)))
+    assert "release 7 is due" not in list(services.nothing_open(replace(records, closed_below=8)))

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.crash.stage import EXAMPLES, WHOLE, Stage, chosen, ended, opened
+from tests.integration.crash.stage import EXAMPLES, TORTURE, WHOLE, Stage, chosen, ended, opened
 from tests.integration.crash.test_abort_points import CANCELLED, abort
+from tools.points import note
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, plan_pb2
 from virtyard.jobs import rollback
 from virtyard.kernel.errors import WrongState
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(2400 if TORTURE else 240)
 ACCEPTED = (operation_pb2.OPERATION_STATE_FAILED, job_pb2.OUTCOME_PARTIAL)
 _TRIES = 5
 """What is done in the last round may end the operation before the abort comes; then it is tried again."""
@@ -121,6 +122,7 @@ async def test_a_refused_undo_is_told_and_has_two_ways_out(
             if step.kind == plan_pb2.STEP_KIND_UNDOABLE and not step.if_deferred
         ]
         tried = [reference for reference in chosen(name, steps, 1) if await refuse_undo(stage, reference, accept=False)]
+        note(name, "undo", len(tried), len(steps))
         # What is done in the last round may end the operation before the abort comes.
         assert len(tried) * 2 >= len(steps) or name not in WHOLE, (tried, steps)
         for reference in tried[:1]:

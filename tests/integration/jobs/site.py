@@ -261,10 +261,10 @@ class Site:
         wanted = f'operation = "{operation}"'
         return list((await self.service.ListJobs(job_service_pb2.ListJobsRequest(filter=wanted))).jobs)
 
-    async def events(self, object_name: str) -> list[event_pb2.Event]:
-        """Return the events on an object that somebody should look at."""
+    async def events(self, object_name: str, least: str = "WARNING") -> list[event_pb2.Event]:
+        """Return the events on an object that somebody should look at, or those of the severity given and above."""
         stub: Any = inventory_service_pb2_grpc.InventoryServiceStub(self._near["inventory"])
-        asked = inventory_service_pb2.ListEventsRequest(filter=f'object = "{object_name}" AND severity >= WARNING')
+        asked = inventory_service_pb2.ListEventsRequest(filter=f'object = "{object_name}" AND severity >= {least}')
         answer = await stub.ListEvents(asked)
         return list(answer.events)
 

@@ -219,6 +219,48 @@ async def test_a_hold_and_a_release_are_told_by_events(site: Site, gate: Gate) -
     assert event.operation == name
 
 
+async def abort_while_it_runs(site: Site, gate: Gate, *, by_bulk: bool, reason: str) -> tuple[str, Any]:
+    """Have an operation aborted once, and in vain a second time; return its name and what it has become."""
+    name = (await site.submit(machine("web", disks=1))).name
+    async with asyncio.timeout(LIMIT):
+        await gate.begun.wait()
+    if by_bulk:
+        await site.service.AbortJobs(control.AbortJobsRequest(filter=f'operation = "{name}"', reason=reason))
+    else:
+        await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=first_job(name), reason=reason))
+    await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=first_job(name), reason="a second one"))
+    gate.open.set()
+    return name, await site.wait(name)
+
+
+@pytest.mark.parametrize("by_bulk", [False, True])
+@pytest.mark.parametrize("reason", ["the array is full", ""])
+async def test_who_asked_for_an_abort_is_told(site: Site, gate: Gate, by_bulk: bool, reason: str) -> None:
+    """Principal and reason are in the error, at the end of each chain of causes, and in an event of the request."""
+    name, ended = await abort_while_it_runs(site, gate, by_bulk=by_bulk, reason=reason)
+    shown = reason or ("with all that match a filter" if by_bulk else "")
+    assert ended.error.message == f"aborted on request{': ' + shown if shown else ''} (user/admin)"
+    chains = [metadata_of(ended).reason_trail, *(job.reason_trail for job in await site.jobs_of(name))]
+    assert len(chains) > 1
+    for chain in chains:
+        assert [hop.source for hop in chain].count("user/admin") == 2, "who asked for it, and who aborted it"
+        assert (chain[-1].source, chain[-1].reason) == ("user/admin", shown)
+        assert chain[-1].time.ToNanoseconds() > chain[0].time.ToNanoseconds()
+
+    async def requests() -> list[Any]:
+        events = await site.events("virtualMachines/web", "INFORMATIONAL")
+        return [event for event in events if event.type == "ABORT_REQUESTED"]
+
+    async def told() -> bool:
+        return bool(await requests())
+
+    await site.wait_until(told)
+    (event,) = await requests()
+    title = metadata_of(ended).title
+    assert event.message == f"user/admin asked to abort {name} ({title})" + (f": {shown}" if shown else "")
+    assert event.operation == name
+
+
 async def test_holds_are_refused_where_they_mean_nothing(site: Site, gate: Gate) -> None:
     """What has ended, goes back, is not held or is not there cannot be held or released; a second hold is the first."""
     ended = (await site.succeed(machine("db", disks=0))).name

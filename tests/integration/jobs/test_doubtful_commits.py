@@ -16,6 +16,7 @@ from tests.integration.jobs.test_failure import Gate
 from tests.integration.jobs.test_person_locks import HELD, person
 from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.jobs import scheduler
+from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.store import JobStore
 from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.status import named
@@ -135,7 +136,7 @@ async def test_an_abort_is_not_lost_in_a_defect(site: Site, monkeypatch: pytest.
     assert (await site.wait(name)).error.message.startswith("aborted")
     assert site.files() == files
     with pytest.raises(Unavailable):
-        await old.abort("through the one that failed")
+        await old.abort(AbortRequest(reason="through the one that failed"))
 
 
 async def _answer(call: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.unit.jobs.plans import job, operation_of, shape_of
 from virtyard.api.type.v1.submission_pb2 import ReasonHop
-from virtyard.jobs import schedule
+from virtyard.jobs import abort_request, schedule
+from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job, render_metadata
 
@@ -50,3 +51,25 @@ def test_what_another_cause_submitted_begins_with_that() -> None:
         ("operations/12", "Do It"),
     ]
     assert len(render_metadata(operation).reason_trail) == 2
+
+
+def test_an_abort_is_the_last_hop_of_every_chain() -> None:
+    """Who aborted it stands behind all that led to it; what it yields to does not take that person's place."""
+    operation = asked()
+    assert abort_request.note(operation.record, AbortRequest(principal="user/bob", reason="enough"), FAMILY)
+    assert not abort_request.note(operation.record, AbortRequest(principal="user/eve"), FAMILY), "only the first counts"
+    abort_request.note_yield(operation.record, "operations/13")
+    for hops in (render_metadata(operation).reason_trail, render_job(operation, FAMILY.jobs["3"]).reason_trail):
+        assert (hops[-1].source, hops[-1].reason) == ("user/bob", "enough")
+        assert [hop.source for hop in hops].count("user/bob") == 1
+
+
+def test_a_deadline_and_a_yield_are_told_as_causes() -> None:
+    """No person is named where none asked."""
+    late, yielding = asked(), asked()
+    abort_request.note(late.record, AbortRequest(cause="deadline", reason="its deadline came"), FAMILY)
+    abort_request.note_yield(yielding.record, "operations/13")
+    assert [hop.source for hop in render_metadata(late).reason_trail] == ["user/ann", "deadline"]
+    assert [hop.source for hop in render_metadata(yielding).reason_trail] == ["user/ann", "operations/13"]
+    for each in (late, yielding):
+        assert not abort_request.tell(each, AbortRequest(cause="deadline"), first=True).events

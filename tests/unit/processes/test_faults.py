@@ -87,3 +87,24 @@ def test_a_moment_is_asked_for_while_the_process_runs_and_comes_once(
         assert came == [number]
         came.clear()
     assert (tmp_path / "jobs.log").read_text().split()[:3] == ["jobs.Ck", "jobs.Ck", "jobs.C2"]
+
+
+def test_a_moment_that_nobody_waits_for_any_more_does_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked may give up while the moment comes: then there is no signal, and the process goes on."""
+    came: list[int] = []
+    order = tmp_path / "jobs.at"
+    monkeypatch.setenv(faults.MOMENTS, str(tmp_path / "jobs"))
+    monkeypatch.setattr(os, "kill", lambda _, sent: came.append(sent))
+    hook = faults.kill_hook()
+    assert hook is not None
+    read_text = Path.read_text
+
+    def read_and_lose(path: Path) -> str:
+        text = read_text(path)
+        path.unlink()
+        return text
+
+    order.write_text("stop jobs.Ck")
+    monkeypatch.setattr(Path, "read_text", read_and_lose)
+    hook("jobs.Ck")
+    assert (came, order.exists()) == ([], False)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from virtyard.kernel.errors import DataLoss
-from virtyard.runtime.durable_file import create_record, read_record, remove_file, write_record
+from virtyard.runtime.durable_file import (
+    create_record,
+    drop_asides,
+    read_record,
+    remove_file,
+    sweep_asides,
+    write_record,
+)
 
 
 def test_a_record_is_written_read_and_removed(tmp_path: Path) -> None:
@@ -49,3 +57,25 @@ def test_a_spoilt_record_is_data_loss(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(DataLoss, match=r"record\.json"):
         read_record(path)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what was written aside for that very record goes; a folder that is swept loses all of it, below it too."""
+    below = tmp_path / "below"
+    below.mkdir()
+    mine, other, deep = tmp_path / "a.json", tmp_path / "a.json.b", below / "c.json"
+    with monkeypatch.context() as killed:
+        # A process that is killed does not clean up, and the next one has another pid.
+        killed.setattr(os, "getpid", lambda: 4711)
+        killed.setattr(Path, "unlink", lambda _path, missing_ok=False: None)
+        killed.setattr(Path, "replace", lambda _path, _target: 1 / 0)
+        for path in (mine, other, deep):
+            with pytest.raises(ZeroDivisionError):
+                write_record(path, {"half": "made"})
+    write_record(mine, {"a": 1})
+    assert len(list(tmp_path.rglob(".*"))) == 3
+    drop_asides(mine)
+    assert sorted(path.name.split(".json")[0] for path in tmp_path.rglob(".*")) == [".a", ".c"]
+    sweep_asides(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.json"]
+    assert read_record(mine) == {"a": 1}

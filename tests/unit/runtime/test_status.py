@@ -8,7 +8,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from virtyard.kernel import errors
 from virtyard.kernel.errors import VirtyardError
-from virtyard.runtime.status import code_of, errors_named, from_status, named, raise_from, to_status
+from virtyard.runtime.status import code_of, errors_named, from_status, named, raise_from, to_rpc_error, to_status
+from virtyard_client.errors import ClientError
 
 
 def leaves(kind: type[VirtyardError]) -> list[type[VirtyardError]]:
@@ -52,6 +53,17 @@ def test_call_that_ended_while_it_was_sent_may_be_made_again() -> None:
         grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), details="Internal error from Core"
     )
     assert type(named(cut)) is errors.Unavailable
+
+
+def test_call_that_nobody_cancelled_may_be_made_again() -> None:
+    """CANCELLED without details is what gRPC says of a call that it gave up; with ours a service said it."""
+    nothing = grpc.aio.Metadata()
+    given_up = grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, nothing, nothing, details="CANCELLED")
+    said = to_rpc_error(errors.Cancelled("a person stopped it"))
+    assert type(named(given_up)) is errors.Unavailable
+    assert ClientError.from_rpc(given_up).unreachable
+    assert type(named(said)) is errors.Cancelled
+    assert (ClientError.from_rpc(said).code, ClientError.from_rpc(said).unreachable) == ("CANCELLED", False)
 
 
 def test_errors_are_raised_with_their_cause() -> None:

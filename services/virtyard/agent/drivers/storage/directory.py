@@ -17,7 +17,7 @@ from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.agent.drivers.storage.scan import scan
 from virtyard.agent.drivers.storage.sources import FileSource
 from virtyard.kernel.errors import InvalidRequest, NotFound, Unsupported, WrongState
-from virtyard.runtime.durable_file import Record, read_record, remove_file, sync_folder, write_record
+from virtyard.runtime.durable_file import Record, drop_asides, read_record, remove_file, sync_folder
 from virtyard.runtime.threads import Threads
 
 _PATH = "repository_path"
@@ -175,6 +175,9 @@ class DirectoryStorage:
             repository = self._find(place)
             record = read_record(repository.disks / f"{uid}.json")
             if record is None or mark not in {None, record["mark"]}:
+                if record is None:
+                    # Killed while it was begun, an image may have no record yet.
+                    drop_asides(repository.disks / f"{uid}.json")
                 return False
             image.end_writers(layout.partial(repository, record))
             layout.drop_disk(repository, uid)
@@ -220,6 +223,7 @@ class DirectoryStorage:
         except NotFound:
             return None
         await self._threads.run(image.end_writers, disk.path)
+        await self._threads.run(drop_asides, repository.disks / f"{uid}.json")
         # Shrinking to the size that it has already does nothing.
         await self._resize(disk, disk.size_bytes, before=disk.size_bytes, on_progress=lambda _done, _total: None)
         return disk
@@ -249,7 +253,7 @@ class DirectoryStorage:
             record = read_record(repository.disks / f"{uid}.json")
             if record is not None:
                 target.mkdir(exist_ok=True)
-                write_record(repository.disks / f"{uid}.json", {**record, "trashed_by": mark})
+                layout.rewrite(repository, {**record, "trashed_by": mark})
                 _move(repository.disks, target, uid)
             elif not (target / f"{uid}.json").exists():
                 raise NotFound(f"{repository.folder} has no image of disk {uid}", resource=str(repository.folder))
@@ -265,6 +269,7 @@ class DirectoryStorage:
             repository = self._find(place)
             source = repository.trash / uid
             record = read_record(source / f"{uid}.json") or read_record(repository.disks / f"{uid}.json")
+            drop_asides(repository.disks / f"{uid}.json")
             if record is None or not source.is_dir() or mark not in {None, record.get("trashed_by")}:
                 return False
             _move(source, repository.disks, uid)

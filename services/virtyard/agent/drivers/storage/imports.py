@@ -17,7 +17,7 @@ from virtyard.agent.drivers.storage.contract import ImageFile, Report, Source
 from virtyard.agent.drivers.storage.image import NO_ROOM, out_of_room
 from virtyard.agent.drivers.storage.layout import Repository
 from virtyard.kernel.errors import InvalidRequest, Unavailable
-from virtyard.runtime.durable_file import Record, read_record, write_record
+from virtyard.runtime.durable_file import Record, read_record
 from virtyard.runtime.threads import Threads
 
 _SECTOR = 512
@@ -173,7 +173,7 @@ def finish(repository: Repository, record: Record, digest: str, *, iso: bool) ->
     """
     kind, virtual_size = inspect(layout.partial(repository, record), iso=iso)
     known = {**record, "content": kind, "virtual_size_bytes": virtual_size, "sha256": digest}
-    write_record(repository.disks / f"{record['uid']}.json", known)
+    layout.rewrite(repository, known)
     layout.finish_disk(repository, known)
     return _described(repository, known)
 

@@ -27,6 +27,7 @@ from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, InvalidRequ
 from virtyard.runtime.durable_file import (
     Record,
     create_record,
+    drop_asides,
     read_record,
     remove_file,
     sync_folder,
@@ -177,6 +178,8 @@ def begin_disk(repository: Repository, record: Record) -> DiskFile | None:
                 f"{repository.folder} has an image of disk {uid} already", resource=str(repository.folder)
             )
         _check_room(repository, record)
+        # What an earlier try left that was killed would keep the repository from ever being empty.
+        drop_asides(repository.disks / f"{uid}.json")
         create_record(repository.disks / f"{uid}.json", record)
     return None
 
@@ -211,8 +214,15 @@ def check_growth(repository: Repository, disk: DiskFile, size_bytes: int) -> Non
 def record_size(repository: Repository, record: Record, size_bytes: int) -> DiskFile:
     """Write down the size that an image has now, and return it."""
     changed = {**record, "size_bytes": size_bytes}
-    write_record(repository.disks / f"{record['uid']}.json", changed)
+    rewrite(repository, changed)
     return describe(repository.disks, changed)
+
+
+def rewrite(repository: Repository, record: Record) -> None:
+    """Write the record of an image anew; whoever does so has the image for itself."""
+    path = repository.disks / f"{record['uid']}.json"
+    drop_asides(path)
+    write_record(path, record)
 
 
 def partial(repository: Repository, record: Record) -> Path:
@@ -236,6 +246,7 @@ def drop_disk(repository: Repository, uid: str) -> None:
         image.unlink(missing_ok=True)
         image.with_name(f"{image.name}.part").unlink(missing_ok=True)
     sync_folder(repository.disks)
+    drop_asides(repository.disks / f"{uid}.json")
     remove_file(repository.disks / f"{uid}.json")
 
 

@@ -370,7 +370,9 @@ class Job(_message.Message):
 
     @_builtins.property
     def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
-        """The chain of causes that led to it, the first one first: who asked, the operation, and the jobs above it."""
+        """The chain of causes that led to it, the first one first: who asked, the operation, and the jobs above it; at last
+        who asked for its abort, if anybody did.
+        """
 
     @_builtins.property
     def hold(self) -> _hold_pb2.Hold:

@@ -152,6 +152,7 @@ class OperationRecord(_message.Message):
     PRIORITY_CHANGES_FIELD_NUMBER: _builtins.int
     ABORT_CAUSE_FIELD_NUMBER: _builtins.int
     BROKEN_FIELD_NUMBER: _builtins.int
+    ABORT_HOP_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -252,6 +253,10 @@ class OperationRecord(_message.Message):
     def broken(self) -> Global___BrokenLocks:
         """How its locks were broken; absent while nobody has done that."""
 
+    @_builtins.property
+    def abort_hop(self) -> _submission_pb2.ReasonHop:
+        """Who or what asked first for its abort, or what it yields to; absent while nothing did."""
+
     def __init__(
         self,
         *,
@@ -292,10 +297,11 @@ class OperationRecord(_message.Message):
         priority_changes: _builtins.int = ...,
         abort_cause: _builtins.str = ...,
         broken: Global___BrokenLocks | None = ...,
+        abort_hop: _submission_pb2.ReasonHop | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_hop", b"abort_hop", "broken", b"broken", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_hop", b"abort_hop", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -235,7 +235,8 @@ export type Job = Message<"virtyard.api.jobs.v1.Job"> & {
   held: HeldReason;
 
   /**
-   * The chain of causes that led to it, the first one first: who asked, the operation, and the jobs above it.
+   * The chain of causes that led to it, the first one first: who asked, the operation, and the jobs above it; at last
+   * who asked for its abort, if anybody did.
    *
    * @generated from field: repeated virtyard.api.type.v1.ReasonHop reason_trail = 31;
    */
