@@ -89,11 +89,12 @@ class StorageWatch:
 
     async def _look(self) -> None:
         """Look at every repository; what does not answer in time is unknown until it does."""
-        for uid, expected in self._expected.items():
-            if uid not in self._looks:
-                self._looks[uid] = self._scope.start(self._look_at(expected), name=f"look {uid}")
-        if self._looks:
-            await asyncio.wait(list(self._looks.values()), timeout=_ANSWER_SECONDS)
+        begun = {uid: each for uid, each in self._expected.items() if uid not in self._looks}
+        for uid, expected in begun.items():
+            self._looks[uid] = self._scope.start(self._look_at(expected), name=f"look {uid}")
+        if begun:
+            # Those that hang since an earlier round are not waited for again.
+            await asyncio.wait([self._looks[uid] for uid in begun], timeout=_ANSWER_SECONDS)
         for uid in self._looks:
             if uid in self._expected:
                 text = f"its storage has not answered for {_ANSWER_SECONDS:g} s"
