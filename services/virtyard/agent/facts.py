@@ -1,6 +1,7 @@
 """The facts of a host: what it is, what it can do, what is on it now.
 
-They carry the position of the ledger from before the look, so an older look never overwrites a newer result (P27).
+They carry the position of the ledger from before the look, so an older look never overwrites a newer result (P27), and
+the numbers of the agent's start and of the look, so that looks which overtake each other are told apart.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from virtyard.agent.drivers.heartbeat.contract import Heartbeat
 from virtyard.agent.drivers.hypervisor.contract import Hypervisor
 from virtyard.agent.drivers.network.contract import Network
 from virtyard.agent.drivers.storage.contract import Storage
+from virtyard.agent.host_watch import HostWatch
 from virtyard.agent.views import guest_view, member_view
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.kernel.clock import Clock
@@ -46,8 +48,25 @@ class Facts:
         claim: HostClaim,
         clock: Clock,
         position: Callable[[], int],
+        start: int = 0,
+        watch: HostWatch | None = None,
     ) -> None:
-        """Take what is to be looked at; `position` gives the ledger's."""
+        """Take what is to be looked at.
+
+        Args:
+            server: resource name of the server.
+            resources: what machines may use.
+            hypervisor: runs guests.
+            hypervisor_reason: why it was chosen.
+            storage: keeps repositories.
+            heartbeat: keeps memberships.
+            network: carries networks.
+            claim: whose host it is.
+            clock: gives the time of a look.
+            position: gives the ledger's position.
+            start: how often agents of this host have started.
+            watch: knows what is there of storage and links; nothing is said of them without it.
+        """
         self._server = server
         self._resources = resources
         self._hypervisor = hypervisor
@@ -58,12 +77,17 @@ class Facts:
         self._claim = claim
         self._clock = clock
         self._position = position
+        self._start = start
+        self._watch = watch
+        self._looks = 0
         self.address = ""
         """Where the agent listens, as host:port; known once it does."""
 
     async def look(self) -> agent_service_pb2.Host:
         """Return the host as it is now."""
         position = self._position()
+        self._looks += 1
+        look = self._looks
         guests = await self._hypervisor.guests()
         host = agent_service_pb2.Host(
             server=self._server,
@@ -80,6 +104,10 @@ class Facts:
             ledger_sequence=position,
             host_id=self._claim.host_id,
             owner_id=self._claim.owner_id,
+            repositories=self._watch.repositories() if self._watch else (),
+            links=self._watch.links() if self._watch else (),
+            agent_start=self._start,
+            look=look,
         )
         host.observe_time.FromDatetime(self._clock.now())
         return host

@@ -65,6 +65,12 @@ _DO_RECORD = """
 """
 
 
+def _count_start(transaction: Transaction) -> int:
+    transaction.transition("agent.start")
+    (count,) = transaction.execute("UPDATE start SET count = count + 1 RETURNING count").fetchone()
+    return int(count)
+
+
 class Ledger:
     """The ledger in its database."""
 
@@ -77,6 +83,8 @@ class Ledger:
         self.floor = FloorKeeper(database, handshake.forget_settled, "agent.floor")
         """Below which operation every key is refused, and nothing is remembered."""
         self.position = 0
+        self.start = 0
+        """How often this ledger was opened, this time included."""
 
     @classmethod
     async def open(
@@ -105,6 +113,7 @@ class Ledger:
         (ledger.position,) = await database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
         await ledger.floor.open()
         ledger._sealed_below = await database.read(handshake.sealed_below)
+        ledger.start = await database.write(_count_start)
         return ledger
 
     @property

@@ -25,6 +25,7 @@ from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.agent.drivers.storage.sources import ReadUpload, reach_no_inventory
 from virtyard.agent.facts import Facts, Resources, resources_of_host
+from virtyard.agent.host_watch import HostWatch
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.metrics import show_host
 from virtyard.agent.rpc import AgentRpc, LedgerRpc, ParticipantRpc, services
@@ -71,6 +72,8 @@ class Agent:
     """What it did."""
     runner: Runner
     """What it does."""
+    watch: HostWatch
+    """Sees what becomes of its storage and links."""
     services: list[Service]
     """What it serves."""
     end_streams: Callable[[], None]
@@ -137,6 +140,9 @@ async def open_agent(
         await heartbeat.open()
         stack.push_async_callback(heartbeat.close)
         claim = HostClaim(settings.state / "claim.json")
+        watch = HostWatch(path=settings.state / "watched.json", roots=roots, network=network)
+        await watch.open()
+        stack.push_async_callback(watch.close)
         facts = Facts(
             server=settings.server,
             resources=settings.resources or resources_of_host(),
@@ -148,6 +154,8 @@ async def open_agent(
             claim=claim,
             clock=clock,
             position=lambda: ledger.position,
+            start=ledger.start,
+            watch=watch,
         )
         host = Host(
             server=settings.server,
@@ -185,6 +193,7 @@ async def open_agent(
             facts=facts,
             ledger=ledger,
             runner=runner,
+            watch=watch,
             services=served,
             end_streams=participant_rpc.end_streams,
         )

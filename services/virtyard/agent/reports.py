@@ -1,6 +1,7 @@
 """The reports of a host: its facts, sent to the inventory on every change and every few seconds.
 
-A report that cannot be sent is not kept: the next one says what is true then.
+A report that cannot be sent is not kept: the next one says what is true then. So what happens on a host while the
+inventory is away is queued by folding: one state for each guest, repository and link, the last one.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ class Reporter:
     """Sends the reports of one host; use `open` and `close`."""
 
     def __init__(
-        self, look: Callable[[], Awaitable[agent_service_pb2.Host]], send: Send, metrics: Metrics | None = None
+        self,
+        look: Callable[[], Awaitable[agent_service_pb2.Host]],
+        send: Send,
+        metrics: Metrics | None = None,
+        answered: Callable[[host_service_pb2.ReportHostResponse], None] | None = None,
     ) -> None:
-        """Send what `look` finds by `send`; the metrics count how it went."""
+        """Send what `look` finds by `send`; the metrics count how it went, and `answered` is told what came back."""
         self._metrics = metrics or Metrics()
+        self._answered = answered
         self._look = look
         self._send = send
         self._changed = asyncio.Event()
@@ -74,4 +80,6 @@ class Reporter:
             _log.info("the inventory takes reports again")
         self._in_contact = True
         self._metrics.reports.add("taken")
+        if self._answered is not None:
+            self._answered(answer)
         return float(answer.report_interval_seconds) or _INTERVAL

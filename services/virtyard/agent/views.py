@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from virtyard.agent.drivers.heartbeat.contract import MemberView
-from virtyard.agent.drivers.hypervisor.contract import GuestInfo
+from virtyard.agent.drivers.hypervisor.contract import GuestEnd, GuestInfo
 from virtyard.api.agent.v1 import agent_service_pb2
+
+_ENDS = {
+    None: agent_service_pb2.GUEST_END_UNSPECIFIED,
+    GuestEnd.CRASHED: agent_service_pb2.GUEST_END_CRASHED,
+    GuestEnd.BY_GUEST: agent_service_pb2.GUEST_END_BY_GUEST,
+    GuestEnd.BY_ACTION: agent_service_pb2.GUEST_END_BY_ACTION,
+    GuestEnd.UNKNOWN: agent_service_pb2.GUEST_END_UNKNOWN,
+}
 
 
 def member_view(view: MemberView) -> agent_service_pb2.ClusterMemberView:
@@ -24,4 +32,7 @@ def guest_view(guest: GuestInfo) -> agent_service_pb2.Guest:
         accelerator=guest.accelerator,
         serial_log_path=str(guest.serial_log or ""),
         mark=guest.mark,
+        run=guest.run,
+        end=_ENDS[guest.end],
+        end_reason=guest.end_reason,
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.inventory.v1 import trigger_pb2
-from virtyard.api.operations.v1 import refresh_server_pb2
+from virtyard.api.operations.v1 import refresh_server_pb2, start_virtual_machine_pb2
 from virtyard.inventory.events import tell
 from virtyard.inventory.model import FeedWriter, TypedObject
 from virtyard.inventory.objects import read_row, write_row
@@ -37,6 +37,16 @@ def built_in_objects() -> Sequence[TypedObject]:
             event_filter="type = SERVER_BEHIND",
             request=pack(refresh_server_pb2.RefreshServerRequest(name="{event.object}")),
             hourly_limit=60,
+            owner=_OWNER,
+        ),
+        trigger_pb2.Trigger(
+            name="triggers/restart-policy",
+            display_name="Restart by policy",
+            description="Starts a machine again whose guest has ended, if its restart policy says so.",
+            state=trigger_pb2.TRIGGER_STATE_ENABLED,
+            event_filter="type = MACHINE_RESTART_DUE",
+            request=pack(start_virtual_machine_pb2.StartVirtualMachineRequest(name="{event.object}")),
+            hourly_limit=1000,
             owner=_OWNER,
         ),
     )

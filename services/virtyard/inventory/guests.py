@@ -1,7 +1,12 @@
-"""Guests: what agents report of them, held against what jobs recorded; a contradiction is an event (P27).
+"""Guests: what agents report of them, held against what jobs recorded (P27).
 
-The record is never changed by a report. A machine counts as stopped by itself when two reports in a row lack its guest,
-while its record stays as it was and no operation works on it: the second look was then begun after the record.
+A machine whose recorded run has ended, by the word of the agent that it is placed on, is recorded as stopped; see
+`ended_guests`. What an agent cannot tell is never guessed: a machine whose guest two reports in a row do not know at
+all keeps its record, and an event says so; the second look was then begun after the record.
+
+While an operation works on a machine nothing is concluded: what it does to its guest is its own business, and what it
+leaves behind is looked at afterwards. That is to spare people contradictions, not what keeps a record right: a run is
+told from every other one, and a record that a job has written since is another one.
 """
 
 from __future__ import annotations
@@ -9,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.type.v1 import activity_pb2
 from virtyard.inventory.events import raise_event
-from virtyard.inventory.model import FeedWriter, Reader, RecordedGuest, TypedObject
+from virtyard.inventory.model import EndedGuest, FeedWriter, Reader, RecordedGuest, TypedObject
 from virtyard.inventory.store import InventoryStore
 from virtyard.kernel import event_types
 from virtyard.kernel.names import collection_of
@@ -25,15 +31,18 @@ _PLACED = """
     WHERE relation.target = ? AND relation.kind = 'virtualMachines' AND relation.field = 'server'
         AND object.deleted = 0
 """
+_RUNNING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
+_STARTING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STARTING
 
 
 def read_recorded(reader: Reader, server: str) -> list[RecordedGuest]:
-    """Return the machines that are recorded as running on a server."""
+    """Return the machines that are recorded as running on a server, or as being started there."""
     found = []
     for name, uid, generation, body in reader.execute(_PLACED, (server,)):
         machine = virtual_machine_pb2.VirtualMachine.FromString(body)
-        if machine.state == virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING:
-            found.append(RecordedGuest(name=name, uid=uid, generation=generation))
+        if machine.state in (_RUNNING, _STARTING):
+            run, starting = machine.placement.run, machine.state == _STARTING
+            found.append(RecordedGuest(name=name, uid=uid, generation=generation, run=run, starting=starting))
     return found
 
 
@@ -61,7 +70,7 @@ class GuestReports:
         """
         self._store = store
         self._activity = activity
-        self._running: dict[str, frozenset[str]] = {}
+        self._reported: dict[str, frozenset[tuple[str, bool, str]]] = {}
         self._look_again: set[str] = set()
         self._suspects: dict[str, frozenset[RecordedGuest]] = {}
 
@@ -71,33 +80,52 @@ class GuestReports:
             if collection_of(name) == "virtualMachines" and message is not None and message.server:
                 self._look_again.add(message.server)
             elif collection_of(name) == "servers" and message is None:
-                self._running.pop(name, None)
+                self._reported.pop(name, None)
                 self._suspects.pop(name, None)
                 self._look_again.discard(name)
 
-    async def report(self, server: str, running: Sequence[str]) -> None:
-        """Compare the guests that run on a server, by their uids, with the machines that are recorded there.
+    async def report(self, server: str, guests: Sequence[agent_service_pb2.Guest]) -> bool:
+        """Compare the guests of a server with the machines that are recorded there.
+
+        Returns:
+            Whether the next report is wanted soon, as something could not be concluded yet.
 
         Raises:
-            Unavailable: the records cannot be read, or the event cannot be stored.
+            Unavailable: the records cannot be read, or what follows cannot be stored.
         """
-        now = frozenset(running)
+        now = frozenset((guest.uid, guest.running, guest.run) for guest in guests)
         suspects = self._suspects.get(server, frozenset())
-        settled = server not in self._look_again and not suspects and self._running.get(server) == now
+        settled = server not in self._look_again and not suspects and self._reported.get(server) == now
         if self._activity is None or settled:
-            return
+            return False
         self._look_again.discard(server)
-        lacking = frozenset(guest for guest in await self._store.recorded_guests(server) if guest.uid not in now)
-        idle = frozenset(guest for guest in lacking if self._is_idle(guest.name))
-        if idle & suspects:
-            await self._store.tell_stopped(server, idle & suspects)
-        self._suspects[server] = idle - suspects
-        if lacking != idle:
-            self._look_again.add(server)
-        self._running[server] = now
+        seen = {guest.uid: guest for guest in guests}
+        ended: list[EndedGuest] = []
+        lacking: set[RecordedGuest] = set()
+        for recorded in await self._store.recorded_guests(server):
+            guest = seen.get(recorded.uid)
+            if guest is not None and guest.running:
+                continue
+            if recorded.starting or not self._is_idle(recorded.name) or _is_being_ended(guest):
+                self._look_again.add(server)
+            elif guest is not None and recorded.run and guest.run == recorded.run:
+                ended.append(EndedGuest(guest=recorded, end=guest.end, reason=guest.end_reason))
+            else:
+                lacking.add(recorded)
+        if ended:
+            await self._store.record_ended(server, ended)
+        if lacking & suspects:
+            await self._store.tell_stopped(server, lacking & suspects)
+        self._suspects[server] = frozenset(lacking - suspects)
+        self._reported[server] = now
+        return server in self._look_again or bool(self._suspects[server])
 
     def _is_idle(self, machine: str) -> bool:
         """Return whether it is known that no operation works on a machine."""
         assert self._activity is not None
         activity = self._activity(machine)
         return activity is not None and not activity.current_operations
+
+
+def _is_being_ended(guest: agent_service_pb2.Guest | None) -> bool:
+    return guest is not None and guest.end == agent_service_pb2.GUEST_END_BY_ACTION

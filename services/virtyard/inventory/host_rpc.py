@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
+from virtyard.inventory.expectations import Expectations
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.presence import Presence
 from virtyard.inventory.uploads import Uploads
@@ -20,7 +21,9 @@ __all__ = ["HostRpc", "observation_of"]
 class HostRpc:
     """Takes the reports of agents, and lets them read uploads."""
 
-    def __init__(self, presence: Presence, guests: GuestReports, clock: Clock, uploads: Uploads) -> None:
+    def __init__(
+        self, presence: Presence, guests: GuestReports, clock: Clock, uploads: Uploads, expectations: Expectations
+    ) -> None:
         """Use these.
 
         Args:
@@ -28,11 +31,13 @@ class HostRpc:
             guests: compares the guests that they report.
             clock: gives the time of a report.
             uploads: what clients uploaded.
+            expectations: what agents are told to watch.
         """
         self._presence = presence
         self._guests = guests
         self._clock = clock
         self._uploads = uploads
+        self._expectations = expectations
 
     def ReadUpload(
         self, request: host_service_pb2.ReadUploadRequest, call: Call
@@ -57,11 +62,15 @@ class HostRpc:
         observed = observation_of(request.host)
         observed.report_time.FromDatetime(self._clock.now())
         known = await self._presence.report(own, observed)
-        if known:
-            await self._guests.report(own, [guest.uid for guest in request.host.guests if guest.running])
-        return host_service_pb2.ReportHostResponse(
-            known=known, report_interval_seconds=max(round(self._presence.interval), 1)
+        soon = False
+        if known and self._presence.is_latest(own, observed):
+            soon = await self._guests.report(own, request.host.guests)
+        answer = host_service_pb2.ReportHostResponse(
+            known=known, report_interval_seconds=1 if soon else max(round(self._presence.interval), 1)
         )
+        if known:
+            self._expectations.tell(own, answer)
+        return answer
 
 
 def observation_of(host: agent_service_pb2.Host) -> server_pb2.ServerObservation:
@@ -77,4 +86,8 @@ def observation_of(host: agent_service_pb2.Host) -> server_pb2.ServerObservation
         running_guests=sum(guest.running for guest in host.guests),
         guest_uids=[guest.uid for guest in host.guests if guest.running],
         ledger_sequence=host.ledger_sequence,
+        repositories=host.repositories,
+        links=host.links,
+        agent_start=host.agent_start,
+        look=host.look,
     )

@@ -23,6 +23,7 @@ from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
 from virtyard.inventory.built_in import install
 from virtyard.inventory.control_rpc import ControlRpc
+from virtyard.inventory.expectations import Expectations
 from virtyard.inventory.flood import USUAL_RULE, FloodRule, keep_rule
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.host_rpc import HostRpc
@@ -36,6 +37,7 @@ from virtyard.inventory.presence import Presence
 from virtyard.inventory.retention import EVENT_RETENTION, Retention, forget_events
 from virtyard.inventory.round import StepHook
 from virtyard.inventory.sqlite_store import SqliteStore
+from virtyard.inventory.store import InventoryStore
 from virtyard.inventory.upload_rpc import UploadRpc
 from virtyard.inventory.uploads import COLLECTION, Limits, Uploads
 from virtyard.kernel.clock import Clock
@@ -52,6 +54,7 @@ __all__ = ["Inventory", "open_inventory"]
 _log = logging.getLogger(__name__)
 _MIGRATIONS = "virtyard.inventory.migrations"
 _SWEEP_UPLOADS = 600.0
+_RESTARTS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +145,14 @@ async def open_inventory(
         await uploads.open()
         store.on_effects(lambda objects: _forget_used(uploads, scope, objects))
         activity = _follow_activity(store, feed, locks_channel, scope)
+        expectations = await Expectations.of(store)
+        store.on_effects(expectations.notice)
         guests = GuestReports(store, activity.of if activity is not None else None)
         store.on_effects(guests.notice)
         _ = scope.start(_sweep(presence, report_interval), name="presence")
         _ = scope.start(forget_events(database, clock, retention, feed.open_events.forget), name="retention")
         _ = scope.start(_sweep_uploads(uploads), name="uploads")
+        _ = scope.start(_restart(store), name="restarts")
         _ = scope.start(floor.run(), name="floor")
 
         def shown(name: str) -> activity_pb2.Activity | None:
@@ -164,7 +170,7 @@ async def open_inventory(
                 services=(
                     Service(_service(inventory_service_pb2), InventoryRpc(store, feed, shown, acknowledging)),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
-                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads)),
+                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads, expectations)),
                     Service(_service(upload_service_pb2), UploadRpc(uploads)),
                     Service(_service(participant_service_pb2), effects),
                 ),
@@ -216,6 +222,16 @@ async def _sweep(presence: Presence, interval: float) -> None:
             await presence.sweep()
         except VirtyardError as error:
             _log.warning("silent servers could not be noted: %s", error)
+
+
+async def _restart(store: InventoryStore) -> None:
+    """Tell of restarts whose pause is over, until cancelled."""
+    while True:
+        await asyncio.sleep(_RESTARTS)
+        try:
+            await store.raise_due_restarts()
+        except VirtyardError as error:
+            _log.warning("restarts that are due could not be told of: %s", error)
 
 
 async def _sweep_uploads(uploads: Uploads) -> None:

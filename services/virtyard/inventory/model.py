@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import event_pb2, object_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 
 __all__ = [
+    "EndedGuest",
     "FeedWriter",
     "Page",
     "Place",
@@ -152,6 +154,22 @@ class RecordedGuest:
     """Its unique id, by which agents know its guest."""
     generation: int
     """Its count of configuration changes; every start raises it."""
+    run: str
+    """The run of its guest that was recorded; empty where the agent did not tell it."""
+    starting: bool
+    """Whether it is recorded as being started, so that an operation works on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedGuest:
+    """A machine whose recorded run has ended, by its agent's word."""
+
+    guest: RecordedGuest
+    """The machine as it is recorded."""
+    end: agent_service_pb2.GuestEnd.ValueType
+    """How it ended."""
+    reason: str
+    """What is known of it, as a person reads it."""
 
 
 def etag_of(uid: str, generation: int, revision: int) -> str:

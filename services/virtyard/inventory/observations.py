@@ -10,15 +10,16 @@ from virtyard.api.inventory.v1 import event_pb2, server_pb2
 from virtyard.inventory.events import raise_event
 from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.inventory.objects import read_row
-from virtyard.inventory.projections import present
+from virtyard.inventory.publishing import publish
+from virtyard.inventory.troubles import follow_links, follow_storage, forget_server
 from virtyard.kernel import event_types
-from virtyard.kernel.names import wrap
 
 __all__ = [
     "Observation",
     "forget_observation",
     "missed_changes",
     "observe",
+    "order_of",
     "read_observation",
     "read_observations",
     "same_facts",
@@ -69,6 +70,7 @@ def write_observation(reader: Reader, server: str, observation: Observation) -> 
 def forget_observation(reader: Reader, server: str) -> None:
     """Forget what was reported of a server that is removed."""
     reader.execute(_FORGET, (server,))
+    forget_server(reader, server)
 
 
 def read_observations(reader: Reader) -> Iterator[tuple[str, Observation]]:
@@ -76,6 +78,11 @@ def read_observations(reader: Reader) -> Iterator[tuple[str, Observation]]:
     for server, state, revision, body in reader.execute(_READ_ALL):
         observed = server_pb2.ServerObservation.FromString(body)
         yield server, Observation(state=state, revision=revision, observed=observed)
+
+
+def order_of(observed: server_pb2.ServerObservation) -> tuple[int, int, int]:
+    """Return what orders looks at a host: the position of its ledger, the agent's start, and the look of that agent."""
+    return observed.ledger_sequence, observed.agent_start, observed.look
 
 
 def same_facts(one: server_pb2.ServerObservation, other: server_pb2.ServerObservation) -> bool:
@@ -86,6 +93,8 @@ def same_facts(one: server_pb2.ServerObservation, other: server_pb2.ServerObserv
         copy.CopyFrom(observed)
         copy.ClearField("report_time")
         copy.ClearField("ledger_sequence")
+        copy.ClearField("agent_start")
+        copy.ClearField("look")
         stripped.append(copy)
     return stripped[0] == stripped[1]
 
@@ -111,7 +120,7 @@ def observe(
     known = read_observation(transaction, server)
     before = known or Observation(state=0, revision=0, observed=server_pb2.ServerObservation())
     latest = before.observed
-    if observed is not None and observed.ledger_sequence >= latest.ledger_sequence:
+    if observed is not None and order_of(observed) >= order_of(latest):
         latest = observed
     if state == before.state and latest is before.observed:
         return before
@@ -119,8 +128,9 @@ def observe(
     after = Observation(state=state, revision=before.revision + changed, observed=latest)
     write_observation(transaction, server, after)
     if changed:
-        (message,) = present(transaction, [row])
-        transaction.append("object", server, wrap(message).SerializeToString())
+        lost = follow_storage(transaction, server, latest.repositories, now)
+        follow_links(transaction, server, latest.links, now)
+        publish(transaction, [server, *lost])
     if state != before.state and before.state:
         raise_event(transaction, f"{row.uid}/{after.revision}", _transition(server, state), now)
     return after

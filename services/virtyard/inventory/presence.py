@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.inventory.model import TypedObject
-from virtyard.inventory.observations import same_facts
+from virtyard.inventory.observations import order_of, same_facts
 from virtyard.inventory.store import InventoryStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.names import collection_of
@@ -34,6 +34,8 @@ class _Seen:
     """The report that was last stored."""
     stored: float
     """When that was, monotonic."""
+    order: tuple[int, int, int]
+    """The order of the last look that was heard of, stored or not."""
 
 
 class Presence:
@@ -103,11 +105,17 @@ class Presence:
         seen = self._servers.get(server)
         if seen is not None:
             seen.heard = now
-            outdated = observed.ledger_sequence < seen.observed.ledger_sequence
+            outdated = order_of(observed) < seen.order
+            seen.order = max(seen.order, order_of(observed))
             nothing_new = now - seen.stored < self._refresh and same_facts(observed, seen.observed)
             if seen.state == _ONLINE and (outdated or nothing_new):
                 return True
         return await self._store_state(server, _ONLINE, observed)
+
+    def is_latest(self, server: str, observed: server_pb2.ServerObservation) -> bool:
+        """Return whether nothing newer was heard of a server than this report; one that came late says what was."""
+        seen = self._servers.get(server)
+        return seen is None or order_of(observed) >= seen.order
 
     async def sweep(self) -> list[str]:
         """Declare the servers offline that have been silent too long, and return their names."""
@@ -141,8 +149,10 @@ class Presence:
             self._remember(server, state, observation.observed)
         else:
             seen.observed, seen.stored = observation.observed, self._clock.monotonic()
+            seen.order = max(seen.order, order_of(observation.observed))
         return True
 
     def _remember(self, server: str, state: int, observed: server_pb2.ServerObservation) -> None:
         now = self._clock.monotonic()
-        self._servers[server] = _Seen(heard=now, state=state, observed=observed, stored=now)
+        order = order_of(observed)
+        self._servers[server] = _Seen(heard=now, state=state, observed=observed, stored=now, order=order)

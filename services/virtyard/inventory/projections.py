@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from virtyard.api.inventory.v1 import repository_pb2
 from virtyard.inventory.model import Reader, Row, TypedObject, etag_of
 from virtyard.kernel.names import collection_of, kinds
 
@@ -71,13 +72,17 @@ _SUMS = """
 _OBSERVATIONS = """
     SELECT server, state, revision, body FROM observation WHERE server IN (SELECT value FROM json_each(?))
 """
+_LOST = """
+    SELECT object, part FROM trouble WHERE object IN (SELECT value FROM json_each(?)) ORDER BY object, part
+"""
+_READY, _UNAVAILABLE = repository_pb2.REPOSITORY_STATE_READY, repository_pb2.REPOSITORY_STATE_UNAVAILABLE
 
 
 @cache
 def derived_fields(collection: str) -> frozenset[str]:
     """Return the fields of a kind that are never stored with it."""
     shown = {projection.field for projection in PROJECTIONS if projection.kind == collection}
-    return frozenset(shown | {"activity", "etag"})
+    return frozenset(shown | {"activity", "etag"} | ({"lost_servers"} if collection == "repositories" else set()))
 
 
 @cache
@@ -106,6 +111,8 @@ def present(reader: Reader, rows: Iterable[Row]) -> list[TypedObject]:
             _project(reader, projection, messages, names)
         if collection == "servers":
             _observe(reader, messages, names)
+        elif collection == "repositories":
+            _show_lost(reader, messages, names)
     for message in found:
         if not message.etag:
             message.etag = etag_of(message.uid, message.generation, 0)
@@ -125,6 +132,15 @@ def _project(reader: Reader, projection: Projection, messages: Mapping[str, Type
             setattr(shown, projection.field, getattr(shown, projection.field) + value)
         else:
             setattr(messages[target], projection.field, value)
+
+
+def _show_lost(reader: Reader, messages: Mapping[str, TypedObject], names: str) -> None:
+    for name, server in reader.execute(_LOST, (names,)):
+        message = messages[name]
+        if server in message.servers:
+            message.lost_servers.append(server)
+        if message.state == _READY and len(message.lost_servers) == len(message.servers) > 0:
+            message.state = _UNAVAILABLE
 
 
 def _observe(reader: Reader, messages: Mapping[str, TypedObject], names: str) -> None:

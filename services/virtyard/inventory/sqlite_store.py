@@ -12,15 +12,17 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.acknowledging import triage
 from virtyard.inventory.blocking_events import read_blocking
+from virtyard.inventory.ended_guests import record_ended
 from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
-from virtyard.inventory.events import check_events, raise_events
+from virtyard.inventory.events import check_events, microseconds, raise_events
 from virtyard.inventory.guests import read_recorded, tell_stopped
 from virtyard.inventory.listing import EVENTS, parse_place, read_objects
-from virtyard.inventory.model import Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
+from virtyard.inventory.model import EndedGuest, Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
 from virtyard.inventory.objects import read_row, read_rows, row_of
 from virtyard.inventory.observations import Observation, missed_changes, observe, read_observations, tell_behind
 from virtyard.inventory.projections import present
+from virtyard.inventory.restarts import next_restart, raise_due_restarts
 from virtyard.inventory.round import Round, StepHook, settle
 from virtyard.inventory.selections import resolve
 from virtyard.kernel.clock import Clock
@@ -37,6 +39,7 @@ _OBJECTS_AFTER = """
     SELECT name, uid, generation, writer, deleted, body FROM object
     WHERE deleted = 0 AND name > ? ORDER BY name LIMIT ?
 """
+_ALL_OF = "SELECT name, uid, generation, writer, deleted, body FROM object WHERE kind = ? AND deleted = 0 ORDER BY name"
 _SNAPSHOT_PAGE = 512
 
 OnEffects: TypeAlias = Callable[[Mapping[str, TypedObject | None]], None]
@@ -88,9 +91,9 @@ class SqliteStore:
         for on_commit in self._on_commit:
             on_commit(outcome.objects)
 
-    def _after_report(self, server: str) -> None:
+    def _after_report(self, names: Collection[str]) -> None:
         for on_commit in self._on_commit:
-            on_commit([server])
+            on_commit(names)
 
     async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
         """See `InventoryStore.settle`."""
@@ -181,7 +184,7 @@ class SqliteStore:
             transaction.transition("inventory.observed")
             return observe(transaction, server, state=state, observed=observed, now=now)
 
-        return await self._database.write(run, after=lambda _: self._after_report(server))
+        return await self._database.write(run, after=lambda _: self._after_report([server]))
 
     async def tell_behind(self, server: str) -> None:
         """See `InventoryStore.tell_behind`."""
@@ -207,6 +210,38 @@ class SqliteStore:
             tell_stopped(transaction, server, lacking, now)
 
         await self._database.write(run)
+
+    async def record_ended(self, server: str, ended: Sequence[EndedGuest]) -> None:
+        """See `InventoryStore.record_ended`."""
+        now = self._clock.now()
+
+        def run(transaction: Transaction) -> list[str]:
+            transaction.transition("inventory.ended")
+            return record_ended(transaction, server, ended, now)
+
+        await self._database.write(run, after=self._after_report)
+
+    async def raise_due_restarts(self) -> int | None:
+        """See `InventoryStore.raise_due_restarts`."""
+        now = self._clock.now()
+        due = await self._database.read(next_restart)
+        if due is None or due > microseconds(now):
+            return due
+
+        def run(transaction: Transaction) -> int | None:
+            transaction.transition("inventory.restarts")
+            raise_due_restarts(transaction, now)
+            return next_restart(transaction)
+
+        return await self._database.write(run)
+
+    async def all_of(self, collection: str) -> Sequence[TypedObject]:
+        """See `InventoryStore.all_of`."""
+
+        def run(connection: sqlite3.Connection) -> Sequence[TypedObject]:
+            return present(connection, [row_of(columns) for columns in connection.execute(_ALL_OF, (collection,))])
+
+        return await self._database.read(run)
 
     async def observations(self) -> Mapping[str, Observation]:
         """See `InventoryStore.observations`."""

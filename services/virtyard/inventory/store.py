@@ -8,7 +8,7 @@ from typing import Protocol
 from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
-from virtyard.inventory.model import Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
+from virtyard.inventory.model import EndedGuest, Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
 from virtyard.inventory.observations import Observation
 
 __all__ = ["InventoryStore"]
@@ -98,6 +98,18 @@ class InventoryStore(Protocol):
 
     async def tell_stopped(self, server: str, lacking: Collection[RecordedGuest]) -> None:
         """Raise an event for each machine whose guest a server lacks, unless its record has changed meanwhile."""
+        ...
+
+    async def record_ended(self, server: str, ended: Sequence[EndedGuest]) -> None:
+        """Record machines as stopped whose runs have ended on a server, unless their records have changed meanwhile."""
+        ...
+
+    async def raise_due_restarts(self) -> int | None:
+        """Tell of the restarts whose pause is over; return when the next one is, in microseconds since 1970."""
+        ...
+
+    async def all_of(self, collection: str) -> Sequence[TypedObject]:
+        """Return every object of a kind."""
         ...
 
     async def observations(self) -> Mapping[str, Observation]:

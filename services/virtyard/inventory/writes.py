@@ -120,6 +120,7 @@ class Writes:
             observation = None
             if row is not None and not row.deleted:
                 before = kind_of(name).message.FromString(row.body)
+                before.ClearField("etag")  # a report left it; it is of the state that is written over now
                 if collection_of(name) == "servers":
                     observation = read_observation(self._reader, name)
             now: TypedObject | None = None

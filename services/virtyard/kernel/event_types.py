@@ -105,14 +105,55 @@ MACHINE_STOPPED = EventType(
     advice="Nothing.",
     about=("virtualMachines",),
 )
+MACHINE_CRASHED = EventType(
+    name="MACHINE_CRASHED",
+    severity=_WARNING,
+    meaning=(
+        "The machine's guest has ended, and neither an operation nor the guest itself did it: its process crashed, "
+        "was killed by hand, or went down with its host. The machine is recorded as stopped."
+    ),
+    advice="Read the console log that the message names; a restart policy of the machine starts it again by itself.",
+    about=("virtualMachines",),
+    acknowledgeable=True,
+    cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
+)
+MACHINE_STOPPED_BY_GUEST = EventType(
+    name="MACHINE_STOPPED_BY_GUEST",
+    severity=_INFORMATIONAL,
+    meaning="The machine's guest shut itself down, as by its own poweroff. The machine is recorded as stopped.",
+    advice="Nothing, if that was intended; `virtyard vm start` runs it again.",
+    about=("virtualMachines",),
+)
+MACHINE_RESTART_DUE = EventType(
+    name="MACHINE_RESTART_DUE",
+    severity=_INFORMATIONAL,
+    meaning="The machine's guest has ended, and by its restart policy the machine is to be started again now.",
+    advice="Nothing: the trigger `restart-policy` has it started; if that failed, see its job.",
+    about=("virtualMachines",),
+)
+MACHINE_RESTART_GIVEN_UP = EventType(
+    name="MACHINE_RESTART_GIVEN_UP",
+    severity=_WARNING,
+    meaning=(
+        "The machine's guest has ended once more, after it was started again 5 times within an hour: "
+        "it is left stopped, whatever its restart policy."
+    ),
+    advice="Find out why it ends, by its console log and its crash events; then `virtyard vm start`.",
+    about=("virtualMachines",),
+    acknowledgeable=True,
+    cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
+)
 MACHINE_STOPPED_UNEXPECTEDLY = EventType(
     name="MACHINE_STOPPED_UNEXPECTEDLY",
     severity=_WARNING,
     meaning=(
-        "The machine's server has reported twice that its guest does not run, though no operation stopped it: "
-        "it crashed, was shut down from inside, or was ended by hand. The machine's state is left as it was recorded."
+        "The machine's guest does not run, no operation stopped it, and its server cannot tell how it ended. Where the "
+        "server knows the guest, the machine is recorded as stopped; one that it does not know keeps its state."
     ),
-    advice="Read the guest's console log; then `virtyard vm kill` records it as stopped, and `vm start` runs it again.",
+    advice=(
+        "Read the guest's console log, if there is one. A machine that is still recorded as running: "
+        "`virtyard vm kill` records it as stopped. `vm start` runs it again."
+    ),
     about=("virtualMachines",),
     acknowledgeable=True,
     cleared_by=("MACHINE_STARTED", "MACHINE_RESTARTED", "MACHINE_STOPPED", "OBJECT_DELETED"),
@@ -146,6 +187,44 @@ SERVER_OFFLINE = EventType(
     about=("servers",),
     acknowledgeable=True,
     cleared_by=("SERVER_ONLINE", "OBJECT_DELETED"),
+)
+STORAGE_LOST = EventType(
+    name="STORAGE_LOST",
+    severity=_CRITICAL,
+    meaning=(
+        "A server does not find the repository's storage any more: its folder is gone, is not mounted, or cannot be "
+        "read. Machines with disks in it may stand still or fail there."
+    ),
+    advice="Mount it again or put the folder back; `lost_servers` of the repository says which servers lack it.",
+    about=("repositories",),
+    acknowledgeable=True,
+    cleared_by=("STORAGE_BACK", "OBJECT_DELETED"),
+)
+STORAGE_BACK = EventType(
+    name="STORAGE_BACK",
+    severity=_INFORMATIONAL,
+    meaning="Every server that the repository is presented to, and that had lost its storage, has it again.",
+    advice="Nothing; look at the machines that had disks in it.",
+    about=("repositories",),
+)
+LINK_DOWN = EventType(
+    name="LINK_DOWN",
+    severity=_WARNING,
+    meaning=(
+        "An interface of the server that carries a network or a guest's card was switched off, has no carrier, or is "
+        "gone; the message names it and its network."
+    ),
+    advice="Look at the cable, the switch and the interface; `virtyard server show` says which links are down.",
+    about=("servers",),
+    acknowledgeable=True,
+    cleared_by=("LINK_UP", "OBJECT_DELETED"),
+)
+LINK_UP = EventType(
+    name="LINK_UP",
+    severity=_INFORMATIONAL,
+    meaning="No link of the server is down any more: all are up again, or gone with what they were for.",
+    advice="Nothing.",
+    about=("servers",),
 )
 JOB_FAILED = EventType(
     name="JOB_FAILED",
@@ -369,12 +448,20 @@ EVENT_TYPES = (
     MACHINE_STARTED,
     MACHINE_RESTARTED,
     MACHINE_STOPPED,
+    MACHINE_CRASHED,
+    MACHINE_STOPPED_BY_GUEST,
+    MACHINE_RESTART_DUE,
+    MACHINE_RESTART_GIVEN_UP,
     MACHINE_STOPPED_UNEXPECTEDLY,
     SERVER_ADDED_TO_POOL,
     SERVER_REMOVED_FROM_POOL,
     SERVER_ONLINE,
     SERVER_OFFLINE,
     SERVER_BEHIND,
+    STORAGE_LOST,
+    STORAGE_BACK,
+    LINK_DOWN,
+    LINK_UP,
     JOB_FAILED,
     JOB_STUCK,
     JOB_GOES_ON,

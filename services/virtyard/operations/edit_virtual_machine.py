@@ -1,4 +1,7 @@
-"""Edit Virtual Machine: memory, processors, boot source and CD-ROM of a machine that does not run; see `updating`."""
+"""Edit Virtual Machine: memory, processors, boot source and CD-ROM of a machine that does not run; see `updating`.
+
+Its restart policy is nothing of the guest, and can be changed while that runs.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ def _check(
     field: str,
 ) -> None:
     """Refuse what no hypervisor could run, and a machine that runs: a guest gets its parts when it starts."""
+    if list(paths) == ["restart_policy"]:
+        return
     check_stopped(before, f"{field}.name")
     after = virtual_machine_pb2.VirtualMachine()
     after.CopyFrom(before)

@@ -32,8 +32,12 @@ def copy_on(server: str, field: str) -> plan_pb2.CountedLock:
 
 
 def servers_of(view: View, repository: repository_pb2.Repository) -> list[server_pb2.Server]:
-    """Return the servers that a repository is presented to, of those that were read."""
-    return [server for server in view.of(server_pb2.Server) if server.name in repository.servers]
+    """Return the servers that a repository is presented to, of those that were read.
+
+    One that has lost its storage is left out, unless all have: the host itself then says what it lacks.
+    """
+    found = [server for server in view.of(server_pb2.Server) if server.name in repository.servers]
+    return [server for server in found if server.name not in repository.lost_servers] or found
 
 
 def storage_server(servers: Sequence[server_pb2.Server], key: str, what: str, field: str = "name") -> server_pb2.Server:
@@ -105,7 +109,10 @@ def free_memory(server: server_pb2.Server) -> int:
 def missing_repository(server: server_pb2.Server, repositories: Sequence[repository_pb2.Repository]) -> str:
     """Return why a server cannot run a machine with disks in these repositories; empty if it can."""
     missing = [id_of(repository.name) for repository in repositories if server.name not in repository.servers]
-    return f"does not have {', '.join(missing)} presented to it" if missing else ""
+    lost = [id_of(repository.name) for repository in repositories if server.name in repository.lost_servers]
+    if missing:
+        return f"does not have {', '.join(missing)} presented to it"
+    return f"has lost the storage of {', '.join(lost)}" if lost else ""
 
 
 def _unable(server: server_pb2.Server) -> str:

@@ -14,7 +14,7 @@ from virtyard.operations.refusals import state_word, wrong_state
 
 KILL = "virtyard.api.operations.v1.OperationService.KillVirtualMachine"
 """The method after which nothing that a shutdown would put back is of use."""
-PLACEMENT = ("hypervisor", "accelerator", "process_id", "serial_log_path")
+PLACEMENT = ("hypervisor", "accelerator", "process_id", "serial_log_path", "run")
 """What an agent tells of a guest that it started, and the machine's record keeps."""
 _RUNNING = (
     virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STARTING,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.inventory.samples import create, effect, server, update
 from tests.contract.inventory.test_life import done, in_state, story
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.type.v1 import activity_pb2
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.sqlite_store import SqliteStore
@@ -48,7 +49,7 @@ async def reports(store: SqliteStore, locks: Locks) -> GuestReports:
 
 async def report(reports: GuestReports, *names: str) -> None:
     """Report the guests that run on server s."""
-    await reports.report("servers/s", [f"uid-{name}" for name in names])
+    await reports.report("servers/s", [agent_service_pb2.Guest(uid=f"uid-{name}", running=True) for name in names])
 
 
 async def test_a_guest_that_is_gone_twice_is_told_once(store: SqliteStore, reports: GuestReports) -> None:

@@ -28,6 +28,7 @@ def test_resource_of_the_request_is_flattened(schema: Schema) -> None:
         "--kernel-arguments",
         "--boot-order",
         "--cdrom",
+        "--restart-policy",
         "--disk",
         "--vnic",
         "--preview",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.operations.estate import (
+    OF_REPORTS,
     OWNER,
     Estate,
     actions,
@@ -51,7 +52,7 @@ def test_record_takes_its_facts_from_the_claim() -> None:
     assert not recorded.HasField("observed")
     assert dict(recorded.labels) == {"rack": "7"}
     bound = {binding.field_path.rpartition(".")[2] for binding in plan.jobs[0].steps[1].bindings}
-    told = set(server_pb2.ServerObservation.DESCRIPTOR.fields_by_name) - {"report_time", "running_guests", "guest_uids"}
+    told = set(server_pb2.ServerObservation.DESCRIPTOR.fields_by_name) - {"running_guests", *OF_REPORTS}
     assert bound == told | {"host_id"}
 
 

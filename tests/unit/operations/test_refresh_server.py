@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.operations.estate import actions, behind, done_by, finance, locks, titles
+from tests.unit.operations.estate import OF_REPORTS, actions, behind, done_by, finance, locks, titles
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.operations.v1 import refresh_server_pb2
 
@@ -21,7 +21,7 @@ def test_facts_of_the_host_are_recorded_and_nothing_else() -> None:
     assert all(path.startswith("observed.") for path in paths)
     bindings = plan.jobs[0].steps[1].bindings
     assert {binding.field_path.partition("server.")[2] for binding in bindings} == paths
-    seen = {field.name for field in server_pb2.ServerObservation.DESCRIPTOR.fields} - {"report_time", "guest_uids"}
+    seen = {field.name for field in server_pb2.ServerObservation.DESCRIPTOR.fields} - OF_REPORTS
     assert paths == {f"observed.{name}" for name in seen}
     assert locks(plan) == {"servers/a": "X", "serverPools/Finance": "IX"}
 

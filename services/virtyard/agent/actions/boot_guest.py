@@ -20,6 +20,7 @@ async def do(message: boot_guest_pb2.BootGuest, context: Context) -> Outcome:
         accelerator=guest.accelerator,
         process_id=guest.pid,
         serial_log_path=str(guest.serial_log or ""),
+        run=guest.run,
     )
     return Outcome(result=result, changed=changed)
 

@@ -96,6 +96,7 @@ def _result(guest: GuestInfo, context: Context) -> start_guest_pb2.StartGuestRes
         accelerator=guest.accelerator,
         process_id=guest.pid,
         serial_log_path=str(guest.serial_log or ""),
+        run=guest.run,
     )
 
 

@@ -25,6 +25,11 @@ class ProcessIdentity:
     boot: str
     """The id of the boot that it belongs to."""
 
+    @property
+    def run(self) -> str:
+        """The identity in one word, which no other process has had on any host."""
+        return f"{self.boot}/{self.pid}/{self.start_ticks}"
+
 
 def is_supported() -> bool:
     """Tell whether this system shows processes in /proc and has descriptors for them."""

@@ -77,6 +77,19 @@ class GuestSpec:
     """The network cards, in the order in which the guest sees them."""
 
 
+class GuestEnd(Enum):
+    """How the run of a guest ended."""
+
+    CRASHED = "crashed"
+    """Its process vanished, or was ended by hand; the guest did not ask for it."""
+    BY_GUEST = "by_guest"
+    """The guest shut itself down."""
+    BY_ACTION = "by_action"
+    """This driver was asked to end it, and is about it."""
+    UNKNOWN = "unknown"
+    """It does not run, and nothing tells how that came."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestInfo:
     """A guest as the driver finds it."""
@@ -97,6 +110,12 @@ class GuestInfo:
     """Where the serial console is written."""
     started: datetime
     """When it was started, by the host's clock; for display only."""
+    run: str = ""
+    """Tells this run from every other one, on any host; empty where there was none yet."""
+    end: GuestEnd | None = None
+    """How the run ended; None while it goes on, and where that was not asked for."""
+    end_reason: str = ""
+    """What is known of the end, as a person reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,5 +211,5 @@ class Hypervisor(Protocol):
         ...
 
     async def guests(self) -> list[GuestInfo]:
-        """Return every guest of this host, those of an earlier agent too, sorted by uid."""
+        """Return every guest of this host, those of an earlier agent too, sorted by uid; of those that ended, how."""
         ...

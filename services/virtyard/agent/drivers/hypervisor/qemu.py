@@ -18,8 +18,9 @@ from pathlib import Path
 
 from virtyard.agent.drivers import process
 from virtyard.agent.drivers.hypervisor import trial
-from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
+from virtyard.agent.drivers.hypervisor.contract import GuestEnd, GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_spec, decode, encode
+from virtyard.agent.drivers.hypervisor.qemu_account import begin_account, read_end
 from virtyard.agent.drivers.hypervisor.qemu_command import (
     TAP_DESCRIPTOR,
     Emulator,
@@ -50,6 +51,8 @@ class _Guest:
 
     record: GuestRecord
     watch: process.Watch | None = None
+    ending: bool = False
+    """Whether this driver ends it, or starts it, just now: that its process is gone is no news then."""
 
 
 class QemuHypervisor:
@@ -221,8 +224,19 @@ class QemuHypervisor:
         return info
 
     async def guests(self) -> list[GuestInfo]:
-        """Return every guest that this driver has a record of."""
-        return [self._info(self._guests[uid].record) for uid in sorted(self._guests)]
+        """Return every guest that this driver has a record of, with how those ended that do not run."""
+        return [await self._with_end(self._info(guest.record), guest) for _, guest in sorted(self._guests.items())]
+
+    async def _with_end(self, info: GuestInfo, guest: _Guest) -> GuestInfo:
+        """Add how a guest ended that does not run: this driver's own doing, what QEMU wrote, or the host's reboot."""
+        if info.running:
+            return info
+        if guest.ending:
+            return dataclasses.replace(info, end=GuestEnd.BY_ACTION)
+        if guest.record.process is not None and guest.record.process.boot != process.boot_id():
+            return dataclasses.replace(info, end=GuestEnd.CRASHED, end_reason="its host was rebooted under it")
+        end, reason = await self._threads.run(read_end, self._files(info.uid).folder)
+        return dataclasses.replace(info, end=end, end_reason=reason)
 
     async def _launch(self, emulator: Emulator, record: GuestRecord) -> GuestInfo:
         files = self._files(record.spec.uid)
@@ -306,6 +320,7 @@ class QemuHypervisor:
         guest = self._guests.get(uid)
         if guest is None:
             return False
+        guest.ending = True
         if guest.watch is not None:
             guest.watch.close()
         if guest.record.process is None:
@@ -361,6 +376,7 @@ class QemuHypervisor:
             accelerator=record.accelerator,
             serial_log=self._files(record.spec.uid).serial_log,
             started=record.started,
+            run=record.process.run if record.process else "",
         )
 
     def _files(self, uid: str) -> GuestFiles:
@@ -394,6 +410,7 @@ async def _ends(record: GuestRecord) -> bool:
 
 def _prepare(files: GuestFiles, record: GuestRecord) -> None:
     files.folder.mkdir(mode=0o700, exist_ok=True)
+    begin_account(files.folder)
     write_record(files.record, encode(record))
 
 

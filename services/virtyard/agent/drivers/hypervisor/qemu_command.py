@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtyard.agent.drivers.hypervisor.contract import BootDevice, DiskSpec, GuestSpec, NicSpec
+from virtyard.agent.drivers.hypervisor.qemu_account import account_arguments
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """What a guest's process may not do; `-daemonize` needs some of it, so the agent starts the session itself."""
@@ -90,6 +91,7 @@ def guest_arguments(emulator: Emulator, spec: GuestSpec, files: GuestFiles, taps
     arguments += ["-pidfile", str(files.pidfile)]
     arguments += ["-chardev", f"socket,id=monitor,path={_escaped(str(files.monitor))},server=on,wait=off"]
     arguments += ["-mon", "chardev=monitor,mode=control"]
+    arguments += account_arguments(files.folder)
     arguments += ["-chardev", f"file,id=console,path={_escaped(str(files.serial_log))}", "-serial", "chardev:console"]
     arguments += _boot_arguments(spec)
     places = _boot_places(spec)

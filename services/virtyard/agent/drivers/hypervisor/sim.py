@@ -10,22 +10,25 @@ import asyncio
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from virtyard.agent.drivers.hypervisor.contract import GuestInfo, GuestSpec, Probe
+from virtyard.agent.drivers.hypervisor.contract import GuestEnd, GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_values, decode, encode
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, WrongState
 from virtyard.runtime.durable_file import read_record
+from virtyard.runtime.scope import TaskScope
 
 _SETTINGS = "settings.json"
+_LOOK_SECONDS = 0.1
+_REASONS = {GuestEnd.CRASHED: "a simulated crash", GuestEnd.BY_GUEST: "the guest shut itself down"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimSettings:
-    """What a simulated host does; read from `settings.json` in its state folder before each action."""
+    """What a simulated host does; read from `settings.json` in its state folder, before each action and on changes."""
 
     start_seconds: float = 0.0
     """How long a start takes."""
@@ -39,6 +42,10 @@ class SimSettings:
     """If not empty, every start is refused with these words."""
     refuse_kill: str = ""
     """If not empty, every kill is refused with these words."""
+    crash: Sequence[str] = ()
+    """The uids of machines whose guests crash as soon as they run."""
+    power_off: Sequence[str] = ()
+    """The uids of machines whose guests shut themselves down as soon as they run."""
 
 
 _UNTOUCHED = SimSettings()
@@ -58,9 +65,10 @@ class SimHypervisor:
         self._settings_path = str(state / _SETTINGS)
         self._read = 0, _UNTOUCHED
         self._guests: dict[str, GuestRecord] = {}
-        self._ended: set[str] = set()
+        self._ended: dict[str, GuestEnd] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._listeners: list[Callable[[], None]] = []
+        self._scope = TaskScope("sim")
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever a guest starts or ends."""
@@ -79,10 +87,12 @@ class SimHypervisor:
                 record = decode(stored["guest"])
                 self._guests[record.spec.uid] = record
                 if stored["ended"]:
-                    self._ended.add(record.spec.uid)
+                    self._ended[record.spec.uid] = GuestEnd(stored.get("end", "unknown"))
+        _ = self._scope.start(self._follow_settings(), name="settings")
 
     async def close(self) -> None:
         """Forget what is in memory; the files stay."""
+        await self._scope.close()
         self._guests.clear()
         self._ended.clear()
 
@@ -101,7 +111,7 @@ class SimHypervisor:
             self._check_memory(spec, settings)
             await asyncio.sleep(settings.start_seconds)
             record = GuestRecord(spec=spec, mark=mark, accelerator="none", started=self._clock.now())
-            self._write(record, ended=False)
+            self._write(record, None)
         self._tell()
         return self._info(record)
 
@@ -117,7 +127,7 @@ class SimHypervisor:
             ran = uid not in self._ended
             self._path(uid).unlink(missing_ok=True)
             self._guests.pop(uid)
-            self._ended.discard(uid)
+            self._ended.pop(uid, None)
         self._tell()
         return ran
 
@@ -130,7 +140,7 @@ class SimHypervisor:
             if takes > grace:
                 return False
             if uid in self._guests:
-                self.end(uid)
+                self.end(uid, GuestEnd.BY_GUEST)
         return True
 
     async def is_down(self, uid: str) -> bool:
@@ -145,8 +155,8 @@ class SimHypervisor:
                 raise WrongState(f"this host has no guest {uid} to boot", resource=uid)
             if uid in self._ended or record.booted != mark:
                 await asyncio.sleep(self._present_settings().start_seconds)
-                record = dataclasses.replace(record, booted=mark)
-                self._write(record, ended=False)
+                record = dataclasses.replace(record, booted=mark, started=self._clock.now())
+                self._write(record, None)
         self._tell()
         return self._info(record)
 
@@ -157,20 +167,36 @@ class SimHypervisor:
 
     async def guests(self) -> list[GuestInfo]:
         """Return every guest."""
-        return [self._info(self._guests[uid]) for uid in sorted(self._guests)]
+        return [self._with_end(self._info(self._guests[uid])) for uid in sorted(self._guests)]
 
-    def end(self, uid: str) -> None:
-        """Let a guest end by itself, as a crash of it would."""
-        self._write(self._guests[uid], ended=True)
+    def end(self, uid: str, end: GuestEnd = GuestEnd.CRASHED) -> None:
+        """Let a guest end by itself, by a crash if nothing else is said."""
+        self._write(self._guests[uid], end)
         self._tell()
 
-    def _write(self, record: GuestRecord, *, ended: bool) -> None:
+    async def _follow_settings(self) -> None:
+        """Let guests end as the settings say, which somebody changes from outside, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                settings = self._present_settings()
+            except (OSError, ValueError):
+                continue  # somebody is just writing it
+            for end, uids in ((GuestEnd.CRASHED, settings.crash), (GuestEnd.BY_GUEST, settings.power_off)):
+                for uid in uids:
+                    if uid in self._guests and uid not in self._ended and not self._lock(uid).locked():
+                        self.end(uid, end)
+
+    def _write(self, record: GuestRecord, end: GuestEnd | None) -> None:
         path = self._path(record.spec.uid)
         aside = path.with_suffix(".new")
-        aside.write_text(json.dumps({"guest": encode(record), "ended": ended}), encoding="utf-8")
+        stored = {"guest": encode(record), "ended": end is not None, "end": end.value if end else ""}
+        aside.write_text(json.dumps(stored), encoding="utf-8")
         aside.replace(path)
         self._guests[record.spec.uid] = record
-        self._ended = self._ended | {record.spec.uid} if ended else self._ended - {record.spec.uid}
+        self._ended.pop(record.spec.uid, None)
+        if end is not None:
+            self._ended[record.spec.uid] = end
 
     def _check_memory(self, spec: GuestSpec, settings: SimSettings) -> None:
         used = sum(record.spec.memory_bytes for uid, record in self._guests.items() if uid not in self._ended)
@@ -203,7 +229,12 @@ class SimHypervisor:
             accelerator="none",
             serial_log=None,
             started=record.started,
+            run=f"{record.booted or record.mark}@{record.started.isoformat()}",
         )
+
+    def _with_end(self, info: GuestInfo) -> GuestInfo:
+        end = self._ended.get(info.uid)
+        return info if end is None else dataclasses.replace(info, end=end, end_reason=_REASONS.get(end, ""))
 
     def _tell(self) -> None:
         for listener in self._listeners:

@@ -11,11 +11,13 @@ import fcntl
 import os
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from virtyard.agent.drivers.network.contract import Bridge
+from virtyard.agent.drivers.network.contract import Bridge, Link
+from virtyard.agent.drivers.network.link_news import LinkNews
+from virtyard.agent.drivers.network.link_states import read_links
 from virtyard.kernel.errors import AlreadyExists, InvalidRequest, Unavailable, WrongState
 from virtyard.runtime.threads import Threads
 
@@ -46,6 +48,7 @@ class BridgeNetwork:
         """Make a driver that is not probed."""
         self._unsupported = "it has not been tried yet"
         self._threads = Threads("network", workers=1)
+        self._news: LinkNews | None = None
 
     @property
     def unsupported(self) -> str:
@@ -72,8 +75,21 @@ class BridgeNetwork:
         """Open a tap that is plugged into the bridge; see the contract."""
         return await self._threads.run(_open_tap, bridge, name)
 
+    async def links(self, bridges: Sequence[Bridge]) -> list[Link]:
+        """Read the interfaces of networks; see the contract."""
+        return await self._threads.run(_links, bridges)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have the kernel tell of every interface that changes; see the contract."""
+        try:
+            self._news = LinkNews(changed)
+        except OSError as error:
+            raise Unavailable(f"the kernel does not tell of interfaces: {error}") from error
+
     def close(self) -> None:
         """Let running calls end."""
+        if self._news is not None:
+            self._news.close()
         self._threads.close()
 
 
@@ -88,6 +104,11 @@ def _route(what: str) -> Iterator[_Route]:
             yield route
     except NetlinkError as error:
         raise Unavailable(f"{what}: {error}", resource=what) from error
+
+
+def _links(bridges: Sequence[Bridge]) -> list[Link]:
+    with _route("the interfaces of this host") as route:
+        return read_links(route.get_links(), bridges)
 
 
 def _try() -> str:

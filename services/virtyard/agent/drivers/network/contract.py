@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 
@@ -16,6 +18,31 @@ class Bridge:
     """The uid of the network that it carries."""
     uplink: str = ""
     """The interface that is joined to it; none if empty."""
+
+
+class LinkKind(Enum):
+    """What an interface is to the network that it carries."""
+
+    BRIDGE = "bridge"
+    """The bridge of the network itself; one that is switched on is up, whatever is plugged in."""
+    UPLINK = "uplink"
+    """The interface that is joined to the bridge."""
+    TAP = "tap"
+    """The interface of a guest's card."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One interface of a network, as it is now."""
+
+    interface: str
+    """Its name on the host."""
+    network_uid: str
+    """The uid of the network."""
+    kind: LinkKind
+    """What it is to the network."""
+    up: bool
+    """Whether it can carry anything: it is there, switched on, has a carrier, and belongs to the bridge."""
 
 
 class Network(Protocol):
@@ -67,6 +94,22 @@ class Network(Protocol):
         Raises:
             WrongState: there is no such bridge.
             Unavailable: the kernel refused; its words are in the message.
+        """
+        ...
+
+    async def links(self, bridges: Sequence[Bridge]) -> list[Link]:
+        """Return the interfaces of networks: their bridges and uplinks, those that are gone too, and their taps.
+
+        Raises:
+            Unavailable: the kernel refused; its words are in the message.
+        """
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` on the event loop whenever any interface of the host may have changed, until `close`.
+
+        Raises:
+            Unavailable: the kernel does not tell.
         """
         ...
 

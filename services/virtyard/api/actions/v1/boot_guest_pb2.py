@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/boot_guest.proto\x12\x17virtyard.api.actions.v1\"1\n\tBootGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"g\n\x0f\x42ootGuestResult\x12\x12\n\nhypervisor\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\x03\x12\x17\n\x0fserial_log_path\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/boot_guest.proto\x12\x17virtyard.api.actions.v1\"1\n\tBootGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"t\n\x0f\x42ootGuestResult\x12\x12\n\nhypervisor\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\x03\x12\x17\n\x0fserial_log_path\x18\x04 \x01(\t\x12\x0b\n\x03run\x18( \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BOOTGUEST']._serialized_start=69
   _globals['_BOOTGUEST']._serialized_end=118
   _globals['_BOOTGUESTRESULT']._serialized_start=120
-  _globals['_BOOTGUESTRESULT']._serialized_end=223
+  _globals['_BOOTGUESTRESULT']._serialized_end=236
 # @@protoc_insertion_point(module_scope)

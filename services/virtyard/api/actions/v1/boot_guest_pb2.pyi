@@ -52,6 +52,7 @@ class BootGuestResult(_message.Message):
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
     SERIAL_LOG_PATH_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     hypervisor: _builtins.str
     """The hypervisor driver that it runs under: qemu or sim."""
     accelerator: _builtins.str
@@ -60,6 +61,8 @@ class BootGuestResult(_message.Message):
     """The process id of the booted guest on this host."""
     serial_log_path: _builtins.str
     """The file on this host that takes its serial console."""
+    run: _builtins.str
+    """Tells the run that goes on from every other one."""
     def __init__(
         self,
         *,
@@ -67,10 +70,11 @@ class BootGuestResult(_message.Message):
         accelerator: _builtins.str = ...,
         process_id: _builtins.int = ...,
         serial_log_path: _builtins.str = ...,
+        run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "hypervisor", b"hypervisor", "process_id", b"process_id", "serial_log_path", b"serial_log_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "hypervisor", b"hypervisor", "process_id", b"process_id", "run", b"run", "serial_log_path", b"serial_log_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -104,6 +104,7 @@ class StartGuestResult(_message.Message):
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
     SERIAL_LOG_PATH_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     hypervisor: _builtins.str
     """The hypervisor driver that runs it: qemu or sim."""
     accelerator: _builtins.str
@@ -112,6 +113,8 @@ class StartGuestResult(_message.Message):
     """The process id of the guest on this host."""
     serial_log_path: _builtins.str
     """Where its serial console is written, a path on this host."""
+    run: _builtins.str
+    """Tells the run that began from every other one."""
     def __init__(
         self,
         *,
@@ -119,10 +122,11 @@ class StartGuestResult(_message.Message):
         accelerator: _builtins.str = ...,
         process_id: _builtins.int = ...,
         serial_log_path: _builtins.str = ...,
+        run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "hypervisor", b"hypervisor", "process_id", b"process_id", "serial_log_path", b"serial_log_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "hypervisor", b"hypervisor", "process_id", b"process_id", "run", b"run", "serial_log_path", b"serial_log_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from virtyard.api.inventory.v1 import server_pb2 as _server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as _participant_service_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +21,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GuestEnd:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GuestEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuestEnd.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GUEST_END_UNSPECIFIED: _GuestEnd.ValueType  # 0
+    """It has not ended, or has never run."""
+    GUEST_END_CRASHED: _GuestEnd.ValueType  # 1
+    """Its process vanished, or was ended by hand; the guest did not ask for it."""
+    GUEST_END_BY_GUEST: _GuestEnd.ValueType  # 2
+    """The guest shut itself down, as by its own poweroff."""
+    GUEST_END_BY_ACTION: _GuestEnd.ValueType  # 3
+    """An action of this agent ends it just now."""
+    GUEST_END_UNKNOWN: _GuestEnd.ValueType  # 4
+    """The process is gone, and nothing tells how it ended."""
+
+class GuestEnd(_GuestEnd, metaclass=_GuestEndEnumTypeWrapper):
+    """How the run of a guest ended."""
+
+GUEST_END_UNSPECIFIED: GuestEnd.ValueType  # 0
+"""It has not ended, or has never run."""
+GUEST_END_CRASHED: GuestEnd.ValueType  # 1
+"""Its process vanished, or was ended by hand; the guest did not ask for it."""
+GUEST_END_BY_GUEST: GuestEnd.ValueType  # 2
+"""The guest shut itself down, as by its own poweroff."""
+GUEST_END_BY_ACTION: GuestEnd.ValueType  # 3
+"""An action of this agent ends it just now."""
+GUEST_END_UNKNOWN: GuestEnd.ValueType  # 4
+"""The process is gone, and nothing tells how it ended."""
+Global___GuestEnd: _TypeAlias = GuestEnd  # noqa: Y015
 
 @_typing.final
 class ListLedgerRequest(_message.Message):
@@ -159,6 +193,10 @@ class Host(_message.Message):
     HOST_ID_FIELD_NUMBER: _builtins.int
     OBSERVE_TIME_FIELD_NUMBER: _builtins.int
     OWNER_ID_FIELD_NUMBER: _builtins.int
+    REPOSITORIES_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    AGENT_START_FIELD_NUMBER: _builtins.int
+    LOOK_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """The resource name of the server, as in the agent's certificate."""
     memory_bytes: _builtins.int
@@ -181,6 +219,10 @@ class Host(_message.Message):
     """The id of the host, stable across restarts of the agent."""
     owner_id: _builtins.str
     """The id of the Virtyard that owns the host; empty if it is free."""
+    agent_start: _builtins.int
+    """How often agents of this host had started when this was looked at, a rising count."""
+    look: _builtins.int
+    """Which look of this agent it is, counted from 1; together with the start it orders looks."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Capability]:
         """What the host can and cannot do."""
@@ -196,6 +238,14 @@ class Host(_message.Message):
     @_builtins.property
     def observe_time(self) -> _timestamp_pb2.Timestamp:
         """When this was looked at on the host's own clock; for display only."""
+
+    @_builtins.property
+    def repositories(self) -> _containers.RepeatedCompositeFieldContainer[_server_pb2.ObservedRepository]:
+        """The repositories that are presented to the host, and whether their storage is there."""
+
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[_server_pb2.ObservedLink]:
+        """The network interfaces that carry networks and guests, and whether they can."""
 
     def __init__(
         self,
@@ -215,10 +265,14 @@ class Host(_message.Message):
         host_id: _builtins.str = ...,
         observe_time: _timestamp_pb2.Timestamp | None = ...,
         owner_id: _builtins.str = ...,
+        repositories: _abc.Iterable[_server_pb2.ObservedRepository] | None = ...,
+        links: _abc.Iterable[_server_pb2.ObservedLink] | None = ...,
+        agent_start: _builtins.int = ...,
+        look: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_version", b"agent_version", "capabilities", b"capabilities", "cluster_members", b"cluster_members", "cpus", b"cpus", "guests", b"guests", "host_id", b"host_id", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "memory_bytes", b"memory_bytes", "observe_time", b"observe_time", "owner_id", b"owner_id", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "capabilities", b"capabilities", "cluster_members", b"cluster_members", "cpus", b"cpus", "guests", b"guests", "host_id", b"host_id", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "observe_time", b"observe_time", "owner_id", b"owner_id", "repositories", b"repositories", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -267,6 +321,9 @@ class Guest(_message.Message):
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     SERIAL_LOG_PATH_FIELD_NUMBER: _builtins.int
     MARK_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The uid of the virtual machine that it is."""
     virtual_machine: _builtins.str
@@ -281,6 +338,12 @@ class Guest(_message.Message):
     """Where its serial console is written, a path on the host."""
     mark: _builtins.str
     """The step key of the job that created it."""
+    run: _builtins.str
+    """Tells this run of the guest from every other one; empty where it has never run."""
+    end: Global___GuestEnd.ValueType
+    """How the run ended; unspecified while it goes on."""
+    end_reason: _builtins.str
+    """What is known of the end, as a person reads it."""
     def __init__(
         self,
         *,
@@ -291,10 +354,13 @@ class Guest(_message.Message):
         accelerator: _builtins.str = ...,
         serial_log_path: _builtins.str = ...,
         mark: _builtins.str = ...,
+        run: _builtins.str = ...,
+        end: Global___GuestEnd.ValueType = ...,
+        end_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "mark", b"mark", "process_id", b"process_id", "running", b"running", "serial_log_path", b"serial_log_path", "uid", b"uid", "virtual_machine", b"virtual_machine"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "end", b"end", "end_reason", b"end_reason", "mark", b"mark", "process_id", b"process_id", "run", b"run", "running", b"running", "serial_log_path", b"serial_log_path", "uid", b"uid", "virtual_machine", b"virtual_machine"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

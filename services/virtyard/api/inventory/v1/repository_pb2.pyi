@@ -33,6 +33,8 @@ class _RepositoryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Repos
     """Laid out and ready for disks."""
     REPOSITORY_STATE_DELETING: _RepositoryState.ValueType  # 2
     """An operation is removing the repository."""
+    REPOSITORY_STATE_UNAVAILABLE: _RepositoryState.ValueType  # 40
+    """Every server that it is presented to has lost its storage; it is ready again when one finds it."""
 
 class RepositoryState(_RepositoryState, metaclass=_RepositoryStateEnumTypeWrapper):
     """The states of a repository."""
@@ -43,6 +45,8 @@ REPOSITORY_STATE_READY: RepositoryState.ValueType  # 1
 """Laid out and ready for disks."""
 REPOSITORY_STATE_DELETING: RepositoryState.ValueType  # 2
 """An operation is removing the repository."""
+REPOSITORY_STATE_UNAVAILABLE: RepositoryState.ValueType  # 40
+"""Every server that it is presented to has lost its storage; it is ready again when one finds it."""
 Global___RepositoryState: _TypeAlias = RepositoryState  # noqa: Y015
 
 @_typing.final
@@ -90,6 +94,7 @@ class Repository(_message.Message):
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     FREE_BYTES_FIELD_NUMBER: _builtins.int
     PROMISED_BYTES_FIELD_NUMBER: _builtins.int
+    LOST_SERVERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as repositories/ID; it never changes."""
     uid: _builtins.str
@@ -138,6 +143,10 @@ class Repository(_message.Message):
     def servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The servers of the pool that it is presented to."""
 
+    @_builtins.property
+    def lost_servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The servers that have lost its storage, of those that it is presented to."""
+
     def __init__(
         self,
         *,
@@ -160,10 +169,11 @@ class Repository(_message.Message):
         total_bytes: _builtins.int = ...,
         free_bytes: _builtins.int = ...,
         promised_bytes: _builtins.int = ...,
+        lost_servers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "capacity_bytes", b"capacity_bytes", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "free_bytes", b"free_bytes", "generation", b"generation", "labels", b"labels", "name", b"name", "path", b"path", "promised_bytes", b"promised_bytes", "provisioned_bytes", b"provisioned_bytes", "server_pool", b"server_pool", "servers", b"servers", "state", b"state", "total_bytes", b"total_bytes", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "capacity_bytes", b"capacity_bytes", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "free_bytes", b"free_bytes", "generation", b"generation", "labels", b"labels", "lost_servers", b"lost_servers", "name", b"name", "path", b"path", "promised_bytes", b"promised_bytes", "provisioned_bytes", b"provisioned_bytes", "server_pool", b"server_pool", "servers", b"servers", "state", b"state", "total_bytes", b"total_bytes", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

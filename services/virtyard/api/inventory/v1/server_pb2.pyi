@@ -45,6 +45,86 @@ SERVER_STATE_OFFLINE: ServerState.ValueType  # 2
 """Its agent has been silent for longer than that."""
 Global___ServerState: _TypeAlias = ServerState  # noqa: Y015
 
+class _StorageState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StorageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StorageState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STORAGE_STATE_UNSPECIFIED: _StorageState.ValueType  # 0
+    """Not looked at yet since the agent started."""
+    STORAGE_STATE_PRESENT: _StorageState.ValueType  # 1
+    """The folder is there and is the right repository."""
+    STORAGE_STATE_LOST: _StorageState.ValueType  # 2
+    """The folder is gone, is not mounted, or cannot be read."""
+    STORAGE_STATE_UNKNOWN: _StorageState.ValueType  # 3
+    """The storage does not answer, so that nothing can be said of it."""
+
+class StorageState(_StorageState, metaclass=_StorageStateEnumTypeWrapper):
+    """Whether the storage of a repository is there for a host."""
+
+STORAGE_STATE_UNSPECIFIED: StorageState.ValueType  # 0
+"""Not looked at yet since the agent started."""
+STORAGE_STATE_PRESENT: StorageState.ValueType  # 1
+"""The folder is there and is the right repository."""
+STORAGE_STATE_LOST: StorageState.ValueType  # 2
+"""The folder is gone, is not mounted, or cannot be read."""
+STORAGE_STATE_UNKNOWN: StorageState.ValueType  # 3
+"""The storage does not answer, so that nothing can be said of it."""
+Global___StorageState: _TypeAlias = StorageState  # noqa: Y015
+
+class _LinkKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LinkKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINK_KIND_UNSPECIFIED: _LinkKind.ValueType  # 0
+    """Not set; every interface that is reported has a kind."""
+    LINK_KIND_BRIDGE: _LinkKind.ValueType  # 1
+    """The bridge of the network itself."""
+    LINK_KIND_UPLINK: _LinkKind.ValueType  # 2
+    """The interface that leads to the other servers."""
+    LINK_KIND_TAP: _LinkKind.ValueType  # 3
+    """The interface of one guest's card."""
+
+class LinkKind(_LinkKind, metaclass=_LinkKindEnumTypeWrapper):
+    """What an interface is to the network that it carries."""
+
+LINK_KIND_UNSPECIFIED: LinkKind.ValueType  # 0
+"""Not set; every interface that is reported has a kind."""
+LINK_KIND_BRIDGE: LinkKind.ValueType  # 1
+"""The bridge of the network itself."""
+LINK_KIND_UPLINK: LinkKind.ValueType  # 2
+"""The interface that leads to the other servers."""
+LINK_KIND_TAP: LinkKind.ValueType  # 3
+"""The interface of one guest's card."""
+Global___LinkKind: _TypeAlias = LinkKind  # noqa: Y015
+
+class _LinkState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LinkStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINK_STATE_UNSPECIFIED: _LinkState.ValueType  # 0
+    """The kernel could not be asked, so nothing is said of it."""
+    LINK_STATE_UP: _LinkState.ValueType  # 1
+    """It is switched on and has a carrier."""
+    LINK_STATE_DOWN: _LinkState.ValueType  # 2
+    """It is switched off, has no carrier, or is gone."""
+
+class LinkState(_LinkState, metaclass=_LinkStateEnumTypeWrapper):
+    """Whether an interface can carry anything."""
+
+LINK_STATE_UNSPECIFIED: LinkState.ValueType  # 0
+"""The kernel could not be asked, so nothing is said of it."""
+LINK_STATE_UP: LinkState.ValueType  # 1
+"""It is switched on and has a carrier."""
+LINK_STATE_DOWN: LinkState.ValueType  # 2
+"""It is switched off, has no carrier, or is gone."""
+Global___LinkState: _TypeAlias = LinkState  # noqa: Y015
+
 @_typing.final
 class Server(_message.Message):
     """A physical host that runs an agent."""
@@ -182,6 +262,10 @@ class ServerObservation(_message.Message):
     RUNNING_GUESTS_FIELD_NUMBER: _builtins.int
     LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
     GUEST_UIDS_FIELD_NUMBER: _builtins.int
+    REPOSITORIES_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    AGENT_START_FIELD_NUMBER: _builtins.int
+    LOOK_FIELD_NUMBER: _builtins.int
     agent_address: _builtins.str
     """The address under which the agent listens now, as host:port."""
     memory_bytes: _builtins.int
@@ -200,6 +284,10 @@ class ServerObservation(_message.Message):
     """The number of guests that are running on it."""
     ledger_sequence: _builtins.int
     """The position of the agent's ledger that the report reflects, a rising count."""
+    agent_start: _builtins.int
+    """How often agents of the host had started by then, a rising count."""
+    look: _builtins.int
+    """Which look of that agent it was, counted from 1."""
     @_builtins.property
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When the report came in, by the inventory's clock."""
@@ -207,6 +295,14 @@ class ServerObservation(_message.Message):
     @_builtins.property
     def guest_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The uids of the virtual machines whose guests are running on it."""
+
+    @_builtins.property
+    def repositories(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObservedRepository]:
+        """The repositories that are presented to it, and whether their storage is there."""
+
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObservedLink]:
+        """The interfaces that carry its networks and guests, and whether they can."""
 
     def __init__(
         self,
@@ -222,11 +318,83 @@ class ServerObservation(_message.Message):
         running_guests: _builtins.int = ...,
         ledger_sequence: _builtins.int = ...,
         guest_uids: _abc.Iterable[_builtins.str] | None = ...,
+        repositories: _abc.Iterable[Global___ObservedRepository] | None = ...,
+        links: _abc.Iterable[Global___ObservedLink] | None = ...,
+        agent_start: _builtins.int = ...,
+        look: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_version", b"agent_version", "cpus", b"cpus", "guest_uids", b"guest_uids", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "running_guests", b"running_guests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "cpus", b"cpus", "guest_uids", b"guest_uids", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "repositories", b"repositories", "running_guests", b"running_guests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerObservation: _TypeAlias = ServerObservation  # noqa: Y015
+
+@_typing.final
+class ObservedRepository(_message.Message):
+    """The storage of one repository, as a host sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """The resource name of the repository, as it was when it was presented."""
+    uid: _builtins.str
+    """The uid that its marker file bears."""
+    state: Global___StorageState.ValueType
+    """Whether the storage is there."""
+    reason: _builtins.str
+    """Why it is not there or cannot be told, as a person reads it."""
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        state: Global___StorageState.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "repository", b"repository", "state", b"state", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObservedRepository: _TypeAlias = ObservedRepository  # noqa: Y015
+
+@_typing.final
+class ObservedLink(_message.Message):
+    """One network interface that carries a network or a guest's card on a host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERFACE_FIELD_NUMBER: _builtins.int
+    NETWORK_UID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    interface: _builtins.str
+    """The interface's name on the host."""
+    network_uid: _builtins.str
+    """The uid of the network that it carries."""
+    kind: Global___LinkKind.ValueType
+    """What it is to the network."""
+    state: Global___LinkState.ValueType
+    """Whether it can carry anything."""
+    def __init__(
+        self,
+        *,
+        interface: _builtins.str = ...,
+        network_uid: _builtins.str = ...,
+        kind: Global___LinkKind.ValueType = ...,
+        state: Global___LinkState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface", b"interface", "kind", b"kind", "network_uid", b"network_uid", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObservedLink: _TypeAlias = ObservedLink  # noqa: Y015

@@ -21,6 +21,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _RestartPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RestartPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RestartPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESTART_POLICY_UNSPECIFIED: _RestartPolicy.ValueType  # 0
+    """Not said, which means the same as never."""
+    RESTART_POLICY_NEVER: _RestartPolicy.ValueType  # 1
+    """The machine stays stopped until somebody starts it."""
+    RESTART_POLICY_ON_CRASH: _RestartPolicy.ValueType  # 2
+    """It is started again after a crash, but not when the guest shut itself down."""
+    RESTART_POLICY_ALWAYS: _RestartPolicy.ValueType  # 3
+    """It is started again whatever ended it, but for an operation."""
+
+class RestartPolicy(_RestartPolicy, metaclass=_RestartPolicyEnumTypeWrapper):
+    """What is done when the guest of a machine has ended though no operation ended it."""
+
+RESTART_POLICY_UNSPECIFIED: RestartPolicy.ValueType  # 0
+"""Not said, which means the same as never."""
+RESTART_POLICY_NEVER: RestartPolicy.ValueType  # 1
+"""The machine stays stopped until somebody starts it."""
+RESTART_POLICY_ON_CRASH: RestartPolicy.ValueType  # 2
+"""It is started again after a crash, but not when the guest shut itself down."""
+RESTART_POLICY_ALWAYS: RestartPolicy.ValueType  # 3
+"""It is started again whatever ended it, but for an operation."""
+Global___RestartPolicy: _TypeAlias = RestartPolicy  # noqa: Y015
+
 class _VirtualMachineState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -127,6 +155,7 @@ class VirtualMachine(_message.Message):
     VNICS_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
     CDROM_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as virtualMachines/ID; it never changes."""
     uid: _builtins.str
@@ -151,6 +180,8 @@ class VirtualMachine(_message.Message):
     """The number of processors that the guest gets, from 1 to 64."""
     cdrom: _builtins.str
     """The ISO image in its CD-ROM drive; without one it has no drive."""
+    restart_policy: Global___RestartPolicy.ValueType
+    """What is done by itself when its guest has ended though no operation ended it; nothing if it is not said."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -206,10 +237,11 @@ class VirtualMachine(_message.Message):
         vnics: _abc.Iterable[_builtins.str] | None = ...,
         placement: Global___GuestPlacement | None = ...,
         cdrom: _builtins.str = ...,
+        restart_policy: Global___RestartPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "boot", b"boot", "create_time", b"create_time", "placement", b"placement", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "boot", b"boot", "cdrom", b"cdrom", "cpus", b"cpus", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "memory_bytes", b"memory_bytes", "name", b"name", "placement", b"placement", "server", b"server", "server_pool", b"server_pool", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_disks", b"virtual_disks", "vnics", b"vnics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "boot", b"boot", "cdrom", b"cdrom", "cpus", b"cpus", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "generation", b"generation", "labels", b"labels", "memory_bytes", b"memory_bytes", "name", b"name", "placement", b"placement", "restart_policy", b"restart_policy", "server", b"server", "server_pool", b"server_pool", "state", b"state", "uid", b"uid", "update_time", b"update_time", "virtual_disks", b"virtual_disks", "vnics", b"vnics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,6 +293,7 @@ class GuestPlacement(_message.Message):
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
     SERIAL_LOG_PATH_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     hypervisor: _builtins.str
     """The hypervisor driver that runs the guest: qemu or sim."""
     accelerator: _builtins.str
@@ -269,6 +302,8 @@ class GuestPlacement(_message.Message):
     """The process id of the guest on the server."""
     serial_log_path: _builtins.str
     """Where the serial console is written, a path on the server."""
+    run: _builtins.str
+    """Tells this run of the guest from every other one on any server."""
     def __init__(
         self,
         *,
@@ -276,10 +311,11 @@ class GuestPlacement(_message.Message):
         accelerator: _builtins.str = ...,
         process_id: _builtins.int = ...,
         serial_log_path: _builtins.str = ...,
+        run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "hypervisor", b"hypervisor", "process_id", b"process_id", "serial_log_path", b"serial_log_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "hypervisor", b"hypervisor", "process_id", b"process_id", "run", b"run", "serial_log_path", b"serial_log_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,7 +43,7 @@ class CreateVirtualMachineRequest(_message.Message):
     """Return the plan as a finished operation and change nothing."""
     @_builtins.property
     def virtual_machine(self) -> _virtual_machine_pb2.VirtualMachine:
-        """The machine's pool, memory, processors, boot source, CD-ROM, display name, labels and description."""
+        """The machine's pool, memory, processors, boot source, CD-ROM, restart policy, display name, labels and description."""
 
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewVirtualDisk]:

@@ -30,7 +30,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5virtyard/api/operations/v1/edit_virtual_machine.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xcf\x02\n\x19\x45\x64itVirtualMachineRequest\x12m\n\x0fvirtual_machine\x18\x01 \x01(\x0b\x32).virtyard.api.inventory.v1.VirtualMachineB)\xe2\x41\x01\x02\xca\xf3\x18!2\x0cmemory_bytes2\x04\x63pus2\x04\x62oot2\x05\x63\x64rom\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xca\xf3\x18\x02 \x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5virtyard/api/operations/v1/edit_virtual_machine.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xdf\x02\n\x19\x45\x64itVirtualMachineRequest\x12}\n\x0fvirtual_machine\x18\x01 \x01(\x0b\x32).virtyard.api.inventory.v1.VirtualMachineB9\xe2\x41\x01\x02\xca\xf3\x18\x31\x32\x0cmemory_bytes2\x04\x63pus2\x04\x62oot2\x05\x63\x64rom2\x0erestart_policy\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xca\xf3\x18\x02 \x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.operations.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['virtual_machine']._loaded_options = None
-  _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['virtual_machine']._serialized_options = b'\342A\001\002\312\363\030!2\014memory_bytes2\004cpus2\004boot2\005cdrom'
+  _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['virtual_machine']._serialized_options = b'\342A\001\002\312\363\03012\014memory_bytes2\004cpus2\004boot2\005cdrom2\016restart_policy'
   _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\312\363\030\002 \001'
   _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -48,5 +48,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['options']._loaded_options = None
   _globals['_EDITVIRTUALMACHINEREQUEST'].fields_by_name['options']._serialized_options = b'\312\363\030\002 \001'
   _globals['_EDITVIRTUALMACHINEREQUEST']._serialized_start=310
-  _globals['_EDITVIRTUALMACHINEREQUEST']._serialized_end=645
+  _globals['_EDITVIRTUALMACHINEREQUEST']._serialized_end=661
 # @@protoc_insertion_point(module_scope)

@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EditVirtualMachineRequest(_message.Message):
-    """Changes what a stopped machine is made of: memory, processors, boot source, boot order and CD-ROM."""
+    """Changes what a stopped machine is made of: memory, processors, boot source, boot order and CD-ROM; or its restart policy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from virtyard.api.agent.v1 import agent_service_pb2 as _agent_service_pb2
 import builtins as _builtins
 import sys
@@ -49,23 +51,95 @@ class ReportHostResponse(_message.Message):
 
     KNOWN_FIELD_NUMBER: _builtins.int
     REPORT_INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    REPOSITORIES_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
     known: _builtins.bool
     """Whether the server is in the inventory; if not, the report was not kept."""
     report_interval_seconds: _builtins.int
     """When the next report is expected, in seconds from now."""
+    @_builtins.property
+    def repositories(self) -> _containers.RepeatedCompositeFieldContainer[Global___PresentedRepository]:
+        """The repositories that are presented to the server, for its agent to watch."""
+
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarriedNetwork]:
+        """The networks that the server carries, for its agent to watch."""
+
     def __init__(
         self,
         *,
         known: _builtins.bool = ...,
         report_interval_seconds: _builtins.int = ...,
+        repositories: _abc.Iterable[Global___PresentedRepository] | None = ...,
+        networks: _abc.Iterable[Global___CarriedNetwork] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "report_interval_seconds", b"report_interval_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "networks", b"networks", "report_interval_seconds", b"report_interval_seconds", "repositories", b"repositories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportHostResponse: _TypeAlias = ReportHostResponse  # noqa: Y015
+
+@_typing.final
+class PresentedRepository(_message.Message):
+    """A repository that a server is to have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """The resource name of the repository."""
+    uid: _builtins.str
+    """The uid that its marker file must bear."""
+    path: _builtins.str
+    """Where it lies on every server, an absolute path."""
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "repository", b"repository", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PresentedRepository: _TypeAlias = PresentedRepository  # noqa: Y015
+
+@_typing.final
+class CarriedNetwork(_message.Message):
+    """A network that a server is to carry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    BRIDGE_FIELD_NUMBER: _builtins.int
+    UPLINK_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """The uid of the network, which its bridge bears."""
+    bridge: _builtins.str
+    """The name of its bridge on the server."""
+    uplink: _builtins.str
+    """The interface that leads to the other servers; empty if none does."""
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        bridge: _builtins.str = ...,
+        uplink: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bridge", b"bridge", "uid", b"uid", "uplink", b"uplink"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarriedNetwork: _TypeAlias = CarriedNetwork  # noqa: Y015
 
 @_typing.final
 class ReadUploadRequest(_message.Message):

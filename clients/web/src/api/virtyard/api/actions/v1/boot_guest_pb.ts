@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/actions/v1/boot_guest.proto.
  */
 export const file_virtyard_api_actions_v1_boot_guest: GenFile = /*@__PURE__*/
-  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9ib290X2d1ZXN0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSIxCglCb290R3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCSJnCg9Cb290R3Vlc3RSZXN1bHQSEgoKaHlwZXJ2aXNvchgBIAEoCRITCgthY2NlbGVyYXRvchgCIAEoCRISCgpwcm9jZXNzX2lkGAMgASgDEhcKD3NlcmlhbF9sb2dfcGF0aBgEIAEoCWIGcHJvdG8z");
+  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9ib290X2d1ZXN0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSIxCglCb290R3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCSJ0Cg9Cb290R3Vlc3RSZXN1bHQSEgoKaHlwZXJ2aXNvchgBIAEoCRITCgthY2NlbGVyYXRvchgCIAEoCRISCgpwcm9jZXNzX2lkGAMgASgDEhcKD3NlcmlhbF9sb2dfcGF0aBgEIAEoCRILCgNydW4YKCABKAliBnByb3RvMw");
 
 /**
  * Boots a guest of this host again; as an undo only one that has shut down.
@@ -73,6 +73,13 @@ export type BootGuestResult = Message<"virtyard.api.actions.v1.BootGuestResult">
    * @generated from field: string serial_log_path = 4;
    */
   serialLogPath: string;
+
+  /**
+   * Tells the run that goes on from every other one.
+   *
+   * @generated from field: string run = 40;
+   */
+  run: string;
 };
 
 /**

@@ -2,10 +2,12 @@
 // @generated from file virtyard/api/agent/v1/agent_service.proto (package virtyard.api.agent.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ObservedLink, ObservedRepository } from "../../inventory/v1/server_pb";
+import { file_virtyard_api_inventory_v1_server } from "../../inventory/v1/server_pb";
 import type { EffectState, Phase } from "../../participant/v1/participant_service_pb";
 import { file_virtyard_api_participant_v1_participant_service } from "../../participant/v1/participant_service_pb";
 import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
@@ -15,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/agent/v1/agent_service.proto.
  */
 export const file_virtyard_api_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("Cil2aXJ0eWFyZC9hcGkvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIVdmlydHlhcmQuYXBpLmFnZW50LnYxIlgKEUxpc3RMZWRnZXJSZXF1ZXN0EhcKD29wZXJhdGlvbl9hYm92ZRgBIAEoAxISCgpvcGVyYXRpb25zGAIgAygDEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgDIpQBChJMaXN0TGVkZ2VyUmVzcG9uc2USMwoHZW50cmllcxgBIAMoCzIiLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MZWRnZXJFbnRyeRIVCg1uZXh0X3NlcXVlbmNlGAIgASgDEhkKEWhpZ2hlc3Rfb3BlcmF0aW9uGAMgASgDEhcKD2ZvcmdvdHRlbl9iZWxvdxgEIAEoAyLaAQoLTGVkZ2VyRW50cnkSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYAiABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgDIAEoBRI3CgVzdGF0ZRgEIAEoDjIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RTdGF0ZRIOCgZhY3Rpb24YBSABKAkSDgoGdGFyZ2V0GAYgASgJEgsKA2pvYhgHIAEoCRIPCgdjaGFuZ2VkGAggASgIIswDCgRIb3N0Eg4KBnNlcnZlchgBIAEoCRIcCgxtZW1vcnlfYnl0ZXMYAiABKANCBsrzGAIYARIMCgRjcHVzGAMgASgFEjcKDGNhcGFiaWxpdGllcxgEIAMoCzIhLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5DYXBhYmlsaXR5EhIKCmh5cGVydmlzb3IYBSABKAkSGQoRaHlwZXJ2aXNvcl9yZWFzb24YBiABKAkSEwoLYWNjZWxlcmF0b3IYByABKAkSFQoNYWdlbnRfdmVyc2lvbhgIIAEoCRIVCg1hZ2VudF9hZGRyZXNzGAkgASgJEiwKBmd1ZXN0cxgKIAMoCzIcLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5HdWVzdBJBCg9jbHVzdGVyX21lbWJlcnMYCyADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXcSFwoPbGVkZ2VyX3NlcXVlbmNlGAwgASgDEg8KB2hvc3RfaWQYDSABKAkSMAoMb2JzZXJ2ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lcl9pZBgPIAEoCSI9CgpDYXBhYmlsaXR5EgwKBG5hbWUYASABKAkSEQoJc3VwcG9ydGVkGAIgASgIEg4KBnJlYXNvbhgDIAEoCSKOAQoFR3Vlc3QSCwoDdWlkGAEgASgJEhcKD3ZpcnR1YWxfbWFjaGluZRgCIAEoCRIPCgdydW5uaW5nGAMgASgIEhIKCnByb2Nlc3NfaWQYBCABKAMSEwoLYWNjZWxlcmF0b3IYBSABKAkSFwoPc2VyaWFsX2xvZ19wYXRoGAYgASgJEgwKBG1hcmsYByABKAkiVQoRQ2x1c3Rlck1lbWJlclZpZXcSDgoGc2VydmVyGAEgASgJEhMKC2NsdXN0ZXJfdWlkGAIgASgJEgwKBHNsb3QYAyABKAUSDQoFc3RhdGUYBCABKAkiEAoOR2V0SG9zdFJlcXVlc3Qy0AEKDEFnZW50U2VydmljZRJVCgdHZXRIb3N0EiUudmlydHlhcmQuYXBpLmFnZW50LnYxLkdldEhvc3RSZXF1ZXN0GhsudmlydHlhcmQuYXBpLmFnZW50LnYxLkhvc3QiBsrzGAIIARJpCgpMaXN0TGVkZ2VyEigudmlydHlhcmQuYXBpLmFnZW50LnYxLkxpc3RMZWRnZXJSZXF1ZXN0GikudmlydHlhcmQuYXBpLmFnZW50LnYxLkxpc3RMZWRnZXJSZXNwb25zZSIGyvMYAggEYgZwcm90bzM", [file_google_protobuf_timestamp, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Cil2aXJ0eWFyZC9hcGkvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIVdmlydHlhcmQuYXBpLmFnZW50LnYxIlgKEUxpc3RMZWRnZXJSZXF1ZXN0EhcKD29wZXJhdGlvbl9hYm92ZRgBIAEoAxISCgpvcGVyYXRpb25zGAIgAygDEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgDIpQBChJMaXN0TGVkZ2VyUmVzcG9uc2USMwoHZW50cmllcxgBIAMoCzIiLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MZWRnZXJFbnRyeRIVCg1uZXh0X3NlcXVlbmNlGAIgASgDEhkKEWhpZ2hlc3Rfb3BlcmF0aW9uGAMgASgDEhcKD2ZvcmdvdHRlbl9iZWxvdxgEIAEoAyLaAQoLTGVkZ2VyRW50cnkSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYAiABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgDIAEoBRI3CgVzdGF0ZRgEIAEoDjIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RTdGF0ZRIOCgZhY3Rpb24YBSABKAkSDgoGdGFyZ2V0GAYgASgJEgsKA2pvYhgHIAEoCRIPCgdjaGFuZ2VkGAggASgIIuwECgRIb3N0Eg4KBnNlcnZlchgBIAEoCRIcCgxtZW1vcnlfYnl0ZXMYAiABKANCBsrzGAIYARIMCgRjcHVzGAMgASgFEjcKDGNhcGFiaWxpdGllcxgEIAMoCzIhLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5DYXBhYmlsaXR5EhIKCmh5cGVydmlzb3IYBSABKAkSGQoRaHlwZXJ2aXNvcl9yZWFzb24YBiABKAkSEwoLYWNjZWxlcmF0b3IYByABKAkSFQoNYWdlbnRfdmVyc2lvbhgIIAEoCRIVCg1hZ2VudF9hZGRyZXNzGAkgASgJEiwKBmd1ZXN0cxgKIAMoCzIcLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5HdWVzdBJBCg9jbHVzdGVyX21lbWJlcnMYCyADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXcSFwoPbGVkZ2VyX3NlcXVlbmNlGAwgASgDEg8KB2hvc3RfaWQYDSABKAkSMAoMb2JzZXJ2ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lcl9pZBgPIAEoCRJDCgxyZXBvc2l0b3JpZXMYKCADKAsyLS52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLk9ic2VydmVkUmVwb3NpdG9yeRI2CgVsaW5rcxgpIAMoCzInLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuT2JzZXJ2ZWRMaW5rEhMKC2FnZW50X3N0YXJ0GCogASgDEgwKBGxvb2sYKyABKAMiPQoKQ2FwYWJpbGl0eRIMCgRuYW1lGAEgASgJEhEKCXN1cHBvcnRlZBgCIAEoCBIOCgZyZWFzb24YAyABKAki3QEKBUd1ZXN0EgsKA3VpZBgBIAEoCRIXCg92aXJ0dWFsX21hY2hpbmUYAiABKAkSDwoHcnVubmluZxgDIAEoCBISCgpwcm9jZXNzX2lkGAQgASgDEhMKC2FjY2VsZXJhdG9yGAUgASgJEhcKD3NlcmlhbF9sb2dfcGF0aBgGIAEoCRIMCgRtYXJrGAcgASgJEgsKA3J1bhgoIAEoCRIsCgNlbmQYKSABKA4yHy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuR3Vlc3RFbmQSEgoKZW5kX3JlYXNvbhgqIAEoCSJVChFDbHVzdGVyTWVtYmVyVmlldxIOCgZzZXJ2ZXIYASABKAkSEwoLY2x1c3Rlcl91aWQYAiABKAkSDAoEc2xvdBgDIAEoBRINCgVzdGF0ZRgEIAEoCSIQCg5HZXRIb3N0UmVxdWVzdCqEAQoIR3Vlc3RFbmQSGQoVR1VFU1RfRU5EX1VOU1BFQ0lGSUVEEAASFQoRR1VFU1RfRU5EX0NSQVNIRUQQARIWChJHVUVTVF9FTkRfQllfR1VFU1QQAhIXChNHVUVTVF9FTkRfQllfQUNUSU9OEAMSFQoRR1VFU1RfRU5EX1VOS05PV04QBDLQAQoMQWdlbnRTZXJ2aWNlElUKB0dldEhvc3QSJS52aXJ0eWFyZC5hcGkuYWdlbnQudjEuR2V0SG9zdFJlcXVlc3QaGy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuSG9zdCIGyvMYAggBEmkKCkxpc3RMZWRnZXISKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuTGlzdExlZGdlclJlcXVlc3QaKS52aXJ0eWFyZC5hcGkuYWdlbnQudjEuTGlzdExlZGdlclJlc3BvbnNlIgbK8xgCCARiBnByb3RvMw", [file_google_protobuf_timestamp, file_virtyard_api_inventory_v1_server, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations]);
 
 /**
  * Says which operations' effects to list, a page of them.
@@ -274,6 +276,34 @@ export type Host = Message<"virtyard.api.agent.v1.Host"> & {
    * @generated from field: string owner_id = 15;
    */
   ownerId: string;
+
+  /**
+   * The repositories that are presented to the host, and whether their storage is there.
+   *
+   * @generated from field: repeated virtyard.api.inventory.v1.ObservedRepository repositories = 40;
+   */
+  repositories: ObservedRepository[];
+
+  /**
+   * The network interfaces that carry networks and guests, and whether they can.
+   *
+   * @generated from field: repeated virtyard.api.inventory.v1.ObservedLink links = 41;
+   */
+  links: ObservedLink[];
+
+  /**
+   * How often agents of this host had started when this was looked at, a rising count.
+   *
+   * @generated from field: int64 agent_start = 42;
+   */
+  agentStart: bigint;
+
+  /**
+   * Which look of this agent it is, counted from 1; together with the start it orders looks.
+   *
+   * @generated from field: int64 look = 43;
+   */
+  look: bigint;
 };
 
 /**
@@ -372,6 +402,27 @@ export type Guest = Message<"virtyard.api.agent.v1.Guest"> & {
    * @generated from field: string mark = 7;
    */
   mark: string;
+
+  /**
+   * Tells this run of the guest from every other one; empty where it has never run.
+   *
+   * @generated from field: string run = 40;
+   */
+  run: string;
+
+  /**
+   * How the run ended; unspecified while it goes on.
+   *
+   * @generated from field: virtyard.api.agent.v1.GuestEnd end = 41;
+   */
+  end: GuestEnd;
+
+  /**
+   * What is known of the end, as a person reads it.
+   *
+   * @generated from field: string end_reason = 42;
+   */
+  endReason: string;
 };
 
 /**
@@ -437,6 +488,54 @@ export type GetHostRequest = Message<"virtyard.api.agent.v1.GetHostRequest"> & {
  */
 export const GetHostRequestSchema: GenMessage<GetHostRequest> = /*@__PURE__*/
   messageDesc(file_virtyard_api_agent_v1_agent_service, 7);
+
+/**
+ * How the run of a guest ended.
+ *
+ * @generated from enum virtyard.api.agent.v1.GuestEnd
+ */
+export enum GuestEnd {
+  /**
+   * It has not ended, or has never run.
+   *
+   * @generated from enum value: GUEST_END_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Its process vanished, or was ended by hand; the guest did not ask for it.
+   *
+   * @generated from enum value: GUEST_END_CRASHED = 1;
+   */
+  CRASHED = 1,
+
+  /**
+   * The guest shut itself down, as by its own poweroff.
+   *
+   * @generated from enum value: GUEST_END_BY_GUEST = 2;
+   */
+  BY_GUEST = 2,
+
+  /**
+   * An action of this agent ends it just now.
+   *
+   * @generated from enum value: GUEST_END_BY_ACTION = 3;
+   */
+  BY_ACTION = 3,
+
+  /**
+   * The process is gone, and nothing tells how it ended.
+   *
+   * @generated from enum value: GUEST_END_UNKNOWN = 4;
+   */
+  UNKNOWN = 4,
+}
+
+/**
+ * Describes the enum virtyard.api.agent.v1.GuestEnd.
+ */
+export const GuestEndSchema: GenEnum<GuestEnd> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_agent_v1_agent_service, 0);
 
 /**
  * What a host says of itself; effects go through ParticipantService.

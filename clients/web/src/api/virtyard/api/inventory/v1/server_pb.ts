@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/inventory/v1/server.proto.
  */
 export const file_virtyard_api_inventory_v1_server: GenFile = /*@__PURE__*/
-  fileDesc("CiZ2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3NlcnZlci5wcm90bxIZdmlydHlhcmQuYXBpLmludmVudG9yeS52MSLVBgoGU2VydmVyEhgKBG5hbWUYASABKAlCCuJBAQjK8xgCKAESEQoDdWlkGAIgASgJQgTiQQEDEhwKDGRpc3BsYXlfbmFtZRgDIAEoCUIGyvMYAigBEhgKCmdlbmVyYXRpb24YBCABKANCBOJBAQMSFAoEZXRhZxgFIAEoCUIGyvMYAiABEkoKBmxhYmVscxgGIAMoCzItLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2VydmVyLkxhYmVsc0VudHJ5QgvK8xgHCgVsYWJlbBITCgtkZXNjcmlwdGlvbhgHIAEoCRI1CgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjYKCGFjdGl2aXR5GAogASgLMh4udmlydHlhcmQuYXBpLnR5cGUudjEuQWN0aXZpdHlCBOJBAQMSQQoFc3RhdGUYCyABKA4yJi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlclN0YXRlQgriQQEDyvMYAigBEjoKC3NlcnZlcl9wb29sGAwgASgJQiXiQQED+kEYChZ2aXJ0eWFyZC5pby9TZXJ2ZXJQb29syvMYAigBEhUKDWFnZW50X2FkZHJlc3MYDSABKAkSRAoIb2JzZXJ2ZWQYDiABKAsyLC52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlck9ic2VydmF0aW9uQgTiQQEDEisKFXJlc2VydmVkX21lbW9yeV9ieXRlcxgPIAEoA0IM4kEBA8rzGAQYASgBEhUKB2hvc3RfaWQYECABKAlCBOJBAQMSHgoQZGVzaXJlZF9yZXZpc2lvbhgRIAEoA0IE4kEBAxIeChBhcHBsaWVkX3JldmlzaW9uGBIgASgDQgTiQQEDGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6OupBNwoSdmlydHlhcmQuaW8vU2VydmVyEhBzZXJ2ZXJzL3tzZXJ2ZXJ9KgdzZXJ2ZXJzMgZzZXJ2ZXIipwIKEVNlcnZlck9ic2VydmF0aW9uEhUKDWFnZW50X2FkZHJlc3MYASABKAkSHAoMbWVtb3J5X2J5dGVzGAIgASgDQgbK8xgCGAESDAoEY3B1cxgDIAEoBRISCgpoeXBlcnZpc29yGAQgASgJEhkKEWh5cGVydmlzb3JfcmVhc29uGAUgASgJEhMKC2FjY2VsZXJhdG9yGAYgASgJEhUKDWFnZW50X3ZlcnNpb24YByABKAkSLwoLcmVwb3J0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnJ1bm5pbmdfZ3Vlc3RzGAkgASgFEhcKD2xlZGdlcl9zZXF1ZW5jZRgKIAEoAxISCgpndWVzdF91aWRzGB4gAygJKl4KC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1NFUlZFUl9TVEFURV9PTkxJTkUQARIYChRTRVJWRVJfU1RBVEVfT0ZGTElORRACYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
+  fileDesc("CiZ2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3NlcnZlci5wcm90bxIZdmlydHlhcmQuYXBpLmludmVudG9yeS52MSLVBgoGU2VydmVyEhgKBG5hbWUYASABKAlCCuJBAQjK8xgCKAESEQoDdWlkGAIgASgJQgTiQQEDEhwKDGRpc3BsYXlfbmFtZRgDIAEoCUIGyvMYAigBEhgKCmdlbmVyYXRpb24YBCABKANCBOJBAQMSFAoEZXRhZxgFIAEoCUIGyvMYAiABEkoKBmxhYmVscxgGIAMoCzItLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2VydmVyLkxhYmVsc0VudHJ5QgvK8xgHCgVsYWJlbBITCgtkZXNjcmlwdGlvbhgHIAEoCRI1CgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjYKCGFjdGl2aXR5GAogASgLMh4udmlydHlhcmQuYXBpLnR5cGUudjEuQWN0aXZpdHlCBOJBAQMSQQoFc3RhdGUYCyABKA4yJi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlclN0YXRlQgriQQEDyvMYAigBEjoKC3NlcnZlcl9wb29sGAwgASgJQiXiQQED+kEYChZ2aXJ0eWFyZC5pby9TZXJ2ZXJQb29syvMYAigBEhUKDWFnZW50X2FkZHJlc3MYDSABKAkSRAoIb2JzZXJ2ZWQYDiABKAsyLC52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlck9ic2VydmF0aW9uQgTiQQEDEisKFXJlc2VydmVkX21lbW9yeV9ieXRlcxgPIAEoA0IM4kEBA8rzGAQYASgBEhUKB2hvc3RfaWQYECABKAlCBOJBAQMSHgoQZGVzaXJlZF9yZXZpc2lvbhgRIAEoA0IE4kEBAxIeChBhcHBsaWVkX3JldmlzaW9uGBIgASgDQgTiQQEDGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6OupBNwoSdmlydHlhcmQuaW8vU2VydmVyEhBzZXJ2ZXJzL3tzZXJ2ZXJ9KgdzZXJ2ZXJzMgZzZXJ2ZXIixwMKEVNlcnZlck9ic2VydmF0aW9uEhUKDWFnZW50X2FkZHJlc3MYASABKAkSHAoMbWVtb3J5X2J5dGVzGAIgASgDQgbK8xgCGAESDAoEY3B1cxgDIAEoBRISCgpoeXBlcnZpc29yGAQgASgJEhkKEWh5cGVydmlzb3JfcmVhc29uGAUgASgJEhMKC2FjY2VsZXJhdG9yGAYgASgJEhUKDWFnZW50X3ZlcnNpb24YByABKAkSLwoLcmVwb3J0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnJ1bm5pbmdfZ3Vlc3RzGAkgASgFEhcKD2xlZGdlcl9zZXF1ZW5jZRgKIAEoAxISCgpndWVzdF91aWRzGB4gAygJEkMKDHJlcG9zaXRvcmllcxgoIAMoCzItLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuT2JzZXJ2ZWRSZXBvc2l0b3J5EjYKBWxpbmtzGCkgAygLMicudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5PYnNlcnZlZExpbmsSEwoLYWdlbnRfc3RhcnQYKiABKAMSDAoEbG9vaxgrIAEoAyJ9ChJPYnNlcnZlZFJlcG9zaXRvcnkSEgoKcmVwb3NpdG9yeRgBIAEoCRILCgN1aWQYAiABKAkSNgoFc3RhdGUYAyABKA4yJy52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlN0b3JhZ2VTdGF0ZRIOCgZyZWFzb24YBCABKAkingEKDE9ic2VydmVkTGluaxIRCglpbnRlcmZhY2UYASABKAkSEwoLbmV0d29ya191aWQYAiABKAkSMQoEa2luZBgDIAEoDjIjLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuTGlua0tpbmQSMwoFc3RhdGUYBCABKA4yJC52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLkxpbmtTdGF0ZSpeCgtTZXJ2ZXJTdGF0ZRIcChhTRVJWRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNTRVJWRVJfU1RBVEVfT05MSU5FEAESGAoUU0VSVkVSX1NUQVRFX09GRkxJTkUQAip7CgxTdG9yYWdlU3RhdGUSHQoZU1RPUkFHRV9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNUT1JBR0VfU1RBVEVfUFJFU0VOVBABEhYKElNUT1JBR0VfU1RBVEVfTE9TVBACEhkKFVNUT1JBR0VfU1RBVEVfVU5LTk9XThADKmQKCExpbmtLaW5kEhkKFUxJTktfS0lORF9VTlNQRUNJRklFRBAAEhQKEExJTktfS0lORF9CUklER0UQARIUChBMSU5LX0tJTkRfVVBMSU5LEAISEQoNTElOS19LSU5EX1RBUBADKk8KCUxpbmtTdGF0ZRIaChZMSU5LX1NUQVRFX1VOU1BFQ0lGSUVEEAASEQoNTElOS19TVEFURV9VUBABEhMKD0xJTktfU1RBVEVfRE9XThACYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
 
 /**
  * A physical host that runs an agent.
@@ -241,6 +241,34 @@ export type ServerObservation = Message<"virtyard.api.inventory.v1.ServerObserva
    * @generated from field: repeated string guest_uids = 30;
    */
   guestUids: string[];
+
+  /**
+   * The repositories that are presented to it, and whether their storage is there.
+   *
+   * @generated from field: repeated virtyard.api.inventory.v1.ObservedRepository repositories = 40;
+   */
+  repositories: ObservedRepository[];
+
+  /**
+   * The interfaces that carry its networks and guests, and whether they can.
+   *
+   * @generated from field: repeated virtyard.api.inventory.v1.ObservedLink links = 41;
+   */
+  links: ObservedLink[];
+
+  /**
+   * How often agents of the host had started by then, a rising count.
+   *
+   * @generated from field: int64 agent_start = 42;
+   */
+  agentStart: bigint;
+
+  /**
+   * Which look of that agent it was, counted from 1.
+   *
+   * @generated from field: int64 look = 43;
+   */
+  look: bigint;
 };
 
 /**
@@ -249,6 +277,90 @@ export type ServerObservation = Message<"virtyard.api.inventory.v1.ServerObserva
  */
 export const ServerObservationSchema: GenMessage<ServerObservation> = /*@__PURE__*/
   messageDesc(file_virtyard_api_inventory_v1_server, 1);
+
+/**
+ * The storage of one repository, as a host sees it.
+ *
+ * @generated from message virtyard.api.inventory.v1.ObservedRepository
+ */
+export type ObservedRepository = Message<"virtyard.api.inventory.v1.ObservedRepository"> & {
+  /**
+   * The resource name of the repository, as it was when it was presented.
+   *
+   * @generated from field: string repository = 1;
+   */
+  repository: string;
+
+  /**
+   * The uid that its marker file bears.
+   *
+   * @generated from field: string uid = 2;
+   */
+  uid: string;
+
+  /**
+   * Whether the storage is there.
+   *
+   * @generated from field: virtyard.api.inventory.v1.StorageState state = 3;
+   */
+  state: StorageState;
+
+  /**
+   * Why it is not there or cannot be told, as a person reads it.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message virtyard.api.inventory.v1.ObservedRepository.
+ * Use `create(ObservedRepositorySchema)` to create a new message.
+ */
+export const ObservedRepositorySchema: GenMessage<ObservedRepository> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_inventory_v1_server, 2);
+
+/**
+ * One network interface that carries a network or a guest's card on a host.
+ *
+ * @generated from message virtyard.api.inventory.v1.ObservedLink
+ */
+export type ObservedLink = Message<"virtyard.api.inventory.v1.ObservedLink"> & {
+  /**
+   * The interface's name on the host.
+   *
+   * @generated from field: string interface = 1;
+   */
+  interface: string;
+
+  /**
+   * The uid of the network that it carries.
+   *
+   * @generated from field: string network_uid = 2;
+   */
+  networkUid: string;
+
+  /**
+   * What it is to the network.
+   *
+   * @generated from field: virtyard.api.inventory.v1.LinkKind kind = 3;
+   */
+  kind: LinkKind;
+
+  /**
+   * Whether it can carry anything.
+   *
+   * @generated from field: virtyard.api.inventory.v1.LinkState state = 4;
+   */
+  state: LinkState;
+};
+
+/**
+ * Describes the message virtyard.api.inventory.v1.ObservedLink.
+ * Use `create(ObservedLinkSchema)` to create a new message.
+ */
+export const ObservedLinkSchema: GenMessage<ObservedLink> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_inventory_v1_server, 3);
 
 /**
  * The states of a server.
@@ -283,4 +395,120 @@ export enum ServerState {
  */
 export const ServerStateSchema: GenEnum<ServerState> = /*@__PURE__*/
   enumDesc(file_virtyard_api_inventory_v1_server, 0);
+
+/**
+ * Whether the storage of a repository is there for a host.
+ *
+ * @generated from enum virtyard.api.inventory.v1.StorageState
+ */
+export enum StorageState {
+  /**
+   * Not looked at yet since the agent started.
+   *
+   * @generated from enum value: STORAGE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The folder is there and is the right repository.
+   *
+   * @generated from enum value: STORAGE_STATE_PRESENT = 1;
+   */
+  PRESENT = 1,
+
+  /**
+   * The folder is gone, is not mounted, or cannot be read.
+   *
+   * @generated from enum value: STORAGE_STATE_LOST = 2;
+   */
+  LOST = 2,
+
+  /**
+   * The storage does not answer, so that nothing can be said of it.
+   *
+   * @generated from enum value: STORAGE_STATE_UNKNOWN = 3;
+   */
+  UNKNOWN = 3,
+}
+
+/**
+ * Describes the enum virtyard.api.inventory.v1.StorageState.
+ */
+export const StorageStateSchema: GenEnum<StorageState> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_inventory_v1_server, 1);
+
+/**
+ * What an interface is to the network that it carries.
+ *
+ * @generated from enum virtyard.api.inventory.v1.LinkKind
+ */
+export enum LinkKind {
+  /**
+   * Not set; every interface that is reported has a kind.
+   *
+   * @generated from enum value: LINK_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The bridge of the network itself.
+   *
+   * @generated from enum value: LINK_KIND_BRIDGE = 1;
+   */
+  BRIDGE = 1,
+
+  /**
+   * The interface that leads to the other servers.
+   *
+   * @generated from enum value: LINK_KIND_UPLINK = 2;
+   */
+  UPLINK = 2,
+
+  /**
+   * The interface of one guest's card.
+   *
+   * @generated from enum value: LINK_KIND_TAP = 3;
+   */
+  TAP = 3,
+}
+
+/**
+ * Describes the enum virtyard.api.inventory.v1.LinkKind.
+ */
+export const LinkKindSchema: GenEnum<LinkKind> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_inventory_v1_server, 2);
+
+/**
+ * Whether an interface can carry anything.
+ *
+ * @generated from enum virtyard.api.inventory.v1.LinkState
+ */
+export enum LinkState {
+  /**
+   * The kernel could not be asked, so nothing is said of it.
+   *
+   * @generated from enum value: LINK_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is switched on and has a carrier.
+   *
+   * @generated from enum value: LINK_STATE_UP = 1;
+   */
+  UP = 1,
+
+  /**
+   * It is switched off, has no carrier, or is gone.
+   *
+   * @generated from enum value: LINK_STATE_DOWN = 2;
+   */
+  DOWN = 2,
+}
+
+/**
+ * Describes the enum virtyard.api.inventory.v1.LinkState.
+ */
+export const LinkStateSchema: GenEnum<LinkState> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_inventory_v1_server, 3);
 

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/inventory/v1/virtual_machine.proto.
  */
 export const file_virtyard_api_inventory_v1_virtual_machine: GenFile = /*@__PURE__*/
-  fileDesc("Ci92aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3ZpcnR1YWxfbWFjaGluZS5wcm90bxIZdmlydHlhcmQuYXBpLmludmVudG9yeS52MSKlCAoOVmlydHVhbE1hY2hpbmUSGAoEbmFtZRgBIAEoCUIK4kEBCMrzGAIoARIRCgN1aWQYAiABKAlCBOJBAQMSHAoMZGlzcGxheV9uYW1lGAMgASgJQgbK8xgCKAESGAoKZ2VuZXJhdGlvbhgEIAEoA0IE4kEBAxIUCgRldGFnGAUgASgJQgbK8xgCIAESUgoGbGFiZWxzGAYgAygLMjUudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5WaXJ0dWFsTWFjaGluZS5MYWJlbHNFbnRyeUILyvMYBwoFbGFiZWwSEwoLZGVzY3JpcHRpb24YByABKAkSNQoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CghhY3Rpdml0eRgKIAEoCzIeLnZpcnR5YXJkLmFwaS50eXBlLnYxLkFjdGl2aXR5QgTiQQEDEkkKBXN0YXRlGAsgASgOMi4udmlydHlhcmQuYXBpLmludmVudG9yeS52MS5WaXJ0dWFsTWFjaGluZVN0YXRlQgriQQEDyvMYAigBEjYKC3NlcnZlcl9wb29sGAwgASgJQiH6QRgKFnZpcnR5YXJkLmlvL1NlcnZlclBvb2zK8xgCKAESMQoGc2VydmVyGA0gASgJQiHiQQED+kEUChJ2aXJ0eWFyZC5pby9TZXJ2ZXLK8xgCKAESJgoMbWVtb3J5X2J5dGVzGA4gASgDQhDK8xgMCgZtZW1vcnkYASgBEhQKBGNwdXMYDyABKAVCBsrzGAIoARIzCgRib290GBAgASgLMiUudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5Cb290U291cmNlEjcKDXZpcnR1YWxfZGlza3MYESADKAlCIOJBAQP6QRkKF3ZpcnR5YXJkLmlvL1ZpcnR1YWxEaXNrEigKBXZuaWNzGBIgAygJQhniQQED+kESChB2aXJ0eWFyZC5pby9WbmljEkIKCXBsYWNlbWVudBgTIAEoCzIpLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuR3Vlc3RQbGFjZW1lbnRCBOJBAQMSJQoFY2Ryb20YFCABKAlCFvpBEwoRdmlydHlhcmQuaW8vSW1hZ2UaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATpj6kFgChp2aXJ0eWFyZC5pby9WaXJ0dWFsTWFjaGluZRIhdmlydHVhbE1hY2hpbmVzL3t2aXJ0dWFsX21hY2hpbmV9Kg92aXJ0dWFsTWFjaGluZXMyDnZpcnR1YWxNYWNoaW5lIqcBCgpCb290U291cmNlEiEKC2tlcm5lbF9wYXRoGAEgASgJQgzK8xgICgZrZXJuZWwSIQoLaW5pdHJkX3BhdGgYAiABKAlCDMrzGAgKBmluaXRyZBIYChBrZXJuZWxfYXJndW1lbnRzGAMgASgJEjkKCmJvb3Rfb3JkZXIYBCADKA4yJS52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLkJvb3REZXZpY2UiZgoOR3Vlc3RQbGFjZW1lbnQSEgoKaHlwZXJ2aXNvchgBIAEoCRITCgthY2NlbGVyYXRvchgCIAEoCRISCgpwcm9jZXNzX2lkGAMgASgDEhcKD3NlcmlhbF9sb2dfcGF0aBgEIAEoCSrKAQoTVmlydHVhbE1hY2hpbmVTdGF0ZRIlCiFWSVJUVUFMX01BQ0hJTkVfU1RBVEVfVU5TUEVDSUZJRUQQABIhCh1WSVJUVUFMX01BQ0hJTkVfU1RBVEVfU1RPUFBFRBABEiIKHlZJUlRVQUxfTUFDSElORV9TVEFURV9TVEFSVElORxACEiEKHVZJUlRVQUxfTUFDSElORV9TVEFURV9SVU5OSU5HEAMSIgoeVklSVFVBTF9NQUNISU5FX1NUQVRFX0RFTEVUSU5HEAQqbwoKQm9vdERldmljZRIbChdCT09UX0RFVklDRV9VTlNQRUNJRklFRBAAEhQKEEJPT1RfREVWSUNFX0RJU0sQARIVChFCT09UX0RFVklDRV9DRFJPTRACEhcKE0JPT1RfREVWSUNFX05FVFdPUksQA2IGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Ci92aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3ZpcnR1YWxfbWFjaGluZS5wcm90bxIZdmlydHlhcmQuYXBpLmludmVudG9yeS52MSLnCAoOVmlydHVhbE1hY2hpbmUSGAoEbmFtZRgBIAEoCUIK4kEBCMrzGAIoARIRCgN1aWQYAiABKAlCBOJBAQMSHAoMZGlzcGxheV9uYW1lGAMgASgJQgbK8xgCKAESGAoKZ2VuZXJhdGlvbhgEIAEoA0IE4kEBAxIUCgRldGFnGAUgASgJQgbK8xgCIAESUgoGbGFiZWxzGAYgAygLMjUudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5WaXJ0dWFsTWFjaGluZS5MYWJlbHNFbnRyeUILyvMYBwoFbGFiZWwSEwoLZGVzY3JpcHRpb24YByABKAkSNQoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CghhY3Rpdml0eRgKIAEoCzIeLnZpcnR5YXJkLmFwaS50eXBlLnYxLkFjdGl2aXR5QgTiQQEDEkkKBXN0YXRlGAsgASgOMi4udmlydHlhcmQuYXBpLmludmVudG9yeS52MS5WaXJ0dWFsTWFjaGluZVN0YXRlQgriQQEDyvMYAigBEjYKC3NlcnZlcl9wb29sGAwgASgJQiH6QRgKFnZpcnR5YXJkLmlvL1NlcnZlclBvb2zK8xgCKAESMQoGc2VydmVyGA0gASgJQiHiQQED+kEUChJ2aXJ0eWFyZC5pby9TZXJ2ZXLK8xgCKAESJgoMbWVtb3J5X2J5dGVzGA4gASgDQhDK8xgMCgZtZW1vcnkYASgBEhQKBGNwdXMYDyABKAVCBsrzGAIoARIzCgRib290GBAgASgLMiUudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5Cb290U291cmNlEjcKDXZpcnR1YWxfZGlza3MYESADKAlCIOJBAQP6QRkKF3ZpcnR5YXJkLmlvL1ZpcnR1YWxEaXNrEigKBXZuaWNzGBIgAygJQhniQQED+kESChB2aXJ0eWFyZC5pby9WbmljEkIKCXBsYWNlbWVudBgTIAEoCzIpLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuR3Vlc3RQbGFjZW1lbnRCBOJBAQMSJQoFY2Ryb20YFCABKAlCFvpBEwoRdmlydHlhcmQuaW8vSW1hZ2USQAoOcmVzdGFydF9wb2xpY3kYFSABKA4yKC52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlJlc3RhcnRQb2xpY3kaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATpj6kFgChp2aXJ0eWFyZC5pby9WaXJ0dWFsTWFjaGluZRIhdmlydHVhbE1hY2hpbmVzL3t2aXJ0dWFsX21hY2hpbmV9Kg92aXJ0dWFsTWFjaGluZXMyDnZpcnR1YWxNYWNoaW5lIqcBCgpCb290U291cmNlEiEKC2tlcm5lbF9wYXRoGAEgASgJQgzK8xgICgZrZXJuZWwSIQoLaW5pdHJkX3BhdGgYAiABKAlCDMrzGAgKBmluaXRyZBIYChBrZXJuZWxfYXJndW1lbnRzGAMgASgJEjkKCmJvb3Rfb3JkZXIYBCADKA4yJS52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLkJvb3REZXZpY2UicwoOR3Vlc3RQbGFjZW1lbnQSEgoKaHlwZXJ2aXNvchgBIAEoCRITCgthY2NlbGVyYXRvchgCIAEoCRISCgpwcm9jZXNzX2lkGAMgASgDEhcKD3NlcmlhbF9sb2dfcGF0aBgEIAEoCRILCgNydW4YKCABKAkqgQEKDVJlc3RhcnRQb2xpY3kSHgoaUkVTVEFSVF9QT0xJQ1lfVU5TUEVDSUZJRUQQABIYChRSRVNUQVJUX1BPTElDWV9ORVZFUhABEhsKF1JFU1RBUlRfUE9MSUNZX09OX0NSQVNIEAISGQoVUkVTVEFSVF9QT0xJQ1lfQUxXQVlTEAMqygEKE1ZpcnR1YWxNYWNoaW5lU3RhdGUSJQohVklSVFVBTF9NQUNISU5FX1NUQVRFX1VOU1BFQ0lGSUVEEAASIQodVklSVFVBTF9NQUNISU5FX1NUQVRFX1NUT1BQRUQQARIiCh5WSVJUVUFMX01BQ0hJTkVfU1RBVEVfU1RBUlRJTkcQAhIhCh1WSVJUVUFMX01BQ0hJTkVfU1RBVEVfUlVOTklORxADEiIKHlZJUlRVQUxfTUFDSElORV9TVEFURV9ERUxFVElORxAEKm8KCkJvb3REZXZpY2USGwoXQk9PVF9ERVZJQ0VfVU5TUEVDSUZJRUQQABIUChBCT09UX0RFVklDRV9ESVNLEAESFQoRQk9PVF9ERVZJQ0VfQ0RST00QAhIXChNCT09UX0RFVklDRV9ORVRXT1JLEANiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
 
 /**
  * A virtual machine, running or not.
@@ -164,6 +164,13 @@ export type VirtualMachine = Message<"virtyard.api.inventory.v1.VirtualMachine">
    * @generated from field: string cdrom = 20;
    */
   cdrom: string;
+
+  /**
+   * What is done by itself when its guest has ended though no operation ended it; nothing if it is not said.
+   *
+   * @generated from field: virtyard.api.inventory.v1.RestartPolicy restart_policy = 21;
+   */
+  restartPolicy: RestartPolicy;
 };
 
 /**
@@ -248,6 +255,13 @@ export type GuestPlacement = Message<"virtyard.api.inventory.v1.GuestPlacement">
    * @generated from field: string serial_log_path = 4;
    */
   serialLogPath: string;
+
+  /**
+   * Tells this run of the guest from every other one on any server.
+   *
+   * @generated from field: string run = 40;
+   */
+  run: string;
 };
 
 /**
@@ -256,6 +270,47 @@ export type GuestPlacement = Message<"virtyard.api.inventory.v1.GuestPlacement">
  */
 export const GuestPlacementSchema: GenMessage<GuestPlacement> = /*@__PURE__*/
   messageDesc(file_virtyard_api_inventory_v1_virtual_machine, 2);
+
+/**
+ * What is done when the guest of a machine has ended though no operation ended it.
+ *
+ * @generated from enum virtyard.api.inventory.v1.RestartPolicy
+ */
+export enum RestartPolicy {
+  /**
+   * Not said, which means the same as never.
+   *
+   * @generated from enum value: RESTART_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The machine stays stopped until somebody starts it.
+   *
+   * @generated from enum value: RESTART_POLICY_NEVER = 1;
+   */
+  NEVER = 1,
+
+  /**
+   * It is started again after a crash, but not when the guest shut itself down.
+   *
+   * @generated from enum value: RESTART_POLICY_ON_CRASH = 2;
+   */
+  ON_CRASH = 2,
+
+  /**
+   * It is started again whatever ended it, but for an operation.
+   *
+   * @generated from enum value: RESTART_POLICY_ALWAYS = 3;
+   */
+  ALWAYS = 3,
+}
+
+/**
+ * Describes the enum virtyard.api.inventory.v1.RestartPolicy.
+ */
+export const RestartPolicySchema: GenEnum<RestartPolicy> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_inventory_v1_virtual_machine, 0);
 
 /**
  * The states of a machine.
@@ -303,7 +358,7 @@ export enum VirtualMachineState {
  * Describes the enum virtyard.api.inventory.v1.VirtualMachineState.
  */
 export const VirtualMachineStateSchema: GenEnum<VirtualMachineState> = /*@__PURE__*/
-  enumDesc(file_virtyard_api_inventory_v1_virtual_machine, 0);
+  enumDesc(file_virtyard_api_inventory_v1_virtual_machine, 1);
 
 /**
  * A kind of device that firmware boots from.
@@ -344,5 +399,5 @@ export enum BootDevice {
  * Describes the enum virtyard.api.inventory.v1.BootDevice.
  */
 export const BootDeviceSchema: GenEnum<BootDevice> = /*@__PURE__*/
-  enumDesc(file_virtyard_api_inventory_v1_virtual_machine, 1);
+  enumDesc(file_virtyard_api_inventory_v1_virtual_machine, 2);
 

@@ -38,7 +38,7 @@ export type CreateVirtualMachineRequest = Message<"virtyard.api.operations.v1.Cr
   virtualMachineId: string;
 
   /**
-   * The machine's pool, memory, processors, boot source, CD-ROM, display name, labels and description.
+   * The machine's pool, memory, processors, boot source, CD-ROM, restart policy, display name, labels and description.
    *
    * @generated from field: virtyard.api.inventory.v1.VirtualMachine virtual_machine = 2;
    */
