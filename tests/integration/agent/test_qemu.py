@@ -148,7 +148,7 @@ async def test_a_reused_pid_is_not_the_guest(
         await again.open()
         found = await again.find(spec.uid)
         assert found is not None
-        assert (found.mark, found.running, found.pid) == (info.mark, False, 0)
+        assert (found.mark, found.running, found.pid, found.display) == (info.mark, False, 0, None)
         assert not await again.kill(spec.uid)
         assert bystander.returncode is None
         await again.close()

@@ -228,6 +228,7 @@ class SimHypervisor:
             running=record.spec.uid not in self._ended,
             accelerator="none",
             serial_log=None,
+            display=None,
             started=record.started,
             run=f"{record.booted or record.mark}@{record.started.isoformat()}",
         )

@@ -17,7 +17,128 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/agent/v1/agent_service.proto.
  */
 export const file_virtyard_api_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("Cil2aXJ0eWFyZC9hcGkvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIVdmlydHlhcmQuYXBpLmFnZW50LnYxIlgKEUxpc3RMZWRnZXJSZXF1ZXN0EhcKD29wZXJhdGlvbl9hYm92ZRgBIAEoAxISCgpvcGVyYXRpb25zGAIgAygDEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgDIpQBChJMaXN0TGVkZ2VyUmVzcG9uc2USMwoHZW50cmllcxgBIAMoCzIiLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MZWRnZXJFbnRyeRIVCg1uZXh0X3NlcXVlbmNlGAIgASgDEhkKEWhpZ2hlc3Rfb3BlcmF0aW9uGAMgASgDEhcKD2ZvcmdvdHRlbl9iZWxvdxgEIAEoAyLaAQoLTGVkZ2VyRW50cnkSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYAiABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgDIAEoBRI3CgVzdGF0ZRgEIAEoDjIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RTdGF0ZRIOCgZhY3Rpb24YBSABKAkSDgoGdGFyZ2V0GAYgASgJEgsKA2pvYhgHIAEoCRIPCgdjaGFuZ2VkGAggASgIIuwECgRIb3N0Eg4KBnNlcnZlchgBIAEoCRIcCgxtZW1vcnlfYnl0ZXMYAiABKANCBsrzGAIYARIMCgRjcHVzGAMgASgFEjcKDGNhcGFiaWxpdGllcxgEIAMoCzIhLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5DYXBhYmlsaXR5EhIKCmh5cGVydmlzb3IYBSABKAkSGQoRaHlwZXJ2aXNvcl9yZWFzb24YBiABKAkSEwoLYWNjZWxlcmF0b3IYByABKAkSFQoNYWdlbnRfdmVyc2lvbhgIIAEoCRIVCg1hZ2VudF9hZGRyZXNzGAkgASgJEiwKBmd1ZXN0cxgKIAMoCzIcLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5HdWVzdBJBCg9jbHVzdGVyX21lbWJlcnMYCyADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXcSFwoPbGVkZ2VyX3NlcXVlbmNlGAwgASgDEg8KB2hvc3RfaWQYDSABKAkSMAoMb2JzZXJ2ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lcl9pZBgPIAEoCRJDCgxyZXBvc2l0b3JpZXMYKCADKAsyLS52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLk9ic2VydmVkUmVwb3NpdG9yeRI2CgVsaW5rcxgpIAMoCzInLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuT2JzZXJ2ZWRMaW5rEhMKC2FnZW50X3N0YXJ0GCogASgDEgwKBGxvb2sYKyABKAMiPQoKQ2FwYWJpbGl0eRIMCgRuYW1lGAEgASgJEhEKCXN1cHBvcnRlZBgCIAEoCBIOCgZyZWFzb24YAyABKAki3QEKBUd1ZXN0EgsKA3VpZBgBIAEoCRIXCg92aXJ0dWFsX21hY2hpbmUYAiABKAkSDwoHcnVubmluZxgDIAEoCBISCgpwcm9jZXNzX2lkGAQgASgDEhMKC2FjY2VsZXJhdG9yGAUgASgJEhcKD3NlcmlhbF9sb2dfcGF0aBgGIAEoCRIMCgRtYXJrGAcgASgJEgsKA3J1bhgoIAEoCRIsCgNlbmQYKSABKA4yHy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuR3Vlc3RFbmQSEgoKZW5kX3JlYXNvbhgqIAEoCSJVChFDbHVzdGVyTWVtYmVyVmlldxIOCgZzZXJ2ZXIYASABKAkSEwoLY2x1c3Rlcl91aWQYAiABKAkSDAoEc2xvdBgDIAEoBRINCgVzdGF0ZRgEIAEoCSIQCg5HZXRIb3N0UmVxdWVzdCqEAQoIR3Vlc3RFbmQSGQoVR1VFU1RfRU5EX1VOU1BFQ0lGSUVEEAASFQoRR1VFU1RfRU5EX0NSQVNIRUQQARIWChJHVUVTVF9FTkRfQllfR1VFU1QQAhIXChNHVUVTVF9FTkRfQllfQUNUSU9OEAMSFQoRR1VFU1RfRU5EX1VOS05PV04QBDLQAQoMQWdlbnRTZXJ2aWNlElUKB0dldEhvc3QSJS52aXJ0eWFyZC5hcGkuYWdlbnQudjEuR2V0SG9zdFJlcXVlc3QaGy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuSG9zdCIGyvMYAggBEmkKCkxpc3RMZWRnZXISKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuTGlzdExlZGdlclJlcXVlc3QaKS52aXJ0eWFyZC5hcGkuYWdlbnQudjEuTGlzdExlZGdlclJlc3BvbnNlIgbK8xgCCARiBnByb3RvMw", [file_google_protobuf_timestamp, file_virtyard_api_inventory_v1_server, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Cil2aXJ0eWFyZC9hcGkvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIVdmlydHlhcmQuYXBpLmFnZW50LnYxIjsKEk9wZW5EaXNwbGF5UmVxdWVzdBINCgN1aWQYASABKAlIABIOCgRkYXRhGAIgASgMSABCBgoEcGFydCIjChNPcGVuRGlzcGxheVJlc3BvbnNlEgwKBGRhdGEYASABKAwiUQoUUmVhZFNlcmlhbExvZ1JlcXVlc3QSCwoDdWlkGAEgASgJEhwKDG9mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBEg4KBmZvbGxvdxgDIAEoCCJIChVSZWFkU2VyaWFsTG9nUmVzcG9uc2USDAoEZGF0YRgBIAEoDBIhChFuZXh0X29mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBIlgKEUxpc3RMZWRnZXJSZXF1ZXN0EhcKD29wZXJhdGlvbl9hYm92ZRgBIAEoAxISCgpvcGVyYXRpb25zGAIgAygDEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgDIpQBChJMaXN0TGVkZ2VyUmVzcG9uc2USMwoHZW50cmllcxgBIAMoCzIiLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MZWRnZXJFbnRyeRIVCg1uZXh0X3NlcXVlbmNlGAIgASgDEhkKEWhpZ2hlc3Rfb3BlcmF0aW9uGAMgASgDEhcKD2ZvcmdvdHRlbl9iZWxvdxgEIAEoAyLaAQoLTGVkZ2VyRW50cnkSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYAiABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgDIAEoBRI3CgVzdGF0ZRgEIAEoDjIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RTdGF0ZRIOCgZhY3Rpb24YBSABKAkSDgoGdGFyZ2V0GAYgASgJEgsKA2pvYhgHIAEoCRIPCgdjaGFuZ2VkGAggASgIIuwECgRIb3N0Eg4KBnNlcnZlchgBIAEoCRIcCgxtZW1vcnlfYnl0ZXMYAiABKANCBsrzGAIYARIMCgRjcHVzGAMgASgFEjcKDGNhcGFiaWxpdGllcxgEIAMoCzIhLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5DYXBhYmlsaXR5EhIKCmh5cGVydmlzb3IYBSABKAkSGQoRaHlwZXJ2aXNvcl9yZWFzb24YBiABKAkSEwoLYWNjZWxlcmF0b3IYByABKAkSFQoNYWdlbnRfdmVyc2lvbhgIIAEoCRIVCg1hZ2VudF9hZGRyZXNzGAkgASgJEiwKBmd1ZXN0cxgKIAMoCzIcLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5HdWVzdBJBCg9jbHVzdGVyX21lbWJlcnMYCyADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXcSFwoPbGVkZ2VyX3NlcXVlbmNlGAwgASgDEg8KB2hvc3RfaWQYDSABKAkSMAoMb2JzZXJ2ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lcl9pZBgPIAEoCRJDCgxyZXBvc2l0b3JpZXMYKCADKAsyLS52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLk9ic2VydmVkUmVwb3NpdG9yeRI2CgVsaW5rcxgpIAMoCzInLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuT2JzZXJ2ZWRMaW5rEhMKC2FnZW50X3N0YXJ0GCogASgDEgwKBGxvb2sYKyABKAMiPQoKQ2FwYWJpbGl0eRIMCgRuYW1lGAEgASgJEhEKCXN1cHBvcnRlZBgCIAEoCBIOCgZyZWFzb24YAyABKAki3QEKBUd1ZXN0EgsKA3VpZBgBIAEoCRIXCg92aXJ0dWFsX21hY2hpbmUYAiABKAkSDwoHcnVubmluZxgDIAEoCBISCgpwcm9jZXNzX2lkGAQgASgDEhMKC2FjY2VsZXJhdG9yGAUgASgJEhcKD3NlcmlhbF9sb2dfcGF0aBgGIAEoCRIMCgRtYXJrGAcgASgJEgsKA3J1bhgoIAEoCRIsCgNlbmQYKSABKA4yHy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuR3Vlc3RFbmQSEgoKZW5kX3JlYXNvbhgqIAEoCSJVChFDbHVzdGVyTWVtYmVyVmlldxIOCgZzZXJ2ZXIYASABKAkSEwoLY2x1c3Rlcl91aWQYAiABKAkSDAoEc2xvdBgDIAEoBRINCgVzdGF0ZRgEIAEoCSIQCg5HZXRIb3N0UmVxdWVzdCqEAQoIR3Vlc3RFbmQSGQoVR1VFU1RfRU5EX1VOU1BFQ0lGSUVEEAASFQoRR1VFU1RfRU5EX0NSQVNIRUQQARIWChJHVUVTVF9FTkRfQllfR1VFU1QQAhIXChNHVUVTVF9FTkRfQllfQUNUSU9OEAMSFQoRR1VFU1RfRU5EX1VOS05PV04QBDK4AwoMQWdlbnRTZXJ2aWNlElUKB0dldEhvc3QSJS52aXJ0eWFyZC5hcGkuYWdlbnQudjEuR2V0SG9zdFJlcXVlc3QaGy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuSG9zdCIGyvMYAggBEnAKC09wZW5EaXNwbGF5EikudmlydHlhcmQuYXBpLmFnZW50LnYxLk9wZW5EaXNwbGF5UmVxdWVzdBoqLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5PcGVuRGlzcGxheVJlc3BvbnNlIgbK8xgCCAIoATABEnQKDVJlYWRTZXJpYWxMb2cSKy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuUmVhZFNlcmlhbExvZ1JlcXVlc3QaLC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuUmVhZFNlcmlhbExvZ1Jlc3BvbnNlIgbK8xgCCAIwARJpCgpMaXN0TGVkZ2VyEigudmlydHlhcmQuYXBpLmFnZW50LnYxLkxpc3RMZWRnZXJSZXF1ZXN0GikudmlydHlhcmQuYXBpLmFnZW50LnYxLkxpc3RMZWRnZXJSZXNwb25zZSIGyvMYAggEYgZwcm90bzM", [file_google_protobuf_timestamp, file_virtyard_api_inventory_v1_server, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations]);
+
+/**
+ * Names the guest, or brings what its viewer sends.
+ *
+ * @generated from message virtyard.api.agent.v1.OpenDisplayRequest
+ */
+export type OpenDisplayRequest = Message<"virtyard.api.agent.v1.OpenDisplayRequest"> & {
+  /**
+   * The uid of the guest in the first message, bytes in all that follow.
+   *
+   * @generated from oneof virtyard.api.agent.v1.OpenDisplayRequest.part
+   */
+  part: {
+    /**
+     * The uid of the virtual machine whose guest it is.
+     *
+     * @generated from field: string uid = 1;
+     */
+    value: string;
+    case: "uid";
+  } | {
+    /**
+     * What the viewer sends: keys, pointer and what it asks for.
+     *
+     * @generated from field: bytes data = 2;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.OpenDisplayRequest.
+ * Use `create(OpenDisplayRequestSchema)` to create a new message.
+ */
+export const OpenDisplayRequestSchema: GenMessage<OpenDisplayRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 0);
+
+/**
+ * What the guest's display sends.
+ *
+ * @generated from message virtyard.api.agent.v1.OpenDisplayResponse
+ */
+export type OpenDisplayResponse = Message<"virtyard.api.agent.v1.OpenDisplayResponse"> & {
+  /**
+   * The bytes as they came, at most 64 KiB in one response.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.OpenDisplayResponse.
+ * Use `create(OpenDisplayResponseSchema)` to create a new message.
+ */
+export const OpenDisplayResponseSchema: GenMessage<OpenDisplayResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 1);
+
+/**
+ * Says whose serial line to read here, and from where on.
+ *
+ * @generated from message virtyard.api.agent.v1.ReadSerialLogRequest
+ */
+export type ReadSerialLogRequest = Message<"virtyard.api.agent.v1.ReadSerialLogRequest"> & {
+  /**
+   * The uid of the virtual machine whose guest writes it.
+   *
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * The place in the log to begin at, in bytes; a negative one counts from the end.
+   *
+   * @generated from field: int64 offset_bytes = 2;
+   */
+  offsetBytes: bigint;
+
+  /**
+   * Go on with what is written from now on, until the caller leaves.
+   *
+   * @generated from field: bool follow = 3;
+   */
+  follow: boolean;
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.ReadSerialLogRequest.
+ * Use `create(ReadSerialLogRequestSchema)` to create a new message.
+ */
+export const ReadSerialLogRequestSchema: GenMessage<ReadSerialLogRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 2);
+
+/**
+ * A piece of the serial log as the host has it.
+ *
+ * @generated from message virtyard.api.agent.v1.ReadSerialLogResponse
+ */
+export type ReadSerialLogResponse = Message<"virtyard.api.agent.v1.ReadSerialLogResponse"> & {
+  /**
+   * The bytes as the guest wrote them, at most 64 KiB in one response.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+
+  /**
+   * The place in the log behind these bytes, in bytes; smaller than before where the log has begun anew.
+   *
+   * @generated from field: int64 next_offset_bytes = 2;
+   */
+  nextOffsetBytes: bigint;
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.ReadSerialLogResponse.
+ * Use `create(ReadSerialLogResponseSchema)` to create a new message.
+ */
+export const ReadSerialLogResponseSchema: GenMessage<ReadSerialLogResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 3);
 
 /**
  * Says which operations' effects to list, a page of them.
@@ -52,7 +173,7 @@ export type ListLedgerRequest = Message<"virtyard.api.agent.v1.ListLedgerRequest
  * Use `create(ListLedgerRequestSchema)` to create a new message.
  */
 export const ListLedgerRequestSchema: GenMessage<ListLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 0);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 4);
 
 /**
  * A page of the ledger, with how far the whole of it has come.
@@ -94,7 +215,7 @@ export type ListLedgerResponse = Message<"virtyard.api.agent.v1.ListLedgerRespon
  * Use `create(ListLedgerResponseSchema)` to create a new message.
  */
 export const ListLedgerResponseSchema: GenMessage<ListLedgerResponse> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 1);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 5);
 
 /**
  * What the ledger has of one try to do or to undo a step.
@@ -164,7 +285,7 @@ export type LedgerEntry = Message<"virtyard.api.agent.v1.LedgerEntry"> & {
  * Use `create(LedgerEntrySchema)` to create a new message.
  */
 export const LedgerEntrySchema: GenMessage<LedgerEntry> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 2);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 6);
 
 /**
  * The facts of one host, as its agent sees them.
@@ -311,7 +432,7 @@ export type Host = Message<"virtyard.api.agent.v1.Host"> & {
  * Use `create(HostSchema)` to create a new message.
  */
 export const HostSchema: GenMessage<Host> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 3);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 7);
 
 /**
  * A thing that a host can or cannot do.
@@ -346,7 +467,7 @@ export type Capability = Message<"virtyard.api.agent.v1.Capability"> & {
  * Use `create(CapabilitySchema)` to create a new message.
  */
 export const CapabilitySchema: GenMessage<Capability> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 4);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 8);
 
 /**
  * A guest that a hypervisor driver found.
@@ -430,7 +551,7 @@ export type Guest = Message<"virtyard.api.agent.v1.Guest"> & {
  * Use `create(GuestSchema)` to create a new message.
  */
 export const GuestSchema: GenMessage<Guest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 5);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 9);
 
 /**
  * One member of a cluster, as another member sees it.
@@ -472,7 +593,7 @@ export type ClusterMemberView = Message<"virtyard.api.agent.v1.ClusterMemberView
  * Use `create(ClusterMemberViewSchema)` to create a new message.
  */
 export const ClusterMemberViewSchema: GenMessage<ClusterMemberView> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 6);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 10);
 
 /**
  * Asks the agent for its host's facts.
@@ -487,7 +608,7 @@ export type GetHostRequest = Message<"virtyard.api.agent.v1.GetHostRequest"> & {
  * Use `create(GetHostRequestSchema)` to create a new message.
  */
 export const GetHostRequestSchema: GenMessage<GetHostRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 7);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 11);
 
 /**
  * How the run of a guest ended.
@@ -552,6 +673,27 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof GetHostRequestSchema;
     output: typeof HostSchema;
+  },
+  /**
+   * Carries a guest's display in both directions, as its hypervisor speaks it (RFB), until one side ends; the first
+   * request names the guest.
+   *
+   * @generated from rpc virtyard.api.agent.v1.AgentService.OpenDisplay
+   */
+  openDisplay: {
+    methodKind: "bidi_streaming";
+    input: typeof OpenDisplayRequestSchema;
+    output: typeof OpenDisplayResponseSchema;
+  },
+  /**
+   * Reads what a guest has written to its serial line, and goes on as it writes more.
+   *
+   * @generated from rpc virtyard.api.agent.v1.AgentService.ReadSerialLog
+   */
+  readSerialLog: {
+    methodKind: "server_streaming";
+    input: typeof ReadSerialLogRequestSchema;
+    output: typeof ReadSerialLogResponseSchema;
   },
   /**
    * Lists what the ledger has of operations that a restored scheduler may not know, in the order of acceptance.
