@@ -27,7 +27,7 @@ from virtyard.agent.drivers.storage.sources import ReadUpload, reach_no_inventor
 from virtyard.agent.facts import Facts, Resources, resources_of_host
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.metrics import show_host
-from virtyard.agent.rpc import AgentRpc, LedgerRpc, ParticipantRpc, services
+from virtyard.agent.rpc import AgentRpc, ParticipantRpc, services
 from virtyard.agent.runner import Runner
 from virtyard.kernel.clock import Clock
 from virtyard.runtime.durable_file import sweep_asides
@@ -179,7 +179,7 @@ async def open_agent(
         floor = TaskScope("agent.floor")
         _ = floor.start(ledger.floor.run(), name="floor")
         stack.push_async_callback(floor.close)
-        served = services(participant_rpc, AgentRpc(facts.look, ledger), LedgerRpc(ledger))
+        served = services(participant_rpc, AgentRpc(facts.look, ledger))
         yield Agent(
             host=host,
             facts=facts,
