@@ -56,10 +56,6 @@ _RAISE_MARK = """
     INSERT INTO token (object, mode, token) VALUES (?, ?, ?)
     ON CONFLICT (object, mode) DO UPDATE SET token = max(token, excluded.token)
 """
-_OF_OPERATION = """
-    SELECT step_key, phase, attempt, state FROM ledger WHERE step_key >= ? AND step_key < ?
-    ORDER BY step_key, phase, attempt
-"""
 _DO_RECORD = """
     SELECT record FROM ledger WHERE step_key = ? AND phase = 1 AND state = 3 ORDER BY attempt DESC LIMIT 1
 """
@@ -221,15 +217,6 @@ class Ledger:
         """Return the effects without a result, in the order in which they were accepted."""
         rows = await self._database.read(lambda sql: sql.execute(_UNDER_WAY).fetchall())
         return [participant.Effect.FromString(row[0]) for row in rows]
-
-    async def effects_of(self, operations: Sequence[int]) -> list[tuple[str, int, int, int]]:
-        """Return (step key, phase, attempt, state) of every row of these operations; reads no more than those rows."""
-
-        def read(sql: sqlite3.Connection) -> list[tuple[str, int, int, int]]:
-            # Behind the slash comes the zero: a key of operation 1 lies between them, one of operation 10 does not.
-            return [row for number in operations for row in sql.execute(_OF_OPERATION, (f"{number}/", f"{number}0"))]
-
-        return await self._database.read(read)
 
     async def done_record(self, step_key: str) -> participant.EffectRecord | None:
         """Return what doing a step came to, if it was done."""

@@ -1,4 +1,4 @@
-"""Pages of the ledger for a scheduler whose database was restored, and which asks what it does not know (P32)."""
+"""Pages of the ledger: for a scheduler whose database was restored (P32), and for the auditor (P36)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ __all__ = ["PAGE", "list_ledger"]
 
 PAGE = 1000
 """At most so many entries are in a page."""
-_ENTRIES = """
-    SELECT step_key, phase, attempt, state, record, effect, accepted FROM ledger
-    WHERE accepted > ? AND (operation > ? OR operation IN (SELECT value FROM json_each(?)))
-    ORDER BY accepted LIMIT ?
-"""
+_ROW = "SELECT step_key, phase, attempt, state, record, effect, accepted"
+# Each part has an index. Behind the slash comes the zero: a key of operation 1 lies between them, one of 10 does not.
+_ENTRIES = f"""
+    {_ROW} FROM ledger WHERE state <> 2 AND operation > :above AND accepted > :after
+    UNION ALL
+    {_ROW} FROM ledger WHERE state = 2 AND operation > :above AND accepted > :after
+    UNION ALL
+    {_ROW} FROM (SELECT DISTINCT value AS number FROM json_each(:operations))
+    JOIN ledger ON step_key >= number || '/' AND step_key < number || '0'
+    WHERE number <= :above AND accepted > :after
+    ORDER BY accepted LIMIT :most
+"""  # noqa: S608 - constants
 _REACHED = """
     SELECT max(
         coalesce((SELECT max(operation) FROM ledger), 0), coalesce((SELECT max(operation) FROM epoch), 0),
@@ -29,7 +36,12 @@ _REACHED = """
 
 def list_ledger(connection: sqlite3.Connection, request: pb.ListLedgerRequest) -> pb.ListLedgerResponse:
     """Return a page of what was accepted; what was refused before it came, a tombstone, is left out."""
-    wanted = (request.after_sequence, request.operation_above, json.dumps(list(request.operations)), PAGE)
+    wanted = {
+        "after": request.after_sequence,
+        "above": request.operation_above,
+        "operations": json.dumps(list(request.operations)),
+        "most": PAGE,
+    }
     rows = connection.execute(_ENTRIES, wanted).fetchall()
     highest, forgotten = connection.execute(_REACHED).fetchone()
     answer = pb.ListLedgerResponse(highest_operation=highest, forgotten_below=forgotten)

@@ -29,7 +29,7 @@ from virtyard.agent.facts import Facts, Resources, resources_of_host
 from virtyard.agent.host_watch import HostWatch
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.metrics import show_host
-from virtyard.agent.rpc import AgentRpc, LedgerRpc, ParticipantRpc, services
+from virtyard.agent.rpc import AgentRpc, ParticipantRpc, services
 from virtyard.agent.runner import Runner
 from virtyard.kernel.clock import Clock
 from virtyard.runtime.durable_file import sweep_asides
@@ -190,7 +190,7 @@ async def open_agent(
         stack.push_async_callback(floor.close)
         consoles = Consoles(choice.hypervisor)
         stack.push_async_callback(consoles.close)
-        served = services(participant_rpc, AgentRpc(facts.look, ledger, consoles), LedgerRpc(ledger))
+        served = services(participant_rpc, AgentRpc(facts.look, ledger, consoles))
 
         def end_streams() -> None:
             participant_rpc.end_streams()

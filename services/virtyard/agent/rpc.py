@@ -14,14 +14,12 @@ from virtyard.agent.runner import Runner
 from virtyard.agent.session import Session
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.internal.agent.v1 import ledger_service_pb2
-from virtyard.kernel.errors import InternalError, InvalidRequest, Unavailable, VirtyardError
+from virtyard.kernel.errors import InternalError, Unavailable, VirtyardError
 from virtyard.runtime.floor import Floors
 from virtyard.runtime.rpc import Call, Service
 from virtyard.runtime.scope import TaskScope
 
 _log = logging.getLogger(__name__)
-_MOST_OPERATIONS = 1000
 
 
 class ParticipantRpc:
@@ -159,36 +157,9 @@ class AgentRpc:
         return await self._facts()
 
 
-class LedgerRpc:
-    """Serves `LedgerService` for one host."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        """Show this ledger."""
-        self._ledger = ledger
-
-    async def ListEffects(
-        self, request: ledger_service_pb2.ListEffectsRequest, call: Call
-    ) -> ledger_service_pb2.ListEffectsResponse:
-        """List what the ledger keeps of some operations."""
-        del call
-        if len(request.operations) > _MOST_OPERATIONS:
-            count = len(request.operations)
-            raise InvalidRequest.of("operations", f"{count} are not allowed; at most {_MOST_OPERATIONS} are")
-        answer = ledger_service_pb2.ListEffectsResponse()
-        for step_key, phase, attempt, state in await self._ledger.effects_of(request.operations):
-            answer.effects.add(
-                step_key=step_key,
-                phase=participant.Phase.ValueType(phase),
-                attempt=attempt,
-                state=participant.EffectState.ValueType(state),
-            )
-        return answer
-
-
-def services(participant_rpc: ParticipantRpc, agent_rpc: AgentRpc, ledger_rpc: LedgerRpc) -> list[Service]:
+def services(participant_rpc: ParticipantRpc, agent_rpc: AgentRpc) -> list[Service]:
     """Return what an agent serves."""
     return [
-        Service(ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"], ledger_rpc),
         Service(participant.DESCRIPTOR.services_by_name["ParticipantService"], participant_rpc),
         Service(agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"], agent_rpc),
     ]

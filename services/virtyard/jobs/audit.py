@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.internal.agent.v1 import ledger_service_pb2
 from virtyard.jobs.model import operation_name, operation_number
 from virtyard.kernel.invariants import Invariant
 from virtyard.kernel.lock_modes import LockMode, conflicts
@@ -147,7 +147,7 @@ def released_late(locks: Iterable[Held], due: Collection[int]) -> Iterator[Findi
             )
 
 
-def done_twice(ledgers: Mapping[str, Iterable[ledger_service_pb2.KeptEffect]]) -> Iterator[Finding]:
+def done_twice(ledgers: Mapping[str, Iterable[agent_service_pb2.LedgerEntry]]) -> Iterator[Finding]:
     """Yield each step that was done, or undone, more than once: in two attempts, or on two hosts.
 
     Args:

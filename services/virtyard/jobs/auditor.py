@@ -17,10 +17,10 @@ from typing import Any
 
 import grpc.aio
 
+from virtyard.api.agent.v1 import agent_service_pb2, agent_service_pb2_grpc
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.type.v1 import watch_pb2
-from virtyard.internal.agent.v1 import ledger_service_pb2, ledger_service_pb2_grpc
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.jobs.audit import (
     Finding,
@@ -56,6 +56,7 @@ _LOOKS_AFTER_THE_END = 3
 _LOOKS_KNOWN = 2
 """How many looks a lock may be left out of, because it changed meanwhile, without being taken for a new one."""
 _MOST_OPERATIONS = 1000
+_NONE_ABOVE = (1 << 63) - 1
 _OPEN_OF = "SELECT number FROM operation WHERE open = 1 AND number IN (SELECT value FROM json_each(?))"
 _DUE = "SELECT key FROM due WHERE kind = 'release'"
 _NEW = """
@@ -193,7 +194,7 @@ class Auditor:
         # What an open operation gives up early is no end: it may hold the rest.
         return [*held_by_ended(locks, still_open, due), *released_late(locks, due - still_open)]
 
-    async def _read_ledgers(self) -> tuple[dict[str, Iterable[ledger_service_pb2.KeptEffect]], int]:
+    async def _read_ledgers(self) -> tuple[dict[str, Iterable[agent_service_pb2.LedgerEntry]], int]:
         """Return what the ledgers of all hosts say of the operations that are watched, and how many did not answer."""
         await self._choose_operations()
         asked: dict[str, list[int]] = defaultdict(list)
@@ -225,19 +226,25 @@ class Auditor:
                 hosts = _hosts_of(plan) | (known.hosts if known is not None else frozenset())
                 self._watched[number] = _Watched(hosts=hosts, plan=hash(plan))
 
-    async def _read_ledger(self, host: str, numbers: list[int]) -> Iterable[ledger_service_pb2.KeptEffect] | None:
-        request = ledger_service_pb2.ListEffectsRequest(operations=numbers[-_MOST_OPERATIONS:])
+    async def _read_ledger(self, host: str, numbers: list[int]) -> Iterable[agent_service_pb2.LedgerEntry] | None:
+        request = agent_service_pb2.ListLedgerRequest(
+            operation_above=_NONE_ABOVE, operations=numbers[-_MOST_OPERATIONS:]
+        )
+        entries: list[agent_service_pb2.LedgerEntry] = []
         try:
             async with asyncio.timeout(_TIMEOUT):
                 channel = await self._participants.link(host).reached()
-                stub: Any = ledger_service_pb2_grpc.LedgerServiceStub(channel)
+                stub: Any = agent_service_pb2_grpc.AgentServiceStub(channel)
                 with errors_named(), peer_cancels_named():
-                    answer = await stub.ListEffects(request)
+                    while True:
+                        page = await stub.ListLedger(request)
+                        entries += page.entries
+                        request.after_sequence = page.next_sequence
+                        if not page.next_sequence:
+                            return entries
         except (TimeoutError, VirtyardError) as error:
             _log.info("the audit cannot read the ledger of %s: %s", host, error)
             return None
-        effects: Iterable[ledger_service_pb2.KeptEffect] = answer.effects
-        return effects
 
     async def _weigh(self, findings: list[Finding], checked: set[Invariant]) -> None:
         """Count what was there before too, long enough ago; forget what is there no more."""

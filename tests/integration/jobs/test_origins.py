@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.integration.jobs.site import Site
+from tests.integration.jobs.test_history import ARCHIVED, NOTHING, listed, tidy
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import schedule_pb2, server_pb2, trigger_pb2
 from virtyard.api.jobs.v1 import (
@@ -34,12 +37,14 @@ from virtyard.internal.inventory.v1 import (
 from virtyard.inventory.built_in import built_in_objects
 from virtyard.jobs import roll_call
 from virtyard.kernel import event_types
+from virtyard.kernel.errors import NotFound
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
 from virtyard.kernel.view import select
 from virtyard.locks.model import LockSet, LockWish
 from virtyard.runtime.local import LocalChannel
+from virtyard.runtime.status import errors_named
 
 WAITING, COMPLETED = job_pb2.JOB_STATE_WAITING_FOR_LOCKS, job_pb2.JOB_STATE_COMPLETED
 PERSON, EVENT, SCHEDULE = job_pb2.ORIGIN_PERSON, job_pb2.ORIGIN_EVENT, job_pb2.ORIGIN_SCHEDULE
@@ -140,12 +145,30 @@ async def watched(site: Site) -> dict[str, job_pb2.Job]:
     return seen
 
 
+async def check_retention(site: Site, name: str) -> None:
+    """See that ended jobs leave the live list and its watch as they are, answer from the archive, and then are gone."""
+    live = await site.jobs_of(name)
+    await tidy(site, ARCHIVED)
+    assert not set(await watched(site)) & {job.name for job in live}
+    assert await listed(site, f'operation = "{name}"') == []
+    for job in live:
+        job.archived = True
+    by_name = {job.name: job for job in await listed(site, f'operation = "{name}"', archived=True)}
+    assert by_name == {job.name: job for job in live}
+    assert await site.service.GetJob(job_service_pb2.GetJobRequest(name=live[0].name)) == live[0]
+    # What a trigger or a schedule submits has a request id too, for which it would be kept longer.
+    await tidy(site, replace(ARCHIVED, archive=NOTHING, request_ids=timedelta()))
+    assert await listed(site, f'operation = "{name}"', archived=True) == []
+    with pytest.raises(NotFound), errors_named():
+        await site.service.GetJob(job_service_pb2.GetJobRequest(name=live[0].name))
+
+
 @pytest.mark.parametrize("cause", sorted(CAUSES))
 @pytest.mark.parametrize("aborted", [False, True], ids=["done", "aborted"])
 async def test_a_job_is_a_job_whoever_asked_for_it(
     site: Site, cause: str, aborted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is listed, watched, counted, waits for locks under its name, can be aborted or ends, and its story is kept."""
+    """It is listed, watched, counted, waits for locks by its name, is aborted or ends, and is kept as others are."""
     ask, origin, target = CAUSES[cause]
     if cause == "reconcile":
         monkeypatch.setattr(roll_call, "PATIENCE", 0.5)
@@ -170,6 +193,8 @@ async def test_a_job_is_a_job_whoever_asked_for_it(
         locks: Any = lock_service_pb2_grpc.LockServiceStub(site._near["locks"])
         waiting = (await locks.ListLocks(lock_service_pb2.ListLocksRequest())).locks
         assert target in {lock.object for lock in waiting if lock.owner == name and lock.waiting}
+        await tidy(site, ARCHIVED)
+        assert not any(job.archived for job in await site.jobs_of(name)), "what is open is no history"
         if aborted:
             await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=jobs[-1].name, reason="a test"))
             await site.wait(name)
@@ -187,3 +212,4 @@ async def test_a_job_is_a_job_whoever_asked_for_it(
     if cause == "reconcile":
         server = (await site.view(select("servers/s2"))).get("servers/s2", server_pb2.Server)
         assert (server.desired_revision - server.applied_revision) == int(aborted)
+    await check_retention(site, name)
