@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -34,6 +35,7 @@ from virtyard.api.operations.v1 import (
     stop_virtual_machine_pb2,
 )
 from virtyard.api.type.v1 import watch_pb2
+from virtyard.runtime.pki import Authority
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 
@@ -226,12 +228,32 @@ async def acknowledge_by_command(site: Site, event: event_pb2.Event) -> None:
     assert "CONDITION_STILL_HOLDS" in refused
     assert f"{event.operation} is still open and holds" in refused
     assert event.name in virtyard(site, "event", "triage", MACHINE)
-    assert event.name in virtyard(site, "event", "list", "--within", "serverPools/Finance")
+    assert "ROLLBACK_FAILED" in virtyard(site, "event", "list", "--within", "serverPools/pool")
     listed_machines = virtyard(site, "vm", "list").splitlines()
     assert listed_machines[0].rstrip().endswith("EVENT")
     assert listed_machines[1].rstrip().endswith("critical")
     described = virtyard(site, "vm", "describe", "web")
     assert f"critical {event.name} is open, one of 1" in described
+
+
+async def test_a_certificate_near_its_end_is_told_until_it_is_renewed() -> None:
+    """Found by the agent and by the control plane in their own files, when they start; a renewed one ends it."""
+    with open_site("embedded", ("s1",)) as site:
+        authority = Authority.load(site.folder / "pki")
+        agent, control = site.folder / "credentials" / "s1", site.folder / "pki" / "service" / "jobs"
+        async with site.client() as client:
+            await prepare(site, client)
+            for days, kind in ((5, "CERTIFICATE_ENDING"), (365, "CERTIFICATE_RENEWED")):
+                authority.issue("agent/s1", agent, hosts=["127.0.0.1"], lifetime=timedelta(days=days))
+                authority.issue("service/jobs", control, hosts=["127.0.0.1"], lifetime=timedelta(days=days))
+                for name in ("s1", "up"):
+                    site.stop(name)
+                    site.start(name)
+                for subject in ("servers/s1", "services/jobs"):
+                    await wait_for(client, kind, subject)
+                    (ending,) = await listed(client, f"type = CERTIFICATE_ENDING AND object = {subject}")
+                    assert "ends in 4 days" in ending.message
+                    assert (ending.open, ending.cleared) == (days == 5, days != 5)
 
 
 @pytest.mark.parametrize("moment", ["inventory.I", "inventory.I#2", "inventory.I#3"])

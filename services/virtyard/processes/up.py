@@ -12,6 +12,7 @@ from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.permissions import Principal
 from virtyard.locks.main import open_locks
+from virtyard.processes.certificates import services_watched
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
     AUDIT_INTERVAL,
@@ -91,6 +92,7 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
         )
         await jobs.scheduler.start()
         await server.set_serving(True)
+        await stack.enter_async_context(services_watched(pki, inventory.services))
         shown = await stack.enter_async_context(measured(metrics, shown_at, "up"))
         write_context(settings[CONTEXT], dict.fromkeys(SERVICES, server.address), pki, {"up": shown})
         say(f"virtyard is up on {server.address}; context {settings[CONTEXT]}")
