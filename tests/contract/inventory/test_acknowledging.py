@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc.aio
 import pytest
 
 from tests.contract.inventory.samples import create, effect, pool
 from tests.contract.inventory.served import Served
-from tests.contract.inventory.test_event_watch import BOOKMARK, Frames
+from tests.contract.inventory.test_event_watch import BOOKMARK, Frames, forget_journal
 from tests.contract.inventory.test_reads import execute
+from tests.fakes.clock import FakeClock
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as pb
 from virtyard.api.inventory.v1 import inventory_service_pb2_grpc as grpc_pb
 from virtyard.api.type.v1 import watch_pb2
+from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.inventory.main import open_inventory
 from virtyard.kernel import event_types
 from virtyard.kernel.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable, WrongState
+from virtyard.kernel.permissions import Principal
+from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.status import errors_named
 
 CHANGED, REMOVED, SNAPSHOT = (
@@ -179,3 +189,59 @@ async def test_many_are_acknowledged_by_a_filter(served: Served) -> None:
         assert len(left) == (4 if rehearsal else 1)
     with pytest.raises(InvalidRequest, match="filter"), errors_named():
         await stub.AcknowledgeEvents(pb.AcknowledgeEventsRequest(filter=" "))
+
+
+async def test_an_acknowledgement_outlasts_a_restart(tmp_path: Path, clock: FakeClock) -> None:
+    """Lost in the answer and asked for again, it is the first one; who watched from before is told of it, once."""
+
+    async def opened(stack: AsyncExitStack, hook: Callable[[str], None] | None = None) -> Served:
+        inventory = await stack.enter_async_context(open_inventory(tmp_path, clock, transition_hook=hook))
+
+        def dial(identity: str) -> grpc.aio.Channel:
+            return channels[identity]
+
+        roles = {"user/operator": frozenset({Role.ROLE_OPERATOR}), "user/viewer": frozenset({Role.ROLE_VIEWER})}
+        channels = {
+            identity: await stack.enter_async_context(
+                LocalChannel(inventory.services, Principal.of(identity, roles.get(identity, frozenset())))
+            )
+            for identity in ("user/operator", "user/viewer", "service/jobs")
+        }
+        return Served(inventory=inventory, dial=dial)
+
+    async with AsyncExitStack() as stack:
+        transitions: list[str] = []
+        served = await opened(stack, transitions.append)
+        token = (await Frames(served).next()).resume_token
+        event = await raised(served, event_types.JOB_FAILED, "servers/s", "1")
+        done = await acknowledged(served, event.name, "seen")
+        assert "inventory.acknowledged" in transitions, "the point at which faults are injected"
+    clock.advance(60)
+    async with AsyncExitStack() as stack:
+        served = await opened(stack)
+        assert await acknowledged(served, event.name, "again") == done
+        frames = await Frames(served, token=token).take(2)
+        assert [(frame.name, frame.revised) for frame in frames] == [(event.name, False), (event.name, True)]
+        assert frames[1].event == done
+        await raised(served, event_types.SERVER_OFFLINE, "servers/s", "2")
+        assert (await Frames(served, token=frames[1].resume_token).next()).event.type == "SERVER_OFFLINE"
+
+
+async def test_behind_a_gap_it_is_told_what_became_of_older_events(served: Served) -> None:
+    """Where the journal has forgotten, what was told behind a watcher's place comes once, as it is, cut anywhere."""
+    events = [await raised(served, event_types.JOB_FAILED, "servers/s", str(number)) for number in range(3)]
+    await raised(served, event_types.SERVER_ONLINE, "servers/s", "fact")
+    token = (await Frames(served).until(BOOKMARK))[-1].resume_token
+    for event in (events[2], events[0]):
+        await acknowledged(served, event.name)
+    late = await raised(served, event_types.SERVER_OFFLINE, "servers/s", "late")
+    await forget_journal(served)
+    served.inventory.feed._ring.clear()
+    frames = await Frames(served, token=token).until(BOOKMARK)
+    assert [frame.name for frame in frames] == ["", events[2].name, events[0].name, late.name, ""]
+    assert [frame.revised for frame in frames[1:4]] == [True, True, False]
+    for place in range(1, 4):
+        cut = await Frames(served, token=frames[place].resume_token).until(BOOKMARK)
+        assert [frame.name for frame in cut if frame.name] == [frame.name for frame in frames[place + 1 : -1]]
+    left = await Frames(served, "open = true AND type = JOB_FAILED", token).until(BOOKMARK)
+    assert [(frame.kind, frame.name) for frame in left[1:-1]] == [(REMOVED, events[2].name), (REMOVED, events[0].name)]
