@@ -62,9 +62,9 @@ class Automation:
         self._definitions = definitions
         self._filters, self._running = filters, running
         submit = AutomaticSubmission(submission, self.inner)
-        triggers = Triggers(self._definitions, self._states, store, submit, clock)
+        self._triggers = Triggers(self._definitions, self._states, store, submit, clock)
         self._schedules = Schedules(self._definitions, self._states, submit, look, clock)
-        self._tail = EventTail(channel, self._definitions, self._states, triggers.take)
+        self._tail = EventTail(channel, self._definitions, self._states, self._triggers.take)
 
     @property
     def service(self) -> Service:
@@ -86,3 +86,4 @@ class Automation:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tail.follow(), name="event tail")
             tasks.create_task(self._schedules.run(), name="schedules")
+            tasks.create_task(self._triggers.retries.run(), name="retries")

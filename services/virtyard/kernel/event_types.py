@@ -111,6 +111,7 @@ MACHINE_RESTART_DUE = EventType(
     meaning="The machine's guest has ended, and by its restart policy the machine is to be started again now.",
     advice="Nothing: the trigger `restart-policy` has it started; if that failed, see its job.",
     about=("virtualMachines",),
+    cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
 )
 MACHINE_RESTART_GIVEN_UP = EventType(
     name="MACHINE_RESTART_GIVEN_UP",
@@ -324,8 +325,9 @@ SERVER_BEHIND = EventType(
     name="SERVER_BEHIND",
     severity=_INFORMATIONAL,
     meaning="The server reports, and has missed changes that were put off while it could not be reached.",
-    advice="Nothing: the trigger `catch-up` has it refreshed; if that failed, see its job.",
+    advice="Nothing: the trigger `catch-up` has it refreshed, again if that failed; see its jobs.",
     about=("servers",),
+    cleared_by=("OBJECT_DELETED",),
 )
 SCHEDULE_FAILED = EventType(
     name="SCHEDULE_FAILED",
@@ -350,6 +352,15 @@ TRIGGER_HELD_BACK = EventType(
     severity=_WARNING,
     meaning="The trigger left events out, by its hourly limit or because it would answer itself; told once in an hour.",
     advice="Look at what sets it off so often: `virtyard trigger show` and `virtyard event list`.",
+    about=("triggers",),
+    acknowledgeable=True,
+    cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
+)
+TRIGGER_GAVE_UP = EventType(
+    name="TRIGGER_GAVE_UP",
+    severity=_WARNING,
+    meaning="What the trigger submitted for an event failed, and so did every further try: it is left as it is.",
+    advice="Read the failed job, remove the cause, and ask for the operation yourself.",
     about=("triggers",),
     acknowledgeable=True,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
@@ -417,6 +428,7 @@ EVENT_TYPES = (
     SCHEDULE_FAILED,
     TRIGGER_FAILED,
     TRIGGER_HELD_BACK,
+    TRIGGER_GAVE_UP,
     SAFETY_VIOLATED,
     RESTORED_UNKNOWN_EFFECT,
     RESTORED_UNKNOWN_GUEST,

@@ -87,7 +87,7 @@ class SimHypervisor:
                 record = decode(stored["guest"])
                 self._guests[record.spec.uid] = record
                 if stored["ended"]:
-                    self._ended[record.spec.uid] = GuestEnd(stored.get("end", "unknown"))
+                    self._ended[record.spec.uid] = GuestEnd(stored.get("end") or "unknown")
         _ = self._scope.start(self._follow_settings(), name="settings")
 
     async def close(self) -> None:
