@@ -31,7 +31,6 @@ from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import (
     delete_virtual_machine_pb2,
     edit_virtual_machine_pb2,
-    kill_virtual_machine_pb2,
     stop_virtual_machine_pb2,
 )
 from virtyard.api.type.v1 import watch_pb2
@@ -108,11 +107,11 @@ def crash(site: Site, server: str) -> None:
     files = [*(site.folder / "state").glob(f"**/{server}/**/guests/*.json")]
     assert files
     for file in files:
-        file.write_text(json.dumps({**json.loads(file.read_text()), "ended": True}))
+        file.write_text(json.dumps({**json.loads(file.read_text()), "ended": True, "end": "crashed"}))
 
 
 async def test_a_life_reads_as_it_went_by_list_and_watch_alike() -> None:
-    """A machine is made, edited, started, lost by a crash, killed, run again and removed; its server goes and comes."""
+    """A machine is made, edited, started, lost by a crash, run again and removed; its server goes and comes."""
     with open_site("embedded", ("s1",)) as site:
         async with site.client() as client, watched(client) as came:
             await prepare(site, client)
@@ -126,8 +125,7 @@ async def test_a_life_reads_as_it_went_by_list_and_watch_alike() -> None:
             crash(site, "s1")
             await wait_for(client, "SERVER_OFFLINE", "servers/s1")
             site.start("s1")
-            await wait_for(client, "MACHINE_STOPPED_UNEXPECTEDLY", MACHINE)
-            await run(client, kill_virtual_machine_pb2.KillVirtualMachineRequest(name=MACHINE))
+            await wait_for(client, "MACHINE_CRASHED", MACHINE)
             await run(client, start_machine("web"))
             await run(client, stop_virtual_machine_pb2.StopVirtualMachineRequest(name=MACHINE))
             deleted = await run(client, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=MACHINE))
@@ -139,8 +137,7 @@ async def test_a_life_reads_as_it_went_by_list_and_watch_alike() -> None:
                 ("OBJECT_CHANGED", "server_pool"),
                 ("OBJECT_CHANGED", "cpus"),
                 ("MACHINE_STARTED",),
-                ("MACHINE_STOPPED_UNEXPECTEDLY",),
-                ("MACHINE_STOPPED",),
+                ("MACHINE_CRASHED",),
                 ("MACHINE_STARTED",),
                 ("MACHINE_STOPPED",),
                 ("OBJECT_DELETED",),
@@ -159,7 +156,7 @@ async def test_a_life_reads_as_it_went_by_list_and_watch_alike() -> None:
                 "vnics",
             }
             grave = await listed(client, "severity >= WARNING")
-            assert [event.type for event in grave] == ["SERVER_OFFLINE", "MACHINE_STOPPED_UNEXPECTEDLY"]
+            assert [event.type for event in grave] == ["SERVER_OFFLINE", "MACHINE_CRASHED"]
             counted = (
                 await client.inventory.CountEvents(inventory.CountEventsRequest(filter=f"object = {MACHINE}"))
             ).counts

@@ -6,6 +6,7 @@ Each is told once, the inventory follows, and what a job does to a machine is ne
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -32,7 +33,7 @@ from tests.acceptance.asking import (
     wait_unlocked,
 )
 from tests.acceptance.power_off import power_off
-from tests.acceptance.site import Site, open_site
+from tests.acceptance.site import PROGRAM, Site, open_site
 from tests.acceptance.test_events import listed
 from tests.acceptance.test_networks import create_network
 from tests.acceptance.wires import UPLINK, Wired, ip, wired
@@ -373,3 +374,38 @@ async def run_refused(client: Client, request: Any) -> str:
     with pytest.raises(ClientError) as refused:
         await ask(client, request)
     return str(refused.value)
+
+
+async def test_simulated_hosts_have_crashes_and_power_offs_too() -> None:
+    """By their settings, and the command line sets the policy: one crash is one restart, a power off is none."""
+    with open_site("embedded", ("s1",)) as site:
+        async with site.client() as client:
+            await prepare(site, client)
+            words = ["vm", "create", "web", "--server-pool", "pool", "--memory", "64M", "--cpus", "1"]
+            line = [PROGRAM, *words, "--restart-policy", "on-crash", "--context", str(site.context)]
+            made = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=False)
+            assert made.returncode == 0, made.stderr
+            assert (await machine(client, "web")).restart_policy == ON_CRASH
+            await run(client, start_machine("web"))
+            await wait_unlocked(client)
+            before = await machine(client, "web")
+            (settings,) = (path.parent / "settings.json" for path in site.folder.rglob("guests"))
+            settings.write_text(json.dumps({"crash": [before.placement.run]}))
+
+            async def crashed() -> bool:
+                return bool(await told(client, "web", "MACHINE_CRASHED"))
+
+            await see(crashed, "the simulated crash was told")
+
+            async def again() -> bool:
+                return (await told(client, "web")).count("MACHINE_STARTED") >= 2
+
+            await see(again, "the simulated machine ran again")
+            await wait_unlocked(client)
+            settings.write_text(json.dumps({"power_off": [before.uid]}))
+
+            async def off() -> bool:
+                return (await told(client, "web"))[-1] == "MACHINE_STOPPED_BY_GUEST"
+
+            await see(off, "the simulated power off was told")
+            assert (await machine(client, "web")).state == STOPPED

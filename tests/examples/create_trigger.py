@@ -39,6 +39,7 @@ EXAMPLE = Example(
         Bad(request=lambda site: request(events="kind = x"), reason="INVALID_REQUEST", field="trigger.event_filter"),
         Bad(request=lambda site: request(events="type = NONE"), reason="INVALID_REQUEST", field="trigger.event_filter"),
         Bad(request=lambda site: request(hourly_limit=-1), reason="INVALID_REQUEST", field="trigger.hourly_limit"),
+        Bad(request=lambda site: request(retry_limit=6), reason="INVALID_REQUEST", field="trigger.retry_limit"),
         Bad(
             request=lambda site: request(events="severity >= WARNING"),
             reason="INVALID_REQUEST",

@@ -37,6 +37,7 @@ def built_in_objects() -> Sequence[TypedObject]:
             event_filter="type = SERVER_BEHIND",
             request=pack(refresh_server_pb2.RefreshServerRequest(name="{event.object}")),
             hourly_limit=60,
+            retry_limit=5,
             owner=_OWNER,
         ),
         trigger_pb2.Trigger(
@@ -47,6 +48,7 @@ def built_in_objects() -> Sequence[TypedObject]:
             event_filter="type = MACHINE_RESTART_DUE",
             request=pack(start_virtual_machine_pb2.StartVirtualMachineRequest(name="{event.object}")),
             hourly_limit=1000,
+            retry_limit=5,
             owner=_OWNER,
         ),
     )

@@ -66,10 +66,9 @@ class Automation:
         self._definitions = definitions
         self._filters, self._running = filters, running
         submit = AutomaticSubmission(submission, self.inner)
-        triggers = Triggers(self._definitions, self._states, store, submit, clock)
+        self._triggers = Triggers(self._definitions, self._states, store, submit, clock)
         self._schedules = Schedules(self._definitions, self._states, submit, look, clock)
         self._webhooks = Webhooks(self._definitions, self._states, store.database, clock, webhooks)
-        self._triggers = triggers
         self._tail = EventTail(channel, self._definitions, self._states, self._take)
 
     @property
@@ -99,6 +98,7 @@ class Automation:
             tasks.create_task(self._tail.follow(), name="event tail")
             tasks.create_task(self._schedules.run(), name="schedules")
             tasks.create_task(self._webhooks.run(), name="webhooks")
+            tasks.create_task(self._triggers.retries.run(), name="retries")
 
     async def _take(self, event: event_pb2.Event, token: str) -> None:
         """Have an event fire triggers, then put it in line for webhooks; the last of them moves the token."""

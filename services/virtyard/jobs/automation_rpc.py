@@ -93,6 +93,7 @@ class AutomationService:
             left_out=state.left_out,
             failed=state.failed,
             last_error=state.last_error,
+            retry_times=[each.due_time for each in state.retries],
         )
 
     async def GetWebhookStatus(self, request: pb.GetWebhookStatusRequest, call: Call) -> pb.WebhookStatus:

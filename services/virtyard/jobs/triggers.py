@@ -8,6 +8,7 @@ operation of a trigger tells fires that trigger again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from virtyard.jobs.automatic import AutomaticSubmission
 from virtyard.jobs.causes import MOST_HOPS, Cause, hop
 from virtyard.jobs.definitions import Definitions, concerns
 from virtyard.jobs.model import Operation, operation_number
+from virtyard.jobs.retries import Retries
 from virtyard.jobs.run_states import RunStates
 from virtyard.jobs.store import EVENTS, Due, JobStore
 from virtyard.kernel import event_types
@@ -64,6 +66,9 @@ class Triggers:
         self._store = store
         self._submission = submission
         self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self.retries = Retries(definitions, states, store, submission, clock, self._one_at_a_time)
+        """Submits again what failed."""
 
     async def take(self, event: event_pb2.Event, token: str) -> None:
         """Fire what waits for an event; durable with the token when this returns, unless nothing waited for it.
@@ -76,9 +81,11 @@ class Triggers:
             RetryError: the inventory or the database cannot be reached; the event is to be taken again.
         """
         waiting = [trigger for trigger in self._definitions.triggers() if _waits_for(trigger, event)]
-        for place, trigger in enumerate(waiting, 1):
-            # Of several that fire, each has its own commit; the token moves with the last one.
-            await self._fire(trigger, event, token if place == len(waiting) else "")
+        async with self._one_at_a_time:
+            await self.retries.note(event, "" if waiting else token)
+            for place, trigger in enumerate(waiting, 1):
+                # Of several that fire, each has its own commit; the token moves with the last one.
+                await self._fire(trigger, event, token if place == len(waiting) else "")
 
     async def _fire(self, trigger: trigger_pb2.Trigger, event: event_pb2.Event, token: str) -> None:
         request_id = _request_id(trigger, event)
@@ -114,7 +121,7 @@ class Triggers:
             await self._states.recall()
             raise
         except VirtyardError as error:
-            await self._fail(trigger, event, request_id, error, token)
+            await self._fail(trigger, event, request_id, error, token, [*trail, link])
             return
         name = operation.name
         if state.last_operation != name:
@@ -151,11 +158,20 @@ class Triggers:
         await self._save(trigger, state, token, key, event_types.TRIGGER_HELD_BACK, text)
 
     async def _fail(
-        self, trigger: trigger_pb2.Trigger, event: event_pb2.Event, request_id: str, error: VirtyardError, token: str
+        self,
+        trigger: trigger_pb2.Trigger,
+        event: event_pb2.Event,
+        request_id: str,
+        error: VirtyardError,
+        token: str,
+        trail: Trail,
     ) -> None:
         state = self._states.of(trigger.uid)
         state.name, state.last_request_id, state.last_error = trigger.name, request_id, str(error)
         state.failed += 1
+        if self.retries.plan_refused(trigger, state, event, trail, error):
+            await self._states.save(trigger.uid, state, token)
+            return
         text = f"{trigger.name} could not submit its request for {event.type} on {event.object}: {error}"
         key = f"{trigger.uid}/failed/{event.name}"
         await self._save(trigger, state, token, key, event_types.TRIGGER_FAILED, text)

@@ -130,6 +130,7 @@ MACHINE_RESTART_DUE = EventType(
     meaning="The machine's guest has ended, and by its restart policy the machine is to be started again now.",
     advice="Nothing: the trigger `restart-policy` has it started; if that failed, see its job.",
     about=("virtualMachines",),
+    cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
 )
 MACHINE_RESTART_GIVEN_UP = EventType(
     name="MACHINE_RESTART_GIVEN_UP",
@@ -356,8 +357,9 @@ SERVER_BEHIND = EventType(
     name="SERVER_BEHIND",
     severity=_INFORMATIONAL,
     meaning="The server reports, and has missed changes that were put off while it could not be reached.",
-    advice="Nothing: the trigger `catch-up` has it refreshed; if that failed, see its job.",
+    advice="Nothing: the trigger `catch-up` has it refreshed, again if that failed; see its jobs.",
     about=("servers",),
+    cleared_by=("OBJECT_DELETED",),
 )
 SCHEDULE_FAILED = EventType(
     name="SCHEDULE_FAILED",
@@ -392,6 +394,15 @@ WEBHOOK_FAILED = EventType(
     meaning="A webhook gave events up that its receiver did not take; told once in an hour.",
     advice="Read `virtyard webhook show` and mend the receiver; then `virtyard webhook retry` sends them again.",
     about=("webhooks",),
+    acknowledgeable=True,
+    cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
+)
+TRIGGER_GAVE_UP = EventType(
+    name="TRIGGER_GAVE_UP",
+    severity=_WARNING,
+    meaning="What the trigger submitted for an event failed, and so did every further try: it is left as it is.",
+    advice="Read the failed job, remove the cause, and ask for the operation yourself.",
+    about=("triggers",),
     acknowledgeable=True,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
@@ -495,6 +506,7 @@ EVENT_TYPES = (
     TRIGGER_FAILED,
     TRIGGER_HELD_BACK,
     WEBHOOK_FAILED,
+    TRIGGER_GAVE_UP,
     SAFETY_VIOLATED,
     RESTORED_UNKNOWN_EFFECT,
     RESTORED_UNKNOWN_GUEST,

@@ -9,6 +9,7 @@ from virtyard.kernel.templates import check_template
 HOURLY_LIMIT = 60
 """How many operations a trigger submits in an hour if it does not say."""
 MOST_HOURLY = 3600
+MOST_RETRIES = 5
 
 
 def check_trigger(trigger: trigger_pb2.Trigger, field: str) -> None:
@@ -22,6 +23,9 @@ def check_trigger(trigger: trigger_pb2.Trigger, field: str) -> None:
     if not 0 < trigger.hourly_limit <= MOST_HOURLY:
         text = f"{trigger.hourly_limit} is not allowed; it must be 1 to {MOST_HOURLY}, or 0 for {HOURLY_LIMIT}"
         raise InvalidRequest.of(f"{field}.hourly_limit", text)
+    if not 0 <= trigger.retry_limit <= MOST_RETRIES:
+        text = f"{trigger.retry_limit} is not allowed; it must be 0 to {MOST_RETRIES}"
+        raise InvalidRequest.of(f"{field}.retry_limit", text)
     if not trigger.event_filter.strip():
         raise InvalidRequest.of(f"{field}.event_filter", "is required: which events it waits for, as type = JOB_FAILED")
     check_template(trigger.request, trigger.event_filter, f"{field}.request", f"{field}.event_filter")

@@ -90,7 +90,7 @@ async def by_parent(site: Site) -> str:
 
 async def by_return(site: Site) -> str:
     """Have a server report that was away while a change was made; the trigger is the one that every site has."""
-    (catch_up,) = built_in_objects()
+    (catch_up,) = (each for each in built_in_objects() if each.name == "triggers/catch-up")
     wanted = trigger_pb2.Trigger(event_filter=catch_up.event_filter, request=catch_up.request)
     await site.succeed(create_trigger_pb2.CreateTriggerRequest(trigger_id="catch-up", trigger=wanted))
     async with LocalChannel(site.inventory.services, Principal.of("agent/s2")) as channel:

@@ -43,9 +43,9 @@ class SimSettings:
     refuse_kill: str = ""
     """If not empty, every kill is refused with these words."""
     crash: Sequence[str] = ()
-    """The uids of machines whose guests crash as soon as they run."""
+    """The uids of machines whose guests crash as soon as they run, or single runs of guests that do."""
     power_off: Sequence[str] = ()
-    """The uids of machines whose guests shut themselves down as soon as they run."""
+    """The uids of machines whose guests shut themselves down as soon as they run, or single runs of guests that do."""
 
 
 _UNTOUCHED = SimSettings()
@@ -87,7 +87,7 @@ class SimHypervisor:
                 record = decode(stored["guest"])
                 self._guests[record.spec.uid] = record
                 if stored["ended"]:
-                    self._ended[record.spec.uid] = GuestEnd(stored.get("end", "unknown"))
+                    self._ended[record.spec.uid] = GuestEnd(stored.get("end") or "unknown")
         _ = self._scope.start(self._follow_settings(), name="settings")
 
     async def close(self) -> None:
@@ -182,9 +182,11 @@ class SimHypervisor:
                 settings = self._present_settings()
             except (OSError, ValueError):
                 continue  # somebody is just writing it
-            for end, uids in ((GuestEnd.CRASHED, settings.crash), (GuestEnd.BY_GUEST, settings.power_off)):
-                for uid in uids:
-                    if uid in self._guests and uid not in self._ended and not self._lock(uid).locked():
+            if not settings.crash and not settings.power_off:
+                continue
+            for end, named in ((GuestEnd.CRASHED, settings.crash), (GuestEnd.BY_GUEST, settings.power_off)):
+                for uid in [uid for uid, record in self._guests.items() if {uid, _run(record)}.intersection(named)]:
+                    if uid not in self._ended and not self._lock(uid).locked():
                         self.end(uid, end)
 
     def _write(self, record: GuestRecord, end: GuestEnd | None) -> None:
@@ -230,7 +232,7 @@ class SimHypervisor:
             serial_log=None,
             display=None,
             started=record.started,
-            run=f"{record.booted or record.mark}@{record.started.isoformat()}",
+            run=_run(record),
         )
 
     def _with_end(self, info: GuestInfo) -> GuestInfo:
@@ -246,3 +248,8 @@ class SimHypervisor:
 
     def _lock(self, uid: str) -> asyncio.Lock:
         return self._locks.setdefault(uid, asyncio.Lock())
+
+
+def _run(record: GuestRecord) -> str:
+    """Return what tells this run of a guest from every other one."""
+    return f"{record.booted or record.mark}@{record.started.isoformat()}"

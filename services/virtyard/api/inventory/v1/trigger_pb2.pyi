@@ -87,6 +87,7 @@ class Trigger(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     HOURLY_LIMIT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    RETRY_LIMIT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as triggers/ID; it never changes."""
     uid: _builtins.str
@@ -107,6 +108,8 @@ class Trigger(_message.Message):
     """The largest number of operations that it submits in an hour; what comes beyond is left out and counted. 0 means 60."""
     owner: _builtins.str
     """Who made it, as user/admin; its operations are submitted in this name."""
+    retry_limit: _builtins.int
+    """The number of times, 0 to 5, that what it submits is submitted again after it failed, each time after a longer pause."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -145,10 +148,11 @@ class Trigger(_message.Message):
         request: _any_pb2.Any | None = ...,
         hourly_limit: _builtins.int = ...,
         owner: _builtins.str = ...,
+        retry_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "request", b"request", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "event_filter", b"event_filter", "generation", b"generation", "hourly_limit", b"hourly_limit", "labels", b"labels", "name", b"name", "owner", b"owner", "request", b"request", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "event_filter", b"event_filter", "generation", b"generation", "hourly_limit", b"hourly_limit", "labels", b"labels", "name", b"name", "owner", b"owner", "request", b"request", "retry_limit", b"retry_limit", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

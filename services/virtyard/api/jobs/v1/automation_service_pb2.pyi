@@ -83,6 +83,7 @@ class TriggerStatus(_message.Message):
     LEFT_OUT_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    RETRY_TIMES_FIELD_NUMBER: _builtins.int
     last_operation: _builtins.str
     """The operation that the trigger submitted last, as operations/12."""
     runs: _builtins.int
@@ -101,6 +102,10 @@ class TriggerStatus(_message.Message):
     def last_time(self) -> _timestamp_pb2.Timestamp:
         """When the trigger submitted an operation last."""
 
+    @_builtins.property
+    def retry_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """When each try is due of what the trigger is to submit again, as it failed."""
+
     def __init__(
         self,
         *,
@@ -111,10 +116,11 @@ class TriggerStatus(_message.Message):
         left_out: _builtins.int = ...,
         failed: _builtins.int = ...,
         last_error: _builtins.str = ...,
+        retry_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time", "trigger", b"trigger"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "last_error", b"last_error", "last_operation", b"last_operation", "last_time", b"last_time", "left_out", b"left_out", "runs", b"runs", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "last_error", b"last_error", "last_operation", b"last_operation", "last_time", b"last_time", "left_out", b"left_out", "retry_times", b"retry_times", "runs", b"runs", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

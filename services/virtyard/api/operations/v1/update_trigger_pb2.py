@@ -30,7 +30,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/operations/v1/update_trigger.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xea\x02\n\x14UpdateTriggerRequest\x12\x8c\x01\n\x07trigger\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.TriggerBW\xe2\x41\x01\x02\xca\xf3\x18O2\x0c\x64isplay_name2\x06labels2\x0b\x64\x65scription2\x05state2\x0c\x65vent_filter2\x07request2\x0chourly_limit\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xca\xf3\x18\x02 \x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/operations/v1/update_trigger.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\x1a\'virtyard/api/inventory/v1/trigger.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xf7\x02\n\x14UpdateTriggerRequest\x12\x99\x01\n\x07trigger\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.TriggerBd\xe2\x41\x01\x02\xca\xf3\x18\\2\x0c\x64isplay_name2\x06labels2\x0b\x64\x65scription2\x05state2\x0c\x65vent_filter2\x07request2\x0chourly_limit2\x0bretry_limit\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xca\xf3\x18\x02 \x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.operations.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPDATETRIGGERREQUEST'].fields_by_name['trigger']._loaded_options = None
-  _globals['_UPDATETRIGGERREQUEST'].fields_by_name['trigger']._serialized_options = b'\342A\001\002\312\363\030O2\014display_name2\006labels2\013description2\005state2\014event_filter2\007request2\014hourly_limit'
+  _globals['_UPDATETRIGGERREQUEST'].fields_by_name['trigger']._serialized_options = b'\342A\001\002\312\363\030\\2\014display_name2\006labels2\013description2\005state2\014event_filter2\007request2\014hourly_limit2\013retry_limit'
   _globals['_UPDATETRIGGERREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_UPDATETRIGGERREQUEST'].fields_by_name['update_mask']._serialized_options = b'\312\363\030\002 \001'
   _globals['_UPDATETRIGGERREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -48,5 +48,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATETRIGGERREQUEST'].fields_by_name['options']._loaded_options = None
   _globals['_UPDATETRIGGERREQUEST'].fields_by_name['options']._serialized_options = b'\312\363\030\002 \001'
   _globals['_UPDATETRIGGERREQUEST']._serialized_start=296
-  _globals['_UPDATETRIGGERREQUEST']._serialized_end=658
+  _globals['_UPDATETRIGGERREQUEST']._serialized_end=671
 # @@protoc_insertion_point(module_scope)

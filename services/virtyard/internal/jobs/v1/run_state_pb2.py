@@ -22,16 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)virtyard/internal/jobs/v1/run_state.proto\x12\x19virtyard.internal.jobs.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x02\n\x08RunState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x03 \x01(\t\x12\x17\n\x0flast_request_id\x18\x04 \x01(\t\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08left_out\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x30\n\x0crecent_times\x18\t \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65\x63ided_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrecurrence\x18\x0b \x01(\t\x12\x30\n\x0cqueued_times\x18\x0c \x03(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)virtyard/internal/jobs/v1/run_state.proto\x12\x19virtyard.internal.jobs.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%virtyard/api/type/v1/submission.proto\"\x99\x03\n\x08RunState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elast_operation\x18\x03 \x01(\t\x12\x17\n\x0flast_request_id\x18\x04 \x01(\t\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08left_out\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x30\n\x0crecent_times\x18\t \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65\x63ided_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrecurrence\x18\x0b \x01(\t\x12\x30\n\x0cqueued_times\x18\x0c \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x07retries\x18( \x03(\x0b\x32 .virtyard.internal.jobs.v1.Retry\"\xbd\x01\n\x05Retry\x12%\n\x07request\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12.\n\x05trail\x18\x02 \x03(\x0b\x32\x1f.virtyard.api.type.v1.ReasonHop\x12,\n\x08\x64ue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0c\n\x04told\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.internal.jobs.v1.run_state_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNSTATE']._serialized_start=106
-  _globals['_RUNSTATE']._serialized_end=464
+  _globals['_RUNSTATE']._serialized_start=172
+  _globals['_RUNSTATE']._serialized_end=581
+  _globals['_RETRY']._serialized_start=584
+  _globals['_RETRY']._serialized_end=773
 # @@protoc_insertion_point(module_scope)

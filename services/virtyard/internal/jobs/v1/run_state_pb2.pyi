@@ -4,10 +4,12 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from virtyard.api.type.v1 import submission_pb2 as _submission_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -37,6 +39,7 @@ class RunState(_message.Message):
     DECIDED_TIME_FIELD_NUMBER: _builtins.int
     RECURRENCE_FIELD_NUMBER: _builtins.int
     QUEUED_TIMES_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name of the trigger or schedule."""
     last_operation: _builtins.str
@@ -69,6 +72,10 @@ class RunState(_message.Message):
     def queued_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
         """The due times that wait for their turn, the oldest first."""
 
+    @_builtins.property
+    def retries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Retry]:
+        """What a trigger is to submit again, as it failed or was refused."""
+
     def __init__(
         self,
         *,
@@ -84,11 +91,60 @@ class RunState(_message.Message):
         decided_time: _timestamp_pb2.Timestamp | None = ...,
         recurrence: _builtins.str = ...,
         queued_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
+        retries: _abc.Iterable[Global___Retry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "failed", b"failed", "last_error", b"last_error", "last_operation", b"last_operation", "last_request_id", b"last_request_id", "last_time", b"last_time", "left_out", b"left_out", "name", b"name", "queued_times", b"queued_times", "recent_times", b"recent_times", "recurrence", b"recurrence", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_time", b"decided_time", "failed", b"failed", "last_error", b"last_error", "last_operation", b"last_operation", "last_request_id", b"last_request_id", "last_time", b"last_time", "left_out", b"left_out", "name", b"name", "queued_times", b"queued_times", "recent_times", b"recent_times", "recurrence", b"recurrence", "retries", b"retries", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
+
+@_typing.final
+class Retry(_message.Message):
+    """Another try of what a trigger has submitted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TRAIL_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The request id that it is submitted under, a UUID."""
+    cause: _builtins.str
+    """The operation that failed, as operations/12; empty where the request was refused."""
+    told: _builtins.str
+    """What the first event told, its type and its object, as SERVER_BEHIND on servers/s1."""
+    @_builtins.property
+    def request(self) -> _any_pb2.Any:
+        """The request to submit, filled in."""
+
+    @_builtins.property
+    def trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
+        """The chain of causes, with this try as its last link."""
+
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When its pause is over."""
+
+    def __init__(
+        self,
+        *,
+        request: _any_pb2.Any | None = ...,
+        trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        told: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "due_time", b"due_time", "request", b"request", "request_id", b"request_id", "told", b"told", "trail", b"trail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retry: _TypeAlias = Retry  # noqa: Y015
