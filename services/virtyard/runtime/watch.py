@@ -13,7 +13,8 @@ from virtyard.runtime.subscription import REMOVED, News, Pending, Subscription
 
 __all__ = ["Watch"]
 
-_PAGE = 512
+_PAGE, _PAGE_SIZE = 512, 256 << 10
+"""The rows of one reading, and the bytes after which it ends: it is kept until the reader has taken it."""
 _START = ("", "")
 
 
@@ -34,6 +35,7 @@ class Watch:
         self._snapshot = snapshot
         self._topics = sorted(subscription.topics)
         self._place: tuple[str, str] | None = None
+        self._slow = False
         self._reading = _START
         self._at: int | None = None
         self._live = False
@@ -46,7 +48,10 @@ class Watch:
             batch = self._start(options)
             while True:
                 if batch:
+                    # As long as they are with gRPC, which takes no more than the reader's window and 64 KiB.
+                    self._subscription.sending = sum(len(frame.body) for frame in batch)
                     yield batch
+                    self._subscription.sending = 0
                 if self._ended:
                     return
                 try:
@@ -122,7 +127,9 @@ class Watch:
     async def _read_snapshot(self, topic: str, after: str) -> SnapshotPage:
         snapshot, at = self._snapshot, self._at
         page = await self._feed.journal.read(
-            lambda connection: read_snapshot(connection, snapshot, topic, after, sequence=at, limit=_PAGE)
+            lambda connection: read_snapshot(
+                connection, snapshot, topic, after, sequence=at, limit=_PAGE, size=_PAGE_SIZE
+            )
         )
         if page.lost:
             raise _GapError
@@ -133,18 +140,20 @@ class Watch:
         """Return a page of what the journal has after the position, until the live news takes over."""
         subscription = self._subscription
         if self._feed.go_live(subscription):
-            self._live = True
+            self._live, self._slow = True, False
             subscription.told_at = asyncio.get_running_loop().time()
             return ()
         page = await self._read_journal(subscription.position)
         judged = [subscription.judge(self._news(entry)) for entry in page.entries]
         frames = await self._resolve([one for one in judged if one is not None])
         subscription.position = page.reached
-        return frames
+        return _folded(frames) if self._slow and subscription.fold else frames
 
     async def _read_journal(self, after: int) -> JournalPage:
         topics = self._subscription.topics
-        page = await self._feed.journal.read(lambda connection: read_journal(connection, topics, after, _PAGE))
+        page = await self._feed.journal.read(
+            lambda connection: read_journal(connection, topics, after, _PAGE, _PAGE_SIZE)
+        )
         if page.lost:
             raise _GapError
         return page
@@ -155,6 +164,7 @@ class Watch:
         while not (pending := subscription.take()):
             if subscription.overflowed:
                 self._leave_live()
+                self._slow = True
                 return ()
             if self._feed.closing:
                 return self._goodbye()
@@ -213,3 +223,12 @@ class Watch:
         if self._place is not None:
             sequence = self._feed.head if self._at is None else self._at
         return Frame(kind=kind, token=self._feed.point(sequence, self._place).token(), sequence=sequence)
+
+
+def _folded(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """Return the last frame of each item, in the order of their sequence."""
+    last: dict[tuple[str, str], Frame] = {}
+    for frame in frames:
+        last.pop((frame.topic, frame.key), None)
+        last[frame.topic, frame.key] = frame
+    return list(last.values())

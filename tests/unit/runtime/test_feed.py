@@ -17,7 +17,7 @@ from virtyard.runtime.database import Database, Transaction, raise_incarnation
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.resume_point import ResumePoint
-from virtyard.runtime.subscription import Matches
+from virtyard.runtime.subscription import Bounds, Matches
 
 Shown = tuple[str, str, str]
 
@@ -264,7 +264,7 @@ async def test_slow_reader_gets_the_last_state_and_bounded_memory(things: Databa
 
 async def test_slow_reader_of_logs_loses_no_entry(tmp_path: Path, clock: FakeClock) -> None:
     """A log reader that falls behind its limit is served from the journal: every entry, in order."""
-    feed = Feed("things", log_limit=8, ring=4)
+    feed = Feed("things", bounds=Bounds(entries=8), ring=4)
     async with await Database.open(tmp_path / "l.db", None, feed, clock) as database:
         await database.write(create_things)
         reader = Reader(feed, fold=False)
@@ -530,7 +530,7 @@ async def test_lag_is_that_of_the_slowest_watcher(feed: Feed, database: Database
 
 async def test_lag_counts_what_must_be_read_from_the_journal_again(tmp_path: Path, clock: FakeClock) -> None:
     """Proves that a reader of a log whose pending entries were dropped is behind by all of them, until it has read."""
-    feed = Feed("things", log_limit=2)
+    feed = Feed("things", bounds=Bounds(entries=2))
     async with await Database.open(tmp_path / "log.db", None, feed, clock) as database:
         await database.write(create_things)
         log = Reader(feed, skip_snapshot=True, fold=False)
