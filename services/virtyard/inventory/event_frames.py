@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.inventory.event_log import Tail
 from virtyard.inventory.events import TOPIC
 from virtyard.kernel.filters import compile_filter
+from virtyard.runtime.batches import messages
 from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.frame_bytes import with_body
 from virtyard.runtime.resume_point import ResumePoint
@@ -20,8 +22,8 @@ _WHOLE = (watch_pb2.FRAME_KIND_BOOKMARK, watch_pb2.FRAME_KIND_KEEPALIVE)
 """Frames after which a watcher has been told everything up to their sequence."""
 
 
-async def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsRequest) -> AsyncGenerator[bytes, None]:
-    """Yield the frames of WatchEvents.
+def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsRequest) -> AsyncGenerator[bytes, None]:
+    """Return the messages of WatchEvents.
 
     The journal of the feed is shorter than the log. A watcher whose place it has forgotten is told GAP, and the
     snapshot that follows begins behind that place: what it misses is only what the log itself has forgotten.
@@ -29,17 +31,24 @@ async def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsReq
     Raises:
         InvalidRequest: the token or the filter cannot be read.
     """
+    response = inventory_service_pb2.WatchEventsResponse.DESCRIPTOR
+    return messages(_batches(feed, request), _encode, response, request.options)
+
+
+async def _batches(
+    feed: Feed, request: inventory_service_pb2.WatchEventsRequest
+) -> AsyncGenerator[Sequence[Frame], None]:
+    """Yield the frames, and note how far the watcher was told."""
     tail = Tail(request.filter, _seen(feed, request.options.resume_token))
-    frames = feed.watch([TOPIC], request.options, tail, _matches(request.filter), fold=False)
-    try:
-        async for frame in frames:
-            yield frame.encoded(_encode)
-            if frame.key:
-                tail.seen = _number(frame.key)
-            elif frame.kind in _WHOLE:
-                tail.seen = frame.sequence
-    finally:
-        await frames.aclose()
+    batches = feed.watch_batches([TOPIC], request.options, tail, _matches(request.filter), fold=False)
+    async with aclosing(batches):
+        async for batch in batches:
+            yield batch
+            last = batch[-1]
+            if last.key:
+                tail.seen = _number(last.key)
+            elif last.kind in _WHOLE:
+                tail.seen = last.sequence
 
 
 def _seen(feed: Feed, token: str) -> int | None:

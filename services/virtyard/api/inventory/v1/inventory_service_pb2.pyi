@@ -1374,6 +1374,7 @@ class WatchEventsResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame this is; an event comes once, as SNAPSHOT or CHANGED."""
     resume_token: _builtins.str
@@ -1384,6 +1385,10 @@ class WatchEventsResponse(_message.Message):
     def event(self) -> _event_pb2.Event:
         """The event itself, which never changes."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchEventsResponse]:
+        """The frames of events that follow this one at once, if the options allow batches; they have none of their own."""
+
     def __init__(
         self,
         *,
@@ -1391,10 +1396,11 @@ class WatchEventsResponse(_message.Message):
         resume_token: _builtins.str = ...,
         name: _builtins.str = ...,
         event: _event_pb2.Event | None = ...,
+        further: _abc.Iterable[Global___WatchEventsResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "further", b"further", "kind", b"kind", "name", b"name", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
