@@ -85,7 +85,7 @@ class SummaryWatch:
     async def _batches(self, options: watch_pb2.WatchOptions) -> AsyncGenerator[Sequence[Frame], None]:
         point = self._feed.resume_point(options.resume_token) if options.resume_token else None
         # Subscribed to first, so that no change falls between it and the first look.
-        from_now = watch_pb2.WatchOptions(resume_token=self._feed.token())
+        from_now = watch_pb2.WatchOptions(resume_token=self._feed.token(), mark_live=options.mark_live)
         async with aclosing(self._feed.watch_batches(["job"], from_now, _no_snapshot, doorbell=True)) as bell:
             shown = await self._now()
             beginning = self._resumed(point, shown) if point is not None else self._begun(options, shown)

@@ -110,7 +110,7 @@ async def _frames(
         changed = await feed.story(token, _TOPICS, wanted)
         if changed is not None:
             yield _snapshot(feed, operation, point, {frame.key for frame in changed})
-            resumed = watch_pb2.WatchOptions(resume_token=token)
+            resumed = watch_pb2.WatchOptions(resume_token=token, mark_live=options.mark_live)
     if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
         yield await _rest_of_story(feed, operation, resumed, here, wanted)
         return
@@ -118,7 +118,9 @@ async def _frames(
     # Asked for before anything is shown: a service that begins to close meanwhile still says GOODBYE.
     batches = feed.watch_batches(
         _TOPICS,
-        resumed if resumed.resume_token else watch_pb2.WatchOptions(resume_token=here.token()),
+        resumed
+        if resumed.resume_token
+        else watch_pb2.WatchOptions(resume_token=here.token(), mark_live=options.mark_live),
         read_snapshot,
         lambda _topic, key, _body: wanted(key),
         scope=operation.name,

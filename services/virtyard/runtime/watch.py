@@ -36,6 +36,7 @@ class Watch:
         self._topics = sorted(subscription.topics)
         self._place: tuple[str, str] | None = None
         self._slow = False
+        self._mark_live = False
         self._reading = _START
         self._at: int | None = None
         self._live = False
@@ -64,6 +65,7 @@ class Watch:
     def _start(self, options: WatchOptions) -> Sequence[Frame]:
         """Take the place that the options name, and return what is to be said of it."""
         subscription = self._subscription
+        self._mark_live = options.mark_live
         if not options.resume_token:
             if not options.skip_snapshot:
                 self._begin_snapshot(_START, None)
@@ -168,7 +170,8 @@ class Watch:
                 return ()
             if self._feed.closing:
                 return self._goodbye()
-            if not await subscription.wait(self._feed.keepalive):
+            if self._mark_live or not await subscription.wait(self._feed.keepalive):
+                self._mark_live = False
                 subscription.position = self._feed.head
                 subscription.told_at = loop.time()
                 return (self._about_stream(FrameKind.FRAME_KIND_KEEPALIVE),)
