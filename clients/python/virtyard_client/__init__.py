@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from virtyard_client.context import Context
     from virtyard_client.errors import ClientError
     from virtyard_client.story import Story
+    from virtyard_client.watch import Watch
 
-__all__ = ["Client", "ClientError", "Context", "Story"]
+__all__ = ["Client", "ClientError", "Context", "Story", "Watch"]
 
-_HOMES = {"Client": "client", "ClientError": "errors", "Context": "context", "Story": "story"}
+_HOMES = {"Client": "client", "ClientError": "errors", "Context": "context", "Story": "story", "Watch": "watch"}
 
 
 def __getattr__(name: str) -> Any:

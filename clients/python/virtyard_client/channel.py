@@ -5,6 +5,7 @@ Certificates name a service, not a host: `virtyard-service-jobs` is what is chec
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -109,5 +110,11 @@ async def _read(call: Any) -> AsyncIterator[Any]:
             yield message
     except grpc.aio.AioRpcError as error:
         raise ClientError.from_rpc(error) from None
+    except asyncio.CancelledError:
+        # grpc.aio raises this also for a stream that the other side ended so; that is no cancellation of ours.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ClientError("the service cancelled the stream", code="CANCELLED") from None
     finally:
         call.cancel()

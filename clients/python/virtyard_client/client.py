@@ -28,7 +28,7 @@ from virtyard_client.context import Context
 from virtyard_client.errors import ClientError
 from virtyard_client.file_parts import FileParts
 from virtyard_client.story import Change, Story
-from virtyard_client.watch import Patience, resume
+from virtyard_client.watch import Patience, Watch
 
 __all__ = ["Client"]
 
@@ -164,13 +164,8 @@ class Client:
             operation = operations_pb2.Operation(name=operation)
         story = Story(operation)
         options = watch_pb2.WatchOptions(resume_token=resume_token)
-
-        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
-            return aiter(
-                self.jobs.WatchOperation(job_service_pb2.WatchOperationRequest(name=story.name, options=asked))
-            )
-
-        async for frame in resume(start, options, self._patience):
+        request = job_service_pb2.WatchOperationRequest(name=story.name, options=options)
+        async for frame in self.watch(self.jobs.WatchOperation, request):
             change = story.apply(frame)
             if change is not None:
                 yield change, story
@@ -193,59 +188,55 @@ class Client:
                     await asyncio.sleep(self._patience.first_pause)
             return story
 
-    def watch_jobs(
-        self, matching: str = "", resume_token: str = ""
-    ) -> AsyncIterator[job_service_pb2.WatchJobsResponse]:
-        """Yield the frames of WatchJobs for ever, across cuts and restarts."""
-
-        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
-            return aiter(self.jobs.WatchJobs(job_service_pb2.WatchJobsRequest(filter=matching, options=asked)))
-
-        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
-
-    def watch_job_summary(self, resume_token: str = "") -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
-        """Yield the frames of WatchJobSummary for ever, across cuts and restarts."""
-
-        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
-            return aiter(self.jobs.WatchJobSummary(job_service_pb2.WatchJobSummaryRequest(options=asked)))
-
-        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
-
-    def watch_objects(
+    def watch(
         self,
-        matching: str = "",
-        resume_token: str = "",
-    ) -> AsyncIterator[inventory_service_pb2.WatchObjectsResponse]:
-        """Yield the frames of WatchObjects for ever, across cuts and restarts."""
+        method: Callable[[Any], Any],
+        request: Any,
+        *,
+        on_live: Callable[[Watch], None] | None = None,
+    ) -> Watch:
+        """Watch by any rpc of any service, for ever, across cuts and restarts: no frame is lost, and none comes twice.
+
+        Args:
+            method: the rpc of a stub, as `client.jobs.WatchJobs`.
+            request: its request; `options` in it says where to begin.
+            on_live: is called with the watch whenever `watch.live` has changed.
+        """
 
         def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
-            request = inventory_service_pb2.WatchObjectsRequest(filter=matching, options=asked)
-            return aiter(self.inventory.WatchObjects(request))
+            wanted = type(request)()
+            wanted.CopyFrom(request)
+            wanted.options.CopyFrom(asked)
+            return aiter(method(wanted))
 
-        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+        return Watch(start, request.options, self._patience, on_live)
 
-    def watch_events(
-        self,
-        matching: str = "",
-        resume_token: str = "",
-    ) -> AsyncIterator[inventory_service_pb2.WatchEventsResponse]:
-        """Yield the frames of WatchEvents for ever, across cuts and restarts."""
+    def watch_jobs(self, matching: str = "", resume_token: str = "") -> Watch:
+        """Watch jobs: an iterator over the frames of WatchJobs, see `watch`."""
+        options = watch_pb2.WatchOptions(resume_token=resume_token)
+        return self.watch(self.jobs.WatchJobs, job_service_pb2.WatchJobsRequest(filter=matching, options=options))
 
-        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
-            request = inventory_service_pb2.WatchEventsRequest(filter=matching, options=asked)
-            return aiter(self.inventory.WatchEvents(request))
+    def watch_job_summary(self, resume_token: str = "") -> Watch:
+        """Watch the six counters: an iterator over the frames of WatchJobSummary, see `watch`."""
+        options = watch_pb2.WatchOptions(resume_token=resume_token)
+        return self.watch(self.jobs.WatchJobSummary, job_service_pb2.WatchJobSummaryRequest(options=options))
 
-        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+    def watch_objects(self, matching: str = "", resume_token: str = "") -> Watch:
+        """Watch objects of all kinds: an iterator over the frames of WatchObjects, see `watch`."""
+        options = watch_pb2.WatchOptions(resume_token=resume_token)
+        request = inventory_service_pb2.WatchObjectsRequest(filter=matching, options=options)
+        return self.watch(self.inventory.WatchObjects, request)
 
-    def watch_locks(
-        self, matching: str = "", resume_token: str = ""
-    ) -> AsyncIterator[lock_service_pb2.WatchLocksResponse]:
-        """Yield the frames of WatchLocks for ever, across cuts and restarts."""
+    def watch_events(self, matching: str = "", resume_token: str = "") -> Watch:
+        """Watch events: an iterator over the frames of WatchEvents, see `watch`."""
+        options = watch_pb2.WatchOptions(resume_token=resume_token)
+        request = inventory_service_pb2.WatchEventsRequest(filter=matching, options=options)
+        return self.watch(self.inventory.WatchEvents, request)
 
-        def start(asked: watch_pb2.WatchOptions) -> AsyncIterator[Any]:
-            return aiter(self.locks.WatchLocks(lock_service_pb2.WatchLocksRequest(filter=matching, options=asked)))
-
-        return resume(start, watch_pb2.WatchOptions(resume_token=resume_token), self._patience)
+    def watch_locks(self, matching: str = "", resume_token: str = "") -> Watch:
+        """Watch locks: an iterator over the frames of WatchLocks, see `watch`."""
+        options = watch_pb2.WatchOptions(resume_token=resume_token)
+        return self.watch(self.locks.WatchLocks, lock_service_pb2.WatchLocksRequest(filter=matching, options=options))
 
 
 def _serialise(message: Any) -> bytes:

@@ -6,13 +6,16 @@ REMOVED, if the filter let it through before.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.inventory.event_changes import TOPIC, number_of, place_of, set_open
 from virtyard.inventory.event_log import Tail
 from virtyard.kernel.filters import compile_filter
+from virtyard.runtime.batches import messages
 from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.frame_bytes import with_body
 from virtyard.runtime.resume_point import ResumePoint
@@ -27,8 +30,8 @@ _WHOLE = (watch_pb2.FRAME_KIND_BOOKMARK, watch_pb2.FRAME_KIND_KEEPALIVE)
 Wanted = Callable[[event_pb2.Event], bool]
 
 
-async def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsRequest) -> AsyncGenerator[bytes, None]:
-    """Yield the frames of WatchEvents.
+def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsRequest) -> AsyncGenerator[bytes, None]:
+    """Return the messages of WatchEvents.
 
     The journal of the feed is shorter than the log. A watcher whose place it has forgotten is told GAP, and the
     snapshot that follows begins behind that place: what it misses is only what the log itself has forgotten.
@@ -36,20 +39,33 @@ async def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsReq
     Raises:
         InvalidRequest: the token or the filter cannot be read.
     """
+    response = inventory_service_pb2.WatchEventsResponse.DESCRIPTOR
+    return messages(_batches(feed, request), _encode, response, request.options)
+
+
+async def _batches(
+    feed: Feed, request: inventory_service_pb2.WatchEventsRequest
+) -> AsyncGenerator[Sequence[Frame], None]:
+    """Yield the frames, and note how far the watcher was told."""
     wanted = compile_filter(request.filter, event_pb2.Event.DESCRIPTOR) if request.filter.strip() else None
     matches = _matches(wanted) if wanted is not None else None
     tail = Tail(request.filter, _seen(feed, request.options.resume_token))
-    frames = feed.watch([TOPIC], request.options, tail, matches, fold=False)
-    try:
-        async for frame in frames:
-            gone = wanted is not None and bool(frame.body) and not wanted(event_pb2.Event.FromString(frame.body))
-            yield frame.encoded(_encode_gone if gone else _encode)
-            if frame.key:
-                tail.seen = place_of(frame.key)
-            elif frame.kind in _WHOLE:
-                tail.seen = frame.sequence
-    finally:
-        await frames.aclose()
+    batches = feed.watch_batches([TOPIC], request.options, tail, matches, fold=False)
+    async with aclosing(batches):
+        async for batch in batches:
+            yield batch if wanted is None else [_told(frame, wanted) for frame in batch]
+            last = batch[-1]
+            if last.key:
+                tail.seen = place_of(last.key)
+            elif last.kind in _WHOLE:
+                tail.seen = last.sequence
+
+
+def _told(frame: Frame, wanted: Wanted) -> Frame:
+    """Return what a watcher is told of a frame: that the event is gone, if its filter does not let it pass any more."""
+    if not frame.body or wanted(event_pb2.Event.FromString(frame.body)):
+        return frame
+    return replace(frame, kind=_REMOVED, body=b"")
 
 
 def _seen(feed: Feed, token: str) -> int | None:
@@ -87,16 +103,8 @@ def _before(event: event_pb2.Event) -> Iterator[event_pb2.Event]:
 
 
 def _encode(frame: Frame) -> bytes:
-    return with_body(_head(frame, frame.kind), _EVENT_FIELD, frame.body)
-
-
-def _encode_gone(frame: Frame) -> bytes:
-    return _head(frame, _REMOVED).SerializeToString()
-
-
-def _head(frame: Frame, kind: watch_pb2.FrameKind.ValueType) -> inventory_service_pb2.WatchEventsResponse:
-    head = inventory_service_pb2.WatchEventsResponse(kind=kind, resume_token=frame.token)
+    head = inventory_service_pb2.WatchEventsResponse(kind=frame.kind, resume_token=frame.token)
     if frame.key:
         number = number_of(frame.key)
         head.name, head.revised = f"events/{number}", number != place_of(frame.key)
-    return head
+    return with_body(head, _EVENT_FIELD, frame.body)

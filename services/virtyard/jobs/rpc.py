@@ -26,6 +26,7 @@ from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
 from virtyard.jobs.submission import Submission
+from virtyard.jobs.summary_watch import SummaryWatch
 from virtyard.kernel.any import type_of, unpack
 from virtyard.kernel.errors import InvalidRequest, NotFound, Unsupported
 from virtyard.kernel.permissions import Principal, permit
@@ -97,6 +98,7 @@ class JobService:
         self._services = services
         self._control = Control(scheduler)
         self._explainer = Explainer(scheduler, partial(person_of, scheduler.people))
+        self._summary = SummaryWatch(feed, store.count_jobs_at)
         self._methods: dict[str, MethodDescriptor] = {}
 
     def know(self, method: MethodDescriptor) -> None:
@@ -200,9 +202,9 @@ class JobService:
 
     async def WatchJobSummary(
         self, request: job_service_pb2.WatchJobSummaryRequest, call: Call
-    ) -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
+    ) -> AsyncIterator[bytes]:
         """Yield the six counters as they change."""
-        async for frame in watch.watch_summary(self._feed, self._store, request.options):
+        async for frame in self._summary.messages(request.options):
             yield frame
 
     async def SubmitOperation(

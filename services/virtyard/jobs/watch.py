@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
@@ -11,10 +10,9 @@ from google.longrunning import operations_pb2
 
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.type.v1 import watch_pb2
-from virtyard.jobs.listing import summarise
 from virtyard.jobs.model import Operation, job_name
 from virtyard.jobs.render import render_job, render_operation
-from virtyard.jobs.store import OPERATION_COLUMNS, JobStore, load
+from virtyard.jobs.store import OPERATION_COLUMNS, load
 from virtyard.kernel.filters import compile_filter
 from virtyard.runtime.batches import messages
 from virtyard.runtime.feed import Feed, Frame
@@ -22,7 +20,6 @@ from virtyard.runtime.frame_bytes import with_body
 from virtyard.runtime.resume_point import ResumePoint
 
 _PAGE = 500
-_SUMMARY_PAUSE = 0.1
 _TOPICS = ("job", "operation")
 _JOB_FIELD = job_service_pb2.WatchJobsResponse.JOB_FIELD_NUMBER
 _ITEM_FIELDS = {
@@ -113,7 +110,7 @@ async def _frames(
         changed = await feed.story(token, _TOPICS, wanted)
         if changed is not None:
             yield _snapshot(feed, operation, point, {frame.key for frame in changed})
-            resumed = watch_pb2.WatchOptions(resume_token=token)
+            resumed = watch_pb2.WatchOptions(resume_token=token, mark_live=options.mark_live)
     if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
         yield await _rest_of_story(feed, operation, resumed, here, wanted)
         return
@@ -121,7 +118,9 @@ async def _frames(
     # Asked for before anything is shown: a service that begins to close meanwhile still says GOODBYE.
     batches = feed.watch_batches(
         _TOPICS,
-        resumed if resumed.resume_token else watch_pb2.WatchOptions(resume_token=here.token()),
+        resumed
+        if resumed.resume_token
+        else watch_pb2.WatchOptions(resume_token=here.token(), mark_live=options.mark_live),
         read_snapshot,
         lambda _topic, key, _body: wanted(key),
         scope=operation.name,
@@ -183,62 +182,3 @@ async def _rest_of_story(
     if options.resume_token:
         frames.insert(0, Frame(kind=watch_pb2.FRAME_KIND_GAP, token=feed.point(here.sequence, ("", "")).token()))
     return frames
-
-
-async def watch_summary(
-    feed: Feed, store: JobStore, options: watch_pb2.WatchOptions
-) -> AsyncIterator[job_service_pb2.WatchJobSummaryResponse]:
-    """Yield the six counters: as they are, and whenever they have changed, at most ten times a second.
-
-    Its tokens carry the counters that were shown last, so that who comes back is told nothing that it knows.
-
-    Raises:
-        InvalidRequest: `options.resume_token` is not a token of this service.
-    """
-    point = feed.resume_point(options.resume_token) if options.resume_token else None
-    # News is a doorbell here; it is subscribed to first, so that no change falls between it and the first look.
-    news = feed.watch(["job"], watch_pb2.WatchOptions(resume_token=feed.token()), read_snapshot)
-    sequence, now = await store.count_jobs_at()
-    shown = summarise(now)
-    if point is None and options.resume_token:
-        yield _summary_frame(feed, watch_pb2.FRAME_KIND_GAP, sequence, None)
-    inside, known = point.snapshot if point is not None and point.snapshot is not None else ("", "")
-    if (point is None and (options.resume_token or not options.skip_snapshot)) or (inside == _INSIDE and not known):
-        inside, known = _INSIDE, _counters(shown)
-        yield _summary_frame(feed, watch_pb2.FRAME_KIND_SNAPSHOT, sequence, shown)
-    if point is None or inside == _INSIDE:
-        yield _summary_frame(feed, watch_pb2.FRAME_KIND_BOOKMARK, sequence, shown, show=False)
-    if point is not None and known != _counters(shown):
-        yield _summary_frame(feed, watch_pb2.FRAME_KIND_CHANGED, sequence, shown)
-    async for frame in news:
-        if frame.kind in (watch_pb2.FRAME_KIND_KEEPALIVE, watch_pb2.FRAME_KIND_GOODBYE):
-            yield _summary_frame(feed, frame.kind, sequence, shown, show=False)
-            continue
-        sequence, now = await store.count_jobs_at()
-        if (summary := summarise(now)) != shown:
-            shown = summary
-            yield _summary_frame(feed, watch_pb2.FRAME_KIND_CHANGED, sequence, shown)
-            await asyncio.sleep(_SUMMARY_PAUSE)
-
-
-_INSIDE, _BEHIND = "snapshot", "summary"
-"""What a token says of the bookmark: it is still to come, or has come."""
-
-
-def _counters(summary: operation_pb2.JobSummary) -> str:
-    return " ".join(str(getattr(summary, field.name)) for field in summary.DESCRIPTOR.fields)
-
-
-def _summary_frame(
-    feed: Feed,
-    kind: watch_pb2.FrameKind.ValueType,
-    sequence: int,
-    summary: operation_pb2.JobSummary | None,
-    *,
-    show: bool = True,
-) -> job_service_pb2.WatchJobSummaryResponse:
-    """Return a frame whose token says that these counters are known; no counters at all before a snapshot."""
-    inside = kind in (watch_pb2.FRAME_KIND_GAP, watch_pb2.FRAME_KIND_SNAPSHOT)
-    place = (_INSIDE if inside else _BEHIND, _counters(summary) if summary is not None else "")
-    token = feed.point(sequence, place).token()
-    return job_service_pb2.WatchJobSummaryResponse(kind=kind, resume_token=token, summary=summary if show else None)

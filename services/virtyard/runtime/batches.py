@@ -5,7 +5,7 @@ A stream costs by the message, not by the byte: several frames in one message ar
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 
 from google.protobuf.descriptor import Descriptor
@@ -49,8 +49,9 @@ async def messages(
     field = response.fields_by_name[FURTHER].number
     async with aclosing(batches):
         async for batch in batches:
-            encoded = [frame.encoded(encode) for frame in batch]
-            if not options.batch or len(encoded) == 1:
+            # One after another as they are taken, so that a reader who stalls holds the bytes of one message only.
+            encoded = (frame.encoded(encode) for frame in batch)
+            if not options.batch or len(batch) == 1:
                 for one in encoded:
                     yield one
             else:
@@ -58,7 +59,7 @@ async def messages(
                     yield with_bodies(first, field, further)
 
 
-def _portions(encoded: Sequence[bytes]) -> Iterator[list[bytes]]:
+def _portions(encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Yield the frames in runs that are small enough for a message."""
     portion: list[bytes] = []
     size = 0

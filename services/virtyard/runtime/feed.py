@@ -21,12 +21,12 @@ from virtyard.runtime.batches import one_by_one
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.journal_reader import JournalPage, Snapshot, read_journal
 from virtyard.runtime.resume_point import ResumePoint, TokenStem
-from virtyard.runtime.subscription import CHANGED, REMOVED, Matches, News, Subscription
+from virtyard.runtime.subscription import BOUNDS, CHANGED, REMOVED, Bounds, Matches, News, Subscription
 
 __all__ = ["Entry", "Feed", "Frame", "Journal", "Snapshot"]
 
 T = TypeVar("T")
-_STORY_PAGE = 512
+_STORY_PAGE, _STORY_SIZE = 512, 1 << 20
 _KEPT_PROGRESS = 4096
 """The items of a scope whose progress is kept; more would make every watcher's beginning long."""
 
@@ -56,7 +56,7 @@ class Feed:
         *,
         keepalive: float = 15.0,
         ring: int = 1024,
-        log_limit: int = 1024,
+        bounds: Bounds = BOUNDS,
         scope_of: Callable[[str, str], str] | None = None,
     ) -> None:
         """Make a feed that is not bound to a database yet.
@@ -65,7 +65,7 @@ class Feed:
             service: the name that its tokens carry, as `jobs`.
             keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
             ring: how many of the last entries are kept in memory for watchers who come back at once.
-            log_limit: how many entries may be pending for a watcher who does not fold.
+            bounds: how much may be pending for one watcher.
             scope_of: from (topic, key) to the scope that a watcher may ask for, so that news finds the few watchers of
                 one operation without asking the filters of all others.
         """
@@ -79,7 +79,7 @@ class Feed:
         self._token_of, self._token = 0, ""
         self._ring: deque[News] = deque(maxlen=ring)
         self._progress: dict[str, dict[tuple[str, str], Entry]] = {}
-        self._log_limit = log_limit
+        self._bounds = bounds
         self._live: dict[str, set[Subscription]] = {}
         self._scoped: dict[str, set[Subscription]] = {}
         self._scope_of = scope_of
@@ -91,6 +91,11 @@ class Feed:
     def lag(self) -> int:
         """Return by how many entries the slowest watcher is behind."""
         return max((watcher.lag(self.head) for watcher in self._watchers), default=0)
+
+    @property
+    def buffered(self) -> int:
+        """Return about how many bytes wait for watchers or are being sent, counted for each of them."""
+        return sum(watcher.buffered for watcher in self._watchers)
 
     @property
     def watchers(self) -> int:
@@ -206,15 +211,19 @@ class Feed:
         *,
         fold: bool = True,
         scope: str = "",
+        doorbell: bool = False,
     ) -> AsyncGenerator[Sequence[Frame], None]:
-        """Return what `watch` returns, with the frames together that are there together."""
+        """Return what `watch` returns, with the frames together that are there together.
+
+        A `doorbell` is told the last durable change only, whatever has changed: for who looks for themselves then.
+        """
         from virtyard.runtime.watch import Watch
 
         if self.closing:
             raise Unavailable(f"{self.service} is closing", retry_after=1.0)
         if scope and self._scope_of is None:
             raise InternalError(f"the feed {self.service} has no scopes")
-        subscription = Subscription(topics, matches, fold=fold, limit=self._log_limit)
+        subscription = Subscription(topics, matches, fold=fold, bounds=self._bounds, doorbell=doorbell)
         subscription.scope = scope
         return Watch(self, subscription, snapshot).batches(options)
 
@@ -327,4 +336,4 @@ class Feed:
 
 
 def _read_page(topics: Collection[str], after: int, connection: sqlite3.Connection) -> JournalPage:
-    return read_journal(connection, topics, after, _STORY_PAGE)
+    return read_journal(connection, topics, after, _STORY_PAGE, _STORY_SIZE)

@@ -45,8 +45,10 @@ class SnapshotPage:
     """True if the journal does not reach back to the snapshot's sequence."""
 
 
-def read_journal(connection: sqlite3.Connection, topics: Collection[str], after: int, limit: int) -> JournalPage:
-    """Read the journal after a sequence, at most `limit` rows."""
+def read_journal(
+    connection: sqlite3.Connection, topics: Collection[str], after: int, limit: int, size: int
+) -> JournalPage:
+    """Read the journal after a sequence, at most `limit` rows and, but for the last of them, `size` bytes."""
     head, oldest = _position(connection)
     reached = min(head, after + limit)
     rows = connection.execute(
@@ -54,18 +56,28 @@ def read_journal(connection: sqlite3.Connection, topics: Collection[str], after:
         " ORDER BY sequence",
         (after, reached),
     )
-    entries = [
-        Entry(sequence=sequence, topic=topic, key=key, body=body, removed=bool(removed))
-        for sequence, topic, key, body, removed in rows
-        if topic in topics
-    ]
+    entries = []
+    for sequence, topic, key, body, removed in rows:
+        if topic in topics:
+            entries.append(Entry(sequence=sequence, topic=topic, key=key, body=body, removed=bool(removed)))
+            size -= len(body)
+            if size <= 0:
+                reached = sequence
+                break
     return JournalPage(entries=entries, reached=max(reached, after), head=head, lost=after + 1 < oldest)
 
 
 def read_snapshot(
-    connection: sqlite3.Connection, snapshot: Snapshot, topic: str, after_key: str, *, sequence: int | None, limit: int
+    connection: sqlite3.Connection,
+    snapshot: Snapshot,
+    topic: str,
+    after_key: str,
+    *,
+    sequence: int | None,
+    limit: int,
+    size: int,
 ) -> SnapshotPage:
-    """Read the next page of a topic as it was at `sequence`, or at now if that is None.
+    """Read the next page of a topic as it was at `sequence`, or at now if that is None; see `read_journal` for its end.
 
     What changed since `sequence` is left out: its last state follows as a change (P29).
     """
@@ -86,7 +98,8 @@ def read_snapshot(
         last = key
         if key not in changed:
             rows.append((key, body))
-        if len(rows) >= limit:
+            size -= len(body)
+        if len(rows) >= limit or size <= 0:
             break
     return SnapshotPage(rows=rows, last=last, sequence=at, lost=at + 1 < oldest)
 

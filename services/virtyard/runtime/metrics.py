@@ -110,6 +110,11 @@ class Metrics:
             "virtyard_commit_duration_seconds", "Time of a commit, its changes included.", ("database",), bounds=_COMMIT
         )
         self.feed_watchers = Gauge("virtyard_feed_watchers", "Watches that are open.", ("feed",))
+        self.feed_buffered = Gauge(
+            "virtyard_feed_buffered_bytes",
+            "States that wait for watchers or are being sent to them, counted for each watcher; they share the memory.",
+            ("feed",),
+        )
         self.feed_lag = Gauge(
             "virtyard_feed_lag_entries", "Entries by which the slowest watcher is behind its feed.", ("feed",)
         )
@@ -173,6 +178,7 @@ class Metrics:
 
         async def look() -> None:
             self.feed_watchers.set(feed.watchers, feed.service)
+            self.feed_buffered.set(feed.buffered, feed.service)
             self.feed_lag.set(feed.lag, feed.service)
 
         feed.violated = self.violated

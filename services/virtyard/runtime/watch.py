@@ -13,7 +13,8 @@ from virtyard.runtime.subscription import REMOVED, News, Pending, Subscription
 
 __all__ = ["Watch"]
 
-_PAGE = 512
+_PAGE, _PAGE_SIZE = 512, 256 << 10
+"""The rows of one reading, and the bytes after which it ends: it is kept until the reader has taken it."""
 _START = ("", "")
 
 
@@ -34,6 +35,8 @@ class Watch:
         self._snapshot = snapshot
         self._topics = sorted(subscription.topics)
         self._place: tuple[str, str] | None = None
+        self._slow = False
+        self._mark_live = False
         self._reading = _START
         self._at: int | None = None
         self._live = False
@@ -46,7 +49,10 @@ class Watch:
             batch = self._start(options)
             while True:
                 if batch:
+                    # As long as they are with gRPC, which takes no more than the reader's window and 64 KiB.
+                    self._subscription.sending = sum(len(frame.body) for frame in batch)
                     yield batch
+                    self._subscription.sending = 0
                 if self._ended:
                     return
                 try:
@@ -59,6 +65,7 @@ class Watch:
     def _start(self, options: WatchOptions) -> Sequence[Frame]:
         """Take the place that the options name, and return what is to be said of it."""
         subscription = self._subscription
+        self._mark_live = options.mark_live
         if not options.resume_token:
             if not options.skip_snapshot:
                 self._begin_snapshot(_START, None)
@@ -122,7 +129,9 @@ class Watch:
     async def _read_snapshot(self, topic: str, after: str) -> SnapshotPage:
         snapshot, at = self._snapshot, self._at
         page = await self._feed.journal.read(
-            lambda connection: read_snapshot(connection, snapshot, topic, after, sequence=at, limit=_PAGE)
+            lambda connection: read_snapshot(
+                connection, snapshot, topic, after, sequence=at, limit=_PAGE, size=_PAGE_SIZE
+            )
         )
         if page.lost:
             raise _GapError
@@ -133,18 +142,20 @@ class Watch:
         """Return a page of what the journal has after the position, until the live news takes over."""
         subscription = self._subscription
         if self._feed.go_live(subscription):
-            self._live = True
+            self._live, self._slow = True, False
             subscription.told_at = asyncio.get_running_loop().time()
             return ()
         page = await self._read_journal(subscription.position)
         judged = [subscription.judge(self._news(entry)) for entry in page.entries]
         frames = await self._resolve([one for one in judged if one is not None])
         subscription.position = page.reached
-        return frames
+        return _folded(frames) if self._slow and subscription.fold else frames
 
     async def _read_journal(self, after: int) -> JournalPage:
         topics = self._subscription.topics
-        page = await self._feed.journal.read(lambda connection: read_journal(connection, topics, after, _PAGE))
+        page = await self._feed.journal.read(
+            lambda connection: read_journal(connection, topics, after, _PAGE, _PAGE_SIZE)
+        )
         if page.lost:
             raise _GapError
         return page
@@ -155,10 +166,12 @@ class Watch:
         while not (pending := subscription.take()):
             if subscription.overflowed:
                 self._leave_live()
+                self._slow = True
                 return ()
             if self._feed.closing:
                 return self._goodbye()
-            if not await subscription.wait(self._feed.keepalive):
+            if self._mark_live or not await subscription.wait(self._feed.keepalive):
+                self._mark_live = False
                 subscription.position = self._feed.head
                 subscription.told_at = loop.time()
                 return (self._about_stream(FrameKind.FRAME_KIND_KEEPALIVE),)
@@ -213,3 +226,12 @@ class Watch:
         if self._place is not None:
             sequence = self._feed.head if self._at is None else self._at
         return Frame(kind=kind, token=self._feed.point(sequence, self._place).token(), sequence=sequence)
+
+
+def _folded(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """Return the last frame of each item, in the order of their sequence."""
+    last: dict[tuple[str, str], Frame] = {}
+    for frame in frames:
+        last.pop((frame.topic, frame.key), None)
+        last[frame.topic, frame.key] = frame
+    return list(last.values())

@@ -22,6 +22,7 @@ from virtyard.kernel.errors import InvalidRequest
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.status import errors_named
+from virtyard.runtime.subscription import Bounds
 
 SNAPSHOT = watch_pb2.FRAME_KIND_SNAPSHOT
 BOOKMARK = watch_pb2.FRAME_KIND_BOOKMARK
@@ -145,7 +146,7 @@ async def test_a_gap_is_followed_by_what_the_log_still_has(served: Served) -> No
 
 async def test_a_reader_too_slow_for_the_journal_is_told_the_rest_after_a_gap(tmp_path: Path, clock: FakeClock) -> None:
     """Whoever falls behind what is pending and behind the journal too goes on behind the last frame that it read."""
-    feed = Feed("inventory", log_limit=2, ring=2)
+    feed = Feed("inventory", bounds=Bounds(entries=2), ring=2)
     path = tmp_path / "inventory.db"
     async with await Database.open(path, "virtyard.inventory.migrations", feed, clock) as database:
         store = SqliteStore(database, clock)

@@ -17,7 +17,7 @@ from virtyard.runtime.database import Database, Transaction, raise_incarnation
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.resume_point import ResumePoint
-from virtyard.runtime.subscription import Matches
+from virtyard.runtime.subscription import Bounds, Matches
 
 Shown = tuple[str, str, str]
 
@@ -40,9 +40,10 @@ class Reader:
         skip_snapshot: bool = False,
         topics: tuple[str, ...] = ("a",),
         scope: str = "",
+        mark_live: bool = False,
     ) -> None:
         """Begin to watch."""
-        options = WatchOptions(resume_token=token, skip_snapshot=skip_snapshot)
+        options = WatchOptions(resume_token=token, skip_snapshot=skip_snapshot, mark_live=mark_live)
         self._frames = feed.watch(topics, options, snapshot, matches, fold=fold, scope=scope)
 
     async def next(self) -> Frame:
@@ -264,7 +265,7 @@ async def test_slow_reader_gets_the_last_state_and_bounded_memory(things: Databa
 
 async def test_slow_reader_of_logs_loses_no_entry(tmp_path: Path, clock: FakeClock) -> None:
     """A log reader that falls behind its limit is served from the journal: every entry, in order."""
-    feed = Feed("things", log_limit=8, ring=4)
+    feed = Feed("things", bounds=Bounds(entries=8), ring=4)
     async with await Database.open(tmp_path / "l.db", None, feed, clock) as database:
         await database.write(create_things)
         reader = Reader(feed, fold=False)
@@ -377,6 +378,24 @@ async def test_skip_snapshot_starts_at_now(things: Database, feed: Feed) -> None
     assert await reader.take(1) == [("BOOKMARK", "", "")]
     await things.write(putting("k1", "new"))
     assert await reader.take(1) == [("CHANGED", "k1", "new")]
+    await reader.close()
+
+
+@pytest.mark.parametrize("resumed", ["behind", "at the head", "not"])
+async def test_who_asks_is_told_when_all_there_is_was_told(things: Database, feed: Feed, resumed: str) -> None:
+    """One KEEPALIVE comes at once behind the last of it, so that silence means from then on that nothing happens."""
+    behind = feed.token()
+    await things.write(putting("k1", "new"))
+    await things.write(dropping("k2"))
+    token = {"behind": behind, "at the head": feed.token(), "not": ""}[resumed]
+    reader = Reader(feed, token, mark_live=True)
+    frames = await reader.until(FrameKind.FRAME_KIND_KEEPALIVE)
+    told = {"behind": ["CHANGED", "REMOVED"], "at the head": [], "not": ["SNAPSHOT"] * 3 + ["BOOKMARK"]}
+    assert [shown(frame)[0] for frame in frames[:-1]] == told[resumed]
+    assert ResumePoint.parse(frames[-1].token).sequence == feed.head
+    waiting = asyncio.ensure_future(reader.next())
+    await things.write(putting("k3", "newest"))
+    assert shown(await waiting) == ("CHANGED", "k3", "newest")
     await reader.close()
 
 
@@ -530,7 +549,7 @@ async def test_lag_is_that_of_the_slowest_watcher(feed: Feed, database: Database
 
 async def test_lag_counts_what_must_be_read_from_the_journal_again(tmp_path: Path, clock: FakeClock) -> None:
     """Proves that a reader of a log whose pending entries were dropped is behind by all of them, until it has read."""
-    feed = Feed("things", log_limit=2)
+    feed = Feed("things", bounds=Bounds(entries=2))
     async with await Database.open(tmp_path / "log.db", None, feed, clock) as database:
         await database.write(create_things)
         log = Reader(feed, skip_snapshot=True, fold=False)

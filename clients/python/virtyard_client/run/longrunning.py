@@ -24,7 +24,7 @@ from virtyard_client.run.operation import conclude, exit_code, follow
 from virtyard_client.run.session import Session
 from virtyard_client.schema.model import Kind, Message
 from virtyard_client.story import Change, Story
-from virtyard_client.watch import resume
+from virtyard_client.watch import Watch
 
 ROUND = 20.0
 """Seconds that one WaitOperation asks the server to wait; shorter than what proxies cut."""
@@ -155,7 +155,7 @@ async def _watch_frames(session: Session, client: Client) -> ExitCode:
 
     try:
         async with asyncio.timeout(session.timeout):
-            async for frame in resume(start, request.options):
+            async for frame in Watch(start, request.options):
                 if session.structured:
                     session.print_message(frame)
                     if method.name == "WatchOperation":

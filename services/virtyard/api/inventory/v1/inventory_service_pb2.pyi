@@ -1468,6 +1468,7 @@ class WatchEventsResponse(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     REVISED_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame this is; an event comes as SNAPSHOT or CHANGED, and again for each thing that becomes of it."""
     resume_token: _builtins.str
@@ -1480,6 +1481,10 @@ class WatchEventsResponse(_message.Message):
     def event(self) -> _event_pb2.Event:
         """The event itself, as it is after what the frame tells."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchEventsResponse]:
+        """The frames of events that follow this one at once, if the options allow batches; they have none of their own."""
+
     def __init__(
         self,
         *,
@@ -1488,10 +1493,11 @@ class WatchEventsResponse(_message.Message):
         name: _builtins.str = ...,
         event: _event_pb2.Event | None = ...,
         revised: _builtins.bool = ...,
+        further: _abc.Iterable[Global___WatchEventsResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "kind", b"kind", "name", b"name", "resume_token", b"resume_token", "revised", b"revised"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "further", b"further", "kind", b"kind", "name", b"name", "resume_token", b"resume_token", "revised", b"revised"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -473,6 +473,7 @@ class WatchJobSummaryResponse(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame the counters came in."""
     resume_token: _builtins.str
@@ -481,16 +482,21 @@ class WatchJobSummaryResponse(_message.Message):
     def summary(self) -> _operation_pb2.JobSummary:
         """The counters after the change."""
 
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchJobSummaryResponse]:
+        """The frames of counters that follow this one at once, if the options allow batches; they have none of their own."""
+
     def __init__(
         self,
         *,
         kind: _watch_pb2.FrameKind.ValueType = ...,
         resume_token: _builtins.str = ...,
         summary: _operation_pb2.JobSummary | None = ...,
+        further: _abc.Iterable[Global___WatchJobSummaryResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "resume_token", b"resume_token", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["further", b"further", "kind", b"kind", "resume_token", b"resume_token", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

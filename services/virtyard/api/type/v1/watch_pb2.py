@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n virtyard/api/type/v1/watch.proto\x12\x14virtyard.api.type.v1\"J\n\x0cWatchOptions\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12\x15\n\rskip_snapshot\x18\x02 \x01(\x08\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x08*\xcf\x01\n\tFrameKind\x12\x1a\n\x16\x46RAME_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_KIND_SNAPSHOT\x10\x01\x12\x17\n\x13\x46RAME_KIND_BOOKMARK\x10\x02\x12\x16\n\x12\x46RAME_KIND_CHANGED\x10\x03\x12\x16\n\x12\x46RAME_KIND_REMOVED\x10\x04\x12\x18\n\x14\x46RAME_KIND_KEEPALIVE\x10\x05\x12\x12\n\x0e\x46RAME_KIND_GAP\x10\x06\x12\x16\n\x12\x46RAME_KIND_GOODBYE\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n virtyard/api/type/v1/watch.proto\x12\x14virtyard.api.type.v1\"]\n\x0cWatchOptions\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12\x15\n\rskip_snapshot\x18\x02 \x01(\x08\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x08\x12\x11\n\tmark_live\x18\x04 \x01(\x08*\xcf\x01\n\tFrameKind\x12\x1a\n\x16\x46RAME_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_KIND_SNAPSHOT\x10\x01\x12\x17\n\x13\x46RAME_KIND_BOOKMARK\x10\x02\x12\x16\n\x12\x46RAME_KIND_CHANGED\x10\x03\x12\x16\n\x12\x46RAME_KIND_REMOVED\x10\x04\x12\x18\n\x14\x46RAME_KIND_KEEPALIVE\x10\x05\x12\x12\n\x0e\x46RAME_KIND_GAP\x10\x06\x12\x16\n\x12\x46RAME_KIND_GOODBYE\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.type.v1.watch_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMEKIND']._serialized_start=135
-  _globals['_FRAMEKIND']._serialized_end=342
+  _globals['_FRAMEKIND']._serialized_start=154
+  _globals['_FRAMEKIND']._serialized_end=361
   _globals['_WATCHOPTIONS']._serialized_start=58
-  _globals['_WATCHOPTIONS']._serialized_end=132
+  _globals['_WATCHOPTIONS']._serialized_end=151
 # @@protoc_insertion_point(module_scope)

@@ -70,22 +70,26 @@ class WatchOptions(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     SKIP_SNAPSHOT_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
+    MARK_LIVE_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     """Start after the frame that carried this token; empty starts with a snapshot."""
     skip_snapshot: _builtins.bool
     """Leave out the snapshot and start with what changes from now on."""
     batch: _builtins.bool
     """Let a message carry several frames, where they come together: the later ones are in its field `further`."""
+    mark_live: _builtins.bool
+    """Send one KEEPALIVE at once when all there is has been told: who resumes sees by it that it is up to date again."""
     def __init__(
         self,
         *,
         resume_token: _builtins.str = ...,
         skip_snapshot: _builtins.bool = ...,
         batch: _builtins.bool = ...,
+        mark_live: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "resume_token", b"resume_token", "skip_snapshot", b"skip_snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "mark_live", b"mark_live", "resume_token", b"resume_token", "skip_snapshot", b"skip_snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/type/v1/watch.proto.
  */
 export const file_virtyard_api_type_v1_watch: GenFile = /*@__PURE__*/
-  fileDesc("CiB2aXJ0eWFyZC9hcGkvdHlwZS92MS93YXRjaC5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEiSgoMV2F0Y2hPcHRpb25zEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIVCg1za2lwX3NuYXBzaG90GAIgASgIEg0KBWJhdGNoGAMgASgIKs8BCglGcmFtZUtpbmQSGgoWRlJBTUVfS0lORF9VTlNQRUNJRklFRBAAEhcKE0ZSQU1FX0tJTkRfU05BUFNIT1QQARIXChNGUkFNRV9LSU5EX0JPT0tNQVJLEAISFgoSRlJBTUVfS0lORF9DSEFOR0VEEAMSFgoSRlJBTUVfS0lORF9SRU1PVkVEEAQSGAoURlJBTUVfS0lORF9LRUVQQUxJVkUQBRISCg5GUkFNRV9LSU5EX0dBUBAGEhYKEkZSQU1FX0tJTkRfR09PREJZRRAHYgZwcm90bzM");
+  fileDesc("CiB2aXJ0eWFyZC9hcGkvdHlwZS92MS93YXRjaC5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEiXQoMV2F0Y2hPcHRpb25zEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIVCg1za2lwX3NuYXBzaG90GAIgASgIEg0KBWJhdGNoGAMgASgIEhEKCW1hcmtfbGl2ZRgEIAEoCCrPAQoJRnJhbWVLaW5kEhoKFkZSQU1FX0tJTkRfVU5TUEVDSUZJRUQQABIXChNGUkFNRV9LSU5EX1NOQVBTSE9UEAESFwoTRlJBTUVfS0lORF9CT09LTUFSSxACEhYKEkZSQU1FX0tJTkRfQ0hBTkdFRBADEhYKEkZSQU1FX0tJTkRfUkVNT1ZFRBAEEhgKFEZSQU1FX0tJTkRfS0VFUEFMSVZFEAUSEgoORlJBTUVfS0lORF9HQVAQBhIWChJGUkFNRV9LSU5EX0dPT0RCWUUQB2IGcHJvdG8z");
 
 /**
  * What every watch request carries.
@@ -38,6 +38,13 @@ export type WatchOptions = Message<"virtyard.api.type.v1.WatchOptions"> & {
    * @generated from field: bool batch = 3;
    */
   batch: boolean;
+
+  /**
+   * Send one KEEPALIVE at once when all there is has been told: who resumes sees by it that it is up to date again.
+   *
+   * @generated from field: bool mark_live = 4;
+   */
+  markLive: boolean;
 };
 
 /**
