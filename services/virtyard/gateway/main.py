@@ -20,7 +20,7 @@ from virtyard.gateway.native import NativeHandler
 from virtyard.gateway.port import bind, open_port
 from virtyard.gateway.public import PublicMethod, public_methods, public_services
 from virtyard.gateway.rpc import GatewayRpc
-from virtyard.gateway.sessions import Sessions
+from virtyard.gateway.sessions import Grant, Sessions
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.channel import open_channel
@@ -80,13 +80,13 @@ class Gateway:
         listening = bind(listen, self.folder / "port")
         connect, files = ConnectApp(self.methods, self.forward), ConsoleFiles(self.console)
         door = Door(self.sessions, listening.getsockname()[1], self.methods, connect, files, self.displays)
-        native = NativeHandler(self.methods, self.forward, self._caller_of)
+        native = NativeHandler(self.methods, self.forward, self._grant_of)
         async with open_port(listening, door, native, self.end_streams, grace=grace) as port:
             self.rpc.address = port.address
             yield port.address
 
-    def _caller_of(self, metadata: Mapping[str, str | bytes]) -> Principal:
-        return self.sessions.of_bearer(bearer_of(metadata)).principal
+    def _grant_of(self, metadata: Mapping[str, str | bytes]) -> Grant:
+        return self.sessions.of_bearer(bearer_of(metadata))
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -23,6 +24,7 @@ from virtyard.api.type.v1.watch_pb2 import FrameKind
 from virtyard.gateway import native
 from virtyard.gateway.forward import Forward, forwarded
 from virtyard.gateway.public import public_methods, public_services
+from virtyard.gateway.sessions import Grant
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.call import Call
 from virtyard.runtime.local import LocalChannel
@@ -134,10 +136,11 @@ class Echo:
 async def echo() -> AsyncIterator[tuple[Echo, grpc.aio.Channel]]:
     """A service that says what it was told, behind a native front of its own."""
     service, methods = Echo(), public_methods(public_services())
-    caller = Principal(kind="user", name="jo", roles=OPERATOR)
+    person = Principal(kind="user", name="jo", roles=OPERATOR)
+    grant = Grant(kind="api", principal=person, expire_time=datetime.max.replace(tzinfo=UTC))
     server = grpc.aio.server()
     async with LocalChannel([Service(INVENTORY, service)], Principal.of("service/gateway")) as near:
-        server.add_generic_rpc_handlers([native.NativeHandler(methods, Forward({"inventory": near}), lambda _: caller)])
+        server.add_generic_rpc_handlers([native.NativeHandler(methods, Forward({"inventory": near}), lambda _: grant)])
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
