@@ -202,6 +202,8 @@ def _summary(screen: Screen, seconds: float, driver: str, why: str) -> str:
         print(f"  {spent:5.1f} s  {title}")
     print(f"  {seconds:5.1f} s  in all, with the start of the processes\n")
     print(f"All {screen.checks} checks hold.")
+    if os.environ.get("KEEP", "") in ("", "0"):
+        print("`make demo KEEP=1` leaves the site running, and says where its web console is.")
     if driver != "qemu":
         return f"Ran on SIMULATED hosts, driver {driver}: {why}"
     return textwrap.fill(f"Ran real QEMU guests, driver qemu: {why}", WIDTH, break_on_hyphens=False)
@@ -212,6 +214,8 @@ def _say_kept(site: Site) -> None:
     print(f"  export VIRTYARD_CONTEXT={site.context}")
     print("  .venv/bin/virtyard server list")
     print("  make demo-stop")
+    print("\nThe web console, which this opens once (`.venv/bin/virtyard console` makes another):\n")
+    print(f"  {demo_site.run(site, 'console')}\n")
 
 
 if __name__ == "__main__":

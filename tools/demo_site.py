@@ -22,7 +22,7 @@ from pathlib import Path
 from tools import processes
 
 SERVERS = ("s1", "s2", "s3")
-SERVICES = ("inventory", "jobs", "locks")
+SERVICES = ("inventory", "jobs", "locks", "gateway")
 PROGRAM = str(Path(sys.executable).with_name("virtyard"))
 START_SECONDS = 40.0
 
@@ -89,8 +89,8 @@ def find_site() -> Site:
     return Site(folder=folder)
 
 
-def run(site: Site, *arguments: str) -> None:
-    """Run one `virtyard` command that must succeed and has nothing to show.
+def run(site: Site, *arguments: str) -> str:
+    """Run one `virtyard` command that must succeed, and return what it said.
 
     Raises:
         DemoError: it failed; its own words are in the message.
@@ -105,6 +105,7 @@ def run(site: Site, *arguments: str) -> None:
     )
     if outcome.returncode:
         raise DemoError(f"virtyard {' '.join(arguments)}: {(outcome.stderr or outcome.stdout).strip()}")
+    return outcome.stdout.strip()
 
 
 def start(site: Site, driver: str, storage_roots: tuple[Path, ...]) -> dict[str, str]:

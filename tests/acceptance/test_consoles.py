@@ -22,7 +22,7 @@ from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2
 from virtyard.runtime.pki import Authority
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 NONCE = "NONCE-OF-SERIAL-LINE"
 WEB = "virtualMachines/web"

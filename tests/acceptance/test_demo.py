@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +69,7 @@ def test_an_interrupted_demo_leaves_nothing(place: Path, number: signal.Signals)
         started = processes.records(place / "processes")
         demo.send_signal(number)
         assert demo.wait(30) == 130, output.read_text()
-    assert len(started) == 6
+    assert len(started) == 7
     assert not [record for record in started if processes.is_alive(record)]
     assert not list(processes.working_in(place))
     assert not place.exists()
@@ -82,7 +84,7 @@ def test_a_killed_demo_is_cleaned_up_by_stop(place: Path) -> None:
         started = processes.records(place / "processes")
         demo.kill()
         demo.wait(30)
-    assert len([record for record in started if processes.is_alive(record)]) == 6
+    assert len([record for record in started if processes.is_alive(record)]) == 7
     stopped = subprocess.run([*DEMO, "--stop"], cwd=ROOT, env=environment(place), check=False)
     assert stopped.returncode == 0
     assert not [record for record in started if processes.is_alive(record)]
@@ -157,7 +159,11 @@ def test_a_kept_demo_serves_other_clients_until_it_is_stopped(place: Path, tmp_p
     assert played.returncode == 0, played.stdout[-2000:] + played.stderr
     assert f"export VIRTYARD_CONTEXT={place}/context.json" in played.stdout
     running = processes.records(place / "processes")
-    assert len(running) == 6
+    assert len(running) == 7
+    (link,) = re.findall(r"^  (http://127\.0\.0\.1:\d+/\?token=\S+)$", played.stdout, re.MULTILINE)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(link, timeout=20) as page:
+        assert (page.status, page.url) == (200, link.partition("?")[0])
     assert all(map(processes.is_alive, running))
 
     again = subprocess.run(

@@ -25,8 +25,9 @@ from google.rpc import error_details_pb2 as _known_to_json  # noqa: F401 - detai
 from protobuf.wkt import Any as WireAny
 from typing_extensions import override
 
-from virtyard.gateway.forward import Forward, Metadata, forwarded
+from virtyard.gateway.forward import Forward, Metadata, forwarded, grant_said
 from virtyard.gateway.public import PublicMethod
+from virtyard.gateway.sessions import Grant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.call import MAX_MESSAGE_BYTES
@@ -34,8 +35,8 @@ from virtyard.runtime.status import named, peer_cancels_named, to_status
 
 __all__ = ["CALLER", "ConnectApp", "error_json"]
 
-CALLER: ContextVar[Principal] = ContextVar("caller")
-"""For whom the request at hand is made; the door sets it."""
+CALLER: ContextVar[Grant] = ContextVar("caller")
+"""What the request at hand is granted, and with it for whom it is made; the door sets it."""
 
 _CODES: Final[Mapping[int, Code]] = {
     code.value[0]: Code("canceled" if code is grpc.StatusCode.CANCELLED else code.name.lower())
@@ -169,14 +170,14 @@ class _Forwarding:
         """Answer with one message."""
         try:
             with peer_cancels_named():
-                raw = await self._forward.start(self._method, request, CALLER.get(), *_along(context))
+                raw = await self._forward.start(self._method, request, *_along(self._method, context))
         except Exception as error:
             raise _named(error) from error
         return _Answer(raw, self._method.response)
 
     async def stream(self, request: Any, context: RequestContext[Any, Any]) -> AsyncIterator[_Answer]:
         """Answer with a stream of messages."""
-        stream = self._forward.stream(self._method, request, CALLER.get(), *_along(context))
+        stream = self._forward.stream(self._method, request, *_along(self._method, context))
         try:
             async with aclosing(stream) as answers:
                 async for raw in answers:
@@ -185,7 +186,8 @@ class _Forwarding:
             raise _named(error) from error
 
 
-def _along(context: RequestContext[Any, Any]) -> tuple[Metadata, float | None]:
-    """Return the metadata and the timeout, in seconds, that go on with a call."""
-    left = context.timeout_ms
-    return forwarded(context.request_headers.allitems()), None if left is None else max(0.0, left / 1000)
+def _along(method: PublicMethod, context: RequestContext[Any, Any]) -> tuple[Principal, Metadata, float | None]:
+    """Return who calls, the metadata and the timeout, in seconds, that go on with a call."""
+    grant, left = CALLER.get(), context.timeout_ms
+    metadata = forwarded(context.request_headers.allitems()) + grant_said(grant, method)
+    return grant.principal, metadata, None if left is None else max(0.0, left / 1000)

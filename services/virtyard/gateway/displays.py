@@ -68,7 +68,7 @@ class Displays:
         try:
             async with asyncio.timeout(_FIRST_WORD_SECONDS):
                 with peer_cancels_named():
-                    call, uid = await self._machines.open_display(name, CALLER.get())
+                    call, uid = await self._machines.open_display(name, CALLER.get().principal)
                     await call.write(agent_service_pb2.OpenDisplayRequest(uid=uid))
                     first = await call.read()
         except grpc.RpcError as error:

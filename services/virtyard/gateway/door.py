@@ -78,7 +78,7 @@ class Door:
         except VirtyardError as error:
             await refuse(error)(scope, receive, send)
             return
-        CALLER.set(grant.principal)
+        CALLER.set(grant)
         await app(scope, receive, send)
 
     def knows_host(self, host: str) -> bool:

@@ -17,13 +17,17 @@ from google.protobuf.message import Message
 
 from virtyard.api.type.v1.watch_pb2 import FrameKind
 from virtyard.gateway.public import PublicMethod
+from virtyard.gateway.sessions import Grant
 from virtyard.kernel.errors import Unavailable, Unsupported
 from virtyard.kernel.permissions import Principal, role_name
 from virtyard.runtime.status import peer_cancels_named
 
-__all__ = ["Forward", "Metadata", "forwarded", "speaking_for"]
+__all__ = ["EXPIRES", "Forward", "Metadata", "forwarded", "grant_said", "speaking_for"]
 
 Metadata = tuple[tuple[str, str | bytes], ...]
+
+EXPIRES: Final = "virtyard-expires"
+"""Tells the gateway's own service until when the caller is let in, in seconds since 1970."""
 
 _OF_THE_HOP: Final = re.compile(
     r":.*|(accept|access-control|connect|grpc|if|proxy|sec|upgrade|virtyard|x)(-.*)?|authorization|cache-control"
@@ -65,6 +69,11 @@ def speaking_for(principal: Principal) -> Metadata:
         return ()
     roles = ",".join(sorted(role_name(role) for role in principal.roles))
     return (("virtyard-user", principal.name), ("virtyard-roles", roles))
+
+
+def grant_said(grant: Grant, method: PublicMethod) -> Metadata:
+    """Return what the gateway's own service is told of a grant; others are told nothing of it."""
+    return ((EXPIRES, str(grant.expire_time.timestamp())),) if method.owner == "gateway" else ()
 
 
 class Forward:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -20,9 +19,9 @@ from virtyard.gateway.forward import Forward
 from virtyard.gateway.machines import Machines
 from virtyard.gateway.native import NativeHandler
 from virtyard.gateway.port import bind, open_port
-from virtyard.gateway.public import public_methods, public_services
+from virtyard.gateway.public import PublicMethod, public_methods, public_services
 from virtyard.gateway.rpc import GatewayRpc
-from virtyard.gateway.sessions import Sessions
+from virtyard.gateway.sessions import Grant, Sessions
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.channel import open_channel
@@ -46,11 +45,21 @@ class Gateway:
     """Who is let in at the front door."""
     rpc: GatewayRpc
     """The implementation of GatewayService."""
-    _front: Any
+    forward: Forward
+    """Calls the services behind."""
+    methods: Mapping[str, PublicMethod]
+    """What can be called through it, by path."""
+    displays: Displays
+    """Shows the screens of machines."""
+    console: Path
+    """The folder of the web console's files."""
+    folder: Path
+    """Where it keeps who is signed in, and its port."""
 
     def end_streams(self) -> None:
-        """Have every watch end with its Goodbye."""
+        """Have every watch end with its GOODBYE, those too that begin later."""
         self.rpc.close()
+        self.forward.close()
 
     def make_link(self, principal: Principal) -> str:
         """Return a link that signs somebody in once; the front door must be open."""
@@ -69,8 +78,16 @@ class Gateway:
             InvalidRequest: other machines could reach it.
             WrongState: the address is taken.
         """
-        async with self._front(listen, grace) as address:
-            yield address
+        listening = bind(listen, self.folder / "port")
+        connect, files = ConnectApp(self.methods, self.forward), described(ConsoleFiles(self.console))
+        door = Door(self.sessions, listening.getsockname()[1], self.methods, connect, files, self.displays)
+        native = NativeHandler(self.methods, self.forward, self._grant_of)
+        async with open_port(listening, door, native, self.end_streams, grace=grace) as port:
+            self.rpc.address = port.address
+            yield port.address
+
+    def _grant_of(self, metadata: Mapping[str, str | bytes]) -> Grant:
+        return self.sessions.of_bearer(bearer_of(metadata))
 
 
 @asynccontextmanager
@@ -96,7 +113,6 @@ async def open_gateway(
     folder = state_dir / "gateway"
     sessions = Sessions(folder / "sessions.json", clock)
     methods = public_methods(public_services())
-    files = described(ConsoleFiles(console))
     async with AsyncExitStack() as stack:
         known = dict(channels)
         forward = Forward(known)
@@ -105,21 +121,13 @@ async def open_gateway(
         rpc = GatewayRpc(methods, forward, sessions, machines, keepalive=keepalive)
         service = Service(_SERVICE, rpc)
         known["gateway"] = await stack.enter_async_context(LocalChannel([service], Principal.of(_IDENTITY)))
-
-        @asynccontextmanager
-        async def front(listen: str, grace: float) -> AsyncIterator[str]:
-            listening = bind(listen, folder / "port")
-            port = listening.getsockname()[1]
-            connect, displays = ConnectApp(methods, forward), Displays(machines)
-            door = Door(sessions, port, methods, connect, files, displays)
-            native = NativeHandler(methods, forward, lambda metadata: sessions.of_bearer(bearer_of(metadata)).principal)
-            async with open_port(listening, door, native, lambda: _close(rpc, forward), grace=grace) as opened:
-                rpc.address = opened.address
-                yield opened.address
-
-        yield Gateway(services=(service,), sessions=sessions, rpc=rpc, _front=front)
-
-
-def _close(rpc: GatewayRpc, forward: Forward) -> None:
-    rpc.close()
-    forward.close()
+        yield Gateway(
+            services=(service,),
+            sessions=sessions,
+            rpc=rpc,
+            forward=forward,
+            methods=methods,
+            displays=Displays(machines),
+            console=console,
+            folder=folder,
+        )

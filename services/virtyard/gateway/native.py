@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 import grpc
 from typing_extensions import override
 
-from virtyard.gateway.forward import Forward, forwarded
+from virtyard.gateway.forward import Forward, forwarded, grant_said
 from virtyard.gateway.public import PublicMethod
+from virtyard.gateway.sessions import Grant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.status import code_of, named, peer_cancels_named, to_status
@@ -30,16 +31,16 @@ class NativeHandler(grpc.GenericRpcHandler):
         self,
         methods: Mapping[str, PublicMethod],
         forward: Forward,
-        caller_of: Callable[[Mapping[str, str | bytes]], Principal],
+        grant_of: Callable[[Mapping[str, str | bytes]], Grant],
     ) -> None:
         """Forward these methods.
 
         Args:
             methods: by path.
             forward: calls them.
-            caller_of: from a call's metadata to who calls; raises Unauthenticated.
+            grant_of: from a call's metadata to what it is granted; raises Unauthenticated.
         """
-        self._handlers = {path: _handler(_Native(method, forward, caller_of)) for path, method in methods.items()}
+        self._handlers = {path: _handler(_Native(method, forward, grant_of)) for path, method in methods.items()}
 
     @override
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -54,11 +55,11 @@ class _Native:
         self,
         method: PublicMethod,
         forward: Forward,
-        caller_of: Callable[[Mapping[str, str | bytes]], Principal],
+        grant_of: Callable[[Mapping[str, str | bytes]], Grant],
     ) -> None:
         self.method = method
         self._forward = forward
-        self._caller_of = caller_of
+        self._grant_of = grant_of
 
     async def unary(self, request: Any, context: Context) -> bytes:
         """Answer with one message."""
@@ -82,7 +83,8 @@ class _Native:
         """Return who calls, the metadata and the timeout, in seconds, that go on with a call."""
         metadata = tuple(context.invocation_metadata() or ())
         remaining: float | None = context.time_remaining()
-        return self._caller_of(dict(metadata)), forwarded(metadata), remaining
+        grant = self._grant_of(dict(metadata))
+        return grant.principal, forwarded(metadata) + grant_said(grant, self.method), remaining
 
 
 def _handler(native: _Native) -> grpc.RpcMethodHandler[Any, Any]:

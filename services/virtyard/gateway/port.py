@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import re
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 _PATIENCE: Final = 10.0
 """Seconds within which a new connection must say something."""
-_LOOPBACK: Final = ("127.", "[::1]", "localhost")
+_LOOPBACK: Final = re.compile(r"127(\.\d{1,3}){3}|\[::1\]|localhost")
 
 
 def bind(listen: str, remembered: Path) -> socket.socket:
@@ -50,7 +51,7 @@ def bind(listen: str, remembered: Path) -> socket.socket:
         WrongState: it is taken.
     """
     host, _, port = listen.rpartition(":")
-    if not host.startswith(_LOOPBACK):
+    if not _LOOPBACK.fullmatch(host):
         raise InvalidRequest.of(
             "gateway.web",
             f"{listen} is not allowed: until people sign in by themselves it must be loopback, as 127.0.0.1:7480;"

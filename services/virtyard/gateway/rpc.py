@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.gateway.v1 import gateway_service_pb2 as pb
 from virtyard.api.type.v1.annotations_pb2 import Role
-from virtyard.gateway.forward import Forward
+from virtyard.gateway.forward import EXPIRES, Forward
 from virtyard.gateway.machines import Machines
 from virtyard.gateway.public import PublicMethod
 from virtyard.gateway.sessions import Sessions
@@ -80,7 +80,10 @@ class GatewayRpc:
     async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.Session:
         """Say who calls."""
         roles = [Role.ValueType(role) for role in sorted(call.principal.roles)]
-        return pb.Session(principal=call.principal.identity, roles=roles)
+        session = pb.Session(principal=call.principal.identity, roles=roles)
+        if EXPIRES in call.metadata:
+            session.expire_time.FromNanoseconds(round(float(call.metadata[EXPIRES]) * 1e9))
+        return session
 
     async def CreateLink(self, request: pb.CreateLinkRequest, call: Call) -> pb.Link:
         """Make a link for the caller."""

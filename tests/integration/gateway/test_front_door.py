@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from tests.integration.gateway.browser import Browser
 from tests.integration.gateway.conftest import GATEWAY, INVENTORY, House
 from virtyard.gateway.door import Door
+from virtyard.gateway.port import bind
+from virtyard.gateway.sessions import SESSION_LIFETIME
+from virtyard.kernel.errors import InvalidRequest, WrongState
 
 LIST = f"/{INVENTORY}/ListServers"
 SESSION = f"/{GATEWAY}/GetSession"
@@ -25,22 +30,22 @@ async def test_a_link_lets_one_browser_in_once(house: House) -> None:
     assert link.partition("=")[2] not in str(opened.headers)
     page = Browser(address=house.address, headers={"cookie": cookie, "origin": f"http://{house.address}"})
     who = await page.call(SESSION)
-    assert (who.status, who.json()) == (200, {"principal": "user/admin", "roles": ["ROLE_ADMINISTRATOR"]})
+    until = datetime.fromisoformat(who.json().pop("expireTime"))
+    assert abs(until - datetime.now(UTC) - SESSION_LIFETIME) < timedelta(minutes=1)
+    assert (who.json()["principal"], who.json()["roles"]) == ("user/admin", ["ROLE_ADMINISTRATOR"])
     again = await house.stranger.send("GET", link)
     assert again.status == 403
     assert "opened before" in again.body.decode()
     assert "set-cookie" not in again.headers
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"authorization": "Bearer nonsense"}, {"cookie": "virtyard_session_1=x"}, {"authorization": "Basic x"}],
-)
-async def test_strangers_are_refused(house: House, headers: dict[str, str]) -> None:
+async def test_strangers_are_refused(house: House) -> None:
     """Whoever shows nothing good is told so by code and reason, over HTTP."""
-    answer = await house.stranger.call(LIST, **headers)
-    assert (answer.status, answer.json()["code"]) == (401, "unauthenticated")
-    assert "virtyard console" in answer.json()["message"]
+    shown = {"authorization": ["Bearer nonsense", "Basic x", "Bearer"], "cookie": ["virtyard_session_1=x", "a b;=c"]}
+    for headers in ({}, *({name: value} for name, values in shown.items() for value in values)):
+        answer = await house.stranger.call(LIST, **headers)
+        assert (answer.status, answer.json()["code"]) == (401, "unauthenticated"), headers
+        assert "virtyard console" in answer.json()["message"]
 
 
 async def test_secrets_of_one_kind_are_not_good_as_another(house: House) -> None:
@@ -136,3 +141,25 @@ async def test_errors_have_their_details(house: House) -> None:
     told: dict[str, Any] = answer.json()
     assert (answer.status, told["code"], told["message"]) == (404, "not_found", "servers/none does not exist")
     assert {detail["type"] for detail in told["details"]} == {"google.rpc.ErrorInfo", "google.rpc.ResourceInfo"}
+
+
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.org:0", "127.attacker.example:0"]
+)
+def test_only_loopback_is_listened_on(tmp_path: Path, listen: str) -> None:
+    """Every other address is refused, and the refusal says what to do instead."""
+    with pytest.raises(InvalidRequest, match=r"must be loopback.*ssh -L"):
+        bind(listen, tmp_path / "port")
+
+
+def test_the_port_is_that_of_the_last_time(tmp_path: Path) -> None:
+    """With port 0 open tabs find it again; where it is taken meanwhile another one is found."""
+    with bind("127.0.0.1:0", tmp_path / "port") as first:
+        port = first.getsockname()[1]
+        with bind("127.0.0.1:0", tmp_path / "port") as other:
+            assert other.getsockname()[1] != port
+        (tmp_path / "port").write_text(str(port))
+        with pytest.raises(WrongState):
+            bind(f"127.0.0.1:{port}", tmp_path / "port")
+    with bind("127.0.0.1:0", tmp_path / "port") as again:
+        assert again.getsockname()[1] == port
