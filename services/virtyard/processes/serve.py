@@ -108,7 +108,7 @@ class _Process:
         settings = self._settings
         channels = {name: await self._channel(stack, name) for name in KEEPERS}
         gateway = await stack.enter_async_context(
-            open_gateway(settings[STATE], SystemClock(), channels, **gateway_options(settings))
+            open_gateway(settings[STATE], SystemClock(), channels, self._credentials, **gateway_options(settings))
         )
         if settings[WEB]:
             address = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))

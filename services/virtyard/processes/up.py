@@ -85,7 +85,9 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
         jobs_services = served(jobs.services, metrics, shown_at)
         near = {"inventory": inventory_services, "jobs": jobs_services, "locks": lock_services}
         channels = {name: await _near(stack, services, "gateway") for name, services in near.items()}
-        gateway = await stack.enter_async_context(open_gateway(state, clock, channels, **gateway_options(settings)))
+        gateway = await stack.enter_async_context(
+            open_gateway(state, clock, channels, credentials_of(pki, "service/gateway"), **gateway_options(settings))
+        )
         server = await stack.enter_async_context(
             serve(
                 [*inventory_services, *lock_services, *jobs_services, *served(gateway.services, metrics, shown_at)],
