@@ -6,12 +6,17 @@ import { Notifications } from "@mantine/notifications";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
+import { GatewayService } from "./api/virtyard/api/gateway/v1/gateway_service_pb";
 import { App } from "./App";
+import { clientOf } from "./client/transport";
 import { LiveProvider } from "./live";
+import { browser, Connection } from "./live/connection";
 import { LiveStore } from "./live/store";
 import { theme } from "./theme";
 
 const store = new LiveStore();
+// For as long as the tab lives.
+void new Connection(store, clientOf(GatewayService), browser).run(new AbortController().signal);
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>

@@ -1,6 +1,5 @@
-// The screens of the console: each is loaded when it is first opened. Links are made here and in ui/pages.
+// The screens of the console: each is loaded when it is first opened. Links are made here too, so that a path is written once.
 import { lazy, type ComponentType, type LazyExoticComponent } from "react";
-import { pageOf } from "./ui/pages";
 
 export interface Screen {
   readonly path: string;
@@ -22,9 +21,19 @@ export const SCREENS: readonly Screen[] = [
   { path: "*", Page: lazy(() => import("./shell/NotFoundPage")) },
 ];
 
-/** Where a resource is shown: its own page, or the overview for what has none. */
+/** Where a resource is shown: `servers/s1`, `operations/12`, `jobs/12-3`, `events/7`. */
 export function pathOf(name: string): string {
-  return pageOf(name) ?? "/";
+  const [collection = "", id = ""] = name.split("/");
+  switch (collection) {
+    case "operations":
+      return `/jobs/${id}`;
+    case "jobs":
+      return `/jobs/${id.split("-")[0]}?job=${encodeURIComponent(id)}`;
+    case "events":
+      return `/events?event=${encodeURIComponent(id)}`;
+    default:
+      return `/objects/${collection}/${encodeURIComponent(id)}`;
+  }
 }
 
 /** Where an operation type is run, with fields filled in: `runPath("StartVirtualMachine", { name: "virtualMachines/web" })`. */

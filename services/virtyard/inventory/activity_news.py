@@ -1,4 +1,4 @@
-"""Activity news: watchers of objects are shown that a lock came or went, though no commit of the inventory says so.
+"""Activity news: watchers of objects are shown that a lock or an open event came or went, without a commit of objects.
 
 Such a frame is not durable and is never resumed into; it carries the object's last durable state. What changes hands
 within the gathering time is one frame.
@@ -18,7 +18,7 @@ __all__ = ["ActivityNews"]
 
 
 class ActivityNews:
-    """Publishes objects whose locks changed, while anybody watches."""
+    """Publishes objects whose locks or open events changed, while anybody watches."""
 
     def __init__(self, store: InventoryStore, feed: Feed, *, gather: float = 0.1) -> None:
         """Publish to the feed what the store has.
@@ -36,7 +36,7 @@ class ActivityNews:
         self._wake = asyncio.Event()
 
     def changed(self, names: Iterable[str]) -> None:
-        """Take note of objects whose locks changed."""
+        """Take note of objects whose locks or open events changed."""
         if self._feed.watchers:
             self._names.update(names)
             self._wake.set()

@@ -33,6 +33,7 @@ class ControlRpc:
             sequence=reading.sequence,
             resume_token=self._feed.stem.at(reading.sequence),
             owner_id=reading.owner_id,
+            blocking_events=reading.blocking,
         )
 
     async def RaiseEvents(

@@ -16,14 +16,16 @@ from virtyard.inventory.event_changes import revise
 from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.kernel import event_types
 from virtyard.kernel.event_types import is_of_operation
+from virtyard.runtime.database import Database, Transaction
 
-__all__ = ["FloodRule", "flood_event", "fold", "folded_before", "forget_folds", "set_rule"]
+__all__ = ["USUAL_RULE", "FloodRule", "flood_event", "fold", "folded_before", "forget_folds", "keep_rule"]
 
 _KNOWN = "SELECT 1 FROM event_fold WHERE key = ?"
 _NOTE = "INSERT INTO event_fold (key, number, time) VALUES (?, ?, ?)"
 _FORGET = "DELETE FROM event_fold WHERE time < ?"
 _RULE = "SELECT events, time FROM flood"
-_SET_RULE = "UPDATE flood SET events = ?, time = ? WHERE events <> ? OR time <> ?"
+_SET_RULE = "UPDATE flood SET events = ?, time = ?"
+_ANY_OLD = "SELECT 1 FROM event_fold WHERE time < ? LIMIT 1"
 _ALIKE = """
     SELECT time, body FROM event INDEXED BY event_alike
     WHERE key IS NOT NULL AND object = ? AND type = ? ORDER BY number DESC LIMIT ?
@@ -47,10 +49,20 @@ class FloodRule:
     """The time, and how long none must have come for a flood to be over."""
 
 
-def set_rule(reader: Reader, rule: FloodRule) -> None:
-    """Store the rule that holds from now on."""
+USUAL_RULE = FloodRule()
+"""What a site folds, unless its configuration says otherwise."""
+
+
+async def keep_rule(database: Database, rule: FloodRule) -> None:
+    """Store the rule that holds from now on, where every transaction that records an event finds it."""
     row = (rule.events, round(rule.seconds * _MICROSECONDS))
-    reader.execute(_SET_RULE, (*row, *row))
+
+    def store(transaction: Transaction) -> None:
+        transaction.execute(_SET_RULE, row)
+        transaction.transition("inventory.flood")
+
+    if await database.read(lambda connection: connection.execute(_RULE).fetchone()) != row:
+        await database.write(store)
 
 
 def folded_before(reader: Reader, key: str) -> bool:
@@ -103,9 +115,16 @@ def flood_event(folded: event_pb2.Event) -> event_pb2.Event:
     return event_types.new_event(event_types.FLOOD_FOLDED, folded.object, text)
 
 
-def forget_folds(reader: Reader, now: datetime) -> None:
+async def forget_folds(database: Database, now: datetime) -> None:
     """Forget the keys that nobody raises again."""
-    reader.execute(_FORGET, (round((now - KEYS_KEPT).timestamp() * _MICROSECONDS),))
+    before = (round((now - KEYS_KEPT).timestamp() * _MICROSECONDS),)
+
+    def forget(transaction: Transaction) -> None:
+        transaction.execute(_FORGET, before)
+        transaction.transition("inventory.folds")
+
+    if await database.read(lambda connection: connection.execute(_ANY_OLD, before).fetchone()) is not None:
+        await database.write(forget)
 
 
 def _alike(reader: Reader, event: event_pb2.Event, most: int) -> list[tuple[int, bytes]]:

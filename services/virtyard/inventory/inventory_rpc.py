@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
+from virtyard.api.type.v1 import activity_pb2
 from virtyard.inventory.acknowledging import Acknowledging
-from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.event_frames import watch_events
 from virtyard.inventory.listing import EVENTS
 from virtyard.inventory.model import Query, TypedObject
@@ -35,14 +35,18 @@ class InventoryRpc:
     """Serves reads and watches of objects and events."""
 
     def __init__(
-        self, store: InventoryStore, feed: Feed, activity: LockActivity | None, acknowledging: Acknowledging
+        self,
+        store: InventoryStore,
+        feed: Feed,
+        activity_of: Callable[[str], activity_pb2.Activity | None],
+        acknowledging: Acknowledging,
     ) -> None:
-        """Use the store, its feed, what is known of locks, None where nothing is, and what acknowledges events."""
+        """Use the store, its feed, what is known of an object's locks and open events, and what acknowledges these."""
         self._store = store
         self._acknowledging = acknowledging
         self._feed = feed
-        self._activity = activity
-        self._frames = ObjectFrames(self._activity_of)
+        self._activity_of = activity_of
+        self._frames = ObjectFrames(activity_of)
         self._handlers = {
             method.full_name: self._handler(method)
             for method in inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"].methods
@@ -174,16 +178,13 @@ class InventoryRpc:
         return list_page
 
     def _show(self, items: Iterable[TypedObject], collection: str) -> None:
-        """Put into objects who locks them."""
+        """Put into objects who locks them, and their worst open event."""
         if collection == EVENTS:
             return
         for item in items:
             activity = self._activity_of(item.name)
             if activity is not None:
                 item.activity.CopyFrom(activity)
-
-    def _activity_of(self, name: str) -> Any:
-        return self._activity.of(name) if self._activity is not None else None
 
 
 def page_size(asked: int) -> int:

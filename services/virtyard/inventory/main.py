@@ -16,18 +16,21 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from virtyard.api.inventory.v1 import inventory_service_pb2, upload_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2
+from virtyard.api.type.v1 import activity_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
 from virtyard.inventory.acknowledging import Acknowledging
 from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
 from virtyard.inventory.built_in import install
 from virtyard.inventory.control_rpc import ControlRpc
+from virtyard.inventory.flood import USUAL_RULE, FloodRule, keep_rule
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.host_rpc import HostRpc
 from virtyard.inventory.inventory_rpc import InventoryRpc
 from virtyard.inventory.ledger import forget_settled
 from virtyard.inventory.metrics import show_servers
 from virtyard.inventory.model import TypedObject
+from virtyard.inventory.open_events import InventoryFeed, read_open
 from virtyard.inventory.participant_rpc import LedgerEnd, ParticipantRpc
 from virtyard.inventory.presence import Presence
 from virtyard.inventory.retention import EVENT_RETENTION, Retention, forget_events
@@ -80,6 +83,7 @@ async def open_inventory(
     silence: float = 35.0,
     keepalive: float = 15.0,
     retention: Retention = EVENT_RETENTION,
+    flood: FloodRule = USUAL_RULE,
     upload_limits: Limits | None = None,
     transition_hook: Callable[[str], None] | None = None,
     commit_hook: Callable[[sqlite3.Connection], None] | None = None,
@@ -98,6 +102,7 @@ async def open_inventory(
         silence: seconds without a report after which a server is offline.
         keepalive: seconds of silence after which a watcher is sent a KEEPALIVE.
         retention: how long events are kept.
+        flood: from when on events of one type and object are folded.
         upload_limits: what uploads may take.
         transition_hook: is told every durable transition; see `Database.open`.
         commit_hook: makes commits fail; see `Database.open`.
@@ -110,7 +115,7 @@ async def open_inventory(
         WrongState: another process has the folder open.
     """
     metrics = metrics or Metrics()
-    feed = Feed("inventory", keepalive=keepalive)
+    feed = InventoryFeed(keepalive=keepalive)
     database = await Database.open(
         Path(state_dir) / "inventory.db",
         _MIGRATIONS,
@@ -126,6 +131,8 @@ async def open_inventory(
         floor = FloorKeeper(database, forget_settled, "inventory.floor")
         await floor.open()
         store = SqliteStore(database, clock, step_hook, floor)
+        feed.open_events.load(await database.read(read_open))
+        await keep_rule(database, flood)
         await install(database, clock, built_in)
         presence = Presence(store, clock, interval=report_interval, silence=silence, refresh=6 * report_interval)
         store.on_effects(presence.notice)
@@ -134,19 +141,17 @@ async def open_inventory(
         uploads = Uploads(Path(state_dir) / "uploads", clock, upload_limits)
         await uploads.open()
         store.on_effects(lambda objects: _forget_used(uploads, scope, objects))
-        activity = None
-        if locks_channel is not None:
-            news = ActivityNews(store, feed)
-            store.on_commit(news.committed)
-            activity = LockActivity(locks_channel, news.changed)
-            _ = scope.start(activity.follow(), name="activity")
-            _ = scope.start(news.publish(), name="activity-news")
+        activity = _follow_activity(store, feed, locks_channel, scope)
         guests = GuestReports(store, activity.of if activity is not None else None)
         store.on_effects(guests.notice)
         _ = scope.start(_sweep(presence, report_interval), name="presence")
-        _ = scope.start(forget_events(database, clock, retention), name="retention")
+        _ = scope.start(forget_events(database, clock, retention, feed.open_events.forget), name="retention")
         _ = scope.start(_sweep_uploads(uploads), name="uploads")
         _ = scope.start(floor.run(), name="floor")
+
+        def shown(name: str) -> activity_pb2.Activity | None:
+            return feed.open_events.show(name, activity.of(name) if activity is not None else None)
+
         acknowledging = Acknowledging(database=database, clock=clock, activity=activity)
         effects = ParticipantRpc(store, scope, LedgerEnd(id=database.identity, floor=floor), metrics)
 
@@ -157,7 +162,7 @@ async def open_inventory(
         try:
             yield Inventory(
                 services=(
-                    Service(_service(inventory_service_pb2), InventoryRpc(store, feed, activity, acknowledging)),
+                    Service(_service(inventory_service_pb2), InventoryRpc(store, feed, shown, acknowledging)),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
                     Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads)),
                     Service(_service(upload_service_pb2), UploadRpc(uploads)),
@@ -173,6 +178,21 @@ async def open_inventory(
             end_streams()
             uploads.close()
             feed.close()
+
+
+def _follow_activity(
+    store: SqliteStore, feed: InventoryFeed, locks_channel: grpc.aio.Channel | None, scope: TaskScope
+) -> LockActivity | None:
+    """Have watchers of objects told of locks and open events; return the locks, None without a lock service."""
+    news = ActivityNews(store, feed)
+    store.on_commit(news.committed)
+    feed.open_events.changed = news.changed
+    _ = scope.start(news.publish(), name="activity-news")
+    if locks_channel is None:
+        return None
+    activity = LockActivity(locks_channel, news.changed)
+    _ = scope.start(activity.follow(), name="activity")
+    return activity
 
 
 def _look(metrics: Metrics, presence: Presence) -> Look:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from virtyard.api.inventory.v1 import object_pb2
+from virtyard.api.inventory.v1 import event_pb2, object_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 
 __all__ = [
@@ -92,6 +92,8 @@ class Reading:
     """The position in the feed at which they were read."""
     owner_id: str
     """The id of this Virtyard."""
+    blocking: Sequence[event_pb2.Event] = ()
+    """The open events of these objects that block operation types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.inventory.events import fill_columns, microseconds, unfilled
+from virtyard.inventory.flood import forget_folds
 from virtyard.inventory.model import Reader
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
@@ -65,21 +66,38 @@ EVENT_RETENTION = Retention(
 """What a site keeps."""
 
 
-async def forget_events(database: Database, clock: Clock, retention: Retention) -> None:
-    """Fill in what an older release left out, then forget what is not kept any more, until cancelled."""
+async def forget_events(
+    database: Database, clock: Clock, retention: Retention, forgotten: Callable[[Sequence[int]], None]
+) -> None:
+    """Fill in what an older release left out, then forget what is not kept any more, until cancelled.
+
+    Args:
+        database: inventory.db.
+        clock: tells the age of events.
+        retention: what is kept.
+        forgotten: is told the numbers of the events that were forgotten.
+    """
     while True:
         try:
             while await _fill_some(database):
                 pass
             for grave, keep in ((False, retention.usual), (True, retention.grave)):
-                while await forget_some(database, clock.now(), keep, grave=grave):
+                while await forget_some(database, clock.now(), keep, grave=grave, forgotten=forgotten):
                     pass
+            await forget_folds(database, clock.now())
         except VirtyardError as error:
             _log.warning("old events could not be forgotten: %s", error)
         await asyncio.sleep(retention.interval)
 
 
-async def forget_some(database: Database, now: datetime, keep: Keep, *, grave: bool) -> bool:
+async def forget_some(
+    database: Database,
+    now: datetime,
+    keep: Keep,
+    *,
+    grave: bool,
+    forgotten: Callable[[Sequence[int]], None] = lambda _: None,
+) -> bool:
     """Forget at most a few hundred events that are not kept any more; return whether there may be more."""
     since = microseconds(now - keep.age)
     numbers = await database.read(lambda connection: _outdated(connection, since, keep.count, grave=grave))
@@ -88,7 +106,9 @@ async def forget_some(database: Database, now: datetime, keep: Keep, *, grave: b
         transaction.executemany(_FORGET, [(number,) for number in numbers])
         transaction.transition("inventory.retention")
 
-    return await _in_batches(database, forget, len(numbers))
+    full = await _in_batches(database, forget, len(numbers))
+    forgotten(numbers)
+    return full
 
 
 async def _fill_some(database: Database) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.inventory.blocking_events import read_blocking
 from virtyard.inventory.model import Reader
 from virtyard.inventory.objects import read_rows
 from virtyard.kernel.errors import GenerationMismatch, InvalidRequest
@@ -61,7 +62,7 @@ def check_requirement(reader: Reader, requirement: participant.Requirement, oper
     """Check that what a plan was made from still is as it was (P4); the operation's own writes do not count.
 
     Raises:
-        GenerationMismatch: objects changed, came or went; `metadata` lists them.
+        GenerationMismatch: objects changed, came or went, or an event blocks one; `metadata` lists them.
     """
     wanted: Mapping[str, tuple[str, int]] = {
         version.object: (version.uid, version.generation) for version in requirement.versions
@@ -76,6 +77,9 @@ def check_requirement(reader: Reader, requirement: participant.Requirement, oper
         present = (row.uid, row.generation) if row is not None and not row.deleted else ("", 0)
         if present != wanted.get(name, ("", 0)):
             changed.append(name)
+    own, known = f"operations/{operation}", set(requirement.blocking_events)
+    blocking = [event for event in read_blocking(reader, names) if event.name not in known and event.operation != own]
+    changed += sorted({event.object for event in blocking} - set(changed))
     if changed:
         raise GenerationMismatch(
             f"changed since the plan was made: {', '.join(changed)}",

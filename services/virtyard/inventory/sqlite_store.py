@@ -11,6 +11,7 @@ from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.acknowledging import triage
+from virtyard.inventory.blocking_events import read_blocking
 from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, raise_events
@@ -112,7 +113,12 @@ class SqliteStore:
             objects = present(connection, (row for row in rows.values() if not row.deleted))
             (sequence,) = connection.execute(_SEQUENCE).fetchone()
             (owner_id,) = connection.execute(_SITE).fetchone()
-            return Reading(objects=[wrap(message) for message in objects], sequence=sequence, owner_id=owner_id)
+            return Reading(
+                objects=[wrap(message) for message in objects],
+                sequence=sequence,
+                owner_id=owner_id,
+                blocking=read_blocking(connection, rows),
+            )
 
         return await self._database.read(run)
 

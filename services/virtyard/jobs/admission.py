@@ -21,6 +21,7 @@ from virtyard.jobs.on_failure import check_policy
 from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.world import World
 from virtyard.kernel.any import unpack
+from virtyard.kernel.blocking import check_blocks
 from virtyard.kernel.errors import Contended
 from virtyard.kernel.lock_modes import LockMode, supremum
 from virtyard.kernel.names import INVENTORY
@@ -58,7 +59,7 @@ class Admission:
         """Return the tokens of the held locks once the plan is known to be true under them; None if aborted first.
 
         Raises:
-            RequestError: the operation cannot be planned any more.
+            RequestError: the operation cannot be planned any more, or an event blocks it.
             Contended: it was planned again too often.
             OwnerClosed, StaleEpoch: another scheduler ended or has the operation.
         """
@@ -142,6 +143,7 @@ class Admission:
         request = unpack(operation.request)
         view = await self._world.view(list(kind.selections(request)))
         shape = Shape.of(kind.plan(request, view, Ids(uuid.UUID(hex=record.seed))))
+        check_blocks(kind.method, shape.plan, view)
         check_policy(record.options, shape.plan)
         self._world.counted.check(shape.plan)
         suffices = _suffice(held, shape.plan.locks)

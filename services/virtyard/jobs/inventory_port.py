@@ -44,7 +44,13 @@ class InventoryPort:
             answer = await self._stub.View(control_service_pb2.ViewRequest(selections=selections), timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise named(error) from error
-        view = View(answer.objects, selections, sequence=answer.sequence, owner_id=answer.owner_id)
+        view = View(
+            answer.objects,
+            selections,
+            sequence=answer.sequence,
+            owner_id=answer.owner_id,
+            blocking=answer.blocking_events,
+        )
         return view, cast(str, answer.resume_token)
 
     async def has_changed(self, requirement: participant.Requirement, sequence: int) -> bool:
@@ -59,6 +65,8 @@ class InventoryPort:
             answer = await self._stub.View(request, timeout=_TIMEOUT)
         if answer.unchanged:
             return False
+        if {event.name for event in answer.blocking_events} - set(requirement.blocking_events):
+            return True
         return bool(changed_objects(requirement, View(answer.objects, selections).requirement()))
 
     async def address_of(self, server: str) -> str:

@@ -24,6 +24,7 @@ from virtyard.jobs.model import Operation, Shape
 from virtyard.jobs.on_failure import check_policy
 from virtyard.jobs.render import render_metadata, render_operation
 from virtyard.jobs.store import JobStore
+from virtyard.kernel.blocking import check_blocks
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, Unsupported, VirtyardError
 from virtyard.kernel.plan import Ids, pack
@@ -125,6 +126,7 @@ class Submission:
         view, inventory_token = await self._inventory.view_with_token(list(kind.selections(request)))
         seed = uuid.uuid4()
         shape = Shape.of(kind.plan(request, view, Ids(seed)))
+        check_blocks(kind.method, shape.plan, view)
         check_policy(options, shape.plan)
         record = record_pb2.OperationRecord(
             method=kind.method,

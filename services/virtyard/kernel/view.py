@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from virtyard.api.inventory.v1 import object_pb2
+from virtyard.api.inventory.v1 import event_pb2, object_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.errors import EtagMismatch, NotFound
 from virtyard.kernel.names import kind_of, unwrap
@@ -26,6 +26,7 @@ class View:
         *,
         sequence: int = 0,
         owner_id: str = "",
+        blocking: Iterable[event_pb2.Event] = (),
     ) -> None:
         """Keep the objects of one reading.
 
@@ -34,11 +35,13 @@ class View:
             selections: what was asked for.
             sequence: position of the inventory's feed, a rising count.
             owner_id: the id of this Virtyard.
+            blocking: the open events of these objects that block operation types.
         """
         self._objects = {cast("Any", message).name: message for message in map(unwrap, objects)}
         self.selections = tuple(selections)
         self.sequence = sequence
         self.owner_id = owner_id
+        self.blocking = tuple(blocking)
 
     def find(self, name: str, message: type[M]) -> M | None:
         """Return the object of this name; None if it does not exist."""
@@ -89,7 +92,7 @@ class View:
             current = self._objects.get(parent)
 
     def requirement(self) -> participant.Requirement:
-        """Return what was read, with the version of each; names that were free have no uid."""
+        """Return what was read, with the version of each and what blocks it; names that were free have no uid."""
         absent = {selection.object for selection in self.selections} - self._objects.keys()
         versions = [participant.ObjectVersion(object=name) for name in absent]
         versions += [
@@ -97,7 +100,8 @@ class View:
             for name, item in self._objects.items()
         ]
         versions.sort(key=lambda version: version.object)
-        return participant.Requirement(selections=self.selections, versions=versions)
+        blocking = [event.name for event in self.blocking]
+        return participant.Requirement(selections=self.selections, versions=versions, blocking_events=blocking)
 
 
 def select(name: str, *follow: str) -> participant.Selection:

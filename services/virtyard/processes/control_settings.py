@@ -305,6 +305,24 @@ WARNING_ENTRIES = Setting(
     readers=("up", "inventory"),
     default=50_000,
 )
+FLOOD_ENTRIES = Setting(
+    section="events",
+    key="flood_entries",
+    kind=whole("entries", least=1, most=1_000_000),
+    summary="How many events of one type and object are recorded each within `flood_seconds`; others are counted.",
+    reason="Enough to see how something comes about, and few enough to be read.",
+    readers=("up", "inventory"),
+    default=10,
+)
+FLOOD_SECONDS = Setting(
+    section="events",
+    key="flood_seconds",
+    kind=decimal("seconds", least=0, most=86400),
+    summary="The time in which a flood of events begins, and after which it is over if none came; 0 folds none.",
+    reason="A minute: what comes more than once in six seconds is no news any more.",
+    readers=("up", "inventory"),
+    default=60.0,
+)
 CERTIFICATE_DAYS = Setting(
     section="pki",
     key="certificate_days",

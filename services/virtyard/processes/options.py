@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from virtyard.inventory.built_in import built_in_objects
+from virtyard.inventory.flood import FloodRule
 from virtyard.inventory.model import TypedObject
 from virtyard.inventory.retention import EVENT_RETENTION, Retention
 from virtyard.inventory.retention import Keep as KeepEvents
@@ -20,6 +21,8 @@ from virtyard.processes.control_settings import (
     COPIES,
     EVENT_DAYS,
     EVENT_ENTRIES,
+    FLOOD_ENTRIES,
+    FLOOD_SECONDS,
     JOURNAL,
     KEEPALIVE,
     LIVE_DAYS,
@@ -55,6 +58,7 @@ class OfInventory(TypedDict):
     silence: float
     step_hook: StepHook | None
     retention: Retention
+    flood: FloodRule
     built_in: Sequence[TypedObject]
 
 
@@ -91,6 +95,7 @@ def inventory_options(settings: Configuration) -> OfInventory:
         silence=settings[SILENCE],
         step_hook=step_hook(),
         retention=retention,
+        flood=FloodRule(events=settings[FLOOD_ENTRIES], seconds=settings[FLOOD_SECONDS]),
         built_in=built_in_objects(),
     )
 

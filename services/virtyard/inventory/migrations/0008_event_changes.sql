@@ -5,6 +5,7 @@ ALTER TABLE event ADD COLUMN open INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE event ADD COLUMN place INTEGER;
 CREATE INDEX event_open ON event (number) WHERE open = 1;
 CREATE INDEX event_open_of ON event (object) WHERE open = 1;
+CREATE INDEX event_critical ON event (object) WHERE open = 1 AND severity = 4;
 CREATE INDEX event_revised ON event (place) WHERE place IS NOT NULL;
 CREATE INDEX event_alike ON event (object, type, number) WHERE key IS NOT NULL;
 
