@@ -1,6 +1,7 @@
 // Where the console starts: builds what the tab needs once, and hands it in.
 import "@mantine/core/styles.css";
 import "@mantine/notifications/styles.css";
+import "./ui/contrast.css";
 import { MantineProvider } from "@mantine/core";
 import { Notifications } from "@mantine/notifications";
 import { StrictMode } from "react";
