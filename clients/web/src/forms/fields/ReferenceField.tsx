@@ -27,7 +27,8 @@ export function ReferenceField({ spec, path, type }: Props) {
       placeholder={`Search for ${withArticle(nounOf(type))}`}
       error={error}
       required={spec.required}
-      disabled={spec.immutable && fixed}
+      readOnly={spec.immutable && fixed}
+      variant={spec.immutable && fixed ? "filled" : "default"}
       clearable={!spec.required}
       clearButtonProps={{ "aria-label": `Clear ${spec.label}` }}
       spellCheck={false}

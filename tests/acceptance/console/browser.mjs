@@ -1,0 +1,47 @@
+// A real Chromium on the console: signed in by a link, with axe at hand, and loud about errors of the page.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const web = createRequire(new URL("../../../clients/web/package.json", import.meta.url));
+const { chromium } = web("playwright-core");
+const AXE = readFileSync(web.resolve("axe-core/axe.min.js"), "utf8");
+
+/** Opens the console in a browser of its own; `close` ends it, and throws what the page complained of meanwhile. */
+export async function openConsole({ link, width = 1280, height = 900, colorScheme = "light" }) {
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme, bypassCSP: process.env.BYPASS === "1" });
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.stack}`));
+  page.on("console", (message) => {
+    if (message.type() === "error" && /Content Security Policy/.test(message.text())) complaints.push(message.text());
+  });
+  // The policy of the page lets in no script but its own; what the test brings is run past it.
+  await page.goto(link);
+  const close = async () => {
+    await browser.close();
+    if (complaints.length > 0) throw new Error(complaints.join("\n"));
+  };
+  return { browser, context, page, close };
+}
+
+/** Goes to another screen of the console without loading the page anew. */
+export async function go(page, path) {
+  await page.evaluate((to) => {
+    history.pushState({}, "", to);
+    dispatchEvent(new PopStateEvent("popstate", { state: {} }));
+  }, path);
+}
+
+/** What axe finds in the parts of a page, the screen itself if none are named, that is serious or critical, a line each. */
+export async function seriousFindings(page, where, parts = ["main"]) {
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
+  const { violations } = await page.evaluate(
+    (include) => window.axe.run({ include }, { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }),
+    parts.map((part) => [part]),
+  );
+  return violations
+    .filter((violation) => ["serious", "critical"].includes(violation.impact))
+    .flatMap((violation) => violation.nodes.map((node) => `${where}: ${violation.id}: ${node.target.join(" ")}: ${node.failureSummary.split("\n")[1]?.trim()}`));
+}

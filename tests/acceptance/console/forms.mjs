@@ -1,0 +1,41 @@
+// The form of every operation type, opened in a real browser with everything unfolded; axe finds nothing serious.
+import { go, openConsole, seriousFindings } from "./browser.mjs";
+
+const { link, operations, dark, shots } = JSON.parse(process.argv[2]);
+const findings = [];
+const said = [];
+
+const { page, close } = await openConsole({ link });
+for (const { name, title, object } of operations) {
+  await go(page, `/run/${name}${object ? `?object=${encodeURIComponent(object)}` : ""}`);
+  const form = page.getByRole("form", { name: title, exact: true });
+  await form.waitFor();
+  await unfold(form);
+  findings.push(...(await seriousFindings(page, name)));
+  const fields = await form.locator("input:not([type=hidden]), textarea, fieldset").count();
+  const json = await form.getByText("Written as JSON.").count();
+  said.push({ name, fields, json });
+  if (dark.includes(name)) {
+    await page.emulateMedia({ colorScheme: "dark" });
+    findings.push(...(await seriousFindings(page, `${name} in dark`)));
+    await page.screenshot({ path: `${shots}/form-${name}-dark.png` });
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.screenshot({ path: `${shots}/form-${name}.png` });
+    await page.setViewportSize({ width: 390, height: 844 });
+    findings.push(...(await seriousFindings(page, `${name} on a phone`)));
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    if (over > 0) findings.push(`${name} on a phone: the page is ${over} pixels too wide`);
+    await page.screenshot({ path: `${shots}/form-${name}-390.png` });
+    await page.setViewportSize({ width: 1280, height: 900 });
+  }
+}
+await close();
+console.log(JSON.stringify({ findings, said }));
+
+/** Opens what is folded away, and adds an item to every list, so that each widget is on the page. */
+async function unfold(form) {
+  const folded = form.getByRole("button", { name: "Advanced", expanded: false });
+  while ((await folded.count()) > 0) await folded.first().click();
+  const adders = form.getByRole("button", { name: /^Add / });
+  for (let index = 0; index < (await adders.count()); index += 1) await adders.nth(index).click();
+}
