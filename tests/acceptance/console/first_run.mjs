@@ -41,7 +41,6 @@ await isNext("Create a virtual machine");
 
 // An image from this computer: sent by the browser, then imported.
 await page.getByRole("link", { name: "Import a disk image" }).click();
-await page.getByText("Upload", { exact: true }).click();
 const chooser = page.waitForEvent("filechooser");
 await page.getByLabel("File", { exact: true }).click();
 await (await chooser).setFiles(image);
