@@ -36,6 +36,14 @@ await isNext("Create a repository");
 
 await page.getByRole("link", { name: "Create a repository" }).click();
 await field("repository.path").fill(repositoryPath);
+// The answer to what was accepted is lost: asked again, it is the same operation.
+const lost = async (route) => {
+  await route.fetch();
+  await route.abort();
+};
+await page.route("**/*/CreateRepository", lost, { times: 1 });
+await run().click();
+await page.getByText("it is never run twice").waitFor();
 await run().click();
 await isNext("Create a virtual machine");
 

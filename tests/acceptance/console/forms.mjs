@@ -1,7 +1,7 @@
 // The form of every operation type, opened in a real browser with everything unfolded; axe finds nothing serious.
 import { go, openConsole, seriousFindings } from "./browser.mjs";
 
-const { link, operations, dark, shots } = JSON.parse(process.argv[2]);
+const { link, operations, dark, doomed, shots } = JSON.parse(process.argv[2]);
 const findings = [];
 const said = [];
 
@@ -29,6 +29,17 @@ for (const { name, title, object } of operations) {
     await page.setViewportSize({ width: 1280, height: 900 });
   }
 }
+
+// What destroys something is asked about once more, with its plan, and nothing is done if the answer is no.
+await go(page, `/run/DeleteVirtualMachine?object=${encodeURIComponent(doomed)}`);
+await page.getByRole("button", { name: "Run..." }).click();
+const question = page.getByRole("dialog", { name: "Delete Virtual Machine?" });
+await question.getByText("no way back").first().waitFor();
+findings.push(...(await seriousFindings(page, "the last question", ["[role=dialog]"])));
+await page.screenshot({ path: `${shots}/form-question.png` });
+await question.getByRole("button", { name: "Cancel" }).click();
+await question.waitFor({ state: "detached" });
+
 await close();
 console.log(JSON.stringify({ findings, said }));
 
