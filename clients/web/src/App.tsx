@@ -11,7 +11,7 @@ export function App() {
       <Suspense
         fallback={
           <Center mih={200}>
-            <Loader aria-label="Loading this screen" />
+            <Loader role="status" aria-label="Loading this screen" />
           </Center>
         }
       >

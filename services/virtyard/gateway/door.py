@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from virtyard.gateway.connect import CALLER
 from virtyard.gateway.port import App
+from virtyard.gateway.policy import policy
 from virtyard.gateway.refusals import refuse_call, refuse_socket
 from virtyard.gateway.sessions import SESSION_LIFETIME, Grant, Sessions
 from virtyard.kernel.errors import PermissionDenied, Unauthenticated, VirtyardError
@@ -140,7 +141,7 @@ def _guarded(send: Any, host: str) -> Any:
             headers = MutableHeaders(scope=message)
             for name, value in _GUARDS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("content-security-policy", _POLICY.format(host=host))
+            headers.setdefault("content-security-policy", policy(host))
         await send(message)
 
     return guarded
@@ -154,8 +155,3 @@ _GUARDS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-# `ws:` by name: not every browser takes 'self' for it.
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self';"
-    " connect-src 'self' ws://{host}; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)

@@ -13,6 +13,7 @@ from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.permissions import Principal
 from virtyard.locks.main import open_locks
+from virtyard.processes.certificates import services_watched
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
     AUDIT_INTERVAL,
@@ -103,6 +104,7 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
         if settings[WEB]:
             _ = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))
         await server.set_serving(True)
+        await stack.enter_async_context(services_watched(pki, inventory.services))
         shown = await stack.enter_async_context(measured(metrics, shown_at, "up"))
         write_context(settings[CONTEXT], dict.fromkeys(SERVICES, server.address), pki, {"up": shown})
         if settings[WEB]:

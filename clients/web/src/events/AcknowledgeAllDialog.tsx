@@ -56,7 +56,7 @@ export function AcknowledgeAllDialog({ opened, filter, onClose, acknowledge }: P
       onConfirm={(comment) => call.run(() => acknowledge({ filter: wanted, comment, force, validateOnly: false }), onClose)}
     >
       {told.problem && <ProblemAlert title="What that would come to is not known" problem={told.problem} />}
-      {!told.answer && !told.problem && <Loader size="sm" aria-label="Asking what would be acknowledged" />}
+      {!told.answer && !told.problem && <Loader role="status" size="sm" aria-label="Asking what would be acknowledged" />}
       {told.answer && rows.length === 0 && <Text size="sm">None of them is open.</Text>}
       {refused.length > 0 && (
         <>

@@ -6,7 +6,7 @@ import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { useCall } from "../ui/use-call";
 
 // What the second look at the condition is refused with; anything else no force would help against.
-const REFUSED = new Set(["WRONG_STATE", "UNAVAILABLE"]);
+const REFUSED = new Set(["CONDITION_STILL_HOLDS", "UNAVAILABLE"]);
 
 interface Props {
   event: Event;

@@ -26,7 +26,7 @@ export function EventDrawer({ event, problem, opened, onClose, onChanged }: Prop
     <Drawer opened={opened} onClose={onClose} position="right" size="lg" title={event ? event.type : "Event"} closeButtonProps={{ "aria-label": "Close" }}>
       {event && <Content event={event} onChanged={onChanged} />}
       {!event && problem && <ProblemAlert title="This event cannot be shown" problem={problem} />}
-      {!event && !problem && <Loader aria-label="Loading the event" />}
+      {!event && !problem && <Loader role="status" aria-label="Loading the event" />}
     </Drawer>
   );
 }

@@ -72,7 +72,7 @@ export function EventTable({ listed: { events, pages }, onOpen }: Props) {
       empty={
         loading ? (
           <Center>
-            <Loader aria-label="Loading events" />
+            <Loader role="status" aria-label="Loading events" />
           </Center>
         ) : (
           <Text size="sm">No event matches.</Text>

@@ -37,7 +37,7 @@ export function AbortDialog({ name, story, opened, onClose }: Props) {
       onConfirm={confirm}
     >
       {preview.problem && <ProblemAlert title="What an abort would come to is not known" problem={preview.problem} />}
-      {!preview.answer && !preview.problem && <Loader size="sm" aria-label="Asking what will be undone" />}
+      {!preview.answer && !preview.problem && <Loader role="status" size="sm" aria-label="Asking what will be undone" />}
       {preview.answer && <Consequences story={story} answer={preview.answer} />}
     </ConfirmDialog>
   );

@@ -57,7 +57,7 @@ export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
       empty={
         loading ? (
           <Center>
-            <Loader aria-label="Loading jobs" />
+            <Loader role="status" aria-label="Loading jobs" />
           </Center>
         ) : (
           <Text size="sm">No job matches.</Text>

@@ -24,7 +24,7 @@ export function OperationActions({ name, story }: { name: string; story: Story }
         <>
           <Button
             leftSection={<IconSquare size={16} aria-hidden />}
-            color="red"
+            color="red.9"
             disabled={metadata.abortRequested}
             title={metadata.abortRequested ? "It is being aborted already." : undefined}
             onClick={() => setDialog("abort")}

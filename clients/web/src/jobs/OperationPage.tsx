@@ -33,7 +33,7 @@ export default function OperationPage() {
           <ProblemAlert title="This operation cannot be shown" problem={problem} />
         ) : (
           <Center mih={200}>
-            <Loader aria-label="Loading the operation" />
+            <Loader role="status" aria-label="Loading the operation" />
           </Center>
         )}
       </Page>

@@ -1,5 +1,5 @@
 // The story of an operation as text, for each job: what was asked, each step with its tries, errors, and the events.
-import { Button, Code, CopyButton, Group, ScrollArea } from "@mantine/core";
+import { Button, Code, CopyButton, Group } from "@mantine/core";
 import { transcriptOf } from "./transcript-text";
 import type { Story } from "./use-story";
 
@@ -16,9 +16,9 @@ export function Transcript({ story }: { story: Story }) {
           )}
         </CopyButton>
       </Group>
-      <ScrollArea viewportProps={{ tabIndex: 0, role: "region", "aria-label": "Transcript" }}>
-        <Code block>{text}</Code>
-      </ScrollArea>
+      <Code block tabIndex={0} role="region" aria-label="Transcript">
+        {text}
+      </Code>
     </>
   );
 }

@@ -36,7 +36,7 @@ export function BreakDialog({ owner, locks, onClose }: Props) {
         {call.problem && <ProblemAlert title="They could not be freed" problem={call.problem} />}
         <Group justify="flex-end" mt="md">
           {!broken.answer.freed && (
-            <Button color="red" loading={call.busy} onClick={() => request(broken.reason, true)}>
+            <Button color="red.9" loading={call.busy} onClick={() => request(broken.reason, true)}>
               Free them all the same
             </Button>
           )}

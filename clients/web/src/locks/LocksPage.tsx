@@ -31,7 +31,7 @@ export default function LocksPage() {
     return (
       <Page title="Locks">
         <Center mih={200}>
-          <Loader aria-label="Loading locks" />
+          <Loader role="status" aria-label="Loading locks" />
         </Center>
       </Page>
     );

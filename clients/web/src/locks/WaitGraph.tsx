@@ -10,7 +10,7 @@ import classes from "./WaitGraph.module.css";
 
 const WIDTH = 210;
 const HEIGHT = 48;
-const COLUMN = 410;
+const COLUMN = 362;
 const ROW = 96;
 const PAD = 8;
 
@@ -20,7 +20,7 @@ const middle = (node: Node): number => PAD + node.row * ROW + HEIGHT / 2;
 export function WaitGraph({ graph }: { graph: Graph }) {
   const id = useId();
   const width = 2 * PAD + (graph.layers - 1) * COLUMN + WIDTH;
-  const height = 2 * PAD + (graph.rows - 1) * ROW + HEIGHT + 12;
+  const height = 2 * PAD + (graph.rows - 1) * ROW + HEIGHT + (graph.layers > 2 ? ROW / 2 : 12);
   return (
     <>
       <div className={classes.frame} tabIndex={0} role="region" aria-label="Picture of who waits for whom">
@@ -88,17 +88,19 @@ function Arrow({ edge, marker }: { edge: Edge; marker: string }) {
   const start = { x: left(from), y: middle(from) };
   const end = { x: left(to) + WIDTH, y: middle(to) };
   const bend = from.layer > to.layer ? Math.max(40, (start.x - end.x) / 2) : 40;
+  // One that passes other layers goes below what stands between.
+  const sag = from.layer - to.layer > 1 ? ROW * 0.55 : 0;
   const first = waits[0];
   const more = waits.length > 1 ? ` +${waits.length - 1}` : "";
   return (
     <g data-edge={`${from.party.name}>${to.party.name}`}>
       <path
-        d={`M ${start.x} ${start.y} C ${start.x - bend} ${start.y}, ${end.x + bend} ${end.y}, ${end.x + 2} ${end.y}`}
+        d={`M ${start.x} ${start.y} C ${start.x - bend} ${start.y + sag * 1.35}, ${end.x + bend} ${end.y + sag * 1.35}, ${end.x + 2} ${end.y}`}
         className={waits.every((wait) => wait.queued) ? classes.behind : classes.arrow}
         markerEnd={marker}
       />
       {first && (
-        <text x={(start.x + end.x) / 2} y={start.y + (end.y - start.y) / 2 - 7} textAnchor="middle" className={classes.object}>
+        <text x={(start.x + end.x) / 2} y={start.y + (end.y - start.y) / 2 + sag - 7} textAnchor="middle" className={classes.object}>
           {cut(first.object, 26)}
           {more}
         </text>

@@ -61,7 +61,7 @@ function Section({ title, kind, lead, ready, count, children }: SectionProps) {
       </Group>
       {!ready && (
         <Center>
-          <Loader size="sm" aria-label={`Loading ${title.toLowerCase()}`} />
+          <Loader role="status" size="sm" aria-label={`Loading ${title.toLowerCase()}`} />
         </Center>
       )}
       {ready && count === 0 && <Text size="sm">There is none.</Text>}

@@ -62,7 +62,7 @@ function Content({ onClose, verb, destructive, reasonLabel, reasonRequired, call
             Cancel
           </Button>
           {more?.(reason.trim())}
-          <Button type="submit" color={destructive ? "red" : undefined} loading={call.busy} disabled={missing || !ready}>
+          <Button type="submit" color={destructive ? "red.9" : undefined} loading={call.busy} disabled={missing || !ready}>
             {verb}
           </Button>
         </Group>

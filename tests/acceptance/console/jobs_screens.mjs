@@ -1,0 +1,142 @@
+// What people do on the screens of jobs, events and locks, each scenario in a browser of its own; says what it saw.
+import { go, openConsole, seriousFindings } from "./browser.mjs";
+
+const asked = JSON.parse(process.argv[2]);
+const findings = [];
+const said = {};
+
+const id = (name) => name.slice(name.indexOf("/") + 1);
+
+const SCENARIOS = {
+  /** Watches an operation's page from its beginning to its end. */
+  async watchToEnd(page) {
+    await go(page, `/jobs/${id(asked.operation)}`);
+    const bar = page.getByRole("progressbar", { name: "Progress of the operation" });
+    await bar.waitFor();
+    await page.evaluate(() => {
+      const element = document.querySelector('[role="progressbar"][aria-label="Progress of the operation"]');
+      window.bars = [Number(element.getAttribute("aria-valuenow"))];
+      new MutationObserver(() => window.bars.push(Number(element.getAttribute("aria-valuenow")))).observe(element, { attributeFilter: ["aria-valuenow"] });
+    });
+    await look(page, "operation-running");
+    await page.getByRole("tab", { name: "Timeline" }).click();
+    await page.getByRole("img", { name: /Timeline of the operation/ }).waitFor();
+    await look(page, "operation-timeline");
+    await page.getByText("succeeded", { exact: true }).first().waitFor({ timeout: 40_000 });
+    said.bars = await page.evaluate(() => window.bars);
+    said.buttons = await page.locator("main").getByRole("button", { name: "Abort", exact: true }).count();
+    said.spans = await page.locator("svg [data-span=work]").count();
+    await page.getByRole("button", { name: "Show as a table" }).click();
+    said.rows = await page.locator("main table tbody tr").count();
+    await page.getByRole("tab", { name: "Transcript" }).click();
+    said.transcript = await page.getByRole("region", { name: "Transcript" }).innerText();
+  },
+
+  /** Aborts an operation from its page, and waits for its end. */
+  async abort(page) {
+    await go(page, `/jobs/${id(asked.operation)}`);
+    await page.locator('[data-step], [data-job][data-state="RUNNING"]').first().waitFor();
+    await page.locator("main").getByRole("button", { name: "Abort", exact: true }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("will be aborted").first().waitFor();
+    said.consequences = await dialog.innerText();
+    await look(page, "abort", ["main", "[role=dialog]"]);
+    await dialog.getByLabel("Why").fill("the wrong machine");
+    await dialog.getByRole("button", { name: "Abort", exact: true }).click();
+    await page.getByText("cancelled", { exact: true }).first().waitFor({ timeout: 40_000 });
+    said.state = await page.locator("[data-job]").first().getAttribute("data-state");
+  },
+
+  /** Acknowledges an event with a comment; one that still holds only by force. */
+  async acknowledge(page) {
+    await go(page, `/events?standing=open&severity=WARNING`);
+    await page.getByRole("grid", { name: "Events" }).getByText(asked.message).first().waitFor();
+    await look(page, "events");
+    await page.getByRole("grid", { name: "Events" }).getByText(asked.message).first().click();
+    await page.getByRole("button", { name: "Acknowledge", exact: true }).click();
+    const dialog = page.getByRole("dialog", { name: "Acknowledge this event?" });
+    await dialog.getByLabel("Comment").fill(asked.comment);
+    await dialog.getByRole("button", { name: "Acknowledge", exact: true }).click();
+    if (asked.holds) {
+      await dialog.getByRole("alert").waitFor();
+      said.refusal = await dialog.getByRole("alert").innerText();
+      await look(page, "acknowledge", ["[role=dialog]"]);
+      await dialog.getByRole("button", { name: "Acknowledge anyway" }).click();
+    }
+    await page.getByTestId("event-became").waitFor();
+    said.became = await page.getByTestId("event-became").innerText();
+    await page.getByRole("button", { name: "Close", exact: true }).click();
+    await page.getByRole("grid", { name: "Events" }).getByText(asked.message).waitFor({ state: "detached" });
+  },
+
+  /** Sees who waits for whom, and that it is over once it is over. */
+  async locks(page) {
+    await go(page, "/locks");
+    const edge = page.locator(`[data-edge="${asked.waiter}>${asked.holder}"]`);
+    await edge.waitFor();
+    said.parties = await page.locator("[data-party]").evaluateAll((boxes) => boxes.map((box) => [box.dataset.party, box.dataset.waiting]));
+    said.sentences = await page.getByRole("list", { name: "Who waits for whom" }).innerText();
+    await look(page, "locks");
+    await page.getByRole("button", { name: `Break the locks of ${asked.holder}` }).first().click();
+    said.breaking = await page.getByRole("dialog").innerText();
+    await look(page, "break", ["[role=dialog]"]);
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+    await go(page, `/jobs/${id(asked.waiter)}`);
+    await page.getByTestId("wait").waitFor();
+    said.wait = await page.getByTestId("wait").innerText();
+    await look(page, "waiting");
+    await page.getByText("succeeded", { exact: true }).first().waitFor({ timeout: 40_000 });
+    await go(page, "/locks");
+    await page.getByText("Nobody waits for a lock.").waitFor();
+  },
+
+  /** Turns a schedule off, runs it now, and sees its next runs. */
+  async recurring(page) {
+    await go(page, "/jobs/recurring");
+    const card = page.locator(`[data-name="${asked.schedule}"]`);
+    await card.getByTestId("next-runs").waitFor();
+    said.next = await card.getByTestId("next-runs").locator("time").count();
+    await look(page, "recurring");
+    await card.getByRole("button", { name: "Run now" }).click();
+    await card.getByText("Submitted as").waitFor();
+    said.ran = await card.getByRole("status").innerText();
+    await card.getByRole("switch").click();
+    await card.getByText("Disabled", { exact: true }).waitFor();
+    await card.getByTestId("next-runs").waitFor({ state: "detached" });
+  },
+
+  /** Decides on an undo that was refused: looks at what is left, then has it tried again. */
+  async residue(page) {
+    await go(page, `/jobs/${id(asked.operation)}`);
+    await page.getByText("An undo was refused").first().waitFor();
+    said.residue = await page.locator("[data-job][data-state=ROLLBACK_FAILED]").first().innerText();
+    await look(page, "residue");
+    await page.getByRole("button", { name: "Accept what is left" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Accept", exact: true }).click();
+    await page.getByText(/^(failed|partial|cancelled)$/).first().waitFor({ timeout: 40_000 });
+  },
+};
+
+/** Takes pictures of a screen in both widths and themes, and lets axe look at it. */
+async function look(page, name, parts) {
+  for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"]]) {
+    await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.screenshot({ path: `${asked.shots}/${name}-${width}-${scheme}.png` });
+    findings.push(...(await seriousFindings(page, `${name} at ${width} in ${scheme}`, parts)));
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    if (over > 0) findings.push(`${name} at ${width}: the page is ${over} pixels too wide`);
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
+const { page, close } = await openConsole({ link: asked.link });
+try {
+  await SCENARIOS[asked.scenario](page);
+} catch (error) {
+  await page.screenshot({ path: `${asked.shots}/${asked.scenario}-failed.png` });
+  throw error;
+}
+await close();
+console.log(JSON.stringify({ findings, said }));
