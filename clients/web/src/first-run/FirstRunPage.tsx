@@ -92,10 +92,10 @@ function StepCard({ step, number, next }: { step: Step; number: number; next: bo
                   key={way.path}
                   component={Link}
                   to={way.path}
-                  size="compact-md"
+                  size="xs"
                   variant={next && index === 0 ? "filled" : "default"}
                 >
-                  {step.done ? `${way.label} again` : way.label}
+                  {step.done ? way.again : way.label}
                 </Button>
               ))}
             </Group>

@@ -18,6 +18,8 @@ export interface Inventory {
 /** A way to do a step. */
 export interface Way {
   label: string;
+  /** Its label where the step is done already. */
+  again: string;
   path: string;
 }
 
@@ -112,28 +114,37 @@ function names(objects: readonly { name: string }[]): string[] {
 }
 
 function discoverWays(): Way[] {
-  return [{ label: "Discover a server", path: runPath("DiscoverServer", { server_id: "s1" }) }];
+  return [{ label: "Discover a server", again: "Discover another server", path: runPath("DiscoverServer", { server_id: "s1" }) }];
 }
 
 function poolWays(online: readonly Server[]): Way[] {
   const free = online.filter((server) => !server.serverPool);
   if (free.length === 0) return [];
   const servers = names(free).join(",");
-  return [{ label: "Create a server pool", path: runPath("CreateServerPool", { server_pool_id: "pool1", servers }) }];
+  return [{ label: "Create a server pool", again: "Create another pool", path: runPath("CreateServerPool", { server_pool_id: "pool1", servers }) }];
 }
 
 function repositoryWays(pools: readonly ServerPool[]): Way[] {
   if (pools.length === 0) return [];
   const fields = { repository_id: "disks", server_pool: pools[0]!.name };
-  return [{ label: "Create a repository", path: runPath("CreateRepository", fields) }];
+  return [{ label: "Create a repository", again: "Create another repository", path: runPath("CreateRepository", fields) }];
 }
 
 function imageWays(repositories: readonly Repository[]): Way[] {
   if (repositories.length === 0) return [];
-  const common = { repository: repositories[0]!.name };
+  // What most people have is a file on their own computer.
+  const common = { repository: repositories[0]!.name, upload: "" };
   return [
-    { label: "Import an ISO", path: runPath("ImportImage", { ...common, image_id: "installer", format: "iso", server_path: "" }) },
-    { label: "Import a disk image", path: runPath("ImportImage", { ...common, image_id: "system", format: "disk", server_path: "" }) },
+    {
+      label: "Import an ISO",
+      again: "Import another ISO",
+      path: runPath("ImportImage", { ...common, image_id: "installer", format: "iso" }),
+    },
+    {
+      label: "Import a disk image",
+      again: "Import another disk image",
+      path: runPath("ImportImage", { ...common, image_id: "system", format: "disk" }),
+    },
   ];
 }
 
@@ -151,11 +162,12 @@ function machineWays(repositories: readonly Repository[], images: readonly Image
   const disk = images.find((image) => image.format === ImageFormat.DISK);
   const iso = images.find((image) => image.format === ImageFormat.ISO);
   const boots: Record<string, string> = disk ? { "disks[0].image": disk.name } : { "disks[0].size_bytes": "4G", ...(iso && { cdrom: iso.name }) };
-  return [{ label: "Create a virtual machine", path: runPath("CreateVirtualMachine", { ...common, ...boots }) }];
+  return [{ label: "Create a virtual machine", again: "Create another machine", path: runPath("CreateVirtualMachine", { ...common, ...boots }) }];
 }
 
 function startWays(machines: readonly VirtualMachine[]): Way[] {
   const stopped = machines.find((machine) => machine.state === VirtualMachineState.STOPPED);
   if (!stopped) return [];
-  return [{ label: `Start ${stopped.displayName || stopped.name}`, path: runPath("StartVirtualMachine", { object: stopped.name }) }];
+  const label = `Start ${stopped.displayName || stopped.name}`;
+  return [{ label, again: label, path: runPath("StartVirtualMachine", { object: stopped.name }) }];
 }

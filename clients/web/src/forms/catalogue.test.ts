@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Catalogue } from "./catalogue";
+import { specOf } from "./spec";
 
 const catalogue = Catalogue.fromBytes(readFileSync("../../services/virtyard/api/descriptor.binpb"));
 
@@ -18,4 +19,15 @@ test("every resource type can be listed and read", () => {
   expect(server?.list?.name).toBe("ListServers");
   expect(server?.get?.name).toBe("GetServer");
   expect(catalogue.resourceOf("virtualMachines/web")?.type).toBe("virtyard.io/VirtualMachine");
+});
+
+test("an operation type that was not there when the console was built has a form as well", () => {
+  const added = readFileSync("../../tests/extension/example/noop/descriptor.binpb");
+  const both = Catalogue.fromBytes(Buffer.concat([readFileSync("../../services/virtyard/api/descriptor.binpb"), added]));
+  const type = both.operation("NoOp")!;
+  expect(type).toMatchObject({ fullName: "example.noop.v1.NoOpService.NoOp", title: "No Operation" });
+  const [server, target, hold] = specOf(both, type.method.input);
+  expect(server).toMatchObject({ label: "Server", required: true, control: { kind: "reference", type: "virtyard.io/Server" } });
+  expect(target!.help).toBe("The one name that is locked meanwhile; the server itself if empty.");
+  expect(hold).toMatchObject({ label: "Hold milliseconds", control: { kind: "integer" } });
 });

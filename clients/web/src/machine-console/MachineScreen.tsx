@@ -38,21 +38,21 @@ export function MachineScreen({ machine, title }: { machine: string; title: stri
         </Text>
         <Group gap="xs">
           {phase === "connected" || phase === "connecting" ? (
-            <Button variant="default" size="compact-md" leftSection={<IconPlugConnectedX size={16} aria-hidden />} onClick={screen.disconnect}>
+            <Button variant="default" size="xs" leftSection={<IconPlugConnectedX size={16} aria-hidden />} onClick={screen.disconnect}>
               Disconnect
             </Button>
           ) : (
-            <Button size="compact-md" leftSection={<IconPlugConnected size={16} aria-hidden />} onClick={connect}>
+            <Button size="xs" leftSection={<IconPlugConnected size={16} aria-hidden />} onClick={connect}>
               Connect
             </Button>
           )}
-          <Button variant="default" size="compact-md" disabled={phase !== "connected"} onClick={screen.sendCtrlAltDel}>
+          <Button variant="default" size="xs" disabled={phase !== "connected"} onClick={screen.sendCtrlAltDel}>
             Send Ctrl-Alt-Del
           </Button>
           <Button
             ref={leave}
             variant="default"
-            size="compact-md"
+            size="xs"
             disabled={phase !== "connected"}
             leftSection={<IconKeyboard size={16} aria-hidden />}
             onClick={screen.grab}

@@ -111,7 +111,7 @@ function Download({ machine }: { machine: string }) {
   };
   return (
     <>
-      <Button variant="default" size="compact-md" loading={busy} leftSection={<IconDownload size={16} aria-hidden />} onClick={() => void download()}>
+      <Button variant="default" size="xs" loading={busy} leftSection={<IconDownload size={16} aria-hidden />} onClick={() => void download()}>
         Download
       </Button>
       {problem && (
