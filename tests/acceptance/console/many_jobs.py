@@ -22,7 +22,9 @@ def fill_history(jobs_db: Path, jobs: int) -> int:
     *columns, record = connection.execute(
         "SELECT principal, method, epoch, request, plan, record FROM operation WHERE number = ?", (last,)
     ).fetchone()
-    bodies = [body for (body,) in connection.execute("SELECT body FROM job WHERE operation = ? ORDER BY number", (last,))]
+    bodies = [
+        body for (body,) in connection.execute("SELECT body FROM job WHERE operation = ? ORDER BY number", (last,))
+    ]
     copies = -(-(jobs - have) // len(bodies))
     template = record_pb2.OperationRecord.FromString(record)
     like = [job_pb2.Job.FromString(body) for body in bodies]
