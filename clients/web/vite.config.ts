@@ -8,8 +8,8 @@ export default defineConfig({
     // The gateway serves this folder, and the wheel carries it.
     outDir: "../../services/virtyard/gateway/console",
     emptyOutDir: true,
-    // Browsers that know light-dark(): what would be made of it for older ones loses the colours.
-    cssTarget: ["chrome123", "edge123", "firefox120", "safari17.5"],
+    // The first browsers that know light-dark(): what is made of it for older ones loses the colours.
+    target: ["chrome123", "firefox120", "safari17.5"],
     // A data: URL would need a weaker content security policy.
     assetsInlineLimit: 0,
   },

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(Path(sys.executable).with_name("virtyard"))
 START_SECONDS = 40.0
 SPLIT = ("locks", "inventory", "jobs")
-"""The processes of the split shape, in the order in which they are started here."""
+"""The processes of the split shape, in the order of their start; a test that needs `gateway` starts it, too."""
 
 
 def compose_commands() -> dict[str, list[str]]:
@@ -152,7 +152,7 @@ class Site:
     def _command(self, name: str, memory_bytes: int) -> list[str]:
         if name == "up":
             return ["up", "--state", str(self.folder / "state"), "--pki", str(self.folder / "pki"), *self._listen(name)]
-        if name in SPLIT:
+        if name in (*SPLIT, "gateway"):
             return self._adapt(self._commands[name])
         words = self._adapt([word.replace("s1", name) for word in self._commands["s1"]])
         words[words.index("--driver") + 1] = self.driver
@@ -178,9 +178,11 @@ class Site:
         adapted = []
         for word in command:
             here = next((place for place in folders if word.startswith(place)), "")
-            dialled = re.fullmatch(r"(locks|inventory|jobs|s\d+):\d+", word)
+            dialled = re.fullmatch(r"(locks|inventory|jobs|gateway|s\d+):\d+", word)
             if dialled is not None:
                 adapted.append(self.addresses.get(dialled[1], "127.0.0.1:0"))
+            elif word.startswith("127.0.0.1:"):
+                adapted.append("127.0.0.1:0")
             else:
                 adapted.append(word.replace(here, str(folders[here])) if here else word)
         return adapted

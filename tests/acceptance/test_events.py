@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.acceptance.asking import (
     wait_unlocked,
 )
 from tests.acceptance.site import Site, open_site
+from tests.acceptance.test_command_line import virtyard
 from tests.faults.killing import run_through_the_kill
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as inventory
@@ -33,6 +35,7 @@ from virtyard.api.operations.v1 import (
     stop_virtual_machine_pb2,
 )
 from virtyard.api.type.v1 import watch_pb2
+from virtyard.runtime.pki import Authority
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 
@@ -62,7 +65,9 @@ async def watched(client: Client) -> AsyncIterator[list[event_pb2.Event]]:
     async def follow() -> None:
         async for frame in client.watch_events():
             assert frame.kind != watch_pb2.FRAME_KIND_GAP
-            if frame.kind in _ITEMS:
+            if frame.revised:
+                came[:] = [frame.event if event.name == frame.name else event for event in came]
+            elif frame.kind in _ITEMS:
                 came.append(frame.event)
 
     task = asyncio.create_task(follow())
@@ -92,7 +97,7 @@ async def same(client: Client, came: list[event_pb2.Event]) -> None:
                 if not error.unreachable:
                     raise
                 await asyncio.sleep(0.05)
-        while len(came) < len(wanted):
+        while len(came) < len(wanted) or [event.open for event in came] != [event.open for event in wanted]:
             await asyncio.sleep(0.01)
     assert [event.name for event in came] == [event.name for event in wanted]
     assert came == wanted
@@ -202,6 +207,7 @@ async def test_an_undo_that_is_refused_is_critical_until_it_is_done() -> None:
             (event,) = await listed(client, "severity = CRITICAL")
             assert "the power switch is broken" in event.message
             assert (event.operation, event.object) == (operation.name, MACHINE)
+            await acknowledge_by_command(site, event)
             settings.unlink()
             site.fail_file.unlink()
             await client.jobs.RetryJob(job_service_pb2.RetryJobRequest(name=event.job))
@@ -209,6 +215,45 @@ async def test_an_undo_that_is_refused_is_critical_until_it_is_done() -> None:
             await wait_for(client, "JOB_FAILED", MACHINE)
             told = await listed(client, f"operation = {operation.name}")
             assert [event.type for event in told] == ["ROLLBACK_FAILED", "JOB_FAILED"], "it never was told as started"
+            assert [(each.open, each.cleared_by) for each in told] == [(False, told[1].name), (True, "")]
+            seen = virtyard(site, "event", "acknowledge", told[1].name, "--comment", "seen to")
+            assert "seen to" in seen
+            assert not await listed(client, "open = true")
+
+
+async def acknowledge_by_command(site: Site, event: event_pb2.Event) -> None:
+    """See that a person is told what still holds, and that the object shows it, by list, describe and triage."""
+    number = event.name.rpartition("/")[2]
+    refused = virtyard(site, "event", "acknowledge", number, "--comment", "never mind", code=2)
+    assert "CONDITION_STILL_HOLDS" in refused
+    assert f"{event.operation} is still open and holds" in refused
+    assert event.name in virtyard(site, "event", "triage", MACHINE)
+    assert "ROLLBACK_FAILED" in virtyard(site, "event", "list", "--within", "serverPools/pool")
+    listed_machines = virtyard(site, "vm", "list").splitlines()
+    assert listed_machines[0].rstrip().endswith("EVENT")
+    assert listed_machines[1].rstrip().endswith("critical")
+    described = virtyard(site, "vm", "describe", "web")
+    assert f"critical {event.name} is open, one of 1" in described
+
+
+async def test_a_certificate_near_its_end_is_told_until_it_is_renewed() -> None:
+    """Found by the agent and by the control plane in their own files, when they start; a renewed one ends it."""
+    with open_site("embedded", ("s1",)) as site:
+        authority = Authority.load(site.folder / "pki")
+        agent, control = site.folder / "credentials" / "s1", site.folder / "pki" / "service" / "jobs"
+        async with site.client() as client:
+            await prepare(site, client)
+            for days, kind in ((5, "CERTIFICATE_ENDING"), (365, "CERTIFICATE_RENEWED")):
+                authority.issue("agent/s1", agent, hosts=["127.0.0.1"], lifetime=timedelta(days=days))
+                authority.issue("service/jobs", control, hosts=["127.0.0.1"], lifetime=timedelta(days=days))
+                for name in ("s1", "up"):
+                    site.stop(name)
+                    site.start(name)
+                for subject in ("servers/s1", "services/jobs"):
+                    await wait_for(client, kind, subject)
+                    (ending,) = await listed(client, f"type = CERTIFICATE_ENDING AND object = {subject}")
+                    assert "ends in 4 days" in ending.message
+                    assert (ending.open, ending.cleared) == (days == 5, days != 5)
 
 
 @pytest.mark.parametrize("moment", ["inventory.I", "inventory.I#2", "inventory.I#3"])

@@ -19,9 +19,13 @@ const store = new LiveStore();
 // For as long as the tab lives.
 void new Connection(store, clientOf(GatewayService), browser).run(new AbortController().signal);
 
+// Mantine makes style elements as the page runs; the content security policy lets those through that carry the nonce.
+const nonce = document.querySelector<HTMLMetaElement>('meta[name="style-nonce"]')?.nonce ?? "";
+const styleNonce = () => nonce;
+
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
-    <MantineProvider theme={theme} defaultColorScheme="auto">
+    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce}>
       <LiveProvider store={store}>
         <BrowserRouter>
           <Notifications />

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import grpc.aio
 
-from virtyard.internal.inventory.v1 import host_service_pb2, host_service_pb2_grpc
+from virtyard.internal.inventory.v1 import certificate_pb2, host_service_pb2, host_service_pb2_grpc
 from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.status import errors_named
 
@@ -35,6 +35,17 @@ class InventoryLink:
         with errors_named():
             answer = await cast(Any, stub.ReportHost)(request, timeout=_TIMEOUT)
         return cast(host_service_pb2.ReportHostResponse, answer)
+
+    async def report_certificate(self, request: certificate_pb2.ReportCertificateRequest) -> None:
+        """Report when the own certificate ends.
+
+        Raises:
+            Unavailable: nobody knows where the inventory is, or it does not answer.
+            VirtyardError: it refused.
+        """
+        stub = host_service_pb2_grpc.HostServiceStub(await self._present_channel())
+        with errors_named():
+            await cast(Any, stub.ReportCertificate)(request, timeout=_TIMEOUT)
 
     async def read_upload(self, upload: str, offset: int) -> AsyncGenerator[host_service_pb2.ReadUploadResponse, None]:
         """Stream an upload that the inventory keeps, from an offset in bytes on.

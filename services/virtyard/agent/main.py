@@ -15,6 +15,7 @@ from virtyard.agent.actions.catalogue import AnyAction
 from virtyard.agent.actions.contract import Host, Lane
 from virtyard.agent.attachments import Attachments
 from virtyard.agent.claim import HostClaim
+from virtyard.agent.consoles import Consoles
 from virtyard.agent.drivers.heartbeat.contract import DEFAULT_WATCHDOG_SECONDS
 from virtyard.agent.drivers.heartbeat.disk import DiskHeartbeat
 from virtyard.agent.drivers.hypervisor.choice import choose
@@ -176,12 +177,19 @@ async def open_agent(
         floor = TaskScope("agent.floor")
         _ = floor.start(ledger.floor.run(), name="floor")
         stack.push_async_callback(floor.close)
-        served = services(participant_rpc, AgentRpc(facts.look, ledger), LedgerRpc(ledger))
+        consoles = Consoles(choice.hypervisor)
+        stack.push_async_callback(consoles.close)
+        served = services(participant_rpc, AgentRpc(facts.look, ledger, consoles), LedgerRpc(ledger))
+
+        def end_streams() -> None:
+            participant_rpc.end_streams()
+            consoles.end()
+
         yield Agent(
             host=host,
             facts=facts,
             ledger=ledger,
             runner=runner,
             services=served,
-            end_streams=participant_rpc.end_streams,
+            end_streams=end_streams,
         )

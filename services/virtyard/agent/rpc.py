@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from virtyard.agent.consoles import Consoles
 from virtyard.agent.handshake import Gate, is_whole
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.ledger_pages import list_ledger
@@ -122,10 +123,28 @@ class ParticipantRpc:
 class AgentRpc:
     """Serves `AgentService` for one host."""
 
-    def __init__(self, facts: Callable[[], Awaitable[agent_service_pb2.Host]], ledger: Ledger) -> None:
-        """Answer with what `facts` finds, and with what `ledger` has."""
+    def __init__(
+        self, facts: Callable[[], Awaitable[agent_service_pb2.Host]], ledger: Ledger, consoles: Consoles
+    ) -> None:
+        """Answer with what `facts` finds, with what `ledger` has, and with what guests show."""
         self._facts = facts
         self._ledger = ledger
+        self._consoles = consoles
+
+    async def OpenDisplay(
+        self, requests: AsyncIterator[agent_service_pb2.OpenDisplayRequest], call: Call
+    ) -> AsyncIterator[agent_service_pb2.OpenDisplayResponse]:
+        """Carry a display."""
+        async for data in self._consoles.display(requests, call.principal.identity):
+            yield agent_service_pb2.OpenDisplayResponse(data=data)
+
+    async def ReadSerialLog(
+        self, request: agent_service_pb2.ReadSerialLogRequest, call: Call
+    ) -> AsyncIterator[agent_service_pb2.ReadSerialLogResponse]:
+        """Read a serial log."""
+        del call
+        async for piece in self._consoles.serial_log(request.uid, request.offset_bytes, follow=request.follow):
+            yield agent_service_pb2.ReadSerialLogResponse(data=piece.data, next_offset_bytes=piece.next_offset)
 
     async def ListLedger(
         self, request: agent_service_pb2.ListLedgerRequest, call: Call

@@ -14,8 +14,10 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from virtyard.gateway.connect import CALLER, error_json
+from virtyard.gateway.connect import CALLER
 from virtyard.gateway.port import App
+from virtyard.gateway.policy import policy
+from virtyard.gateway.refusals import refuse_call, refuse_socket
 from virtyard.gateway.sessions import SESSION_LIFETIME, Grant, Sessions
 from virtyard.kernel.errors import PermissionDenied, Unauthenticated, VirtyardError
 
@@ -59,9 +61,9 @@ class Door:
             return
         guarded = _guarded(send, headers["host"])
         if scope["type"] == "websocket":
-            await self._let_in(self._displays, headers, scope, receive, send, refuse=_refuse_socket)
+            await self._let_in(self._displays, headers, scope, receive, send, refuse=refuse_socket)
         elif scope["path"] in self._methods:
-            await self._let_in(self._connect, headers, scope, receive, guarded, refuse=_refuse_call)
+            await self._let_in(self._connect, headers, scope, receive, guarded, refuse=refuse_call)
         elif scope["method"] not in _SAFE:
             await PlainTextResponse("there is no such method", 404)(scope, receive, guarded)
         elif scope["path"] == "/" and (links := parse_qs(scope["query_string"].decode("latin-1")).get("token")):
@@ -131,25 +133,6 @@ def bearer_of(headers: Mapping[str, str | bytes]) -> str:
     return shown[len(_BEARER) :].strip()
 
 
-def _refuse_call(error: VirtyardError) -> App:
-    """Return what refuses a call before its body is read, in the words of Connect."""
-    return Response(error_json(error), _status_of(error), media_type="application/json")
-
-
-def _refuse_socket(error: VirtyardError) -> App:
-    async def refuse(_: Any, __: Any, send: Any) -> None:
-        text = f"{error.message}\n".encode()
-        kind = [(b"content-type", b"text/plain; charset=utf-8")]
-        await send({"type": "websocket.http.response.start", "status": _status_of(error), "headers": kind})
-        await send({"type": "websocket.http.response.body", "body": text})
-
-    return refuse
-
-
-def _status_of(error: VirtyardError) -> int:
-    return 401 if isinstance(error, Unauthenticated) else 403
-
-
 def _guarded(send: Any, host: str) -> Any:
     """Return a `send` that adds to every answer what browsers are to keep to."""
 
@@ -158,7 +141,7 @@ def _guarded(send: Any, host: str) -> Any:
             headers = MutableHeaders(scope=message)
             for name, value in _GUARDS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("content-security-policy", _POLICY.format(host=host))
+            headers.setdefault("content-security-policy", policy(host))
         await send(message)
 
     return guarded
@@ -172,8 +155,3 @@ _GUARDS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-# `ws:` by name: not every browser takes 'self' for it.
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self';"
-    " connect-src 'self' ws://{host}; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,12 +12,16 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from typing_extensions import override
 
+from virtyard.gateway.policy import policy
+
 __all__ = ["CONSOLE", "ConsoleFiles"]
 
 CONSOLE: Final = Path(__file__).with_name("console")
 """Where the build of clients/web puts the console, and where the wheel has it."""
 
 _INDEX: Final = "index.html"
+_NONCE: Final = "STYLE_NONCE"
+"""What the page says in place of the nonce, which is another one each time that it is served."""
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "no-cache"
 
@@ -58,14 +63,23 @@ class ConsoleFiles(StaticFiles):
     async def get_response(self, path: str, scope: Any) -> Response:
         """Return a file; the one page for whatever is no file and looks like a place in the console."""
         asset = path.startswith("assets/")
+        if path in (".", _INDEX):
+            return self._page(scope)
         try:
-            answer = await super().get_response(_INDEX if path == "." else path, scope)
+            answer = await super().get_response(path, scope)
         except HTTPException as error:
             if error.status_code != 404 or not _is_page(scope):
                 raise
-            answer = await super().get_response(_INDEX, scope)
+            return self._page(scope)
         answer.headers["cache-control"] = _FOR_EVER if asset and answer.status_code in (200, 304) else _ASK_AGAIN
         return answer
+
+    def _page(self, scope: Any) -> Response:
+        """Return the one page, whose style elements are known by a nonce; it is never kept."""
+        nonce = secrets.token_urlsafe(16)
+        text = (self._folder / _INDEX).read_text(encoding="utf-8").replace(_NONCE, nonce)
+        host = Headers(scope=scope).get("host", "")
+        return HTMLResponse(text, headers={"content-security-policy": policy(host, nonce)})
 
 
 def _is_page(scope: Any) -> bool:

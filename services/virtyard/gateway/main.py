@@ -13,9 +13,11 @@ import grpc
 from virtyard.api.gateway.v1 import gateway_service_pb2
 from virtyard.gateway.connect import ConnectApp
 from virtyard.gateway.descriptor import described
+from virtyard.gateway.displays import Displays
 from virtyard.gateway.door import Door, bearer_of
 from virtyard.gateway.files import CONSOLE, ConsoleFiles
 from virtyard.gateway.forward import Forward
+from virtyard.gateway.machines import Machines
 from virtyard.gateway.native import NativeHandler
 from virtyard.gateway.port import bind, open_port
 from virtyard.gateway.public import public_methods, public_services
@@ -23,7 +25,9 @@ from virtyard.gateway.rpc import GatewayRpc
 from virtyard.gateway.sessions import Sessions
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.permissions import Principal
+from virtyard.runtime.channel import open_channel
 from virtyard.runtime.local import LocalChannel
+from virtyard.runtime.pki import Credentials
 from virtyard.runtime.rpc import Service
 
 __all__ = ["Gateway", "open_gateway"]
@@ -74,6 +78,7 @@ async def open_gateway(
     state_dir: Path,
     clock: Clock,
     channels: Mapping[str, grpc.aio.Channel],
+    credentials: Credentials,
     *,
     console: Path = CONSOLE,
     keepalive: float = 15.0,
@@ -84,6 +89,7 @@ async def open_gateway(
         state_dir: below it, in `gateway`, it keeps who is signed in, and its port.
         clock: the process's clock.
         channels: to inventory, jobs and locks, near or far, each as `service/gateway`.
+        credentials: of `service/gateway`, with which agents are called.
         console: the folder of the web console's files.
         keepalive: seconds of silence after which a watcher is shown that its stream is alive.
     """
@@ -94,7 +100,9 @@ async def open_gateway(
     async with AsyncExitStack() as stack:
         known = dict(channels)
         forward = Forward(known)
-        rpc = GatewayRpc(methods, forward, sessions, keepalive=keepalive)
+        machines = Machines(channels["inventory"], lambda address, who: open_channel(address, credentials, who))
+        stack.push_async_callback(machines.close)
+        rpc = GatewayRpc(methods, forward, sessions, machines, keepalive=keepalive)
         service = Service(_SERVICE, rpc)
         known["gateway"] = await stack.enter_async_context(LocalChannel([service], Principal.of(_IDENTITY)))
 
@@ -102,7 +110,8 @@ async def open_gateway(
         async def front(listen: str, grace: float) -> AsyncIterator[str]:
             listening = bind(listen, folder / "port")
             port = listening.getsockname()[1]
-            door = Door(sessions, port, methods, ConnectApp(methods, forward), files, _no_display)
+            connect, displays = ConnectApp(methods, forward), Displays(machines)
+            door = Door(sessions, port, methods, connect, files, displays)
             native = NativeHandler(methods, forward, lambda metadata: sessions.of_bearer(bearer_of(metadata)).principal)
             async with open_port(listening, door, native, lambda: _close(rpc, forward), grace=grace) as opened:
                 rpc.address = opened.address
@@ -114,7 +123,3 @@ async def open_gateway(
 def _close(rpc: GatewayRpc, forward: Forward) -> None:
     rpc.close()
     forward.close()
-
-
-async def _no_display(_: Any, __: Any, send: Any) -> None:
-    await send({"type": "websocket.close", "code": 1008, "reason": "there is no such display"})

@@ -11,12 +11,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from virtyard.api.gateway.v1 import gateway_service_pb2 as pb
 from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.gateway.forward import Forward
+from virtyard.gateway.machines import Machines
 from virtyard.gateway.public import PublicMethod
 from virtyard.gateway.sessions import Sessions
 from virtyard.gateway.source import watches_by_request
 from virtyard.gateway.watch import MultiplexedWatch
 from virtyard.kernel.errors import InvalidRequest, WrongState
 from virtyard.runtime.call import Call
+from virtyard.runtime.status import errors_named, peer_cancels_named
 
 __all__ = ["GatewayRpc"]
 
@@ -28,7 +30,13 @@ class GatewayRpc:
     """Serves the gateway's own rpcs, to browsers and to people with certificates."""
 
     def __init__(
-        self, methods: Mapping[str, PublicMethod], forward: Forward, sessions: Sessions, *, keepalive: float
+        self,
+        methods: Mapping[str, PublicMethod],
+        forward: Forward,
+        sessions: Sessions,
+        machines: Machines,
+        *,
+        keepalive: float,
     ) -> None:
         """Serve by these parts.
 
@@ -36,6 +44,7 @@ class GatewayRpc:
             methods: the public methods, by path.
             forward: calls them.
             sessions: makes links and API tokens.
+            machines: reaches the consoles of machines.
             keepalive: seconds of silence after which a watcher is shown that its stream is alive.
         """
         self.address = ""
@@ -43,6 +52,7 @@ class GatewayRpc:
         self._watches = watches_by_request(methods)
         self._forward = forward
         self._sessions = sessions
+        self._machines = machines
         self._keepalive = keepalive
         self._closing = asyncio.Event()
 
@@ -55,6 +65,17 @@ class GatewayRpc:
         watch = MultiplexedWatch(request, self._watches, self._forward, call.principal, keepalive=self._keepalive)
         async for response in watch.responses(self._closing):
             yield response
+
+    async def ReadSerialLog(
+        self, request: pb.ReadSerialLogRequest, call: Call
+    ) -> AsyncIterator[pb.ReadSerialLogResponse]:
+        """Read what a machine writes to its serial line."""
+        pieces = self._machines.serial_log(
+            request.virtual_machine, request.offset_bytes, call.principal, follow=request.follow
+        )
+        with errors_named(), peer_cancels_named():
+            async for piece in pieces:
+                yield pb.ReadSerialLogResponse(data=piece.data, next_offset_bytes=piece.next_offset_bytes)
 
     async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.Session:
         """Say who calls."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.internal.inventory.v1 import certificate_pb2, control_service_pb2
+from virtyard.inventory.certificates import end_time
 from virtyard.inventory.store import InventoryStore
+from virtyard.kernel.errors import InvalidRequest
 from virtyard.runtime.call import Call
 from virtyard.runtime.feed import Feed
 
@@ -35,6 +37,23 @@ class ControlRpc:
             owner_id=reading.owner_id,
             blocking_events=reading.blocking,
         )
+
+    async def ReportCertificate(
+        self,
+        request: certificate_pb2.ReportCertificateRequest,
+        call: Call,
+    ) -> certificate_pb2.ReportCertificateResponse:
+        """Take note of when the certificate of a service ends.
+
+        Raises:
+            InvalidRequest: it is not said whose it is, or when it ends.
+        """
+        if not request.identity.startswith("service/"):
+            raise InvalidRequest.of(
+                "identity", f"{request.identity!r} is not a service; allowed is one as service/jobs"
+            )
+        await self._store.take_certificate(request.identity, end_time(request))
+        return certificate_pb2.ReportCertificateResponse()
 
     async def RaiseEvents(
         self,

@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator
 
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import server_pb2
-from virtyard.internal.inventory.v1 import host_service_pb2
+from virtyard.internal.inventory.v1 import certificate_pb2, host_service_pb2
+from virtyard.inventory.certificates import end_time
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.presence import Presence
+from virtyard.inventory.store import InventoryStore
 from virtyard.inventory.uploads import Uploads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import PermissionDenied
@@ -20,7 +22,9 @@ __all__ = ["HostRpc", "observation_of"]
 class HostRpc:
     """Takes the reports of agents, and lets them read uploads."""
 
-    def __init__(self, presence: Presence, guests: GuestReports, clock: Clock, uploads: Uploads) -> None:
+    def __init__(
+        self, presence: Presence, guests: GuestReports, clock: Clock, uploads: Uploads, store: InventoryStore
+    ) -> None:
         """Use these.
 
         Args:
@@ -28,7 +32,9 @@ class HostRpc:
             guests: compares the guests that they report.
             clock: gives the time of a report.
             uploads: what clients uploaded.
+            store: where what is told of certificates is kept.
         """
+        self._store = store
         self._presence = presence
         self._guests = guests
         self._clock = clock
@@ -39,6 +45,20 @@ class HostRpc:
     ) -> AsyncGenerator[host_service_pb2.ReadUploadResponse, None]:
         """Stream an upload from an offset on."""
         return self._uploads.read(request.upload, request.offset_bytes)
+
+    async def ReportCertificate(
+        self, request: certificate_pb2.ReportCertificateRequest, call: Call
+    ) -> certificate_pb2.ReportCertificateResponse:
+        """Take note of when the caller's own certificate ends.
+
+        Raises:
+            PermissionDenied: it is another one's.
+            InvalidRequest: it is not said when it ends.
+        """
+        if request.identity != call.principal.identity:
+            raise PermissionDenied(f"identity: {call.principal.identity} speaks for itself, not for {request.identity}")
+        await self._store.take_certificate(request.identity, end_time(request))
+        return certificate_pb2.ReportCertificateResponse()
 
     async def ReportHost(
         self, request: host_service_pb2.ReportHostRequest, call: Call

@@ -164,7 +164,7 @@ async def open_inventory(
                 services=(
                     Service(_service(inventory_service_pb2), InventoryRpc(store, feed, shown, acknowledging)),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
-                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads)),
+                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads, store)),
                     Service(_service(upload_service_pb2), UploadRpc(uploads)),
                     Service(_service(participant_service_pb2), effects),
                 ),

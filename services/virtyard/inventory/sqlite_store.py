@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.acknowledging import triage
 from virtyard.inventory.blocking_events import read_blocking
+from virtyard.inventory.certificates import take_certificate
 from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, raise_events
@@ -155,6 +157,16 @@ class SqliteStore:
         while until != 0:
             counted, until = await self._database.read(partial(count_events, text=text, until=until, counted=counted))
         return counted
+
+    async def take_certificate(self, identity: str, end: datetime) -> None:
+        """See `InventoryStore.take_certificate`."""
+        now = self._clock.now()
+
+        def run(transaction: Transaction) -> None:
+            transaction.transition("inventory.certificate")
+            take_certificate(transaction, identity, end, now)
+
+        await self._database.write(run)
 
     async def triage(self, name: str, *, within: bool) -> inventory_service_pb2.GetTriageEventResponse:
         """See `InventoryStore.triage`."""

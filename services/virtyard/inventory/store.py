@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
@@ -68,6 +69,10 @@ class InventoryStore(Protocol):
         Raises:
             InvalidRequest: the filter cannot be read.
         """
+        ...
+
+    async def take_certificate(self, identity: str, end: datetime) -> None:
+        """Tell of a certificate whose end is near, or that it was renewed."""
         ...
 
     async def triage(self, name: str, *, within: bool) -> inventory_service_pb2.GetTriageEventResponse:

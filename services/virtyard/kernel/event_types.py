@@ -329,6 +329,21 @@ RESTORED_UNKNOWN_GUEST = EventType(
     condition=Condition.GUEST_UNRECORDED,
     blocks=("DeleteVirtualDisk", "DeleteVirtualMachine", "DetachVirtualDisk", "ResizeVirtualDisk"),
 )
+CERTIFICATE_ENDING = EventType(
+    name="CERTIFICATE_ENDING",
+    severity=_WARNING,
+    meaning="The certificate of a server's agent or of a service ends soon, or has ended; the message says when.",
+    advice="Issue it anew with `virtyard pki`, put it in place of the old one, and start that process again.",
+    acknowledgeable=True,
+    # A later step on the way to the same end takes the place of the one before.
+    cleared_by=("CERTIFICATE_RENEWED", "CERTIFICATE_ENDING", "OBJECT_DELETED"),
+)
+CERTIFICATE_RENEWED = EventType(
+    name="CERTIFICATE_RENEWED",
+    severity=_INFORMATIONAL,
+    meaning="A renewed certificate was found in place of one that was near its end.",
+    advice="Nothing.",
+)
 FLOOD_FOLDED = EventType(
     name="FLOOD_FOLDED",
     severity=_INFORMATIONAL,
@@ -381,6 +396,8 @@ EVENT_TYPES = (
     RESTORED_UNKNOWN_GUEST,
     OPERATION_ABORTED,
     FLOOD_FOLDED,
+    CERTIFICATE_ENDING,
+    CERTIFICATE_RENEWED,
 )
 """Every type, in the order in which the documentation shows them."""
 

@@ -34,6 +34,7 @@ from virtyard.processes.agent_settings import (
     STORAGE_ROOTS,
     WATCHDOG,
 )
+from virtyard.processes.certificates import certificate_request, watched
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import CONTEXT, INVENTORY_ADDRESS, METRICS, STOP_GRACE
 from virtyard.processes.effect_log import logging_makes
@@ -91,6 +92,12 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         agent.host.hypervisor.on_change(reporter.change)
         await reporter.open()
         stack.push_async_callback(reporter.close)
+        await stack.enter_async_context(
+            watched(
+                lambda: [settings[CREDENTIALS]],
+                lambda identity, end: link.report_certificate(certificate_request(identity, end)),
+            )
+        )
         facts = await agent.facts.look()
         await stack.enter_async_context(measured(metrics, shown_at, f"agent {name}"))
         say(f"virtyard agent {name} drives {facts.hypervisor}: {facts.hypervisor_reason}")

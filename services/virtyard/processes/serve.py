@@ -14,6 +14,7 @@ from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.errors import Unavailable
 from virtyard.locks.main import open_locks
+from virtyard.processes.certificates import reported_over, services_watched, watched
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
     ADDRESS,
@@ -86,13 +87,15 @@ class _Process:
             open_inventory(self._settings[STATE], SystemClock(), locks, **options, **self._shared)
         )
         await self._serve(stack, inventory.services, inventory.feed, on_closing=[inventory.end_streams])
+        await stack.enter_async_context(services_watched(self._settings[PKI], inventory.services))
 
     async def _jobs(self, stack: AsyncExitStack) -> None:
+        inventory = await self._channel(stack, "inventory")
         jobs = await stack.enter_async_context(
             open_jobs(
                 self._settings[STATE],
                 SystemClock(),
-                inventory=await self._channel(stack, "inventory"),
+                inventory=inventory,
                 locks=await self._channel(stack, "locks"),
                 credentials=self._credentials,
                 **jobs_options(self._settings),
@@ -103,12 +106,13 @@ class _Process:
         server = await self._serve(stack, jobs.services, jobs.feed, serving=False, on_closing=[jobs.scheduler.stop])
         await jobs.scheduler.start()
         await server.set_serving(True)
+        await stack.enter_async_context(watched(lambda: [self._credentials.directory], reported_over(inventory)))
 
     async def _gateway(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         channels = {name: await self._channel(stack, name) for name in KEEPERS}
         gateway = await stack.enter_async_context(
-            open_gateway(settings[STATE], SystemClock(), channels, **gateway_options(settings))
+            open_gateway(settings[STATE], SystemClock(), channels, self._credentials, **gateway_options(settings))
         )
         if settings[WEB]:
             address = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))

@@ -13,6 +13,7 @@ from virtyard.inventory.main import open_inventory
 from virtyard.jobs.main import open_jobs
 from virtyard.kernel.permissions import Principal
 from virtyard.locks.main import open_locks
+from virtyard.processes.certificates import services_watched
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
     AUDIT_INTERVAL,
@@ -85,7 +86,9 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
         jobs_services = served(jobs.services, metrics, shown_at)
         near = {"inventory": inventory_services, "jobs": jobs_services, "locks": lock_services}
         channels = {name: await _near(stack, services, "gateway") for name, services in near.items()}
-        gateway = await stack.enter_async_context(open_gateway(state, clock, channels, **gateway_options(settings)))
+        gateway = await stack.enter_async_context(
+            open_gateway(state, clock, channels, credentials_of(pki, "service/gateway"), **gateway_options(settings))
+        )
         server = await stack.enter_async_context(
             serve(
                 [*inventory_services, *lock_services, *jobs_services, *served(gateway.services, metrics, shown_at)],
@@ -101,6 +104,7 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
         if settings[WEB]:
             _ = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))
         await server.set_serving(True)
+        await stack.enter_async_context(services_watched(pki, inventory.services))
         shown = await stack.enter_async_context(measured(metrics, shown_at, "up"))
         write_context(settings[CONTEXT], dict.fromkeys(SERVICES, server.address), pki, {"up": shown})
         if settings[WEB]:

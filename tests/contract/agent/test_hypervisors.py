@@ -157,7 +157,7 @@ async def test_a_guest_that_ends_by_itself_is_noticed(driver: Hypervisor, spec: 
         os.kill(info.pid, signal.SIGKILL)
     await until(lambda: bool(told))
     ended = await driver.find(UID)
-    assert ended == replace(info, running=False, pid=0)
+    assert ended == replace(info, running=False, pid=0, display=None)
     again = await driver.start(spec, "13/1/1")
     assert again.running
     assert again.mark == "13/1/1"

@@ -146,7 +146,7 @@ async def test_a_reused_pid_is_not_the_guest(
         path.write_text(json.dumps({**stored, "process": {**stored["process"], "pid": bystander.pid}}))
         again = QemuHypervisor(state=tmp_path / "qemu", sockets=sockets, clock=FakeClock())
         await again.open()
-        assert await again.find(spec.uid) == replace(info, running=False, pid=0)
+        assert await again.find(spec.uid) == replace(info, running=False, pid=0, display=None)
         assert not await again.kill(spec.uid)
         assert bystander.returncode is None
         await again.close()

@@ -12,7 +12,7 @@ import pytest
 from virtyard.agent.drivers.hypervisor.contract import BootDevice, DiskSpec, GuestSpec, NicSpec
 from virtyard.agent.drivers.hypervisor.qemu_command import SANDBOX, Emulator, GuestFiles, guest_arguments
 
-FILES = GuestFiles(folder=Path("/state/guests/a,b"), monitor=Path("/run/x.qmp"))
+FILES = GuestFiles(folder=Path("/state/guests/a,b"), monitor=Path("/run/x.qmp"), display=Path("/run/x.vnc"))
 EMULATOR = Emulator(binary="/usr/bin/qemu", version="7.2")
 
 
@@ -44,7 +44,7 @@ def test_no_text_becomes_an_option() -> None:
     assert value_of(arguments, "-append") == "console=ttyS0 -monitor stdio; reboot"
     assert json.loads(value_of(arguments, "-blockdev"))["file"]["filename"] == '/srv/a,b".qcow2'
     devices = [json.loads(arguments[index + 1]) for index, one in enumerate(arguments) if one == "-device"]
-    assert [device["driver"] for device in devices] == ["virtio-blk-pci", "virtio-net-pci"]
+    assert [device["driver"] for device in devices] == ["virtio-blk-pci", "virtio-net-pci", "VGA"]
     assert devices[0]["serial"] == "s,readonly=on"
     assert "path=/state/guests/a,,b/serial.log" in value_of(arguments, "-serial") or any(
         "path=/state/guests/a,,b/serial.log" in argument for argument in arguments
@@ -57,6 +57,7 @@ def test_a_guest_is_confined_and_has_what_was_asked_for() -> None:
     assert value_of(arguments, "-sandbox") == SANDBOX
     assert value_of(arguments, "-m") == f"{256 << 20}b"
     assert value_of(arguments, "-smp") == "2"
+    assert value_of(arguments, "-vnc") == "unix:/run/x.vnc"
     assert (value_of(arguments, "-accel"), value_of(arguments, "-cpu")) == ("tcg", "max")
     assert "restrict=on" in value_of(arguments, "-netdev")
     assert {"-nodefaults", "-no-user-config"} <= set(arguments)

@@ -13,6 +13,7 @@ from virtyard.kernel.names import kinds
 
 READS = re.compile(r"(Get|List|Watch|Count|Explain|Export|Read)[A-Z]\w*|Watch")
 EXCEPTIONS = {
+    "AgentService.OpenDisplay": "carries a screen and keys; what they do within the machine changes no object",
     "GatewayService.CreateApiToken": "lets a program speak as its maker; only a digest is kept, and no object changes",
     "GatewayService.CreateLink": "lets its maker in to the console; the gateway keeps a digest, and no object changes",
     "InventoryService.AcknowledgeEvent": "no object changes; the event keeps who did it, when, why, by force or not",

@@ -43,6 +43,7 @@ OUTPUT = Option(name="output", metavar="FORM", comment="Print a table (the defau
 COLUMNS = Option(name="columns", metavar="FIELD,...", comment="The columns of the table, in this order.")
 CONTEXT = Option(name="context", metavar="FILE", comment="Where the services are; VIRTYARD_CONTEXT if not given.")
 TIMEOUT = Option(name="timeout", metavar="SPAN", comment="Give up after this time, as 30s or 5m; operations go on.")
+VERBOSE = Option(name="verbose", comment="Say beneath an error what led to it, and all that the service said.")
 LIMIT = Option(name="limit", metavar="N", comment="Stop after this many rows.")
 WAIT = Option(
     name="wait",
@@ -56,7 +57,7 @@ WAIT_ABORT = Option(
 
 def options_of(method: Method) -> tuple[Option, ...]:
     """The options that a verb understands beside the flags of its request."""
-    common = (OUTPUT, JSON, TIMEOUT, CONTEXT, HELP)
+    common = (OUTPUT, JSON, TIMEOUT, CONTEXT, VERBOSE, HELP)
     if method.response == OPERATION and method.verb not in ("show", "wait"):
         return (WAIT, *common)
     if method.verb == "list":

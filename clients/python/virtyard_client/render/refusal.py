@@ -7,11 +7,22 @@ from collections.abc import Iterator, Sequence
 from virtyard_client.command.flags import Flag
 from virtyard_client.command.request import flag_of_field
 from virtyard_client.errors import ClientError
+from virtyard_client.render.advice import ADVICE
 from virtyard_client.render.line import Line, Span, wrap
 
 
-def refusal(error: ClientError, flags: Sequence[Flag], width: int, subject: str = "") -> Iterator[Line]:
-    """The error as lines; `subject` is what failed, if that is not the command itself."""
+def refusal(
+    error: ClientError, flags: Sequence[Flag], width: int, subject: str = "", about: str = ""
+) -> Iterator[Line]:
+    """The error as lines: what failed, why, on which object, who is in the way, and what to do.
+
+    Args:
+        error: what a service said.
+        flags: those of the command, which people know fields by.
+        width: columns of the terminal.
+        subject: what failed, if that is not the command itself.
+        about: the object that it failed on, if the error does not name one.
+    """
     message = error.message
     rest = []
     for violation in error.violations:
@@ -28,8 +39,9 @@ def refusal(error: ClientError, flags: Sequence[Flag], width: int, subject: str 
     yield from wrap(f"virtyard: {f'{subject}: ' if subject else ''}{message} ({error.reason})", width, style="red")
     for text in rest:
         yield from wrap(text, width, indent="  ")
-    if error.resource and error.resource not in error.message:
-        yield (Span(f"  resource: {error.resource}"),)
+    resource = error.resource or about
+    if resource and resource not in error.message:
+        yield (Span(f"  resource: {resource}"),)
     for lock in error.locks:
         verb = "is waited for by" if lock.waiting else "is held by"
         percent = f", {lock.percent:.0f} %" if lock.percent else ""
@@ -37,3 +49,5 @@ def refusal(error: ClientError, flags: Sequence[Flag], width: int, subject: str 
         yield from wrap(f"{lock.object} {verb} {lock.holder}{purpose}{percent}", width, indent="  ")
     if error.retry_after:
         yield (Span(f"  try again in {error.retry_after:g} s"),)
+    elif advice := ADVICE.get(error.reason):
+        yield from wrap(f"to do: {advice}", width, indent="  ", style="dim")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virtyard_client.command.usage import UsageError
+from virtyard_client.render.event import badge
 from virtyard_client.render.line import Line, Span, shorten
 from virtyard_client.render.words import STYLES, show_value
 from virtyard_client.schema.model import Field, Kind, Message
@@ -73,15 +74,18 @@ def objects(
     ellipsis: str = "…",
     chosen: Sequence[Field] | None = None,
 ) -> list[Line]:
-    """A table of messages of one type; unless columns were chosen, with LOCKED BY where the type has an activity."""
+    """A table of messages of one type; unless columns were chosen, with who locks each, and its worst open event."""
     columns = columns_of(message) if chosen is None else chosen
     has_activity = chosen is None and message.field("activity") is not None
     headers = [header(field) for field in columns] + (["LOCKED BY"] if has_activity else [])
+    # A badge for what is wrong; where nothing is, no column says so.
+    has_badge = has_activity and any(item.activity.open_events for item in items)
     rows = []
     for item in items:
         row = [show_value(schema, field, getattr(item, field.name), short=True) for field in columns]
-        rows.append([*row, locked_by(item.activity)] if has_activity else row)
-    return table(headers, rows, width, ellipsis)
+        row += [locked_by(item.activity)] if has_activity else []
+        rows.append([*row, badge(item.activity)] if has_badge else row)
+    return table([*headers, "EVENT"] if has_badge else headers, rows, width, ellipsis)
 
 
 def header(field: Field) -> str:

@@ -19,14 +19,16 @@ from virtyard_client.command.quantities import show_time
 from virtyard_client.command.request import message_class
 from virtyard_client.errors import ClientError
 from virtyard_client.render import json_line
+from virtyard_client.render.event import badge, became, severity
 from virtyard_client.render.line import Line, Span, line
-from virtyard_client.render.record import record
+from virtyard_client.render.record import COLUMN, record
 from virtyard_client.render.table import table
-from virtyard_client.render.words import DEFERRED, job_look
+from virtyard_client.render.words import DEFERRED, STYLES, job_look
 from virtyard_client.run.session import Session
 from virtyard_client.schema.model import Message, Method
 from virtyard_client.schema.own import OPERATION
 
+_EVENT_HEADERS = ("NAME", "SEVERITY", "TYPE", "MESSAGE", "WHAT BECAME OF IT", "TIME")
 _MOST = 10
 """Jobs and events that are shown; `job list` and `event list` have the others."""
 
@@ -50,9 +52,10 @@ async def describe(session: Session) -> ExitCode:
         return ExitCode.SUCCEEDED
     screen = session.screen
     screen.write(record(schema, _without_activity(session), item))
+    screen.write(_worst(item))
     screen.write(_section("Locks", ("MODE", "HELD BY", "WHAT FOR"), [_lock_row(lock) for lock in locks], session))
     screen.write(_section("Jobs", ("NAME", "TITLE", "STATE", "CREATED"), [_job_row(job) for job in jobs], session))
-    screen.write(_section("Events", ("TYPE", "MESSAGE", "TIME"), [_event_row(event) for event in events], session))
+    screen.write(_section("Events", _EVENT_HEADERS, [_event_row(event) for event in events], session))
     rows = [(verb, "yes" if not reason else "no", reason) for verb, reason in allowed]
     screen.write(_section("Operations", ("VERB", "NOW", "WHY NOT"), rows, session))
     return ExitCode.SUCCEEDED
@@ -140,7 +143,23 @@ def _job_row(job: job_pb2.Job) -> tuple[str, ...]:
 
 
 def _event_row(event: Any) -> tuple[str, ...]:
-    return (event.type, event.message, show_time(event.create_time.ToDatetime()))
+    return (
+        event.name,
+        severity(event),
+        event.type,
+        event.message,
+        became(event),
+        show_time(event.create_time.ToDatetime()),
+    )
+
+
+def _worst(item: Any) -> list[Line]:
+    """Return a badge for the worst open event of an object; nothing if none is open."""
+    word = badge(item.activity)
+    if not word:
+        return []
+    text = f" {item.activity.worst_event} is open, one of {item.activity.open_events}"
+    return [(Span("event:".ljust(COLUMN) + " ", "dim"), Span(word, STYLES.get(word, "")), Span(text))]
 
 
 async def transcript(session: Session) -> ExitCode:

@@ -13,6 +13,7 @@ from virtyard_client.command.quantities import show_seconds
 from virtyard_client.command.request import message_class
 from virtyard_client.errors import ClientError
 from virtyard_client.render import plain
+from virtyard_client.render.event import event_line
 from virtyard_client.render.line import line
 from virtyard_client.render.record import record
 from virtyard_client.render.refusal import refusal
@@ -195,6 +196,10 @@ def _show_frame(session: Session, frame: Any, story: Story) -> None:
         story.jobs[job.name] = job
         for text in plain.lines_of(Change(job, before, 0, ""), story):
             screen.text(text)
+        return
+    event = getattr(frame, "event", None)
+    if event is not None and event.name:
+        screen.write([event_line(event, revised=frame.revised)])
         return
     lock = getattr(frame, "lock", None)
     if lock is not None and lock.object:

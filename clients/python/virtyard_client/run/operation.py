@@ -13,6 +13,7 @@ from virtyard_client.command.options import ExitCode
 from virtyard_client.command.quantities import show_seconds
 from virtyard_client.command.request import load_module, message_class
 from virtyard_client.render import plain
+from virtyard_client.render.causes import causes, facts, failed_object
 from virtyard_client.render.line import line
 from virtyard_client.render.plan import plan
 from virtyard_client.render.refusal import refusal
@@ -110,7 +111,11 @@ def conclude(session: Session, story: Story) -> None:
         screen.text(plain.ended(story))
     error = story.error
     if error is not None:
-        screen.complain(refusal(error, session.flags, screen.width, subject=f"{story.name} {story.title}"))
+        screen.complain(
+            refusal(error, session.flags, screen.width, f"{story.name} {story.title}", failed_object(story))
+        )
+        if session.verbose:
+            screen.complain([*causes(story, screen.width), *facts(error)])
         return
     if story.metadata.residue:
         screen.complain([line(f"virtyard: {missing}") for missing in story.metadata.residue])

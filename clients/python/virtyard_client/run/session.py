@@ -54,6 +54,11 @@ class Session:
         return form
 
     @property
+    def verbose(self) -> bool:
+        """True if the causes of an error are to be shown beneath it."""
+        return self.arguments.given("verbose")
+
+    @property
     def structured(self) -> bool:
         """True if output is for programs."""
         return self.output != "table"

@@ -9,6 +9,7 @@ from virtyard_client.command.options import ExitCode
 from virtyard_client.command.usage import complain
 from virtyard_client.context import ContextError
 from virtyard_client.errors import ClientError
+from virtyard_client.render.causes import facts
 from virtyard_client.render.json_line import error_line
 from virtyard_client.render.line import line
 from virtyard_client.render.refusal import refusal
@@ -83,6 +84,8 @@ def refuse(session: Session, error: ClientError) -> ExitCode:
         screen.complain([line(error_line(error))])
     else:
         screen.complain(refusal(error, session.flags, screen.width))
+        if session.verbose:
+            screen.complain(facts(error))
     if error.unreachable:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if error.broken else ExitCode.REFUSED

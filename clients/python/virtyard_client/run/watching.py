@@ -7,6 +7,7 @@ from typing import Any
 
 from virtyard.api.type.v1 import watch_pb2
 from virtyard_client.command.options import ExitCode
+from virtyard_client.render.event import badge
 from virtyard_client.render.line import Line, line
 from virtyard_client.render.table import chosen_columns, locked_by, objects
 from virtyard_client.render.words import show_value
@@ -93,4 +94,5 @@ class _Seen:
         }
         if hasattr(item, "activity"):
             shown["locked by"] = locked_by(item.activity)
+            shown["event"] = badge(item.activity)
         return shown

@@ -2,7 +2,7 @@
 import { Severity, type Event } from "../api/virtyard/api/inventory/v1/event_pb";
 
 /** The AIP-160 filter of open events. */
-export const OPEN_EVENTS_FILTER = "severity >= WARNING";
+export const OPEN_EVENTS_FILTER = "open = true AND severity >= WARNING";
 
 export interface OpenEvents {
   readonly count: number;

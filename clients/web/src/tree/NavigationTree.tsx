@@ -57,11 +57,11 @@ function useForest(): { forest: Forest; ready: boolean } {
   const repositories = useObjects("repositories");
   const networks = useObjects("networks");
   const site = {
-    serverPools: useDeferredValue(serverPools.value),
-    servers: useDeferredValue(servers.value),
-    virtualMachines: useDeferredValue(virtualMachines.value),
-    repositories: useDeferredValue(repositories.value),
-    networks: useDeferredValue(networks.value),
+    serverPools: serverPools.value,
+    servers: servers.value,
+    virtualMachines: virtualMachines.value,
+    repositories: repositories.value,
+    networks: networks.value,
   };
   const forest = useMemo(() => buildForest(site), Object.values(site));
   const ready = [serverPools, servers, virtualMachines, repositories, networks].every((each) => each.ready);

@@ -95,6 +95,8 @@ class GuestInfo:
     """`kvm`, `tcg` or `none`."""
     serial_log: Path | None
     """Where the serial console is written."""
+    display: Path | None
+    """The Unix socket at which it speaks RFB; None where it has no display, as if simulated, and once it has ended."""
     started: datetime
     """When it was started, by the host's clock; for display only."""
 

@@ -351,7 +351,7 @@ class QemuHypervisor:
             listener()
 
     def _info(self, record: GuestRecord) -> GuestInfo:
-        running = _is_running(record)
+        running, files = _is_running(record), self._files(record.spec.uid)
         return GuestInfo(
             uid=record.spec.uid,
             name=record.spec.name,
@@ -359,13 +359,19 @@ class QemuHypervisor:
             pid=record.process.pid if running and record.process else 0,
             running=running,
             accelerator=record.accelerator,
-            serial_log=self._files(record.spec.uid).serial_log,
+            serial_log=files.serial_log,
+            # Guests that an earlier release started have none.
+            display=files.display if running and files.display.exists() else None,
             started=record.started,
         )
 
     def _files(self, uid: str) -> GuestFiles:
         digest = hashlib.sha256(f"{self._state}\0{uid}".encode()).hexdigest()[:16]
-        return GuestFiles(folder=self._state / "guests" / uid, monitor=self._sockets / f"{digest}.qmp")
+        return GuestFiles(
+            folder=self._state / "guests" / uid,
+            monitor=self._sockets / f"{digest}.qmp",
+            display=self._sockets / f"{digest}.vnc",
+        )
 
     def _lock(self, uid: str) -> asyncio.Lock:
         return self._locks.setdefault(uid, asyncio.Lock())
@@ -399,6 +405,7 @@ def _prepare(files: GuestFiles, record: GuestRecord) -> None:
 
 def _remove(files: GuestFiles) -> None:
     files.monitor.unlink(missing_ok=True)
+    files.display.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         files.record.unlink()  # first: a folder without a record is nothing
         shutil.rmtree(files.folder)

@@ -44,6 +44,8 @@ class GuestFiles:
     """Folder of the guest in the driver's state."""
     monitor: Path
     """Socket of its monitor, in a short folder: at most 107 bytes."""
+    display: Path
+    """Socket of its display, beside that of the monitor."""
 
     @property
     def record(self) -> Path:
@@ -99,7 +101,18 @@ def guest_arguments(emulator: Emulator, spec: GuestSpec, files: GuestFiles, taps
         arguments += _cdrom_arguments(spec.cdrom, places.get((BootDevice.CDROM, 0)))
     for number, nic in enumerate(spec.nics):
         arguments += _nic_arguments(number, nic, places.get((BootDevice.NETWORK, number)), tap=number in taps)
-    return arguments
+    # The last, so that disks and cards are in the slots by which guests name them.
+    return arguments + _display_arguments(files)
+
+
+def _display_arguments(files: GuestFiles) -> list[str]:
+    """Return a screen that is shown to whoever opens the socket; of its memory what is not drawn on is not used."""
+    devices = [{"driver": "VGA", "id": "screen0"}]
+    if _MACHINES.get(architecture(), "q35") != "q35":
+        # Machines other than q35 have no keyboard of their own either.
+        devices = [{"driver": "virtio-gpu-pci", "id": "screen0"}, {"driver": "virtio-keyboard-pci", "id": "keyboard0"}]
+    arguments = ["-vnc", f"unix:{_escaped(str(files.display))}"]
+    return arguments + [word for device in devices for word in ("-device", json.dumps(device))]
 
 
 def _boot_places(spec: GuestSpec) -> dict[tuple[BootDevice, int], int]:

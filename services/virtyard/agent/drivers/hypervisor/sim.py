@@ -202,6 +202,7 @@ class SimHypervisor:
             running=record.spec.uid not in self._ended,
             accelerator="none",
             serial_log=None,
+            display=None,
             started=record.started,
         )
 

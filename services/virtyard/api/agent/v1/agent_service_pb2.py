@@ -27,35 +27,51 @@ from virtyard.api.participant.v1 import participant_service_pb2 as virtyard_dot_
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)virtyard/api/agent/v1/agent_service.proto\x12\x15virtyard.api.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a&virtyard/api/type/v1/annotations.proto\"X\n\x11ListLedgerRequest\x12\x17\n\x0foperation_above\x18\x01 \x01(\x03\x12\x12\n\noperations\x18\x02 \x03(\x03\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\"\x94\x01\n\x12ListLedgerResponse\x12\x33\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".virtyard.api.agent.v1.LedgerEntry\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12\x19\n\x11highest_operation\x18\x03 \x01(\x03\x12\x17\n\x0f\x66orgotten_below\x18\x04 \x01(\x03\"\xda\x01\n\x0bLedgerEntry\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x31\n\x05phase\x18\x02 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x37\n\x05state\x18\x04 \x01(\x0e\x32(.virtyard.api.participant.v1.EffectState\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0e\n\x06target\x18\x06 \x01(\t\x12\x0b\n\x03job\x18\x07 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x08 \x01(\x08\"\xcc\x03\n\x04Host\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x1c\n\x0cmemory_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x63pus\x18\x03 \x01(\x05\x12\x37\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32!.virtyard.api.agent.v1.Capability\x12\x12\n\nhypervisor\x18\x05 \x01(\t\x12\x19\n\x11hypervisor_reason\x18\x06 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x07 \x01(\t\x12\x15\n\ragent_version\x18\x08 \x01(\t\x12\x15\n\ragent_address\x18\t \x01(\t\x12,\n\x06guests\x18\n \x03(\x0b\x32\x1c.virtyard.api.agent.v1.Guest\x12\x41\n\x0f\x63luster_members\x18\x0b \x03(\x0b\x32(.virtyard.api.agent.v1.ClusterMemberView\x12\x17\n\x0fledger_sequence\x18\x0c \x01(\x03\x12\x0f\n\x07host_id\x18\r \x01(\t\x12\x30\n\x0cobserve_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owner_id\x18\x0f \x01(\t\"=\n\nCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tsupported\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8e\x01\n\x05Guest\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x17\n\x0fvirtual_machine\x18\x02 \x01(\t\x12\x0f\n\x07running\x18\x03 \x01(\x08\x12\x12\n\nprocess_id\x18\x04 \x01(\x03\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x05 \x01(\t\x12\x17\n\x0fserial_log_path\x18\x06 \x01(\t\x12\x0c\n\x04mark\x18\x07 \x01(\t\"U\n\x11\x43lusterMemberView\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x02 \x01(\t\x12\x0c\n\x04slot\x18\x03 \x01(\x05\x12\r\n\x05state\x18\x04 \x01(\t\"\x10\n\x0eGetHostRequest2\xd0\x01\n\x0c\x41gentService\x12U\n\x07GetHost\x12%.virtyard.api.agent.v1.GetHostRequest\x1a\x1b.virtyard.api.agent.v1.Host\"\x06\xca\xf3\x18\x02\x08\x01\x12i\n\nListLedger\x12(.virtyard.api.agent.v1.ListLedgerRequest\x1a).virtyard.api.agent.v1.ListLedgerResponse\"\x06\xca\xf3\x18\x02\x08\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)virtyard/api/agent/v1/agent_service.proto\x12\x15virtyard.api.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a&virtyard/api/type/v1/annotations.proto\";\n\x12OpenDisplayRequest\x12\r\n\x03uid\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"#\n\x13OpenDisplayResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"Q\n\x14ReadSerialLogRequest\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x1c\n\x0coffset_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"H\n\x15ReadSerialLogResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12!\n\x11next_offset_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\"X\n\x11ListLedgerRequest\x12\x17\n\x0foperation_above\x18\x01 \x01(\x03\x12\x12\n\noperations\x18\x02 \x03(\x03\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\"\x94\x01\n\x12ListLedgerResponse\x12\x33\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".virtyard.api.agent.v1.LedgerEntry\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12\x19\n\x11highest_operation\x18\x03 \x01(\x03\x12\x17\n\x0f\x66orgotten_below\x18\x04 \x01(\x03\"\xda\x01\n\x0bLedgerEntry\x12\x10\n\x08step_key\x18\x01 \x01(\t\x12\x31\n\x05phase\x18\x02 \x01(\x0e\x32\".virtyard.api.participant.v1.Phase\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x37\n\x05state\x18\x04 \x01(\x0e\x32(.virtyard.api.participant.v1.EffectState\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0e\n\x06target\x18\x06 \x01(\t\x12\x0b\n\x03job\x18\x07 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x08 \x01(\x08\"\xcc\x03\n\x04Host\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x1c\n\x0cmemory_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x63pus\x18\x03 \x01(\x05\x12\x37\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32!.virtyard.api.agent.v1.Capability\x12\x12\n\nhypervisor\x18\x05 \x01(\t\x12\x19\n\x11hypervisor_reason\x18\x06 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x07 \x01(\t\x12\x15\n\ragent_version\x18\x08 \x01(\t\x12\x15\n\ragent_address\x18\t \x01(\t\x12,\n\x06guests\x18\n \x03(\x0b\x32\x1c.virtyard.api.agent.v1.Guest\x12\x41\n\x0f\x63luster_members\x18\x0b \x03(\x0b\x32(.virtyard.api.agent.v1.ClusterMemberView\x12\x17\n\x0fledger_sequence\x18\x0c \x01(\x03\x12\x0f\n\x07host_id\x18\r \x01(\t\x12\x30\n\x0cobserve_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owner_id\x18\x0f \x01(\t\"=\n\nCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tsupported\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8e\x01\n\x05Guest\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x17\n\x0fvirtual_machine\x18\x02 \x01(\t\x12\x0f\n\x07running\x18\x03 \x01(\x08\x12\x12\n\nprocess_id\x18\x04 \x01(\x03\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x05 \x01(\t\x12\x17\n\x0fserial_log_path\x18\x06 \x01(\t\x12\x0c\n\x04mark\x18\x07 \x01(\t\"U\n\x11\x43lusterMemberView\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x02 \x01(\t\x12\x0c\n\x04slot\x18\x03 \x01(\x05\x12\r\n\x05state\x18\x04 \x01(\t\"\x10\n\x0eGetHostRequest2\xb8\x03\n\x0c\x41gentService\x12U\n\x07GetHost\x12%.virtyard.api.agent.v1.GetHostRequest\x1a\x1b.virtyard.api.agent.v1.Host\"\x06\xca\xf3\x18\x02\x08\x01\x12p\n\x0bOpenDisplay\x12).virtyard.api.agent.v1.OpenDisplayRequest\x1a*.virtyard.api.agent.v1.OpenDisplayResponse\"\x06\xca\xf3\x18\x02\x08\x02(\x01\x30\x01\x12t\n\rReadSerialLog\x12+.virtyard.api.agent.v1.ReadSerialLogRequest\x1a,.virtyard.api.agent.v1.ReadSerialLogResponse\"\x06\xca\xf3\x18\x02\x08\x02\x30\x01\x12i\n\nListLedger\x12(.virtyard.api.agent.v1.ListLedgerRequest\x1a).virtyard.api.agent.v1.ListLedgerResponse\"\x06\xca\xf3\x18\x02\x08\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.agent.v1.agent_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_READSERIALLOGREQUEST'].fields_by_name['offset_bytes']._loaded_options = None
+  _globals['_READSERIALLOGREQUEST'].fields_by_name['offset_bytes']._serialized_options = b'\312\363\030\002\030\001'
+  _globals['_READSERIALLOGRESPONSE'].fields_by_name['next_offset_bytes']._loaded_options = None
+  _globals['_READSERIALLOGRESPONSE'].fields_by_name['next_offset_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_HOST'].fields_by_name['memory_bytes']._loaded_options = None
   _globals['_HOST'].fields_by_name['memory_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_AGENTSERVICE'].methods_by_name['GetHost']._loaded_options = None
   _globals['_AGENTSERVICE'].methods_by_name['GetHost']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_AGENTSERVICE'].methods_by_name['OpenDisplay']._loaded_options = None
+  _globals['_AGENTSERVICE'].methods_by_name['OpenDisplay']._serialized_options = b'\312\363\030\002\010\002'
+  _globals['_AGENTSERVICE'].methods_by_name['ReadSerialLog']._loaded_options = None
+  _globals['_AGENTSERVICE'].methods_by_name['ReadSerialLog']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_AGENTSERVICE'].methods_by_name['ListLedger']._loaded_options = None
   _globals['_AGENTSERVICE'].methods_by_name['ListLedger']._serialized_options = b'\312\363\030\002\010\004'
-  _globals['_LISTLEDGERREQUEST']._serialized_start=196
-  _globals['_LISTLEDGERREQUEST']._serialized_end=284
-  _globals['_LISTLEDGERRESPONSE']._serialized_start=287
-  _globals['_LISTLEDGERRESPONSE']._serialized_end=435
-  _globals['_LEDGERENTRY']._serialized_start=438
-  _globals['_LEDGERENTRY']._serialized_end=656
-  _globals['_HOST']._serialized_start=659
-  _globals['_HOST']._serialized_end=1119
-  _globals['_CAPABILITY']._serialized_start=1121
-  _globals['_CAPABILITY']._serialized_end=1182
-  _globals['_GUEST']._serialized_start=1185
-  _globals['_GUEST']._serialized_end=1327
-  _globals['_CLUSTERMEMBERVIEW']._serialized_start=1329
-  _globals['_CLUSTERMEMBERVIEW']._serialized_end=1414
-  _globals['_GETHOSTREQUEST']._serialized_start=1416
-  _globals['_GETHOSTREQUEST']._serialized_end=1432
-  _globals['_AGENTSERVICE']._serialized_start=1435
-  _globals['_AGENTSERVICE']._serialized_end=1643
+  _globals['_OPENDISPLAYREQUEST']._serialized_start=196
+  _globals['_OPENDISPLAYREQUEST']._serialized_end=255
+  _globals['_OPENDISPLAYRESPONSE']._serialized_start=257
+  _globals['_OPENDISPLAYRESPONSE']._serialized_end=292
+  _globals['_READSERIALLOGREQUEST']._serialized_start=294
+  _globals['_READSERIALLOGREQUEST']._serialized_end=375
+  _globals['_READSERIALLOGRESPONSE']._serialized_start=377
+  _globals['_READSERIALLOGRESPONSE']._serialized_end=449
+  _globals['_LISTLEDGERREQUEST']._serialized_start=451
+  _globals['_LISTLEDGERREQUEST']._serialized_end=539
+  _globals['_LISTLEDGERRESPONSE']._serialized_start=542
+  _globals['_LISTLEDGERRESPONSE']._serialized_end=690
+  _globals['_LEDGERENTRY']._serialized_start=693
+  _globals['_LEDGERENTRY']._serialized_end=911
+  _globals['_HOST']._serialized_start=914
+  _globals['_HOST']._serialized_end=1374
+  _globals['_CAPABILITY']._serialized_start=1376
+  _globals['_CAPABILITY']._serialized_end=1437
+  _globals['_GUEST']._serialized_start=1440
+  _globals['_GUEST']._serialized_end=1582
+  _globals['_CLUSTERMEMBERVIEW']._serialized_start=1584
+  _globals['_CLUSTERMEMBERVIEW']._serialized_end=1669
+  _globals['_GETHOSTREQUEST']._serialized_start=1671
+  _globals['_GETHOSTREQUEST']._serialized_end=1687
+  _globals['_AGENTSERVICE']._serialized_start=1690
+  _globals['_AGENTSERVICE']._serialized_end=2130
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,112 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class OpenDisplayRequest(_message.Message):
+    """Names the guest, or brings what its viewer sends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """The uid of the virtual machine whose guest it is."""
+    data: _builtins.bytes
+    """What the viewer sends: keys, pointer and what it asks for."""
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "uid", b"uid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["uid", "data"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___OpenDisplayRequest: _TypeAlias = OpenDisplayRequest  # noqa: Y015
+
+@_typing.final
+class OpenDisplayResponse(_message.Message):
+    """What the guest's display sends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The bytes as they came, at most 64 KiB in one response."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenDisplayResponse: _TypeAlias = OpenDisplayResponse  # noqa: Y015
+
+@_typing.final
+class ReadSerialLogRequest(_message.Message):
+    """Says whose serial line to read here, and from where on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """The uid of the virtual machine whose guest writes it."""
+    offset_bytes: _builtins.int
+    """The place in the log to begin at, in bytes; a negative one counts from the end."""
+    follow: _builtins.bool
+    """Go on with what is written from now on, until the caller leaves."""
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "offset_bytes", b"offset_bytes", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadSerialLogRequest: _TypeAlias = ReadSerialLogRequest  # noqa: Y015
+
+@_typing.final
+class ReadSerialLogResponse(_message.Message):
+    """A piece of the serial log as the host has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    NEXT_OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The bytes as the guest wrote them, at most 64 KiB in one response."""
+    next_offset_bytes: _builtins.int
+    """The place in the log behind these bytes, in bytes; smaller than before where the log has begun anew."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        next_offset_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "next_offset_bytes", b"next_offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadSerialLogResponse: _TypeAlias = ReadSerialLogResponse  # noqa: Y015
+
+@_typing.final
 class ListLedgerRequest(_message.Message):
     """Says which operations' effects to list, a page of them."""
 

@@ -40,6 +40,16 @@ class AgentServiceStub:
                 request_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.GetHostRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.Host.FromString,
                 _registered_method=True)
+        self.OpenDisplay = channel.stream_stream(
+                '/virtyard.api.agent.v1.AgentService/OpenDisplay',
+                request_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.OpenDisplayRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.OpenDisplayResponse.FromString,
+                _registered_method=True)
+        self.ReadSerialLog = channel.unary_stream(
+                '/virtyard.api.agent.v1.AgentService/ReadSerialLog',
+                request_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ReadSerialLogRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ReadSerialLogResponse.FromString,
+                _registered_method=True)
         self.ListLedger = channel.unary_unary(
                 '/virtyard.api.agent.v1.AgentService/ListLedger',
                 request_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerRequest.SerializeToString,
@@ -53,6 +63,21 @@ class AgentServiceServicer:
 
     def GetHost(self, request, context):
         """Gets the facts of the host and what it can do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenDisplay(self, request_iterator, context):
+        """Carries a guest's display in both directions, as its hypervisor speaks it (RFB), until one side ends; the first
+        request names the guest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadSerialLog(self, request, context):
+        """Reads what a guest has written to its serial line, and goes on as it writes more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +97,16 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.GetHost,
                     request_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.GetHostRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.Host.SerializeToString,
+            ),
+            'OpenDisplay': grpc.stream_stream_rpc_method_handler(
+                    servicer.OpenDisplay,
+                    request_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.OpenDisplayRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.OpenDisplayResponse.SerializeToString,
+            ),
+            'ReadSerialLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadSerialLog,
+                    request_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ReadSerialLogRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ReadSerialLogResponse.SerializeToString,
             ),
             'ListLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLedger,
@@ -107,6 +142,60 @@ class AgentService:
             '/virtyard.api.agent.v1.AgentService/GetHost',
             virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.GetHostRequest.SerializeToString,
             virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.Host.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenDisplay(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/virtyard.api.agent.v1.AgentService/OpenDisplay',
+            virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.OpenDisplayRequest.SerializeToString,
+            virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.OpenDisplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadSerialLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtyard.api.agent.v1.AgentService/ReadSerialLog',
+            virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ReadSerialLogRequest.SerializeToString,
+            virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ReadSerialLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,12 @@ class AgentServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetHost: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetHostRequest, _agent_service_pb2.Host]
     """Gets the facts of the host and what it can do."""
+    OpenDisplay: _aio.StreamStreamMultiCallable[_agent_service_pb2.OpenDisplayRequest, _agent_service_pb2.OpenDisplayResponse]
+    """Carries a guest's display in both directions, as its hypervisor speaks it (RFB), until one side ends; the first
+    request names the guest.
+    """
+    ReadSerialLog: _aio.UnaryStreamMultiCallable[_agent_service_pb2.ReadSerialLogRequest, _agent_service_pb2.ReadSerialLogResponse]
+    """Reads what a guest has written to its serial line, and goes on as it writes more."""
     ListLedger: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListLedgerRequest, _agent_service_pb2.ListLedgerResponse]
     """Lists what the ledger has of operations that a restored scheduler may not know, in the order of acceptance."""
 
@@ -31,6 +37,24 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_agent_service_pb2.GetHostRequest, _abc.Awaitable[_agent_service_pb2.Host]],
     ) -> _abc.Awaitable[_agent_service_pb2.Host]:
         """Gets the facts of the host and what it can do."""
+
+    @_abc_1.abstractmethod
+    def OpenDisplay(
+        self,
+        request_iterator: _abc.AsyncIterator[_agent_service_pb2.OpenDisplayRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_agent_service_pb2.OpenDisplayRequest], _abc.AsyncIterator[_agent_service_pb2.OpenDisplayResponse]],
+    ) -> _abc.AsyncIterator[_agent_service_pb2.OpenDisplayResponse]:
+        """Carries a guest's display in both directions, as its hypervisor speaks it (RFB), until one side ends; the first
+        request names the guest.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadSerialLog(
+        self,
+        request: _agent_service_pb2.ReadSerialLogRequest,
+        context: _aio.ServicerContext[_agent_service_pb2.ReadSerialLogRequest, _abc.AsyncIterator[_agent_service_pb2.ReadSerialLogResponse]],
+    ) -> _abc.AsyncIterator[_agent_service_pb2.ReadSerialLogResponse]:
+        """Reads what a guest has written to its serial line, and goes on as it writes more."""
 
     @_abc_1.abstractmethod
     def ListLedger(

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from virtyard.internal.inventory.v1 import certificate_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2
 from virtyard.internal.inventory.v1 import control_service_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -45,6 +46,11 @@ class ControlServiceStub:
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsResponse.FromString,
                 _registered_method=True)
+        self.ReportCertificate = channel.unary_unary(
+                '/virtyard.internal.inventory.v1.ControlService/ReportCertificate',
+                request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.SerializeToString,
+                response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class ControlServiceServicer:
@@ -65,6 +71,13 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportCertificate(self, request, context):
+        """Reports when the certificate of a service ends; an event tells of it if that is near.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +90,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.RaiseEvents,
                     request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsRequest.FromString,
                     response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsResponse.SerializeToString,
+            ),
+            'ReportCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCertificate,
+                    request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.FromString,
+                    response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class ControlService:
             '/virtyard.internal.inventory.v1.ControlService/RaiseEvents',
             virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsRequest.SerializeToString,
             virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.internal.inventory.v1.ControlService/ReportCertificate',
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.SerializeToString,
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

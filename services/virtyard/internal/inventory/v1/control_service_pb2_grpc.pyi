@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from virtyard.internal.inventory.v1 import certificate_pb2 as _certificate_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2 as _control_service_pb2
 import abc as _abc_1
 
@@ -20,6 +21,8 @@ class ControlServiceStub:
     """Reads the objects that a plan is made from, at one position of the feed."""
     RaiseEvents: _aio.UnaryUnaryMultiCallable[_control_service_pb2.RaiseEventsRequest, _control_service_pb2.RaiseEventsResponse]
     """Raises events, each once for its key however often it is asked for."""
+    ReportCertificate: _aio.UnaryUnaryMultiCallable[_certificate_pb2.ReportCertificateRequest, _certificate_pb2.ReportCertificateResponse]
+    """Reports when the certificate of a service ends; an event tells of it if that is near."""
 
 class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the job scheduler asks of the inventory beside effects."""
@@ -39,5 +42,13 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_control_service_pb2.RaiseEventsRequest, _abc.Awaitable[_control_service_pb2.RaiseEventsResponse]],
     ) -> _abc.Awaitable[_control_service_pb2.RaiseEventsResponse]:
         """Raises events, each once for its key however often it is asked for."""
+
+    @_abc_1.abstractmethod
+    def ReportCertificate(
+        self,
+        request: _certificate_pb2.ReportCertificateRequest,
+        context: _aio.ServicerContext[_certificate_pb2.ReportCertificateRequest, _abc.Awaitable[_certificate_pb2.ReportCertificateResponse]],
+    ) -> _abc.Awaitable[_certificate_pb2.ReportCertificateResponse]:
+        """Reports when the certificate of a service ends; an event tells of it if that is near."""
 
 def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: _aio.Server) -> None: ...

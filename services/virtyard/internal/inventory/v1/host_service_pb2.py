@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from virtyard.api.agent.v1 import agent_service_pb2 as virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
+from virtyard.internal.inventory.v1 import certificate_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1virtyard/internal/inventory/v1/host_service.proto\x12\x1evirtyard.internal.inventory.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\">\n\x11ReportHostRequest\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Host\"L\n\x12ReportHostResponse\x12\r\n\x05known\x18\x01 \x01(\x08\x12\'\n\x17report_interval_seconds\x18\x02 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03\"A\n\x11ReadUploadRequest\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\x1c\n\x0coffset_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\">\n\x12ReadUploadResponse\x12\x1a\n\nsize_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\x89\x02\n\x0bHostService\x12{\n\nReportHost\x12\x31.virtyard.internal.inventory.v1.ReportHostRequest\x1a\x32.virtyard.internal.inventory.v1.ReportHostResponse\"\x06\xca\xf3\x18\x02\x08\x05\x12}\n\nReadUpload\x12\x31.virtyard.internal.inventory.v1.ReadUploadRequest\x1a\x32.virtyard.internal.inventory.v1.ReadUploadResponse\"\x06\xca\xf3\x18\x02\x08\x05\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1virtyard/internal/inventory/v1/host_service.proto\x12\x1evirtyard.internal.inventory.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x30virtyard/internal/inventory/v1/certificate.proto\">\n\x11ReportHostRequest\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Host\"L\n\x12ReportHostResponse\x12\r\n\x05known\x18\x01 \x01(\x08\x12\'\n\x17report_interval_seconds\x18\x02 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03\"A\n\x11ReadUploadRequest\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\x1c\n\x0coffset_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\">\n\x12ReadUploadResponse\x12\x1a\n\nsize_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\x9c\x03\n\x0bHostService\x12{\n\nReportHost\x12\x31.virtyard.internal.inventory.v1.ReportHostRequest\x1a\x32.virtyard.internal.inventory.v1.ReportHostResponse\"\x06\xca\xf3\x18\x02\x08\x05\x12\x90\x01\n\x11ReportCertificate\x12\x38.virtyard.internal.inventory.v1.ReportCertificateRequest\x1a\x39.virtyard.internal.inventory.v1.ReportCertificateResponse\"\x06\xca\xf3\x18\x02\x08\x05\x12}\n\nReadUpload\x12\x31.virtyard.internal.inventory.v1.ReadUploadRequest\x1a\x32.virtyard.internal.inventory.v1.ReadUploadResponse\"\x06\xca\xf3\x18\x02\x08\x05\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,16 +42,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READUPLOADRESPONSE'].fields_by_name['size_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_HOSTSERVICE'].methods_by_name['ReportHost']._loaded_options = None
   _globals['_HOSTSERVICE'].methods_by_name['ReportHost']._serialized_options = b'\312\363\030\002\010\005'
+  _globals['_HOSTSERVICE'].methods_by_name['ReportCertificate']._loaded_options = None
+  _globals['_HOSTSERVICE'].methods_by_name['ReportCertificate']._serialized_options = b'\312\363\030\002\010\005'
   _globals['_HOSTSERVICE'].methods_by_name['ReadUpload']._loaded_options = None
   _globals['_HOSTSERVICE'].methods_by_name['ReadUpload']._serialized_options = b'\312\363\030\002\010\005'
-  _globals['_REPORTHOSTREQUEST']._serialized_start=168
-  _globals['_REPORTHOSTREQUEST']._serialized_end=230
-  _globals['_REPORTHOSTRESPONSE']._serialized_start=232
-  _globals['_REPORTHOSTRESPONSE']._serialized_end=308
-  _globals['_READUPLOADREQUEST']._serialized_start=310
-  _globals['_READUPLOADREQUEST']._serialized_end=375
-  _globals['_READUPLOADRESPONSE']._serialized_start=377
-  _globals['_READUPLOADRESPONSE']._serialized_end=439
-  _globals['_HOSTSERVICE']._serialized_start=442
-  _globals['_HOSTSERVICE']._serialized_end=707
+  _globals['_REPORTHOSTREQUEST']._serialized_start=218
+  _globals['_REPORTHOSTREQUEST']._serialized_end=280
+  _globals['_REPORTHOSTRESPONSE']._serialized_start=282
+  _globals['_REPORTHOSTRESPONSE']._serialized_end=358
+  _globals['_READUPLOADREQUEST']._serialized_start=360
+  _globals['_READUPLOADREQUEST']._serialized_end=425
+  _globals['_READUPLOADRESPONSE']._serialized_start=427
+  _globals['_READUPLOADRESPONSE']._serialized_end=489
+  _globals['_HOSTSERVICE']._serialized_start=492
+  _globals['_HOSTSERVICE']._serialized_end=904
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from virtyard.internal.inventory.v1 import certificate_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2
 from virtyard.internal.inventory.v1 import host_service_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -40,6 +41,11 @@ class HostServiceStub:
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.SerializeToString,
                 response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.FromString,
                 _registered_method=True)
+        self.ReportCertificate = channel.unary_unary(
+                '/virtyard.internal.inventory.v1.HostService/ReportCertificate',
+                request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.SerializeToString,
+                response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateResponse.FromString,
+                _registered_method=True)
         self.ReadUpload = channel.unary_stream(
                 '/virtyard.internal.inventory.v1.HostService/ReadUpload',
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReadUploadRequest.SerializeToString,
@@ -53,6 +59,13 @@ class HostServiceServicer:
 
     def ReportHost(self, request, context):
         """Reports the facts of a host; the server must be the one in the caller's certificate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportCertificate(self, request, context):
+        """Reports when the agent's own certificate ends; an event tells of it if that is near.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +85,11 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.ReportHost,
                     request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.FromString,
                     response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.SerializeToString,
+            ),
+            'ReportCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCertificate,
+                    request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.FromString,
+                    response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateResponse.SerializeToString,
             ),
             'ReadUpload': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadUpload,
@@ -107,6 +125,33 @@ class HostService:
             '/virtyard.internal.inventory.v1.HostService/ReportHost',
             virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.SerializeToString,
             virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.internal.inventory.v1.HostService/ReportCertificate',
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.SerializeToString,
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

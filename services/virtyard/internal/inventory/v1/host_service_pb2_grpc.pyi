@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from virtyard.internal.inventory.v1 import certificate_pb2 as _certificate_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2 as _host_service_pb2
 import abc as _abc_1
 
@@ -18,6 +19,8 @@ class HostServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReportHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReportHostRequest, _host_service_pb2.ReportHostResponse]
     """Reports the facts of a host; the server must be the one in the caller's certificate."""
+    ReportCertificate: _aio.UnaryUnaryMultiCallable[_certificate_pb2.ReportCertificateRequest, _certificate_pb2.ReportCertificateResponse]
+    """Reports when the agent's own certificate ends; an event tells of it if that is near."""
     ReadUpload: _aio.UnaryStreamMultiCallable[_host_service_pb2.ReadUploadRequest, _host_service_pb2.ReadUploadResponse]
     """Reads an upload from an offset on, so that a reader that was cut off goes on where it was."""
 
@@ -31,6 +34,14 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.ReportHostRequest, _abc.Awaitable[_host_service_pb2.ReportHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ReportHostResponse]:
         """Reports the facts of a host; the server must be the one in the caller's certificate."""
+
+    @_abc_1.abstractmethod
+    def ReportCertificate(
+        self,
+        request: _certificate_pb2.ReportCertificateRequest,
+        context: _aio.ServicerContext[_certificate_pb2.ReportCertificateRequest, _abc.Awaitable[_certificate_pb2.ReportCertificateResponse]],
+    ) -> _abc.Awaitable[_certificate_pb2.ReportCertificateResponse]:
+        """Reports when the agent's own certificate ends; an event tells of it if that is near."""
 
     @_abc_1.abstractmethod
     def ReadUpload(

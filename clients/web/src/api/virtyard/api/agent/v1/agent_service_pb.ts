@@ -15,7 +15,128 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/agent/v1/agent_service.proto.
  */
 export const file_virtyard_api_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("Cil2aXJ0eWFyZC9hcGkvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIVdmlydHlhcmQuYXBpLmFnZW50LnYxIlgKEUxpc3RMZWRnZXJSZXF1ZXN0EhcKD29wZXJhdGlvbl9hYm92ZRgBIAEoAxISCgpvcGVyYXRpb25zGAIgAygDEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgDIpQBChJMaXN0TGVkZ2VyUmVzcG9uc2USMwoHZW50cmllcxgBIAMoCzIiLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MZWRnZXJFbnRyeRIVCg1uZXh0X3NlcXVlbmNlGAIgASgDEhkKEWhpZ2hlc3Rfb3BlcmF0aW9uGAMgASgDEhcKD2ZvcmdvdHRlbl9iZWxvdxgEIAEoAyLaAQoLTGVkZ2VyRW50cnkSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYAiABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgDIAEoBRI3CgVzdGF0ZRgEIAEoDjIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RTdGF0ZRIOCgZhY3Rpb24YBSABKAkSDgoGdGFyZ2V0GAYgASgJEgsKA2pvYhgHIAEoCRIPCgdjaGFuZ2VkGAggASgIIswDCgRIb3N0Eg4KBnNlcnZlchgBIAEoCRIcCgxtZW1vcnlfYnl0ZXMYAiABKANCBsrzGAIYARIMCgRjcHVzGAMgASgFEjcKDGNhcGFiaWxpdGllcxgEIAMoCzIhLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5DYXBhYmlsaXR5EhIKCmh5cGVydmlzb3IYBSABKAkSGQoRaHlwZXJ2aXNvcl9yZWFzb24YBiABKAkSEwoLYWNjZWxlcmF0b3IYByABKAkSFQoNYWdlbnRfdmVyc2lvbhgIIAEoCRIVCg1hZ2VudF9hZGRyZXNzGAkgASgJEiwKBmd1ZXN0cxgKIAMoCzIcLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5HdWVzdBJBCg9jbHVzdGVyX21lbWJlcnMYCyADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXcSFwoPbGVkZ2VyX3NlcXVlbmNlGAwgASgDEg8KB2hvc3RfaWQYDSABKAkSMAoMb2JzZXJ2ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lcl9pZBgPIAEoCSI9CgpDYXBhYmlsaXR5EgwKBG5hbWUYASABKAkSEQoJc3VwcG9ydGVkGAIgASgIEg4KBnJlYXNvbhgDIAEoCSKOAQoFR3Vlc3QSCwoDdWlkGAEgASgJEhcKD3ZpcnR1YWxfbWFjaGluZRgCIAEoCRIPCgdydW5uaW5nGAMgASgIEhIKCnByb2Nlc3NfaWQYBCABKAMSEwoLYWNjZWxlcmF0b3IYBSABKAkSFwoPc2VyaWFsX2xvZ19wYXRoGAYgASgJEgwKBG1hcmsYByABKAkiVQoRQ2x1c3Rlck1lbWJlclZpZXcSDgoGc2VydmVyGAEgASgJEhMKC2NsdXN0ZXJfdWlkGAIgASgJEgwKBHNsb3QYAyABKAUSDQoFc3RhdGUYBCABKAkiEAoOR2V0SG9zdFJlcXVlc3Qy0AEKDEFnZW50U2VydmljZRJVCgdHZXRIb3N0EiUudmlydHlhcmQuYXBpLmFnZW50LnYxLkdldEhvc3RSZXF1ZXN0GhsudmlydHlhcmQuYXBpLmFnZW50LnYxLkhvc3QiBsrzGAIIARJpCgpMaXN0TGVkZ2VyEigudmlydHlhcmQuYXBpLmFnZW50LnYxLkxpc3RMZWRnZXJSZXF1ZXN0GikudmlydHlhcmQuYXBpLmFnZW50LnYxLkxpc3RMZWRnZXJSZXNwb25zZSIGyvMYAggEYgZwcm90bzM", [file_google_protobuf_timestamp, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Cil2aXJ0eWFyZC9hcGkvYWdlbnQvdjEvYWdlbnRfc2VydmljZS5wcm90bxIVdmlydHlhcmQuYXBpLmFnZW50LnYxIjsKEk9wZW5EaXNwbGF5UmVxdWVzdBINCgN1aWQYASABKAlIABIOCgRkYXRhGAIgASgMSABCBgoEcGFydCIjChNPcGVuRGlzcGxheVJlc3BvbnNlEgwKBGRhdGEYASABKAwiUQoUUmVhZFNlcmlhbExvZ1JlcXVlc3QSCwoDdWlkGAEgASgJEhwKDG9mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBEg4KBmZvbGxvdxgDIAEoCCJIChVSZWFkU2VyaWFsTG9nUmVzcG9uc2USDAoEZGF0YRgBIAEoDBIhChFuZXh0X29mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBIlgKEUxpc3RMZWRnZXJSZXF1ZXN0EhcKD29wZXJhdGlvbl9hYm92ZRgBIAEoAxISCgpvcGVyYXRpb25zGAIgAygDEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgDIpQBChJMaXN0TGVkZ2VyUmVzcG9uc2USMwoHZW50cmllcxgBIAMoCzIiLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MZWRnZXJFbnRyeRIVCg1uZXh0X3NlcXVlbmNlGAIgASgDEhkKEWhpZ2hlc3Rfb3BlcmF0aW9uGAMgASgDEhcKD2ZvcmdvdHRlbl9iZWxvdxgEIAEoAyLaAQoLTGVkZ2VyRW50cnkSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYAiABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgDIAEoBRI3CgVzdGF0ZRgEIAEoDjIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RTdGF0ZRIOCgZhY3Rpb24YBSABKAkSDgoGdGFyZ2V0GAYgASgJEgsKA2pvYhgHIAEoCRIPCgdjaGFuZ2VkGAggASgIIswDCgRIb3N0Eg4KBnNlcnZlchgBIAEoCRIcCgxtZW1vcnlfYnl0ZXMYAiABKANCBsrzGAIYARIMCgRjcHVzGAMgASgFEjcKDGNhcGFiaWxpdGllcxgEIAMoCzIhLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5DYXBhYmlsaXR5EhIKCmh5cGVydmlzb3IYBSABKAkSGQoRaHlwZXJ2aXNvcl9yZWFzb24YBiABKAkSEwoLYWNjZWxlcmF0b3IYByABKAkSFQoNYWdlbnRfdmVyc2lvbhgIIAEoCRIVCg1hZ2VudF9hZGRyZXNzGAkgASgJEiwKBmd1ZXN0cxgKIAMoCzIcLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5HdWVzdBJBCg9jbHVzdGVyX21lbWJlcnMYCyADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXcSFwoPbGVkZ2VyX3NlcXVlbmNlGAwgASgDEg8KB2hvc3RfaWQYDSABKAkSMAoMb2JzZXJ2ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghvd25lcl9pZBgPIAEoCSI9CgpDYXBhYmlsaXR5EgwKBG5hbWUYASABKAkSEQoJc3VwcG9ydGVkGAIgASgIEg4KBnJlYXNvbhgDIAEoCSKOAQoFR3Vlc3QSCwoDdWlkGAEgASgJEhcKD3ZpcnR1YWxfbWFjaGluZRgCIAEoCRIPCgdydW5uaW5nGAMgASgIEhIKCnByb2Nlc3NfaWQYBCABKAMSEwoLYWNjZWxlcmF0b3IYBSABKAkSFwoPc2VyaWFsX2xvZ19wYXRoGAYgASgJEgwKBG1hcmsYByABKAkiVQoRQ2x1c3Rlck1lbWJlclZpZXcSDgoGc2VydmVyGAEgASgJEhMKC2NsdXN0ZXJfdWlkGAIgASgJEgwKBHNsb3QYAyABKAUSDQoFc3RhdGUYBCABKAkiEAoOR2V0SG9zdFJlcXVlc3QyuAMKDEFnZW50U2VydmljZRJVCgdHZXRIb3N0EiUudmlydHlhcmQuYXBpLmFnZW50LnYxLkdldEhvc3RSZXF1ZXN0GhsudmlydHlhcmQuYXBpLmFnZW50LnYxLkhvc3QiBsrzGAIIARJwCgtPcGVuRGlzcGxheRIpLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5PcGVuRGlzcGxheVJlcXVlc3QaKi52aXJ0eWFyZC5hcGkuYWdlbnQudjEuT3BlbkRpc3BsYXlSZXNwb25zZSIGyvMYAggCKAEwARJ0Cg1SZWFkU2VyaWFsTG9nEisudmlydHlhcmQuYXBpLmFnZW50LnYxLlJlYWRTZXJpYWxMb2dSZXF1ZXN0GiwudmlydHlhcmQuYXBpLmFnZW50LnYxLlJlYWRTZXJpYWxMb2dSZXNwb25zZSIGyvMYAggCMAESaQoKTGlzdExlZGdlchIoLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MaXN0TGVkZ2VyUmVxdWVzdBopLnZpcnR5YXJkLmFwaS5hZ2VudC52MS5MaXN0TGVkZ2VyUmVzcG9uc2UiBsrzGAIIBGIGcHJvdG8z", [file_google_protobuf_timestamp, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations]);
+
+/**
+ * Names the guest, or brings what its viewer sends.
+ *
+ * @generated from message virtyard.api.agent.v1.OpenDisplayRequest
+ */
+export type OpenDisplayRequest = Message<"virtyard.api.agent.v1.OpenDisplayRequest"> & {
+  /**
+   * The uid of the guest in the first message, bytes in all that follow.
+   *
+   * @generated from oneof virtyard.api.agent.v1.OpenDisplayRequest.part
+   */
+  part: {
+    /**
+     * The uid of the virtual machine whose guest it is.
+     *
+     * @generated from field: string uid = 1;
+     */
+    value: string;
+    case: "uid";
+  } | {
+    /**
+     * What the viewer sends: keys, pointer and what it asks for.
+     *
+     * @generated from field: bytes data = 2;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.OpenDisplayRequest.
+ * Use `create(OpenDisplayRequestSchema)` to create a new message.
+ */
+export const OpenDisplayRequestSchema: GenMessage<OpenDisplayRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 0);
+
+/**
+ * What the guest's display sends.
+ *
+ * @generated from message virtyard.api.agent.v1.OpenDisplayResponse
+ */
+export type OpenDisplayResponse = Message<"virtyard.api.agent.v1.OpenDisplayResponse"> & {
+  /**
+   * The bytes as they came, at most 64 KiB in one response.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.OpenDisplayResponse.
+ * Use `create(OpenDisplayResponseSchema)` to create a new message.
+ */
+export const OpenDisplayResponseSchema: GenMessage<OpenDisplayResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 1);
+
+/**
+ * Says whose serial line to read here, and from where on.
+ *
+ * @generated from message virtyard.api.agent.v1.ReadSerialLogRequest
+ */
+export type ReadSerialLogRequest = Message<"virtyard.api.agent.v1.ReadSerialLogRequest"> & {
+  /**
+   * The uid of the virtual machine whose guest writes it.
+   *
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * The place in the log to begin at, in bytes; a negative one counts from the end.
+   *
+   * @generated from field: int64 offset_bytes = 2;
+   */
+  offsetBytes: bigint;
+
+  /**
+   * Go on with what is written from now on, until the caller leaves.
+   *
+   * @generated from field: bool follow = 3;
+   */
+  follow: boolean;
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.ReadSerialLogRequest.
+ * Use `create(ReadSerialLogRequestSchema)` to create a new message.
+ */
+export const ReadSerialLogRequestSchema: GenMessage<ReadSerialLogRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 2);
+
+/**
+ * A piece of the serial log as the host has it.
+ *
+ * @generated from message virtyard.api.agent.v1.ReadSerialLogResponse
+ */
+export type ReadSerialLogResponse = Message<"virtyard.api.agent.v1.ReadSerialLogResponse"> & {
+  /**
+   * The bytes as the guest wrote them, at most 64 KiB in one response.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+
+  /**
+   * The place in the log behind these bytes, in bytes; smaller than before where the log has begun anew.
+   *
+   * @generated from field: int64 next_offset_bytes = 2;
+   */
+  nextOffsetBytes: bigint;
+};
+
+/**
+ * Describes the message virtyard.api.agent.v1.ReadSerialLogResponse.
+ * Use `create(ReadSerialLogResponseSchema)` to create a new message.
+ */
+export const ReadSerialLogResponseSchema: GenMessage<ReadSerialLogResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 3);
 
 /**
  * Says which operations' effects to list, a page of them.
@@ -50,7 +171,7 @@ export type ListLedgerRequest = Message<"virtyard.api.agent.v1.ListLedgerRequest
  * Use `create(ListLedgerRequestSchema)` to create a new message.
  */
 export const ListLedgerRequestSchema: GenMessage<ListLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 0);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 4);
 
 /**
  * A page of the ledger, with how far the whole of it has come.
@@ -92,7 +213,7 @@ export type ListLedgerResponse = Message<"virtyard.api.agent.v1.ListLedgerRespon
  * Use `create(ListLedgerResponseSchema)` to create a new message.
  */
 export const ListLedgerResponseSchema: GenMessage<ListLedgerResponse> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 1);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 5);
 
 /**
  * What the ledger has of one try to do or to undo a step.
@@ -162,7 +283,7 @@ export type LedgerEntry = Message<"virtyard.api.agent.v1.LedgerEntry"> & {
  * Use `create(LedgerEntrySchema)` to create a new message.
  */
 export const LedgerEntrySchema: GenMessage<LedgerEntry> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 2);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 6);
 
 /**
  * The facts of one host, as its agent sees them.
@@ -281,7 +402,7 @@ export type Host = Message<"virtyard.api.agent.v1.Host"> & {
  * Use `create(HostSchema)` to create a new message.
  */
 export const HostSchema: GenMessage<Host> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 3);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 7);
 
 /**
  * A thing that a host can or cannot do.
@@ -316,7 +437,7 @@ export type Capability = Message<"virtyard.api.agent.v1.Capability"> & {
  * Use `create(CapabilitySchema)` to create a new message.
  */
 export const CapabilitySchema: GenMessage<Capability> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 4);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 8);
 
 /**
  * A guest that a hypervisor driver found.
@@ -379,7 +500,7 @@ export type Guest = Message<"virtyard.api.agent.v1.Guest"> & {
  * Use `create(GuestSchema)` to create a new message.
  */
 export const GuestSchema: GenMessage<Guest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 5);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 9);
 
 /**
  * One member of a cluster, as another member sees it.
@@ -421,7 +542,7 @@ export type ClusterMemberView = Message<"virtyard.api.agent.v1.ClusterMemberView
  * Use `create(ClusterMemberViewSchema)` to create a new message.
  */
 export const ClusterMemberViewSchema: GenMessage<ClusterMemberView> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 6);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 10);
 
 /**
  * Asks the agent for its host's facts.
@@ -436,7 +557,7 @@ export type GetHostRequest = Message<"virtyard.api.agent.v1.GetHostRequest"> & {
  * Use `create(GetHostRequestSchema)` to create a new message.
  */
 export const GetHostRequestSchema: GenMessage<GetHostRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_agent_v1_agent_service, 7);
+  messageDesc(file_virtyard_api_agent_v1_agent_service, 11);
 
 /**
  * What a host says of itself; effects go through ParticipantService.
@@ -453,6 +574,27 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof GetHostRequestSchema;
     output: typeof HostSchema;
+  },
+  /**
+   * Carries a guest's display in both directions, as its hypervisor speaks it (RFB), until one side ends; the first
+   * request names the guest.
+   *
+   * @generated from rpc virtyard.api.agent.v1.AgentService.OpenDisplay
+   */
+  openDisplay: {
+    methodKind: "bidi_streaming";
+    input: typeof OpenDisplayRequestSchema;
+    output: typeof OpenDisplayResponseSchema;
+  },
+  /**
+   * Reads what a guest has written to its serial line, and goes on as it writes more.
+   *
+   * @generated from rpc virtyard.api.agent.v1.AgentService.ReadSerialLog
+   */
+  readSerialLog: {
+    methodKind: "server_streaming";
+    input: typeof ReadSerialLogRequestSchema;
+    output: typeof ReadSerialLogResponseSchema;
   },
   /**
    * Lists what the ledger has of operations that a restored scheduler may not know, in the order of acceptance.

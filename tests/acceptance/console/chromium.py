@@ -1,0 +1,53 @@
+"""What scenarios of the console stand on: the console as it is built from the sources, and Chromium driven by Node."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.site import PROGRAM, ROOT, Site
+
+WEB = ROOT / "clients" / "web"
+BUILT = ROOT / "services" / "virtyard" / "gateway" / "console" / "index.html"
+SCREENS = ROOT / "build" / "screens"
+"""Where scenarios leave pictures of what they saw."""
+
+
+def build_console() -> None:
+    """Build the console if its sources are newer than what was built; several tests may ask at once."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "console.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sources = [WEB / "index.html", WEB / "vite.config.ts", *(WEB / "src").rglob("*"), *(WEB / "public").rglob("*")]
+        newest = max(path.stat().st_mtime for path in sources if path.is_file())
+        if not BUILT.exists() or BUILT.stat().st_mtime < newest:
+            subprocess.run(["npm", "run", "--silent", "build"], cwd=WEB, check=True, timeout=300)
+
+
+def play(script: str, site: Site, seconds: float, **told: Any) -> dict[str, Any]:
+    """Run a scenario on a site, signed in as the administrator, and return what it found.
+
+    Raises:
+        AssertionError: the scenario failed; with what it said.
+    """
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    argument = json.dumps({"link": link_to(site), "shots": str(SCREENS), **told})
+    words = ["node", str(Path(__file__).with_name(script)), argument]
+    played = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+    assert played.returncode == 0, f"{script}: {played.stderr[-6000:]}"
+    found: dict[str, Any] = json.loads(played.stdout.splitlines()[-1])
+    return found
+
+
+def link_to(site: Site) -> str:
+    """Return a link that signs the administrator in, once."""
+    environment = {**os.environ, "VIRTYARD_CONTEXT": str(site.context)}
+    said = subprocess.run([PROGRAM, "console"], env=environment, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"http://\S+", said)
+    assert found is not None, said
+    return found[0]
