@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,9 @@ from tests.acceptance.asking import (
     run,
     start_machine,
 )
+from tests.acceptance.console.chromium import SCREENS, build_console, link_to
 from tests.acceptance.console.many_jobs import FEW, fill_history
-from tests.acceptance.site import PROGRAM, ROOT, Site, open_site
+from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import inventory_service_pb2, schedule_pb2
 from virtyard.api.jobs.v1 import job_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import (
@@ -38,23 +36,18 @@ from virtyard.api.operations.v1 import (
 from virtyard_client.client import Client
 
 HERE = Path(__file__).parent
-CHROMIUM = "/usr/bin/chromium"
-SHOTS = ROOT / "build" / "screens"
-BUILT = ROOT / "services" / "virtyard" / "gateway" / "console" / "index.html"
 PATIENCE = 300
 """Seconds in which a scenario must end, on a machine that is busy."""
 MANY = 10_000
-"""Jobs of the long list; the same was seen with 100,000."""
-_MISSING = [what for what, there in (("node", shutil.which("node")), (CHROMIUM, Path(CHROMIUM).exists())) if not there]
-pytestmark = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")
+"""Jobs of the long list."""
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """A site with one server, a pool, a repository and machines."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    if not BUILT.exists():
-        subprocess.run(["npx", "--no-install", "vite", "build"], cwd=ROOT / "clients" / "web", check=True, timeout=300)
+    build_console()
+    SCREENS.mkdir(parents=True, exist_ok=True)
     with open_site() as opened:
         asyncio.run(furnish(opened))
         yield opened
@@ -91,11 +84,9 @@ async def play(
         script: the script beside this file.
         asked: what the scenario needs to know.
     """
-    environment = {**os.environ, "VIRTYARD_CONTEXT": str(site.context)}
-    link = await asyncio.to_thread(subprocess.check_output, [PROGRAM, "console"], env=environment, text=True)
-    told = json.dumps({"scenario": scenario, "link": link.strip(), "shots": str(SHOTS), **asked})
+    told = {"scenario": scenario, "link": await asyncio.to_thread(link_to, site), "shots": str(SCREENS), **asked}
     process = await asyncio.create_subprocess_exec(
-        "node", str(HERE / script), told, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        "node", str(HERE / script), json.dumps(told), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(PATIENCE):
