@@ -22,6 +22,8 @@ void new Connection(store, clientOf(GatewayService), browser).run(new AbortContr
 // Mantine makes style elements as the page runs; the content security policy lets those through that carry the nonce.
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="style-nonce"]')?.nonce ?? "";
 const styleNonce = () => nonce;
+// What keeps the page still behind an open dialog makes one too, and looks for the nonce under this name.
+Object.assign(window, { __webpack_nonce__: nonce });
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>

@@ -5,12 +5,18 @@ const asked = JSON.parse(process.argv[2]);
 const findings = [];
 const said = {};
 
+/** Tells the test that it may go on with what it waits to do. */
+const cue = (name) => console.log(JSON.stringify({ cue: name }));
 const id = (name) => name.slice(name.indexOf("/") + 1);
 
 const SCENARIOS = {
-  /** Watches an operation's page from its beginning to its end. */
+  /** Sees an operation come into the list, and watches its page to its end. */
   async watchToEnd(page) {
-    await go(page, `/jobs/${id(asked.operation)}`);
+    await go(page, "/jobs");
+    const list = page.getByRole("treegrid", { name: "Operations and jobs" });
+    await list.getByRole("row").nth(1).waitFor();
+    cue("ready");
+    await list.getByRole("link", { name: asked.title }).first().click();
     const bar = page.getByRole("progressbar", { name: "Progress of the operation" });
     await bar.waitFor();
     await page.evaluate(() => {
@@ -18,12 +24,11 @@ const SCENARIOS = {
       window.bars = [Number(element.getAttribute("aria-valuenow"))];
       new MutationObserver(() => window.bars.push(Number(element.getAttribute("aria-valuenow")))).observe(element, { attributeFilter: ["aria-valuenow"] });
     });
-    await look(page, "operation-running");
+    await page.getByText("succeeded", { exact: true }).first().waitFor({ timeout: 60_000 });
+    said.bars = await page.evaluate(() => window.bars);
     await page.getByRole("tab", { name: "Timeline" }).click();
     await page.getByRole("img", { name: /Timeline of the operation/ }).waitFor();
     await look(page, "operation-timeline");
-    await page.getByText("succeeded", { exact: true }).first().waitFor({ timeout: 40_000 });
-    said.bars = await page.evaluate(() => window.bars);
     said.buttons = await page.locator("main").getByRole("button", { name: "Abort", exact: true }).count();
     said.spans = await page.locator("svg [data-span=work]").count();
     await page.getByRole("button", { name: "Show as a table" }).click();
@@ -36,6 +41,7 @@ const SCENARIOS = {
   async abort(page) {
     await go(page, `/jobs/${id(asked.operation)}`);
     await page.locator('[data-step], [data-job][data-state="RUNNING"]').first().waitFor();
+    await look(page, "operation-running");
     await page.locator("main").getByRole("button", { name: "Abort", exact: true }).click();
     const dialog = page.getByRole("dialog");
     await dialog.getByText("will be aborted").first().waitFor();
@@ -43,7 +49,7 @@ const SCENARIOS = {
     await look(page, "abort", ["main", "[role=dialog]"]);
     await dialog.getByLabel("Why").fill("the wrong machine");
     await dialog.getByRole("button", { name: "Abort", exact: true }).click();
-    await page.getByText("cancelled", { exact: true }).first().waitFor({ timeout: 40_000 });
+    await page.getByText("cancelled", { exact: true }).first().waitFor({ timeout: 90_000 });
     said.state = await page.locator("[data-job]").first().getAttribute("data-state");
   },
 
@@ -85,7 +91,8 @@ const SCENARIOS = {
     await page.getByTestId("wait").waitFor();
     said.wait = await page.getByTestId("wait").innerText();
     await look(page, "waiting");
-    await page.getByText("succeeded", { exact: true }).first().waitFor({ timeout: 40_000 });
+    cue("seen");
+    await page.getByText("succeeded", { exact: true }).first().waitFor({ timeout: 90_000 });
     await go(page, "/locks");
     await page.getByText("Nobody waits for a lock.").waitFor();
   },
@@ -113,17 +120,19 @@ const SCENARIOS = {
     await look(page, "residue");
     await page.getByRole("button", { name: "Accept what is left" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Accept", exact: true }).click();
-    await page.getByText(/^(failed|partial|cancelled)$/).first().waitFor({ timeout: 40_000 });
+    await page.getByText(/^(failed|partial|cancelled)$/).first().waitFor({ timeout: 90_000 });
   },
 };
 
-/** Takes pictures of a screen in both widths and themes, and lets axe look at it. */
+/** Takes pictures of a screen in both widths and themes, sees that it fits, and lets axe look at both themes. */
 async function look(page, name, parts) {
   for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"]]) {
     await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
     await page.emulateMedia({ colorScheme: scheme });
+    // Colours that are on their way to the other theme are nobody's.
+    await page.evaluate(() => document.getAnimations().forEach((animation) => animation.effect?.getComputedTiming().iterations !== Infinity && animation.finish()));
     await page.screenshot({ path: `${asked.shots}/${name}-${width}-${scheme}.png` });
-    findings.push(...(await seriousFindings(page, `${name} at ${width} in ${scheme}`, parts)));
+    if (width > 390) findings.push(...(await seriousFindings(page, `${name} at ${width} in ${scheme}`, parts)));
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (over > 0) findings.push(`${name} at ${width}: the page is ${over} pixels too wide`);
   }
@@ -132,6 +141,8 @@ async function look(page, name, parts) {
 }
 
 const { page, close } = await openConsole({ link: asked.link });
+// Longer than a person would wait: other tests run on the same machine.
+page.setDefaultTimeout(60_000);
 try {
   await SCENARIOS[asked.scenario](page);
 } catch (error) {

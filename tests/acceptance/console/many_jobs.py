@@ -22,7 +22,9 @@ def fill_history(jobs_db: Path, jobs: int) -> int:
     *columns, record = connection.execute(
         "SELECT principal, method, epoch, request, plan, record FROM operation WHERE number = ?", (last,)
     ).fetchone()
-    bodies = [body for (body,) in connection.execute("SELECT body FROM job WHERE operation = ? ORDER BY number", (last,))]
+    bodies = [
+        body for (body,) in connection.execute("SELECT body FROM job WHERE operation = ? ORDER BY number", (last,))
+    ]
     copies = -(-(jobs - have) // len(bodies))
     template = record_pb2.OperationRecord.FromString(record)
     like = [job_pb2.Job.FromString(body) for body in bodies]
@@ -45,7 +47,7 @@ def fill_history(jobs_db: Path, jobs: int) -> int:
 
 def _rows(like: list[job_pb2.Job], operation: int, *, is_few: bool) -> list[tuple[object, ...]]:
     """Return the rows of an operation's jobs; the templates are changed in place, as making them anew costs more."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for place, job in enumerate(like, 1):
         job.name, job.operation = f"jobs/{operation}-{place}", f"operations/{operation}"
         for hop in job.reason_trail:

@@ -13,8 +13,10 @@ import { modeWords } from "./modes";
 
 const HELD: Look = { word: "held", tone: "caution", sign: "lock" };
 
-function lookOf({ lock }: LockRow): Look {
-  return lock.waiting ? { word: lock.queuePlace > 0 ? `waits, number ${lock.queuePlace}` : "waits", tone: "quiet", sign: "dot" } : HELD;
+function lookOf({ lock, first, waiters }: LockRow): Look {
+  return lock.waiting
+    ? { word: lock.queuePlace > 0 ? `waits, number ${lock.queuePlace}` : "waits", tone: "quiet", sign: "dot" }
+    : { ...HELD, word: first && waiters > 0 ? `held, ${waiters} waiting` : "held" };
 }
 
 interface Props {
@@ -31,14 +33,13 @@ export function LockTable({ rows, onBreak }: Props) {
       </Button>
     );
   const columns: Column<LockRow>[] = [
-    { key: "object", title: "Object", width: "minmax(11rem, 1.4fr)", cell: (row) => <ResourceLink name={row.lock.object} /> },
-    { key: "mode", title: "Mode", width: "8rem", cell: (row) => <span title={modeWords(row.lock.mode)}>{LockMode[row.lock.mode]}</span> },
-    { key: "state", title: "State", width: "10rem", cell: (row) => <LookBadge look={lookOf(row)} /> },
-    { key: "owner", title: "Owner", width: "minmax(9rem, 1fr)", cell: (row) => <ResourceLink name={row.lock.owner} /> },
-    { key: "purpose", title: "Purpose", width: "minmax(10rem, 1.4fr)", cell: (row) => row.lock.purpose },
-    { key: "job", title: "Used by", width: "7rem", cell: (row) => row.lock.job && <ResourceLink name={row.lock.job} /> },
-    { key: "since", title: "Since", width: "9rem", cell: (row) => <Moment at={millisOf(row.lock.grantTime ?? row.lock.requestTime)} /> },
-    { key: "waiters", title: "Waiters", width: "4.5rem", cell: (row) => (row.first ? row.waiters : "") },
+    { key: "object", title: "Object", width: "minmax(8rem, 1.4fr)", cell: (row) => <ResourceLink name={row.lock.object} /> },
+    { key: "mode", title: "Mode", width: "3.5rem", cell: (row) => <span title={modeWords(row.lock.mode)}>{LockMode[row.lock.mode]}</span> },
+    { key: "state", title: "State", width: "9.5rem", cell: (row) => <LookBadge look={lookOf(row)} /> },
+    { key: "owner", title: "Owner", width: "minmax(7rem, 1fr)", cell: (row) => <ResourceLink name={row.lock.owner} /> },
+    { key: "purpose", title: "Purpose", width: "minmax(8rem, 1.4fr)", cell: (row) => row.lock.purpose },
+    { key: "job", title: "Used by", width: "5.5rem", cell: (row) => row.lock.job && <ResourceLink name={row.lock.job} /> },
+    { key: "since", title: "Since", width: "5.5rem", cell: (row) => <Moment at={millisOf(row.lock.grantTime ?? row.lock.requestTime)} /> },
     { key: "break", title: "Action", width: "5rem", cell: breakButton },
   ];
   return (

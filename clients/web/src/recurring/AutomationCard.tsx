@@ -37,7 +37,6 @@ export function AutomationCard(props: Props) {
       setOperation(answer.name);
       props.onDone();
     });
-  const field = kind.toLowerCase();
   return (
     <Card withBorder padding="md" component="section" aria-label={`${kind} ${title}`} data-name={name}>
       <Stack gap="xs">
@@ -58,10 +57,10 @@ export function AutomationCard(props: Props) {
                 Run now
               </Button>
             )}
-            <Button variant="default" size="compact-md" component={Link} to={runPath(`Update${kind}`, { [`${field}.name`]: name })}>
+            <Button variant="default" size="compact-md" component={Link} to={runPath(`Update${kind}`, { object: name })}>
               Edit
             </Button>
-            <Button variant="subtle" color="red" size="compact-md" component={Link} to={runPath(`Delete${kind}`, { name })}>
+            <Button variant="subtle" color="red" size="compact-md" component={Link} to={runPath(`Delete${kind}`, { object: name })}>
               Delete
             </Button>
           </Group>

@@ -33,7 +33,7 @@ export function showWholeMoment(millis: number): string {
 export function showLength(millis: number): string {
   const length = Math.max(0, millis);
   if (length < 1000) return `${Math.round(length)} ms`;
-  if (length < 9950) return `${(length / 1000).toFixed(1)} s`;
+  if (length < 9950) return `${(length / 1000).toFixed(1).replace(".0", "")} s`;
   const seconds = Math.round(length / 1000);
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return joined(Math.floor(seconds / 60), "min", seconds % 60, "s");

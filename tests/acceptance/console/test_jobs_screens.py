@@ -1,0 +1,229 @@
+"""The screens of jobs, recurring jobs, events and locks, in a real Chromium on a real site: what people do, and see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.asking import (
+    FAILED,
+    ask,
+    create_machine,
+    create_repository,
+    list_jobs,
+    new_disk,
+    prepare,
+    run,
+    start_machine,
+)
+from tests.acceptance.console.chromium import SCREENS, build_console, link_to
+from tests.acceptance.console.many_jobs import FEW, fill_history
+from tests.acceptance.site import Site, open_site
+from virtyard.api.inventory.v1 import inventory_service_pb2, schedule_pb2
+from virtyard.api.jobs.v1 import job_service_pb2, operation_pb2
+from virtyard.api.operations.v1 import (
+    create_schedule_pb2,
+    kill_virtual_machine_pb2,
+    refresh_server_pb2,
+    rename_virtual_machine_pb2,
+    restart_virtual_machine_pb2,
+)
+from virtyard_client.client import Client
+
+HERE = Path(__file__).parent
+PATIENCE = 300
+"""Seconds in which a scenario must end, on a machine that is busy."""
+MANY = 10_000
+"""Jobs of the long list."""
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A site with one server, a pool, a repository and machines."""
+    build_console()
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    with open_site() as opened:
+        asyncio.run(furnish(opened))
+        yield opened
+
+
+async def furnish(site: Site) -> None:
+    """Make what the scenarios are played on."""
+    async with site.client() as client:
+        await prepare(site, client)
+        for name in ("web", "db"):
+            await run(client, create_machine(site, name, [new_disk()], cards=1))
+
+
+def behave(site: Site, **settings: object) -> None:
+    """Have the simulated host take its time, or refuse."""
+    (state,) = {path.parent for path in (site.folder / "state").glob("**/s1/**/guests")}
+    (state / "settings.json").write_text(json.dumps(settings))
+
+
+async def play(
+    site: Site,
+    scenario: str,
+    on_cue: Callable[[], Awaitable[object]] | None = None,
+    *,
+    script: str = "jobs_screens.mjs",
+    **asked: object,
+) -> dict[str, Any]:
+    """Play a scenario in a browser that is signed in by a link of its own; axe must find nothing serious.
+
+    Args:
+        site: where it is played.
+        scenario: its name in the script.
+        on_cue: what is done when the scenario says that it is ready for it.
+        script: the script beside this file.
+        asked: what the scenario needs to know.
+    """
+    told = {"scenario": scenario, "link": await asyncio.to_thread(link_to, site), "shots": str(SCREENS), **asked}
+    process = await asyncio.create_subprocess_exec(
+        "node", str(HERE / script), json.dumps(told), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert process.stdout is not None
+            if on_cue is not None and b"cue" in await process.stdout.readline():
+                await on_cue()
+            out, err = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise
+    assert process.returncode == 0, err.decode()
+    answer = json.loads(out)
+    assert answer["findings"] == []
+    return dict(answer["said"])
+
+
+async def test_a_running_operations_page_shows_bars_that_move_and_its_end(site: Site) -> None:
+    """The bar rises by more than one step, the abort button goes with the end, and timeline and transcript tell all."""
+    async with site.client() as client:
+        behave(site, start_seconds=0.0, shutdown_seconds=3.0)
+        await run(client, start_machine("db"))
+        behave(site, start_seconds=6.0, shutdown_seconds=6.0)
+        request = restart_virtual_machine_pb2.RestartVirtualMachineRequest(name="virtualMachines/db")
+        said = await play(site, "watchToEnd", lambda: ask(client, request), title="Restart Virtual Machine")
+        behave(site)
+        await run(client, kill_virtual_machine_pb2.KillVirtualMachineRequest(name="virtualMachines/db"))
+    bars = said["bars"]
+    assert bars == sorted(bars)
+    assert len(set(bars)) >= 3
+    assert bars[-1] == 100
+    assert said["buttons"] == 0
+    assert said["spans"] == said["rows"] > 0
+    assert ": Restart Virtual Machine" in said["transcript"].splitlines()[0]
+
+
+async def test_an_operation_is_aborted_from_its_page(site: Site) -> None:
+    """The dialog names the step that will be undone, and then the operation is cancelled for the reason given there."""
+    behave(site, start_seconds=300.0)
+    async with site.client() as client:
+        operation = (await ask(client, start_machine("web"))).name
+        said = await play(site, "abort", operation=operation)
+        behave(site)
+        assert (await client.wait(operation, timeout=40)).state == operation_pb2.OPERATION_STATE_CANCELLED
+        machine = await client.inventory.GetVirtualMachine(
+            inventory_service_pb2.GetVirtualMachineRequest(name="virtualMachines/web")
+        )
+    assert "Reserve the server's memory (Start Virtual Machine)" in said["consequences"]
+    assert "Start the guest (Start Virtual Machine), which is stopped first" in said["consequences"]
+    assert said["state"] == "ABORTED"
+    assert not machine.server
+
+
+async def test_who_waits_for_whom_is_drawn_while_it_lasts(site: Site) -> None:
+    """Two operations on one machine are two boxes and an arrow; the one that waits says for whom, and what helps."""
+    behave(site, start_seconds=300.0)
+    async with site.client() as client:
+        holder = (await ask(client, start_machine("web"))).name
+        rename = rename_virtual_machine_pb2.RenameVirtualMachineRequest
+        waiter = (await ask(client, rename(name="virtualMachines/web", display_name="The web"))).name
+        (job,) = await list_jobs(client, holder)
+        abort = job_service_pb2.AbortJobRequest(name=job.name)
+        said = await play(site, "locks", lambda: client.jobs.AbortJob(abort), holder=holder, waiter=waiter)
+        behave(site)
+    assert sorted(map(tuple, said["parties"])) == sorted([(holder, "false"), (waiter, "true")])
+    assert f"{waiter} (Rename Virtual Machine) waits for {holder} (Start Virtual Machine)" in said["sentences"]
+    assert "virtualMachines/web X" in said["breaking"].replace("\n", " ")
+    assert f"Waiting for them: {waiter}." in said["breaking"]
+    assert holder in said["wait"]
+    assert "virtyard job abort" in said["wait"]
+
+
+async def test_a_failure_is_acknowledged_with_a_comment(site: Site) -> None:
+    """The event leaves the list of open ones, and keeps who acknowledged it and why."""
+    async with site.client() as client:
+        await run(client, create_repository(site, "outside", path="/etc/virtyard-test"), ended=FAILED)
+        said = await play(
+            site, "acknowledge", message="not under a storage root", comment="a typing error", holds=False
+        )
+        listed = await client.inventory.ListEvents(
+            inventory_service_pb2.ListEventsRequest(filter='object = "repositories/outside" AND type = JOB_FAILED')
+        )
+    assert "a typing error" in said["became"]
+    (event,) = listed.events
+    assert (event.acknowledged_by, event.comment, event.forced) == ("user/admin", "a typing error", False)
+
+
+async def test_what_an_undo_left_is_acknowledged_only_by_force_and_can_be_accepted(site: Site) -> None:
+    """The refusal says what still holds; forced, it is recorded as that; the operation's page has the two ways out."""
+    behave(site, refuse_kill="the power switch is broken")
+    site.fail_file.write_text("1/3")
+    async with site.client() as client:
+        operation = (await ask(client, start_machine("db"))).name
+        event = await rollback_failed(client, operation)
+        said = await play(site, "acknowledge", message="the power switch is broken", comment="seen", holds=True)
+        left = await play(site, "residue", operation=operation)
+        site.fail_file.unlink()
+        behave(site)
+        after = await client.inventory.GetEvent(inventory_service_pb2.GetEventRequest(name=event))
+        await client.wait(operation, timeout=40)
+    assert "CONDITION_STILL_HOLDS" in said["refusal"]
+    assert "by force" in said["became"]
+    assert after.forced
+    assert "Left behind" in left["residue"]
+
+
+async def rollback_failed(client: Client, operation: str) -> str:
+    """Wait for the event that an undo of the operation was refused, and return its name."""
+    asked = inventory_service_pb2.ListEventsRequest(filter=f'operation = "{operation}" AND type = ROLLBACK_FAILED')
+    async with asyncio.timeout(40):
+        while not (events := (await client.inventory.ListEvents(asked)).events):
+            await asyncio.sleep(0.05)
+    return str(events[0].name)
+
+
+async def test_a_schedule_is_run_now_and_disabled(site: Site) -> None:
+    """Its next five runs are shown; both buttons submit operations; disabled, it has no next runs."""
+    schedule = schedule_pb2.Schedule(cron="30 2 * * *", time_zone="Europe/Vienna")
+    schedule.request.Pack(refresh_server_pb2.RefreshServerRequest(name="servers/s1"))
+    async with site.client() as client:
+        await run(client, create_schedule_pb2.CreateScheduleRequest(schedule_id="nightly", schedule=schedule))
+        said = await play(site, "recurring", schedule="schedules/nightly")
+        kept = await client.inventory.GetSchedule(inventory_service_pb2.GetScheduleRequest(name="schedules/nightly"))
+        refreshed = await client.jobs.ListJobs(job_service_pb2.ListJobsRequest(filter='title = "Refresh Server"'))
+    assert said["next"] == 5
+    assert kept.state == schedule_pb2.SCHEDULE_STATE_DISABLED
+    assert said["ran"].split()[-1].rstrip(".") in {job.operation for job in refreshed.jobs}
+
+
+async def test_a_list_of_very_many_jobs_scrolls_as_one_of_a_hundred(site: Site) -> None:
+    """Scrolling through ten thousand rows takes no more long tasks than through a hundred."""
+    site.stop("up")
+    there = fill_history(site.folder / "state" / "jobs.db", MANY)
+    site.start("up")
+    said = await play(site, "", script="many_jobs.mjs", few=FEW, rows=MANY)
+    assert said["few"]["rows"] >= 100
+    assert said["many"]["rows"] >= there >= MANY
+    # A long task is one of more than 50 ms. The tests' machines are busy, so some come by chance in both.
+    assert said["many"]["blocked"] <= said["few"]["blocked"] + 400, said
+    assert said["many"]["longest"] <= max(300, 3 * said["few"]["longest"]), said
+    assert said["many"]["elements"] <= 2 * said["few"]["elements"], "only what is seen is in the page"
