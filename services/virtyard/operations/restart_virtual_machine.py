@@ -29,11 +29,11 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     job = plan_shutdown(builder, "Restart Virtual Machine", machine, server, request)
     boot = boot_guest_pb2.BootGuest(virtual_machine=machine.name, uid=machine.uid)
     booted = job.step("Boot the guest", server.name, boot, pivot=True)
-    job.write(
-        "Record how it runs",
-        update(virtual_machine_pb2.VirtualMachine(name=machine.name), "placement"),
-        forward=True,
+    # Its guest may have ended while this waited for its locks, and the machine be recorded as stopped: it runs now.
+    running = virtual_machine_pb2.VirtualMachine(
+        name=machine.name, server=server.name, state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
     )
+    job.write("Record how it runs", update(running, "state", "server", "placement"), forward=True)
     for field in PLACEMENT:
         job.bind(f"writes[0].update.object.virtual_machine.placement.{field}", booted, field)
     return builder.build(machine.name)
