@@ -227,7 +227,7 @@ JOB_DEFERRED = EventType(
     advice="Nothing, if `catch-up` is enabled: it is refreshed when it is back, and runs no machine until then.",
     about=("servers",),
     acknowledgeable=True,
-    cleared_by=("OBJECT_DELETED",),
+    cleared_by=("SERVER_CAUGHT_UP", "OBJECT_DELETED"),
 )
 OPERATION_HELD = EventType(
     name="OPERATION_HELD",
@@ -278,6 +278,13 @@ SERVER_BEHIND = EventType(
     severity=_INFORMATIONAL,
     meaning="The server reports, and has missed changes that were put off while it could not be reached.",
     advice="Nothing: the trigger `catch-up` has it refreshed; if that failed, see its job.",
+    about=("servers",),
+)
+SERVER_CAUGHT_UP = EventType(
+    name="SERVER_CAUGHT_UP",
+    severity=_INFORMATIONAL,
+    meaning="A job brought the server up to date: it has no change left that was put off.",
+    advice="Nothing.",
     about=("servers",),
 )
 SCHEDULE_FAILED = EventType(
@@ -375,6 +382,7 @@ EVENT_TYPES = (
     SERVER_ONLINE,
     SERVER_OFFLINE,
     SERVER_BEHIND,
+    SERVER_CAUGHT_UP,
     JOB_FAILED,
     JOB_STUCK,
     JOB_GOES_ON,
