@@ -114,8 +114,15 @@ def _facts(reader: Reader, change: Change, origin: Origin) -> Iterator[_Fact]:
             yield event_types.SERVER_REMOVED_FROM_POOL, f"was removed from {before.server_pool}", ("server_pool",)
         if now.server_pool:
             yield event_types.SERVER_ADDED_TO_POOL, f"was added to {now.server_pool}", ("server_pool",)
+    if collection == "servers" and _is_behind(before) and not _is_behind(now) and not origin.undone:
+        yield event_types.SERVER_CAUGHT_UP, "is up to date again", ()
     if fields:
         yield event_types.OBJECT_CHANGED, f"was changed: {', '.join(fields)}", fields
+
+
+def _is_behind(server: TypedObject) -> bool:
+    """Return whether a server has missed changes."""
+    return bool(server.desired_revision > server.applied_revision)
 
 
 def _of_machine(reader: Reader, before: TypedObject, now: TypedObject, origin: Origin) -> Iterator[_Fact]:

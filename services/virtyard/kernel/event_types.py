@@ -307,7 +307,7 @@ JOB_DEFERRED = EventType(
     advice="Nothing, if `catch-up` is enabled: it is refreshed when it is back, and runs no machine until then.",
     about=("servers",),
     acknowledgeable=True,
-    cleared_by=("OBJECT_DELETED",),
+    cleared_by=("SERVER_CAUGHT_UP", "OBJECT_DELETED"),
 )
 OPERATION_HELD = EventType(
     name="OPERATION_HELD",
@@ -360,6 +360,13 @@ SERVER_BEHIND = EventType(
     advice="Nothing: the trigger `catch-up` has it refreshed, again if that failed; see its jobs.",
     about=("servers",),
     cleared_by=("OBJECT_DELETED",),
+)
+SERVER_CAUGHT_UP = EventType(
+    name="SERVER_CAUGHT_UP",
+    severity=_INFORMATIONAL,
+    meaning="A job brought the server up to date: it has no change left that was put off.",
+    advice="Nothing.",
+    about=("servers",),
 )
 SCHEDULE_FAILED = EventType(
     name="SCHEDULE_FAILED",
@@ -488,6 +495,7 @@ EVENT_TYPES = (
     STORAGE_BACK,
     LINK_DOWN,
     LINK_UP,
+    SERVER_CAUGHT_UP,
     JOB_FAILED,
     JOB_STUCK,
     JOB_GOES_ON,

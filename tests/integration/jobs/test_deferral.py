@@ -125,6 +125,8 @@ async def test_a_server_that_is_behind_runs_no_machine_until_it_was_refreshed(si
     caught_up = await server(site, "servers/s3")
     assert (caught_up.desired_revision, caught_up.applied_revision) == (1, 1)
     assert attached(site) == ["s1", "s2", "s3"]
+    (deferred,) = await site.events("servers/s3")
+    assert (deferred.type, deferred.open, deferred.cleared) == ("JOB_DEFERRED", False, True)
     await site.succeed(start)
 
 
