@@ -28,6 +28,14 @@ UNITS = {
     "stream_messages_per_s": "messages of one plain stream",
     "bare_fanout_100_per_s": "frames to 100 readers, plain grpcio",
     "bare_fanout_1000_per_s": "frames to 1000 readers, plain grpcio",
+    "bare_readers_p99_ms": "a frame to 1000 readers, plain grpcio, 99th percentile",
+    "readers_p99_ms": "a frame of WatchJobs to 1000 readers, 99th percentile",
+    "readers_beside_stalled_p99_ms": "the same beside ten who never read",
+    "readers_p99_of_bare": "ratio of the two without stalled ones",
+    "stalled_p99_ratio": "ratio of the two with and without stalled ones",
+    "readers_rss_mib": "memory of the service with the 1000",
+    "readers_beside_stalled_rss_mib": "memory of the service with the ten as well",
+    "stalled_buffered_kib": "bytes that the feed keeps waiting then, for all readers together",
     "commits_per_s": "durable writes by group commit, 64 in flight",
     "noop_jobs_per_s": "no-op jobs, embedded, 64 in flight",
     "noop_p50_ms": "one no-op alone, embedded, median",
@@ -83,10 +91,26 @@ async def measure_plain(folder: Path) -> dict[str, float]:
         for readers in ("100", "1000"):
             for kind, prefix in (("bare", "bare_"), ("feed", "")):
                 found[f"{prefix}fanout_{readers}_per_s"] = (await client("fanout", *target, kind, readers, "3"))["rate"]
+        found |= await measure_stalled(target)
     finally:
         process.stdin.close()
         await process.wait()
     return found
+
+
+async def measure_stalled(target: tuple[str, str]) -> dict[str, float]:
+    """Measure what ten readers who never read cost a thousand others and the service."""
+    found = await phase("tools.bench.stalled", *target, "6", limit=300.0)
+    return {
+        "bare_readers_p99_ms": found["bare_p99_ms"],
+        "readers_p99_ms": found["alone_p99_ms"],
+        "readers_beside_stalled_p99_ms": found["beside_p99_ms"],
+        "readers_p99_of_bare": found["alone_p99_ms"] / found["bare_p99_ms"],
+        "stalled_p99_ratio": found["beside_p99_ms"] / found["alone_p99_ms"],
+        "readers_rss_mib": found["alone_rss_mib"],
+        "readers_beside_stalled_rss_mib": found["beside_rss_mib"],
+        "stalled_buffered_kib": found["buffered_kib"],
+    }
 
 
 async def measure_commits(folder: Path) -> dict[str, float]:

@@ -8,6 +8,8 @@ Usage: python -m tools.bench.bare FOLDER, prints the address of the server.
 from __future__ import annotations
 
 import asyncio
+import json
+import resource
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +50,12 @@ def body_of(number: int) -> tuple[str, bytes]:
     )
     job.create_time.GetCurrentTime()
     return job.name, job.SerializeToString()
+
+
+def resident_mib() -> float:
+    """Return the memory of this process that is in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / (1 << 20)
 
 
 class Bare:
@@ -124,9 +132,15 @@ class Measured:
             "Stream": grpc.unary_stream_rpc_method_handler(self._bare.stream),
             "Watch": grpc.unary_stream_rpc_method_handler(self._bare.watch),
             "Publish": grpc.unary_unary_rpc_method_handler(self._publish),
+            "State": grpc.unary_unary_rpc_method_handler(self._state),
         }
         wire = Wire(scope, lambda _: PRINCIPAL)
         return [wire.handler(service), grpc.method_handlers_generic_handler("bench.Bare", plain)]
+
+    async def _state(self, raw: bytes, context: Any) -> bytes:
+        """Tell how much memory this process has, and how many bytes wait for the feed's readers."""
+        del raw, context
+        return json.dumps({"rss_mib": resident_mib(), "buffered": self._feed.buffered}).encode()
 
     async def _publish(self, raw: bytes, context: Any) -> bytes:
         """Publish a chunk: to plain readers, or as one commit of the feed's database."""
