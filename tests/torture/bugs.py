@@ -74,7 +74,8 @@ def reuse_step_key(put: Put) -> None:
     from virtyard.jobs import effects, rollback
 
     def step_key(number: int, reference: str) -> str:
-        return f"{number - number % 2}/{reference}"
+        # Not 0: below the first operation every key is refused.
+        return f"{max(1, number - number % 2)}/{reference}"
 
     for module in (effects, rollback):
         put(module, "step_key", step_key)
