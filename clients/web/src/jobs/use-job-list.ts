@@ -40,33 +40,33 @@ export function useJobList(filter: JobFilter): ListedJobs {
 }
 
 /**
- * Put what changes into the list. The operations that are under way come by the watch; one of which a job is not among
- * them any more is read again, as is what the filter says of all of them.
+ * Put what changes into the list. The operations that are under way come by the watch; one whose jobs' states moved is
+ * read again, as the watch has no jobs that have ended, and only the service knows what a filter says of them.
  */
 function useLiveChanges(list: { current: JobList }, text: string, off: boolean, told: () => void): void {
   const open = useOpenOperations();
-  const seen = useRef(new Map<string, number>());
-  const busy = useRef(new Set<string>());
+  const seen = useRef(new Map<string, string>());
+  const busy = useRef(new Map<string, boolean>());
   const tell = useRef(told);
   tell.current = told;
   useEffect(() => {
     if (off || !open.ready) return;
-    const now = new Map(open.value.map((each) => [each.name, each.jobs.length]));
-    const moved = [...seen.current].filter(([name, count]) => now.get(name) !== count).map(([name]) => name);
+    const now = new Map(open.value.map((each) => [each.name, each.jobs.map((job) => `${job.name} ${job.state}`).join()]));
+    const moved = [...new Set([...seen.current.keys(), ...now.keys()])].filter((name) => now.get(name) !== seen.current.get(name));
     seen.current = now;
-    if (text === "") {
-      for (const operation of open.value) for (const job of operation.jobs) list.current.put(lineOf(job));
-      if (now.size > 0) tell.current();
+    for (const operation of open.value) {
+      const listed = new Set(list.current.find(operation.name)?.jobs.map((line) => line.name));
+      for (const job of operation.jobs) if (text === "" || listed.has(job.name)) list.current.put(lineOf(job));
     }
-    const again = text === "" ? moved : [...new Set([...moved, ...now.keys()])];
-    for (const name of again) void readAgain(list, name, text, busy.current).then(() => tell.current());
+    if (now.size > 0) tell.current();
+    for (const name of moved) void readAgain(list, name, text, busy.current).then(() => tell.current());
   }, [open, list, text, off]);
 }
 
-/** Read the jobs of one operation again, and make the list say what is so now; one reading at a time for each. */
-async function readAgain(list: { current: JobList }, name: string, text: string, busy: Set<string>): Promise<void> {
-  if (busy.has(name)) return;
-  busy.add(name);
+/** Read the jobs of one operation again, and make the list say what is so now; one reading at a time for each, and another if it moved meanwhile. */
+async function readAgain(list: { current: JobList }, name: string, text: string, busy: Map<string, boolean>): Promise<void> {
+  if (busy.has(name)) return void busy.set(name, true);
+  busy.set(name, false);
   const there = list.current;
   try {
     const filter = [`operation = ${quoted(name)}`, ...(text ? [text] : [])].join(" AND ");
@@ -77,6 +77,8 @@ async function readAgain(list: { current: JobList }, name: string, text: string,
   } catch {
     // The next change of it is another chance, and the header says that the list is not live.
   } finally {
+    const movedSince = busy.get(name);
     busy.delete(name);
+    if (movedSince) await readAgain(list, name, text, busy);
   }
 }

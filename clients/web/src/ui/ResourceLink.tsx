@@ -14,9 +14,10 @@ interface Props {
 
 export function ResourceLink({ name, text, tabIndex }: Props) {
   const page = pageOf(name);
+  // Inside sentences a link is told by more than its colour; the cells of long lists are nothing but links.
   if (!page) return <span>{text ?? name}</span>;
   return (
-    <Anchor component={Link} to={page} inherit underline="hover" style={{ overflowWrap: "anywhere" }} tabIndex={tabIndex}>
+    <Anchor component={Link} to={page} inherit underline={tabIndex === -1 ? "hover" : "always"} style={{ overflowWrap: "anywhere" }} tabIndex={tabIndex}>
       {text ?? name}
     </Anchor>
   );
