@@ -11,7 +11,7 @@ export async function openConsole({ link, width = 1280, height = 900, colorSchem
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
   const context = await browser.newContext({ viewport: { width, height }, colorScheme });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(`uncaught: ${error.stack}`));
   page.on("console", (message) => {
