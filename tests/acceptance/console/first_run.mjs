@@ -1,6 +1,6 @@
 // A newcomer's way by the first-run page: from an empty site to a running machine, whose screen and serial log are seen.
 import { readFile } from "node:fs/promises";
-import { openConsole, seriousFindings } from "./browser.mjs";
+import { go, openConsole, seriousFindings } from "./browser.mjs";
 
 const { link, server, agentAddress, repositoryPath, image, nonce, shots } = JSON.parse(process.argv[2]);
 const findings = [];
@@ -8,7 +8,7 @@ const { page, close } = await openConsole({ link });
 const run = () => page.getByRole("button", { name: "Run", exact: true });
 const field = (path) => page.locator(`[id="field-${path}"]`);
 
-await page.getByRole("link", { name: "First steps" }).first().click({ timeout: 2000 }).catch(() => page.goto(`${new URL(link).origin}/first-run`));
+await go(page, "/first-run");
 await isNext("Discover a server");
 findings.push(...(await seriousFindings(page, "first steps, empty")));
 await page.screenshot({ path: `${shots}/first-run-empty.png` });
