@@ -15,8 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from virtyard.gateway.connect import CALLER
-from virtyard.gateway.port import App
 from virtyard.gateway.policy import policy
+from virtyard.gateway.port import App
 from virtyard.gateway.refusals import refuse_call, refuse_socket
 from virtyard.gateway.sessions import SESSION_LIFETIME, Grant, Sessions
 from virtyard.kernel.errors import PermissionDenied, Unauthenticated, VirtyardError
