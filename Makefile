@@ -15,6 +15,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install-demo ## Run the main job end to end on this machine (DRIVER=qemu or sim, KEEP=1 leaves it running)
+	@tools/build_console.sh
 	@$(VENV)/python -m tools.demo
 
 demo-stop: ## Stop what `make demo KEEP=1` left running, and remove it
@@ -22,6 +23,7 @@ demo-stop: ## Stop what `make demo KEEP=1` left running, and remove it
 
 test: install-test ## Run all tests, in parallel
 	@if command -v npm >/dev/null; then $(MAKE) -s --no-print-directory node_modules/.package-lock.json; fi
+	@tools/build_console.sh
 	@$(VENV)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: install-test lint lint-protos ## Style, types, layering, and that generated files are current
@@ -47,9 +49,9 @@ protos: install-test ## Generate the Python code, the descriptor set and the con
 		$(MAKE) -s --no-print-directory clients/web/node_modules/.package-lock.json && $(VENV)/python -m tools.generate_typescript; \
 	fi
 
-lint-console: clients/web/node_modules/.package-lock.json ## Types of the web console, and that its generated TypeScript is current
+lint-console: clients/web/node_modules/.package-lock.json ## Types and unit tests of the web console, and that its generated TypeScript is current
 	$(VENV)/python -m tools.generate_typescript --check
-	cd clients/web && npx --no-install tsc --noEmit
+	cd clients/web && npx --no-install tsc --noEmit && npx --no-install vitest run --silent
 
 console: clients/web/node_modules/.package-lock.json ## Build the web console into the package that the gateway serves
 	cd clients/web && npx --no-install vite build

@@ -2,7 +2,7 @@
 # Installs what one make target needs: Debian or Ubuntu packages by apt, and a virtual environment in .venv.
 #
 #   tools/install.sh demo     QEMU if it can be had, and Virtyard itself
-#   tools/install.sh test     the same, and what the tests and checks use
+#   tools/install.sh test     the same, what the tests and checks use, and Chromium on Debian
 #
 # It says what it is about to install and how large that is; safe to run again, and quick when there is nothing to do.
 # Run it as yourself: sudo is used once, for apt alone. Without QEMU or the means to install it, everything still runs, on
@@ -51,6 +51,14 @@ if [ ! -x .venv/bin/python ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/n
 if [ "${DRIVER:-}" != sim ] && [ -n "$emulator" ]; then
     command -v "$emulator" >/dev/null || want "$emulator_package"
     command -v qemu-img >/dev/null || want qemu-utils
+fi
+
+# The console's tests drive a browser. Debian has Chromium as a package; Ubuntu's is a snap, which no script should install.
+if [ "$need" = test ] && ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+    case $(. /etc/os-release 2>/dev/null && printf '%s' "${ID:-}") in
+    debian) want chromium ;;
+    *) say "neither chromium nor google-chrome is here, so the tests of the console in a browser are skipped." ;;
+    esac
 fi
 
 # --- apt, once -------------------------------------------------------------------------------------------------------

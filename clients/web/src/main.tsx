@@ -30,7 +30,8 @@ createRoot(document.getElementById("root")!).render(
     <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce}>
       <LiveProvider store={store}>
         <BrowserRouter>
-          <Notifications />
+          {/* Below the header, and not over the job summary. */}
+      <Notifications position="top-right" style={{ marginTop: 52 }} />
           <App />
         </BrowserRouter>
       </LiveProvider>

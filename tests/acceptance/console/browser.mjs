@@ -1,14 +1,20 @@
 // A real Chromium on the console: signed in by a link, with axe at hand, and loud about errors of the page.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const web = createRequire(new URL("../../../clients/web/package.json", import.meta.url));
 const { chromium } = web("playwright-core");
 const AXE = readFileSync(web.resolve("axe-core/axe.min.js"), "utf8");
 
+/** The Chromium of this machine: one that is named, a package's, or playwright's own; undefined if there is none. */
+export function findChromium() {
+  const places = [process.env.VIRTYARD_CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome", chromium.executablePath()];
+  return places.find((place) => place && existsSync(place));
+}
+
 /** Opens the console in a browser of its own; `close` ends it, and throws what the page complained of meanwhile. */
 export async function openConsole({ link, width = 1280, height = 900, colorScheme = "light" }) {
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+  const browser = await chromium.launch({ executablePath: findChromium(), args: ["--no-sandbox"] });
   const context = await browser.newContext({ viewport: { width, height }, colorScheme });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);

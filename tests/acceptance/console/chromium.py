@@ -6,20 +6,40 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.acceptance.site import PROGRAM, ROOT, Site
 
 WEB = ROOT / "clients" / "web"
 BUILT = ROOT / "services" / "virtyard" / "gateway" / "console" / "index.html"
+BROWSER = Path(__file__).with_name("browser.mjs")
 SCREENS = ROOT / "build" / "screens"
 """Where scenarios leave pictures of what they saw."""
 
 
+def require_browser() -> None:
+    """Skip the test where no browser can be driven, and say why; where CI is set, that is a failure."""
+    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
+    if not missing:
+        asked = f"import {{ findChromium }} from '{BROWSER}'; process.exit(findChromium() ? 0 : 1)"
+        words = ["node", "--input-type=module", "-e", asked]
+        if not (WEB / "node_modules").exists():
+            missing.append("the Node packages of clients/web (make console)")
+        elif subprocess.run(words, capture_output=True, check=False).returncode:
+            missing.append("Chromium (apt install chromium, or VIRTYARD_CHROMIUM=/path/to/it)")
+    if missing:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up(f"a browser cannot be driven without {' and '.join(missing)}")
+
+
 def build_console() -> None:
     """Build the console if its sources are newer than what was built; several tests may ask at once."""
+    require_browser()
     (ROOT / "build").mkdir(exist_ok=True)
     with (ROOT / "build" / "console.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -4,7 +4,6 @@ import { Group, Stack, Text } from "@mantine/core";
 import { useMemo } from "react";
 import { useNavigate } from "react-router";
 import { field_hint } from "../api/virtyard/api/type/v1/annotations_pb";
-import { humanise } from "../forms/words";
 import { titleOf, type AnyObject } from "../live";
 import { LockMark } from "../ui/LockMark";
 import { LookBadge } from "../ui/LookBadge";
@@ -14,7 +13,7 @@ import { SeverityMark } from "../ui/SeverityMark";
 import { useNarrow } from "../ui/use-narrow";
 import { VirtualGrid, type Column } from "../ui/VirtualGrid";
 import { FieldView } from "./FieldView";
-import { fieldValue } from "./fields";
+import { fieldValue, labelOf } from "./fields";
 import { KindIcon } from "./KindIcon";
 import { stateLook, type ObjectKind } from "./kinds";
 
@@ -74,7 +73,7 @@ function columnsOf(kind: ObjectKind): readonly Column<AnyObject>[] {
 function fieldColumn(kind: ObjectKind, field: DescField): Column<AnyObject> {
   return {
     key: field.name,
-    title: humanise(field.name),
+    title: labelOf(field),
     width: field.fieldKind === "scalar" && field.scalar !== ScalarType.STRING ? "minmax(6rem, 0.7fr)" : "minmax(8rem, 1fr)",
     cell: (object) => <FieldView value={fieldValue(kind.message, object, field)} />,
   };

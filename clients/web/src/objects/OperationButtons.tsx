@@ -110,5 +110,6 @@ function OperationButton({ type, noun, to, refusal }: ButtonProps) {
 
 /** A title without the noun of the page that it is on: "Start" of "Start Virtual Machine". */
 export function shortTitle(title: string, noun: string): string {
-  return title.toLowerCase().endsWith(` ${noun.toLowerCase()}`) ? title.slice(0, -noun.length - 1) : title;
+  const rest = title.toLowerCase().endsWith(` ${noun.toLowerCase()}`) ? title.slice(0, -noun.length - 1) : title;
+  return rest.replace(/ (to|from|on)$/, "");
 }

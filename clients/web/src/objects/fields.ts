@@ -78,7 +78,12 @@ const isMoment = (field: DescField) => field.message?.typeName === TimestampSche
 const isSpan = (field: DescField) => field.message?.typeName === DurationSchema.typeName;
 
 function rowOf(message: ReflectMessage, field: DescField): SummaryRow {
-  return { field: field.name, label: humanise(field.name), value: valueOf(message, field) };
+  return { field: field.name, label: labelOf(field), value: valueOf(message, field) };
+}
+
+/** The words for a field: without its unit, which the value has. */
+export function labelOf(field: DescField): string {
+  return humanise(getOption(field, field_hint).unit ? field.name.replace(/_(bytes|percent|seconds)$/, "") : field.name);
 }
 
 function valueOf(message: ReflectMessage, field: DescField): FieldValue {

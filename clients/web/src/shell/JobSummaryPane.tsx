@@ -26,8 +26,15 @@ const COUNTERS: readonly Counter[] = [
   { label: "Complete", count: (summary) => summary.complete, state: "COMPLETED" },
 ];
 
-/** How high the pane is at most when it is open, in pixels; a phone has less to give. */
-export const PANE_HEIGHT = { closed: 44, open: 236 };
+const LINE = 44;
+const ROW = 58;
+
+/** How high the pane is, in pixels: as high as what is under way, which is three rows and a half at most. */
+export function usePaneHeight(open: boolean): number {
+  const count = useOpenOperations().value.length;
+  if (!open) return LINE;
+  return LINE + (count === 0 ? 38 : Math.min(count, 3.5) * ROW);
+}
 
 export function JobSummaryPane({ open, onToggle }: { open: boolean; onToggle: () => void }) {
   const summary = useJobSummary().value;

@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 import { NavigationTree } from "../tree/NavigationTree";
 import { CreateMenu } from "./CreateMenu";
 import { EventCount } from "./EventCount";
-import { JobSummaryPane, PANE_HEIGHT } from "./JobSummaryPane";
+import { JobSummaryPane, usePaneHeight } from "./JobSummaryPane";
 import { LiveMark } from "./LiveMark";
 import { NotLiveBar } from "./NotLiveBar";
 import { HeaderScreens, DrawerScreens } from "./ScreenLinks";
@@ -16,11 +16,12 @@ import { Wordmark } from "./Wordmark";
 export function Shell({ children }: { children: ReactNode }) {
   const [drawer, { toggle, close }] = useDisclosure(false);
   const [paneOpen, setPaneOpen] = useLocalStorage({ key: "virtyard.job-summary", defaultValue: true });
+  const paneHeight = usePaneHeight(paneOpen);
   return (
     <AppShell
       header={{ height: 52 }}
       navbar={{ width: 290, breakpoint: "sm", collapsed: { mobile: !drawer } }}
-      footer={{ height: paneOpen ? PANE_HEIGHT.open : PANE_HEIGHT.closed }}
+      footer={{ height: paneHeight }}
       padding="md"
       transitionDuration={0}
     >
