@@ -136,7 +136,8 @@ def _link_of(scope: Any) -> str:
     """Return the secret of the link that is opened; empty if none is."""
     if scope["path"] != "/":
         return ""
-    return parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+    query: str = scope["query_string"].decode("latin-1")
+    return parse_qs(query).get("token", [""])[0]
 
 
 def _guarded(send: Any, host: str) -> Any:
