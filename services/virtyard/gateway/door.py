@@ -66,8 +66,8 @@ class Door:
             await self._let_in(self._connect, headers, scope, receive, guarded, refuse=refuse_call)
         elif scope["method"] not in _SAFE:
             await PlainTextResponse("there is no such method", 404)(scope, receive, guarded)
-        elif scope["path"] == "/" and (links := parse_qs(scope["query_string"].decode("latin-1")).get("token")):
-            await self._open(links[0])(scope, receive, guarded)
+        elif scope["method"] == "GET" and (link := _link_of(scope)):
+            await self._open(link)(scope, receive, guarded)
         else:
             await self._files(scope, receive, guarded)
 
@@ -131,6 +131,14 @@ def bearer_of(headers: Mapping[str, str | bytes]) -> str:
     if not isinstance(shown, str) or not shown.lower().startswith(_BEARER):
         return ""
     return shown[len(_BEARER) :].strip()
+
+
+def _link_of(scope: Any) -> str:
+    """Return the secret of the link that is opened; empty if none is."""
+    if scope["path"] != "/":
+        return ""
+    query: str = scope["query_string"].decode("latin-1")
+    return parse_qs(query).get("token", [""])[0]
 
 
 def _guarded(send: Any, host: str) -> Any:

@@ -93,7 +93,8 @@ class Source:
             try:
                 async with aclosing(self._once()) as pieces:
                     async for piece in pieces:
-                        pause = _FIRST_PAUSE
+                        if piece.frames:
+                            pause = _FIRST_PAUSE
                         yield piece
             except grpc.RpcError as failure:
                 error = named(failure)
