@@ -58,7 +58,6 @@ def test_every_operation_type_has_a_form_that_everybody_can_use() -> None:
         found = play(
             "forms.mjs", site, 800, operations=operations, dark=SEEN_IN_BOTH_THEMES, doomed=OBJECTS["VirtualMachine"]
         )
-    print([{k: v if isinstance(v, str) else round(v) for k, v in form.items()} for form in found["said"]])
     assert found["findings"] == []
     assert {form["name"] for form in found["said"]} == {operation["name"] for operation in operations}
     assert [form for form in found["said"] if form["json"] or not form["fields"]] == []
