@@ -7,18 +7,15 @@ const said = [];
 
 const { page, close } = await openConsole({ link });
 for (const { name, title, object } of operations) {
-  const began = performance.now();
   await go(page, `/run/${name}${object ? `?object=${encodeURIComponent(object)}` : ""}`);
   const form = page.getByRole("form", { name: title, exact: true });
   await form.waitFor();
-  const opened = performance.now();
   await unfold(form);
-  const unfolded = performance.now();
   // All forms are made of the same widgets, so that their colours need be looked at in some forms only.
   findings.push(...(await seriousFindings(page, name, ["main"], dark.includes(name))));
   const fields = await form.locator("input:not([type=hidden]), textarea, fieldset").count();
   const json = await form.getByText("Written as JSON.").count();
-  said.push({ name, fields, json, opening: opened - began, unfolding: unfolded - opened, looking: performance.now() - unfolded });
+  said.push({ name, fields, json });
   if (dark.includes(name)) {
     await page.emulateMedia({ colorScheme: "dark" });
     findings.push(...(await seriousFindings(page, `${name} in dark`)));

@@ -37,7 +37,7 @@ OBJECTS = {
     "Repository": "repositories/shared",
     "VirtualDisk": "virtualDisks/web-disk0",
     "VirtualMachine": "virtualMachines/web",
-    "Vnic": "vnics/web-nic0",
+    "Vnic": "vnics/web-vnic0",
     "Network": "networks/lan",
     "Image": "images/installer",
     "Trigger": "triggers/look",
