@@ -71,6 +71,7 @@ const SCENARIOS = {
     }
     await page.getByTestId("event-became").waitFor();
     said.became = await page.getByTestId("event-became").innerText();
+    await dialog.waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Close", exact: true }).click();
     await page.getByRole("grid", { name: "Events" }).getByText(asked.message).waitFor({ state: "detached" });
   },

@@ -22,6 +22,7 @@ from tests.acceptance.asking import (
     start_machine,
 )
 from tests.acceptance.console.chromium import SCREENS, build_console, link_to
+from tests.acceptance.console.many_jobs import FEW, fill_history
 from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import inventory_service_pb2, schedule_pb2
 from virtyard.api.jobs.v1 import job_service_pb2, operation_pb2
@@ -37,6 +38,8 @@ from virtyard_client.client import Client
 HERE = Path(__file__).parent
 PATIENCE = 300
 """Seconds in which a scenario must end, on a machine that is busy."""
+MANY = 2_000
+"""Jobs of the long list."""
 pytestmark = pytest.mark.timeout(400)
 
 
@@ -210,3 +213,17 @@ async def test_a_schedule_is_run_now_and_disabled(site: Site) -> None:
     assert said["next"] == 5
     assert kept.state == schedule_pb2.SCHEDULE_STATE_DISABLED
     assert said["ran"].split()[-1].rstrip(".") in {job.operation for job in refreshed.jobs}
+
+
+async def test_a_list_of_very_many_jobs_scrolls_as_one_of_a_hundred(site: Site) -> None:
+    """Scrolling through thousands of rows blocks the page no more than scrolling through a hundred."""
+    site.stop("up")
+    there = fill_history(site.folder / "state" / "jobs.db", MANY)
+    site.start("up")
+    said = await play(site, "", script="many_jobs.mjs", few=FEW, rows=MANY)
+    assert said["few"]["rows"] >= 100
+    assert said["many"]["rows"] >= there >= MANY
+    # A long task is one of more than 50 ms. The tests' machines are busy, so some come by chance in both.
+    assert said["many"]["blocked"] <= 2 * said["few"]["blocked"] + 1000, said
+    assert said["many"]["longest"] <= max(300, 3 * said["few"]["longest"]), said
+    assert said["many"]["elements"] <= 2 * said["few"]["elements"], "only what is seen is in the page"
