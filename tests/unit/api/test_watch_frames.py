@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
@@ -13,11 +14,11 @@ from virtyard.api.type.v1 import watch_pb2
 
 
 def watches() -> Iterator[MethodDescriptor]:
-    """Yield every rpc of the public API whose name begins with Watch."""
+    """Yield every rpc of the public API that watches one service; the gateway's Watch carries the frames of others."""
     for module in pkgutil.walk_packages(api.__path__, "virtyard.api."):
         if module.name.endswith("_pb2"):
             for service in importlib.import_module(module.name).DESCRIPTOR.services_by_name.values():
-                yield from (method for method in service.methods if method.name.startswith("Watch"))
+                yield from (method for method in service.methods if re.fullmatch(r"Watch[A-Z]\w+", method.name))
 
 
 def test_there_is_one_format() -> None:
