@@ -13,6 +13,7 @@ from tests.acceptance import boot_images
 from tests.acceptance.asking import LIMIT, create_machine, import_image, new_disk, prepare, run
 from tests.acceptance.console.chromium import build_console, play
 from tests.acceptance.site import Site, open_site
+from tests.examples import create_webhook
 from virtyard.api.inventory.v1 import filter_pb2, network_pb2, schedule_pb2, trigger_pb2
 from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import (
@@ -43,6 +44,7 @@ OBJECTS = {
     "Trigger": "triggers/look",
     "Schedule": "schedules/nightly",
     "Filter": "filters/calm",
+    "Webhook": "webhooks/pager",
 }
 """An object of each kind that can be changed."""
 
@@ -111,6 +113,7 @@ async def fill(site: Site) -> None:
         await run(client, create_trigger_pb2.CreateTriggerRequest(trigger_id="look", trigger=trigger))
         await run(client, create_schedule_pb2.CreateScheduleRequest(schedule_id="nightly", schedule=schedule))
         await run(client, create_filter_pb2.CreateFilterRequest(filter_id="calm", filter=calm))
+        await run(client, create_webhook.request("pager", event_filter="type = FOREIGN_FILE"))
 
 
 async def asked_for(site: Site) -> list[str]:
