@@ -79,7 +79,8 @@ class ConsoleFiles(StaticFiles):
         nonce = secrets.token_urlsafe(16)
         text = (self._folder / _INDEX).read_text(encoding="utf-8").replace(_NONCE, nonce)
         host = Headers(scope=scope).get("host", "")
-        return HTMLResponse(text, headers={"content-security-policy": policy(host, nonce)})
+        headers = {"content-security-policy": policy(host, nonce), "cache-control": _ASK_AGAIN}
+        return HTMLResponse(text, headers=headers)
 
 
 def _is_page(scope: Any) -> bool:
