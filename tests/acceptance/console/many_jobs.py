@@ -14,16 +14,17 @@ _FEW_OPERATIONS = 20
 
 
 def fill_history(jobs_db: Path, jobs: int) -> int:
-    """Copy the last operation with its jobs until there are so many jobs; return how many there are."""
+    """Copy an operation with five jobs until there are so many jobs; return how many there are."""
     connection = sqlite3.connect(jobs_db, isolation_level=None)
     connection.execute("BEGIN")
     (have,) = connection.execute("SELECT count(*) FROM job").fetchone()
     (last,) = connection.execute("SELECT max(number) FROM operation").fetchone()
+    (like_it,) = connection.execute("SELECT operation FROM job GROUP BY operation HAVING count(*) >= 5").fetchone()
     *columns, record = connection.execute(
-        "SELECT principal, method, epoch, request, plan, record FROM operation WHERE number = ?", (last,)
+        "SELECT principal, method, epoch, request, plan, record FROM operation WHERE number = ?", (like_it,)
     ).fetchone()
     bodies = [
-        body for (body,) in connection.execute("SELECT body FROM job WHERE operation = ? ORDER BY number", (last,))
+        body for (body,) in connection.execute("SELECT body FROM job WHERE operation = ? ORDER BY number", (like_it,))
     ]
     copies = -(-(jobs - have) // len(bodies))
     template = record_pb2.OperationRecord.FromString(record)
