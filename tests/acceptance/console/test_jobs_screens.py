@@ -38,7 +38,7 @@ from virtyard_client.client import Client
 HERE = Path(__file__).parent
 PATIENCE = 300
 """Seconds in which a scenario must end, on a machine that is busy."""
-MANY = 2_000
+MANY = 10_000
 """Jobs of the long list."""
 pytestmark = pytest.mark.timeout(400)
 
