@@ -20,7 +20,7 @@ const field = (path) => page.locator(`[id="field-${path}"]`);
 const row = (name) => page.locator(`[role=treeitem][data-key="${name}"]`);
 const lock = (name) => row(name).locator("[data-lock]");
 const pane = page.getByRole("region", { name: "Job summary" });
-const counter = async (label) => Number((await pane.locator(`[data-counter="${label}"] dd`).innerText()).replace(/\D/g, "") || 0);
+const counter = async (label) => Number((await pane.locator(`[data-counter="${label}"] strong`).innerText()).replace(/\D/g, "") || 0);
 const state = page.locator("button[data-state]");
 const isLive = () => state.and(page.locator("[data-state=Live]")).waitFor();
 
@@ -68,83 +68,86 @@ console.log(JSON.stringify({ findings, said }));
 
 /** A clustered pool, a repository and a machine, each by its form. */
 async function makePoolAndMachine() {
-await isLive();
-await row("servers/s1").waitFor();
-const servers = "servers=servers/s1,servers/s2";
-await go(page, `/run/CreateServerPool?server_pool_id=finance&${servers}&server_pool.clustered=true&heartbeat_device.path=${encodeURIComponent(heartbeat)}&heartbeat_device.io_timeout_seconds=1`);
-await page.getByRole("button", { name: "Preview" }).click();
-await page.getByRole("region", { name: "Plan" }).getByText("Create Cluster Heartbeat Device").first().waitFor();
-await run();
-await row("serverPools/finance").waitFor();
-await row("servers/s1").and(page.locator("[aria-level='3']")).waitFor();
+  await isLive();
+  await row("servers/s1").waitFor();
+  const servers = "servers=servers/s1,servers/s2";
+  await go(page, `/run/CreateServerPool?server_pool_id=finance&${servers}&server_pool.clustered=true&heartbeat_device.path=${encodeURIComponent(heartbeat)}&heartbeat_device.io_timeout_seconds=1`);
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.getByRole("region", { name: "Plan" }).getByText("Create Cluster Heartbeat Device").first().waitFor();
+  await run();
+  await row("serverPools/finance").waitFor();
+  await row("servers/s1").and(page.locator("[aria-level='3']")).waitFor();
 
-// A repository and a machine.
-await go(page, `/run/CreateRepository?repository_id=disks&server_pool=serverPools/finance&repository.server_pool=serverPools/finance&repository.path=${encodeURIComponent(repository)}`);
-await run();
-await row("repositories/disks").waitFor();
-await go(page, "/run/CreateVirtualMachine?virtual_machine_id=web&virtual_machine.server_pool=serverPools/finance&virtual_machine.cpus=1");
-await field("virtual_machine.memory_bytes").fill("64M");
-await run();
-await row("virtualMachines/web").waitFor();
-
+  // A repository and a machine.
+  await go(page, `/run/CreateRepository?repository_id=disks&server_pool=serverPools/finance&repository.server_pool=serverPools/finance&repository.path=${encodeURIComponent(repository)}`);
+  await run();
+  await row("repositories/disks").waitFor();
+  await go(page, "/run/CreateVirtualMachine?virtual_machine_id=web&virtual_machine.server_pool=serverPools/finance&virtual_machine.cpus=1");
+  await field("virtual_machine.memory_bytes").fill("64M");
+  await run();
+  await row("virtualMachines/web").waitFor();
 }
 
 /** The bar moves; the yellow lock comes and goes, and says who holds it and why; what is under way is aborted. */
 async function watchAndAbort() {
-await go(page, "/objects/virtualMachines/web");
-await page.getByRole("heading", { name: "web", exact: true }).waitFor();
-await page.locator("[data-operation-type=KillVirtualMachine][aria-disabled]").waitFor();
-said.whyNot = await page.locator("[data-operation-type=KillVirtualMachine]").getAttribute("aria-description");
-await cue("slow");
-await page.locator("[data-operation-type=StartVirtualMachine]").click();
-await run();
-const start = underWay("Start Virtual Machine");
-await start.waitFor();
-await lock("virtualMachines/web").waitFor();
-said.lock = await lock("virtualMachines/web").getAttribute("aria-label");
-await lock("virtualMachines/web").hover({ force: true });
-said.lockWords = await page.getByRole("tooltip").first().innerText();
-said.bars = await follow(start);
-await go(page, "/objects/virtualMachines/web");
-await lock("virtualMachines/web").waitFor({ state: "detached" });
-await page.getByRole("link", { name: "Console", exact: true }).waitFor();
+  await go(page, "/objects/virtualMachines/web");
+  await page.getByRole("heading", { name: "web", exact: true }).waitFor();
+  await page.locator("[data-operation-type=KillVirtualMachine][aria-disabled]").waitFor();
+  said.whyNot = await page.locator("[data-operation-type=KillVirtualMachine]").getAttribute("aria-description");
+  await cue("slow");
+  await page.locator("[data-operation-type=StartVirtualMachine]").click();
+  await run();
+  const start = underWay("Start Virtual Machine");
+  await start.waitFor();
+  await lock("virtualMachines/web").waitFor();
+  said.lock = await lock("virtualMachines/web").getAttribute("aria-label");
+  await lock("virtualMachines/web").hover({ force: true });
+  said.lockWords = await page.getByRole("tooltip").first().innerText();
+  await start.waitFor({ state: "detached" });
+  await go(page, "/objects/virtualMachines/web");
+  await lock("virtualMachines/web").waitFor({ state: "detached" });
+  await page.getByRole("link", { name: "Console", exact: true }).waitFor();
+  await go(page, "/run/RestartVirtualMachine?object=virtualMachines/web");
+  await run();
+  const restart = underWay("Restart Virtual Machine");
+  await restart.waitFor();
+  said.bars = await follow(restart);
 
-// Abort one.
-await go(page, "/run/StopVirtualMachine?object=virtualMachines/web");
-await run();
-const stop = underWay("Stop Virtual Machine");
-await stop.waitFor();
-await go(page, "/objects/virtualMachines/web");
-await lock("virtualMachines/web").waitFor();
-await look("console-running");
-await stop.getByRole("button", { name: /^Abort/ }).click();
-const dialog = page.getByRole("dialog", { name: /^Abort/ });
-await dialog.getByLabel("Why").fill("the wrong machine");
-await look("console-abort", ["[role=dialog]"]);
-await dialog.getByRole("button", { name: "Abort", exact: true }).click();
-await stop.waitFor({ state: "detached" });
-said.aborted = await counter("Aborted");
-
+  // Abort one.
+  await cue("stuck");
+  await go(page, "/run/StopVirtualMachine?object=virtualMachines/web");
+  await run();
+  const stop = underWay("Stop Virtual Machine");
+  await stop.waitFor();
+  await go(page, "/objects/virtualMachines/web");
+  await lock("virtualMachines/web").waitFor();
+  await look("console-running");
+  await stop.getByRole("button", { name: /^Abort/ }).click();
+  const dialog = page.getByRole("dialog", { name: /^Abort/ });
+  await dialog.getByLabel("Why").fill("the wrong machine");
+  await look("console-abort", ["[role=dialog]"]);
+  await dialog.getByRole("button", { name: "Abort", exact: true }).click();
+  await stop.waitFor({ state: "detached" });
+  said.aborted = await counter("Aborted");
 }
 
 /** A job fails: the badge of its event stands beside the object, and in the header. */
 async function seeAnEvent() {
-await cue("event");
-await go(page, "/");
-await row("virtualMachines/web").locator("[data-severity]").waitFor();
-await page.getByRole("link", { name: /open event/ }).waitFor();
-await look("console-overview");
-
+  await cue("event");
+  await go(page, "/");
+  await row("virtualMachines/web").locator("[data-severity]").waitFor();
+  await page.getByRole("link", { name: /open event/ }).waitFor();
+  await look("console-overview");
 }
 
 /** The services are killed in mid-stream: not live, then live again, with what has happened meanwhile. */
 async function surviveAKill() {
-await cue("kill");
-await page.locator("button[data-state='Not live']").waitFor();
-await page.getByText(/What is shown may be old/).first().waitFor();
-await page.screenshot({ path: `${shots}/console-not-live.png` });
-await cue("change");
-await isLive();
-await row("virtualMachines/behind-its-back").waitFor();
-said.after = await page.getByText(/What is shown may be old/).count();
+  await cue("kill");
+  await page.locator("button[data-state='Not live']").waitFor();
+  await page.getByText(/What is shown may be old/).first().waitFor();
+  await page.screenshot({ path: `${shots}/console-not-live.png` });
+  await cue("change");
+  await isLive();
+  await row("virtualMachines/behind-its-back").waitFor();
+  said.after = await page.getByText(/What is shown may be old/).count();
 }

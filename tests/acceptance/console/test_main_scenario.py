@@ -51,11 +51,10 @@ async def discover(site: Site) -> None:
 def cues_of(site: Site) -> dict[str, Callable[[], None]]:
     """Return what the scenario may ask for, by its word."""
 
-    def slow() -> None:
+    def behave(**seconds: float) -> None:
         for name in ("s1", "s2"):
             for guests in (site.folder / "state").glob(f"**/{name}/**/guests"):
-                settings = {"start_seconds": 6.0, "shutdown_seconds": 600.0}
-                (guests.parent / "settings.json").write_text(json.dumps(settings))
+                (guests.parent / "settings.json").write_text(json.dumps(seconds))
 
     def event() -> None:
         site.fail_file.write_text("1/1")
@@ -66,7 +65,13 @@ def cues_of(site: Site) -> dict[str, Callable[[], None]]:
         site.start("up")
         asyncio.run(make_another(site))
 
-    return {"slow": slow, "event": event, "kill": lambda: site.kill("up"), "change": change}
+    return {
+        "slow": lambda: behave(start_seconds=3.0, shutdown_seconds=3.0),
+        "stuck": lambda: behave(start_seconds=3.0, shutdown_seconds=600.0),
+        "event": event,
+        "kill": lambda: site.kill("up"),
+        "change": change,
+    }
 
 
 async def fail_to_rename(site: Site) -> None:
@@ -107,4 +112,6 @@ def play_with_cues(script: str, site: Site, cues: dict[str, Callable[[], None]])
         raise AssertionError(f"{script} ended with {process.wait(10)}; what it said is above")
     finally:
         process.kill()
+        process.stdin.close()
+        process.stdout.close()
         process.wait()

@@ -48,16 +48,16 @@ export function JobSummaryPane({ open, onToggle }: { open: boolean; onToggle: ()
           onClick={onToggle}
           aria-expanded={open}
           aria-controls={list}
-          aria-label={open ? "Hide running operations" : "Show running operations"}
+          aria-label="Job summary: operations under way"
         >
           {open ? <IconChevronDown size={18} aria-hidden /> : <IconChevronUp size={18} aria-hidden />}
           <span className={classes.title}>Job summary</span>
         </UnstyledButton>
-        <dl className={classes.counters}>
+        <ul className={classes.counters}>
           {COUNTERS.map((counter) => (
             <CounterView key={counter.label} counter={counter} summary={summary} />
           ))}
-        </dl>
+        </ul>
       </div>
       <div id={list} hidden={!open} className={classes.list}>
         {open && <OperationList operations={operations.value} ready={operations.ready} />}
@@ -69,15 +69,17 @@ export function JobSummaryPane({ open, onToggle }: { open: boolean; onToggle: ()
 function CounterView({ counter, summary }: { counter: Counter; summary: JobSummary | undefined }) {
   const count = summary && counter.count(summary);
   return (
-    <Link
-      className={classes.counter}
-      to={counter.state ? `/jobs?state=${counter.state}` : "/jobs"}
-      data-tone={(count && counter.tone) || undefined}
-      data-counter={counter.label}
-    >
-      <dt>{counter.label}</dt>
-      <dd>{count === undefined ? "–" : count.toLocaleString()}</dd>
-    </Link>
+    <li>
+      <Link
+        className={classes.counter}
+        to={counter.state ? `/jobs?state=${counter.state}` : "/jobs"}
+        data-tone={(count && counter.tone) || undefined}
+        data-counter={counter.label}
+      >
+        <span className={classes.label}>{counter.label}</span>
+        <strong>{count === undefined ? "–" : count.toLocaleString()}</strong>
+      </Link>
+    </li>
   );
 }
 

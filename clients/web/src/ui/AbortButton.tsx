@@ -31,6 +31,7 @@ export function AbortButton({ job, title }: Props) {
             ? `${title} had passed the point of no return and goes on to its end.`
             : `${title} stops, and what it did is undone.`,
           color: tooLate ? "yellow" : "blue",
+          closeButtonProps: { "aria-label": "Close the note" },
         });
         close();
       },
