@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,14 @@ def build_console() -> None:
             subprocess.run(["npm", "run", "--silent", "build"], cwd=WEB, check=True, timeout=300)
 
 
+@contextmanager
+def one_browser() -> Iterator[None]:
+    """Let one browser run at a time: two at once make every wait of both longer than all of them one after another."""
+    with (ROOT / "build" / "browser.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def play(script: str, site: Site, seconds: float, **told: Any) -> dict[str, Any]:
     """Run a scenario on a site, signed in as the administrator, and return what it found.
 
@@ -58,7 +68,8 @@ def play(script: str, site: Site, seconds: float, **told: Any) -> dict[str, Any]
     SCREENS.mkdir(parents=True, exist_ok=True)
     argument = json.dumps({"link": link_to(site), "shots": str(SCREENS), **told})
     words = ["node", str(Path(__file__).with_name(script)), argument]
-    played = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+    with one_browser():
+        played = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
     assert played.returncode == 0, f"{script}: {played.stderr[-6000:]}"
     found: dict[str, Any] = json.loads(played.stdout.splitlines()[-1])
     return found

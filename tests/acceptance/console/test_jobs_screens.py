@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.acceptance.asking import (
     run,
     start_machine,
 )
-from tests.acceptance.console.chromium import SCREENS, build_console, link_to
+from tests.acceptance.console.chromium import SCREENS, build_console, link_to, one_browser
 from tests.acceptance.console.many_jobs import FEW, fill_history
 from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import inventory_service_pb2, schedule_pb2
@@ -40,7 +41,7 @@ PATIENCE = 300
 """Seconds in which a scenario must end, on a machine that is busy."""
 MANY = 10_000
 """Jobs of the long list."""
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +86,20 @@ async def play(
         asked: what the scenario needs to know.
     """
     told = {"scenario": scenario, "link": await asyncio.to_thread(link_to, site), "shots": str(SCREENS), **asked}
-    process = await asyncio.create_subprocess_exec(
-        "node", str(HERE / script), json.dumps(told), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            assert process.stdout is not None
-            if on_cue is not None and b"cue" in await process.stdout.readline():
-                await on_cue()
-            out, err = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        raise
+    with ExitStack() as stack:
+        await asyncio.to_thread(stack.enter_context, one_browser())
+        process = await asyncio.create_subprocess_exec(
+            "node", str(HERE / script), json.dumps(told), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                assert process.stdout is not None
+                if on_cue is not None and b"cue" in await process.stdout.readline():
+                    await on_cue()
+                out, err = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            raise
     assert process.returncode == 0, err.decode()
     answer = json.loads(out)
     assert answer["findings"] == []

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests.acceptance.asking import FAILED, create_machine, run
-from tests.acceptance.console.chromium import SCREENS, build_console, link_to
+from tests.acceptance.console.chromium import SCREENS, build_console, link_to, one_browser
 from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2, rename_virtual_machine_pb2
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_console_shows_changes_as_they_happen_and_says_when_it_cannot() -> None:
@@ -25,7 +25,8 @@ def test_the_console_shows_changes_as_they_happen_and_says_when_it_cannot() -> N
     build_console()
     with open_site(servers=("s1", "s2")) as site:
         asyncio.run(discover(site))
-        found = play_with_cues("main_scenario.mjs", site, cues_of(site))
+        with one_browser():
+            found = play_with_cues("main_scenario.mjs", site, cues_of(site))
     said = found["said"]
     assert found["findings"] == []
     assert "not running" in said["whyNot"] or "stopped" in said["whyNot"].lower(), said["whyNot"]
