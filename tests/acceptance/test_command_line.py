@@ -180,7 +180,7 @@ def test_a_shell_takes_its_script(site: Site, shell: str) -> None:
 def test_events_are_listed_got_and_counted(site: Site) -> None:
     """A table with the usual columns, the newest first; filters, one event in full, and counts as a table."""
     lines = virtyard(site, "event", "list", "--filter", "object = virtualMachines/web").splitlines()
-    assert lines[0].split() == ["NAME", "TYPE", "SEVERITY", "OBJECT", "MESSAGE", "CREATE", "TIME"]
+    assert lines[0].split() == ["NAME", "TYPE", "SEVERITY", "OBJECT", "MESSAGE", "CREATE", "TIME", "COUNT", "OPEN"]
     assert [line.split()[1:3] for line in lines[1:]] == [
         ["MACHINE_STARTED", "informational"],
         ["OBJECT_CHANGED", "informational"],
@@ -203,12 +203,12 @@ def test_events_are_listed_got_and_counted(site: Site) -> None:
 
 
 def test_events_are_watched_as_lines(site: Site) -> None:
-    """Each event is a line with what the table shows of it."""
+    """Each event is a line that says how grave it is, what happened, and to what."""
     told = virtyard(site, "event", "watch", "--filter", "object = virtualMachines/web", "--timeout", "3s").splitlines()
-    assert [line.split("  ")[1:4] for line in told] == [
-        ["OBJECT_CREATED", "informational", "virtualMachines/web"],
-        ["OBJECT_CHANGED", "informational", "virtualMachines/web"],
-        ["MACHINE_STARTED", "informational", "virtualMachines/web"],
+    assert [line.split("  ")[1:3] for line in told] == [
+        ["informational", "OBJECT_CREATED on virtualMachines/web: virtualMachines/web was created"],
+        ["informational", "OBJECT_CHANGED on virtualMachines/web: virtualMachines/web was changed: server_pool"],
+        ["informational", "MACHINE_STARTED on virtualMachines/web: virtualMachines/web runs on servers/s1"],
     ]
 
 
