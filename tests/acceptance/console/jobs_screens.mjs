@@ -18,7 +18,8 @@ const SCENARIOS = {
     cue("ready");
     await list.getByRole("link", { name: asked.title }).first().click();
     const bar = page.getByRole("progressbar", { name: "Progress of the operation" });
-    await bar.waitFor();
+    // A bar that stands at 0 has no width, so it counts as hidden.
+    await bar.waitFor({ state: "attached" });
     await page.evaluate(() => {
       const element = document.querySelector('[role="progressbar"][aria-label="Progress of the operation"]');
       window.bars = [Number(element.getAttribute("aria-valuenow"))];

@@ -111,7 +111,7 @@ async def test_a_running_operations_page_shows_bars_that_move_and_its_end(site: 
     async with site.client() as client:
         behave(site, start_seconds=0.0, shutdown_seconds=3.0)
         await run(client, start_machine("db"))
-        behave(site, start_seconds=6.0, shutdown_seconds=15.0)
+        behave(site, start_seconds=6.0, shutdown_seconds=6.0)
         request = restart_virtual_machine_pb2.RestartVirtualMachineRequest(name="virtualMachines/db")
         said = await play(site, "watchToEnd", lambda: ask(client, request), title="Restart Virtual Machine")
         behave(site)
