@@ -36,6 +36,7 @@ ELSEWHERE = {
     "make demo-stop": "run by tests/acceptance/test_demo.py",
     "make test": "runs this test",
     "make check": "run by .ci/run",
+    "make console": "run by make demo and make test",
     "make help": "prints the Makefile's own comments",
     "make bench": "takes minutes",
     "virtyard burnin --minutes 5": "takes minutes: tests/acceptance/test_burnin.py runs it for seconds",
@@ -59,6 +60,7 @@ ELSEWHERE = {
     "virtyard restore --from /srv/virtyard/backup": "needs a site that is stopped: tests/faults/test_restore.py",
     "virtyard job retry 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
     "virtyard job set-priority 12-1 --priority 5": "needs a job that waits: tests/integration/jobs/test_control.py",
+    'virtyard event acknowledge events/12 --comment "replaced the disk"': "needs an event: tests/acceptance/test_events.py",
     "virtyard job accept 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
 }
 """Commands that are not run here, with the reason and with who runs them."""
