@@ -60,7 +60,7 @@ ELSEWHERE = {
     "virtyard restore --from /srv/virtyard/backup": "needs a site that is stopped: tests/faults/test_restore.py",
     "virtyard job retry 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
     "virtyard job set-priority 12-1 --priority 5": "needs a job that waits: tests/integration/jobs/test_control.py",
-    'virtyard event acknowledge events/12 --comment "replaced the disk"': "needs an event: tests/acceptance/test_events.py",
+    'virtyard event acknowledge events/12 --comment "replaced the disk"': "needs an event: acceptance/test_events.py",
     "virtyard job accept 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
 }
 """Commands that are not run here, with the reason and with who runs them."""

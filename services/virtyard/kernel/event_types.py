@@ -215,7 +215,7 @@ LINK_DOWN = EventType(
         "An interface of the server that carries a network or a guest's card was switched off, has no carrier, or is "
         "gone; the message names it and its network."
     ),
-    advice="Look at the cable, the switch and the interface; `virtyard server show` says which links are down.",
+    advice="Look at the cable, the switch and the interface; `virtyard server get` says which links are down.",
     about=("servers",),
     acknowledgeable=True,
     cleared_by=("LINK_UP", "OBJECT_DELETED"),
