@@ -439,7 +439,7 @@ CERTIFICATE_ENDING = EventType(
     name="CERTIFICATE_ENDING",
     severity=_WARNING,
     meaning="The certificate of a server's agent or of a service ends soon, or has ended; the message says when.",
-    advice="Issue it anew with `virtyard pki`, put it in place of the old one, and start that process again.",
+    advice="Issue it anew (`virtyard pki issue --help`), put it in place of the old one, and start that process again.",
     acknowledgeable=True,
     # A later step on the way to the same end takes the place of the one before.
     cleared_by=("CERTIFICATE_RENEWED", "CERTIFICATE_ENDING", "OBJECT_DELETED"),
