@@ -24,6 +24,7 @@ ACTIVE = operation_pb2.OPERATION_STATE_ACTIVE
 _DONE = participant.EFFECT_STATE_DONE
 _JOURNAL = "SELECT sequence, topic, key, removed, body FROM journal ORDER BY sequence"
 _FEED = "SELECT sequence, oldest FROM feed"
+_EVENT_KEYS = "SELECT key FROM event WHERE key IS NOT NULL UNION ALL SELECT key FROM event_fold"
 _LEDGER = "SELECT operation, step_key, phase, attempt, state FROM ledger"
 
 
@@ -109,7 +110,7 @@ class Records:
     totals: Rows
     """(target, kind, field, amount) of inventory.db."""
     event_keys: frozenset[str]
-    """The keys of the events that came from elsewhere."""
+    """The keys of the events that came from elsewhere, those that were folded into others too."""
     site: str
     """The id of this Virtyard."""
     ledgers: Mapping[str, Ledger]
@@ -191,7 +192,7 @@ def _read_inventory(path: Path) -> dict[str, Any]:
             "generations": sql.execute("SELECT name, uid, generation, writer, deleted FROM object").fetchall(),
             "relations": sql.execute("SELECT source, field, target, kind, amount FROM relation").fetchall(),
             "totals": sql.execute("SELECT target, kind, field, amount FROM total").fetchall(),
-            "event_keys": frozenset(key for (key,) in sql.execute("SELECT key FROM event WHERE key IS NOT NULL")),
+            "event_keys": frozenset(key for (key,) in sql.execute(_EVENT_KEYS)),
             "site": site,
             "ledger": _read_ledger(sql),
             "journal": _read_journal(sql),
