@@ -237,7 +237,12 @@ async def test_a_redirect_is_not_followed_and_a_slow_receiver_is_not_waited_for(
         receiver.answer = lambda _: (204, {"content-length": "5"})
         await until(site, lambda shown: shown.delivered == 1)
         assert not elsewhere.taken
-    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _ = await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     async with silent:
         await change(site, url=f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/")
         await tell(site, "b")
