@@ -31,8 +31,7 @@ _NOT_BUILT: Final = """<!doctype html>
 <title>Virtyard</title>
 <h1>The console is not built</h1>
 <p>This Virtyard runs from its sources, and nobody has built the web console yet. To build it:</p>
-<pre>npm --prefix clients/web ci
-npm --prefix clients/web run build</pre>
+<pre>make console</pre>
 <p>Then load this page again. Everything else is here: the command line, gRPC, and
 <code>curl</code> as <code>virtyard console --token</code> explains.</p>
 </html>

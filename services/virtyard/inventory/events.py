@@ -16,7 +16,8 @@ from virtyard.inventory.event_changes import TOPIC, clear_ended, event_key, set_
 from virtyard.inventory.flood import flood_event, fold, folded_before
 from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.kernel.errors import InvalidRequest
-from virtyard.kernel.event_types import EVENT_TYPES, EventType, find, severity_word
+from virtyard.kernel.event_type import severity_word
+from virtyard.kernel.event_types import EVENT_TYPES, EventType, find
 
 __all__ = [
     "TOPIC",

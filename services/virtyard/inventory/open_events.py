@@ -14,7 +14,7 @@ from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.type.v1 import activity_pb2
 from virtyard.inventory.event_changes import TOPIC
 from virtyard.inventory.model import Reader
-from virtyard.kernel.event_types import severity_word
+from virtyard.kernel.event_type import severity_word
 from virtyard.runtime.entry import Entry
 from virtyard.runtime.feed import Feed
 

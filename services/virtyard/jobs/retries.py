@@ -19,14 +19,14 @@ from google.protobuf.message import Message
 from virtyard.api.inventory.v1 import event_pb2, trigger_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.type.v1.submission_pb2 import ReasonHop
-from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import run_state_pb2
 from virtyard.jobs.automatic import AutomaticSubmission
 from virtyard.jobs.causes import Cause, hop
 from virtyard.jobs.definitions import Definitions
+from virtyard.jobs.due_events import due_event
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.run_states import RunStates
-from virtyard.jobs.store import EVENTS, Due, JobStore
+from virtyard.jobs.store import JobStore
 from virtyard.kernel import event_types
 from virtyard.kernel.any import unpack
 from virtyard.kernel.clock import Clock
@@ -251,10 +251,7 @@ class Retries:
         self, trigger: trigger_pb2.Trigger, state: run_state_pb2.RunState, reason: str, key: str, token: str
     ) -> None:
         text = f"{trigger.name} does not try again: {reason}"
-        request = control_service_pb2.RaiseEventsRequest()
-        told = f"{trigger.uid}/gave up/{key}"
-        request.events.add(key=told, event=event_types.new_event(event_types.TRIGGER_GAVE_UP, trigger.name, text))
-        due = [Due(key=f"events {told}", kind=EVENTS, body=request.SerializeToString())]
+        due = [due_event(f"{trigger.uid}/gave up/{key}", event_types.TRIGGER_GAVE_UP, trigger.name, text)]
         state.name = trigger.name
         await self._states.save(trigger.uid, state, token, due)
         _log.warning("%s", text)

@@ -18,14 +18,13 @@ from google.longrunning import operations_pb2
 from virtyard.api.inventory.v1 import schedule_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.type.v1 import submission_pb2
-from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import run_state_pb2
 from virtyard.jobs.automatic import AutomaticSubmission
 from virtyard.jobs.causes import Cause, hop
 from virtyard.jobs.definitions import Definitions
+from virtyard.jobs.due_events import due_event
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.run_states import RunStates
-from virtyard.jobs.store import EVENTS, Due
 from virtyard.kernel import event_types
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, NotFound, RetryError, VirtyardError
@@ -212,9 +211,7 @@ class Schedules:
         state.last_error = str(error)
         text = f"{schedule.name} could not submit its request that was due at {due:%Y-%m-%d %H:%M:%S} UTC: {error}"
         key = f"{schedule.uid}/failed/{due.isoformat()}"
-        request = control_service_pb2.RaiseEventsRequest()
-        request.events.add(key=key, event=event_types.new_event(event_types.SCHEDULE_FAILED, schedule.name, text))
-        told = [Due(key=f"events {key}", kind=EVENTS, body=request.SerializeToString())]
+        told = [due_event(key, event_types.SCHEDULE_FAILED, schedule.name, text)]
         await self._states.save(schedule.uid, state, due=told)
         _log.warning("%s", text)
 

@@ -17,15 +17,15 @@ from datetime import UTC, datetime, timedelta
 from virtyard.api.inventory.v1 import event_pb2, trigger_pb2
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.type.v1 import submission_pb2
-from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import run_state_pb2
 from virtyard.jobs.automatic import AutomaticSubmission
 from virtyard.jobs.causes import MOST_HOPS, Cause, hop
 from virtyard.jobs.definitions import Definitions, concerns
+from virtyard.jobs.due_events import due_event
 from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.retries import Retries
 from virtyard.jobs.run_states import RunStates
-from virtyard.jobs.store import EVENTS, Due, JobStore
+from virtyard.jobs.store import JobStore
 from virtyard.kernel import event_types
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import NotFound, RetryError, VirtyardError
@@ -185,9 +185,7 @@ class Triggers:
         kind: EventType,
         text: str,
     ) -> None:
-        request = control_service_pb2.RaiseEventsRequest()
-        request.events.add(key=key, event=event_types.new_event(kind, trigger.name, text))
-        due = [Due(key=f"events {key}", kind=EVENTS, body=request.SerializeToString())]
+        due = [due_event(key, kind, trigger.name, text)]
         await self._states.save(trigger.uid, state, token, due)
         _log.warning("%s", text)
 

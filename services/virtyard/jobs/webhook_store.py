@@ -109,6 +109,7 @@ class WebhookStore:
     def __init__(self, database: Database) -> None:
         """Use jobs.db."""
         self._database = database
+        self._key = b""
 
     async def key(self) -> bytes:
         """Return the key from which secrets are derived, made at the first call."""
@@ -121,12 +122,15 @@ class WebhookStore:
             transaction.execute("INSERT OR IGNORE INTO webhook_key (one, secret) VALUES (1, ?)", (fresh,))
             transaction.transition("jobs.webhook_key")
 
+        if self._key:
+            return self._key
         known = await self._database.read(read)
         if known is None:
             fresh = secrets.token_bytes(32)
             await self._database.write(write)
             known = await self._database.read(read)
         assert known is not None
+        self._key = known
         return known
 
     async def due(self, uid: str) -> Delivery | None:

@@ -18,10 +18,9 @@ from typing import Any
 import httpx
 
 from virtyard.api.inventory.v1 import event_pb2, webhook_pb2
-from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.jobs.definitions import Definitions, concerns
+from virtyard.jobs.due_events import due_event
 from virtyard.jobs.run_states import RunStates
-from virtyard.jobs.store import EVENTS, Due
 from virtyard.jobs.webhook_message import body_of, delivery_id, headers_of, secret_of
 from virtyard.jobs.webhook_store import Delivery, WebhookStore, postpone, put_deliveries, take_off
 from virtyard.kernel import event_types
@@ -226,9 +225,7 @@ class Webhooks:
         """Raise the event that says that events are not delivered; once in an hour."""
         key = f"{webhook.uid}/failed/{self._clock.now().astimezone(UTC):%Y%m%d%H}"
         text = f"{webhook.name} could not deliver events: {error}"
-        request = control_service_pb2.RaiseEventsRequest()
-        request.events.add(key=key, event=event_types.new_event(event_types.WEBHOOK_FAILED, webhook.name, text))
-        due = [Due(key=f"events {key}", kind=EVENTS, body=request.SerializeToString())]
+        due = [due_event(key, event_types.WEBHOOK_FAILED, webhook.name, text)]
         await self._states.save(webhook.uid, self._states.of(webhook.uid), due=due)
         _log.warning("%s", text)
 

@@ -1,64 +1,22 @@
 """The catalogue of event types: what each means, how grave it is, and what a person should do about it.
 
 Every event is made by `new_event` from a type of this table; one of another type is refused where it is stored.
-`docs/events.md` is rendered from it. A new type is one more entry of `EVENT_TYPES`.
+`docs/events.md` is rendered from it by `event_tables`. A new type is one more entry of `EVENT_TYPES`.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from virtyard.api.inventory.v1 import event_pb2
+from virtyard.kernel.event_type import Condition, EventType
 
-__all__ = ["EVENT_TYPES", "Condition", "EventType", "ended_by", "find", "is_of_operation", "new_event", "render"]
+__all__ = ["EVENT_TYPES", "Condition", "EventType", "ended_by", "find", "is_of_operation", "new_event"]
 
-_UNKNOWN = event_pb2.SEVERITY_UNKNOWN
 _INFORMATIONAL = event_pb2.SEVERITY_INFORMATIONAL
 _WARNING = event_pb2.SEVERITY_WARNING
 _CRITICAL = event_pb2.SEVERITY_CRITICAL
-_ANY: tuple[str, ...] = ()
-
-
-class Condition(enum.Enum):
-    """What is looked at again before an event is acknowledged; `inventory.conditions` knows how."""
-
-    NONE = "nothing"
-    """What it tells of has happened and is over, or cannot be looked at from here."""
-    LOCKS_HELD = "whether its operation holds locks still"
-    """An operation that is set aside or stuck keeps the locks that it has."""
-    GUEST_UNRECORDED = "whether a server still reports the guest, and its machine is not recorded as running there"
-    """A guest that no record knows of is reported until it is taken over or ended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventType:
-    """One kind of fact that events tell."""
-
-    name: str
-    """In capitals, as SERVER_OFFLINE."""
-    severity: event_pb2.Severity.ValueType
-    """How grave it is; every event of the type has it."""
-    meaning: str
-    """The fact, in a sentence."""
-    advice: str
-    """What a person should do, in a sentence."""
-    about: Sequence[str] = _ANY
-    """The kinds of object that it is about, as `servers`; empty for all."""
-    acknowledgeable: bool = False
-    """Whether it stays open until somebody has taken note of it, or it is cleared."""
-    cleared_by: Sequence[str] = ()
-    """The types whose event ends what it tells of: on the same object or, if `of_operation`, of the same operation."""
-    of_operation: bool = False
-    """Whether it tells of an operation as a whole: it clears what is open of that operation, on whatever object."""
-    condition: Condition = Condition.NONE
-    """What acknowledging a CRITICAL event of the type looks at again."""
-    blocks: Sequence[str] = ()
-    """The operation types, as StartVirtualMachine, that are refused on the object while a CRITICAL event is open."""
-
 
 OBJECT_CREATED = EventType(
     name="OBJECT_CREATED",
@@ -558,32 +516,3 @@ def new_event(kind: EventType, subject: str, message: str, **rest: Any) -> event
         rest: other fields of the event.
     """
     return event_pb2.Event(type=kind.name, severity=kind.severity, object=subject, message=message, **rest)
-
-
-def severity_word(severity: int) -> str:
-    """Return a severity as people write it, as WARNING."""
-    return event_pb2.Severity.Name(event_pb2.Severity.ValueType(severity)).removeprefix("SEVERITY_")
-
-
-def render() -> str:
-    """Return the catalogue as the tables of the documentation: the gravest types first."""
-    blocks = []
-    for severity in (_CRITICAL, _WARNING, _INFORMATIONAL, _UNKNOWN):
-        rows = [_row(kind) for kind in EVENT_TYPES if kind.severity == severity]
-        if rows:
-            heading = f"## {severity_word(severity)}\n\n| type | about | what it means | what to do | open until |"
-            columns = 5
-            if severity == _CRITICAL:
-                heading += " looked at again | blocks |"
-                columns = 7
-            blocks.append("\n".join([heading, "|---" * columns + "|", *rows]))
-    return "\n\n".join(blocks)
-
-
-def _row(kind: EventType) -> str:
-    about = ", ".join(f"`{each}`" for each in kind.about) or "any object"
-    ends = ", ".join(["a person", *kind.cleared_by]) if kind.acknowledgeable else "-"
-    row = f"| `{kind.name}` | {about} | {kind.meaning} | {kind.advice} | {ends} |"
-    if kind.severity == _CRITICAL:
-        row += f" {kind.condition.value} | {', '.join(kind.blocks) or '-'} |"
-    return row

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -65,6 +66,8 @@ def restrictions_of(text: str, descriptor: Descriptor) -> tuple[Sequence[Restric
     return found, len(found) == parser.parts
 
 
+# The same few are asked for with every event and every page.
+@lru_cache(maxsize=256)
 def compile_filter(text: str, descriptor: Descriptor) -> Callable[[Message], bool]:
     """Return a predicate over messages of this type; an empty filter lets all pass.
 

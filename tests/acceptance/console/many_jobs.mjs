@@ -29,7 +29,7 @@ async function open(path, wanted) {
 /** Scrolls up and down by screens, one a frame, and returns what that cost. */
 async function scroll() {
   await grid.evaluate((element) => element.scrollTo(0, element.scrollHeight / 3));
-  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+  await page.evaluate(() => new Promise((resolve) => requestIdleCallback(resolve)));
   const from = await page.evaluate(() => window.longTasks.length);
   await grid.evaluate(async (element) => {
     for (let step = 0; step < 120; step += 1) {

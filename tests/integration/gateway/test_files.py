@@ -74,5 +74,5 @@ async def test_a_console_that_is_not_built_says_how_to_build_it(tmp_path: Path) 
     """Until it is built, and as soon as it is gone again; no asset answers with a page."""
     status, headers, body = await get(tmp_path / "none", "/jobs")
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert b"npm --prefix clients/web run build" in body
+    assert b"make console" in body
     assert (await get(tmp_path / "none", "/assets/index.js"))[0] == 404

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -275,13 +274,3 @@ async def test_a_webhook_that_rests_sends_nothing_and_one_that_is_deleted_leaves
         return not rows["jobs", "webhook_delivery"]
 
     await site.wait_until(nothing_left)
-
-
-def test_a_receiver_is_a_real_server() -> None:
-    """It speaks HTTP to anybody."""
-    with receiving() as receiver:
-        parts = urlsplit(receiver.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-        connection.request("POST", parts.path, b"{}")
-        assert connection.getresponse().status == 204
-        connection.close()

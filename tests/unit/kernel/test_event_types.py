@@ -9,7 +9,8 @@ import pytest
 
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.kernel import event_types
-from virtyard.kernel.event_types import EVENT_TYPES, EventType, find, new_event, render
+from virtyard.kernel.event_tables import render
+from virtyard.kernel.event_types import EVENT_TYPES, EventType, find, new_event
 from virtyard.kernel.names import kinds
 
 ROOT = Path(__file__).parents[3]

@@ -1,12 +1,13 @@
 // A list of items, each with its widget: they can be added, removed and moved, as their order often counts.
-import { ActionIcon, Button, Fieldset, Group, Stack, Text } from "@mantine/core";
-import { IconArrowDown, IconArrowUp, IconPlus, IconTrash } from "@tabler/icons-react";
+import { ActionIcon, Fieldset, Group, Stack } from "@mantine/core";
+import { IconArrowDown, IconArrowUp, IconTrash } from "@tabler/icons-react";
 import { useField } from "../context";
 import { emptyDraft, nextId, type Item, type Path } from "../draft";
 import { FieldRows } from "../FieldRows";
 import type { FieldSpec } from "../spec";
 import { inSentence } from "../words";
 import { FieldView, type FieldProps } from "./FieldView";
+import { Several } from "./Several";
 
 interface Props extends FieldProps {
   item: FieldSpec;
@@ -20,38 +21,19 @@ export function ListField({ spec, path, item }: Props) {
     change(moved);
   };
   return (
-    <Fieldset id={id} legend={spec.label} radius="sm" p="sm" miw={0}>
-      <Stack gap="sm">
-        <Text size="xs" c="dimmed">
-          {spec.help}
-        </Text>
-        {error && (
-          <Text size="xs" c="var(--mantine-color-error)" role="alert">
-            {error}
-          </Text>
-        )}
-        {value.map((entry, index) => (
-          <Group key={entry.id} gap="xs" align="flex-start" wrap="nowrap">
-            <ListItem spec={{ ...item, label: `${item.label} ${index + 1}`, help: item.control.kind === "message" ? item.help : "" }} path={[...path, index]} />
-            <Tools
-              label={`${item.label} ${index + 1}`}
-              up={index > 0 ? () => move(index, index - 1) : undefined}
-              down={index < value.length - 1 ? () => move(index, index + 1) : undefined}
-              remove={() => change(value.filter(({ id: kept }) => kept !== entry.id))}
-            />
-          </Group>
-        ))}
-        <Button
-          variant="light"
-          size="compact-sm"
-          w="fit-content"
-          leftSection={<IconPlus size={16} aria-hidden />}
-          onClick={() => change([...value, { id: nextId(), value: emptyDraft(item.control) }])}
-        >
-          Add {inSentence(item.label)}
-        </Button>
-      </Stack>
-    </Fieldset>
+    <Several id={id} spec={spec} error={error} noun={inSentence(item.label)} onAdd={() => change([...value, { id: nextId(), value: emptyDraft(item.control) }])}>
+      {value.map((entry, index) => (
+        <Group key={entry.id} gap="xs" align="flex-start" wrap="nowrap">
+          <ListItem spec={{ ...item, label: `${item.label} ${index + 1}`, help: item.control.kind === "message" ? item.help : "" }} path={[...path, index]} />
+          <Tools
+            label={`${item.label} ${index + 1}`}
+            up={index > 0 ? () => move(index, index - 1) : undefined}
+            down={index < value.length - 1 ? () => move(index, index + 1) : undefined}
+            remove={() => change(value.filter(({ id: kept }) => kept !== entry.id))}
+          />
+        </Group>
+      ))}
+    </Several>
   );
 }
 

@@ -1,10 +1,11 @@
 // A map, as the labels of an object: rows of a key and a value.
-import { ActionIcon, Button, Fieldset, Group, Stack, Text, TextInput } from "@mantine/core";
-import { IconPlus, IconTrash } from "@tabler/icons-react";
+import { ActionIcon, Group, TextInput } from "@mantine/core";
+import { IconTrash } from "@tabler/icons-react";
 import { useField, useForm } from "../context";
 import { emptyDraft, nextId, pathText, type Pair, type Path } from "../draft";
 import type { FieldSpec } from "../spec";
 import { FieldView, type FieldProps } from "./FieldView";
+import { Several } from "./Several";
 
 interface Props extends FieldProps {
   value: FieldSpec;
@@ -14,38 +15,19 @@ export function MapField({ spec, path, value: valueSpec }: Props) {
   const { value, change, error, id } = useField<Pair[]>(path);
   const label = spec.label.replace(/s$/, "").toLowerCase();
   return (
-    <Fieldset id={id} legend={spec.label} radius="sm" p="sm" miw={0}>
-      <Stack gap="sm">
-        <Text size="xs" c="dimmed">
-          {spec.help}
-        </Text>
-        {error && (
-          <Text size="xs" c="var(--mantine-color-error)" role="alert">
-            {error}
-          </Text>
-        )}
-        {value.map((pair, index) => (
-          <MapRow
-            key={pair.id}
-            pair={pair}
-            path={[...path, index]}
-            spec={valueSpec}
-            label={`${label} ${index + 1}`}
-            rename={(key) => change(value.map((other) => (other.id === pair.id ? { ...other, key } : other)))}
-            remove={() => change(value.filter((other) => other.id !== pair.id))}
-          />
-        ))}
-        <Button
-          variant="light"
-          size="compact-sm"
-          w="fit-content"
-          leftSection={<IconPlus size={16} aria-hidden />}
-          onClick={() => change([...value, { id: nextId(), key: "", value: emptyDraft(valueSpec.control) }])}
-        >
-          Add {label}
-        </Button>
-      </Stack>
-    </Fieldset>
+    <Several id={id} spec={spec} error={error} noun={label} onAdd={() => change([...value, { id: nextId(), key: "", value: emptyDraft(valueSpec.control) }])}>
+      {value.map((pair, index) => (
+        <MapRow
+          key={pair.id}
+          pair={pair}
+          path={[...path, index]}
+          spec={valueSpec}
+          label={`${label} ${index + 1}`}
+          rename={(key) => change(value.map((other) => (other.id === pair.id ? { ...other, key } : other)))}
+          remove={() => change(value.filter((other) => other.id !== pair.id))}
+        />
+      ))}
+    </Several>
   );
 }
 

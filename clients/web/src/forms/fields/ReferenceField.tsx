@@ -1,10 +1,11 @@
 // A field that names an object: picked from what the server finds, or typed.
-import { Autocomplete, Group, Text } from "@mantine/core";
+import { Autocomplete } from "@mantine/core";
 import { useState } from "react";
 import { useField, useForm } from "../context";
 import { useReferences } from "../useReferences";
 import { nounOf, withArticle } from "../words";
 import { FoundNote } from "./FoundNote";
+import { FoundOption } from "./FoundOption";
 import type { FieldProps } from "./FieldView";
 
 interface Props extends FieldProps {
@@ -43,16 +44,7 @@ export function ReferenceField({ spec, path, type }: Props) {
       onDropdownOpen={() => setOpened(true)}
       onFocus={() => setOpened(true)}
       maxDropdownHeight={300}
-      renderOption={({ option }) => (
-        <Group gap="xs" justify="space-between" wrap="nowrap" w="100%">
-          <Text size="sm" style={{ overflowWrap: "anywhere" }}>
-            {option.value}
-          </Text>
-          <Text size="xs" c="dimmed">
-            {about.get(option.value)}
-          </Text>
-        </Group>
-      )}
+      renderOption={({ option }) => <FoundOption name={option.value} about={about.get(option.value)} />}
       inputWrapperOrder={["label", "description", "input", "error"]}
       inputContainer={(input) => (
         <>

@@ -1,11 +1,12 @@
 // A field that names several objects: picked one after another from what the server finds, or typed.
-import { Group, TagsInput, Text } from "@mantine/core";
+import { TagsInput } from "@mantine/core";
 import { useState } from "react";
 import { useField, useForm } from "../context";
 import { pathText } from "../draft";
 import { useReferences } from "../useReferences";
 import { nounOf } from "../words";
 import { FoundNote } from "./FoundNote";
+import { FoundOption } from "./FoundOption";
 import type { FieldProps } from "./FieldView";
 
 interface Props extends FieldProps {
@@ -42,16 +43,7 @@ export function ReferencesField({ spec, path, type }: Props) {
       filter={({ options }) => options.filter((option) => !("value" in option) || !value.includes(option.value))}
       onFocus={() => setOpened(true)}
       maxDropdownHeight={300}
-      renderOption={({ option }) => (
-        <Group gap="xs" justify="space-between" wrap="nowrap" w="100%">
-          <Text size="sm" style={{ overflowWrap: "anywhere" }}>
-            {option.value}
-          </Text>
-          <Text size="xs" c="dimmed">
-            {about.get(option.value)}
-          </Text>
-        </Group>
-      )}
+      renderOption={({ option }) => <FoundOption name={option.value} about={about.get(option.value)} />}
       inputContainer={(input) => (
         <>
           {input}
