@@ -116,8 +116,8 @@ class Door:
         """Return what answers the opening of a link: a session, and the way to the console without the secret."""
         try:
             secret, _ = self._sessions.open_link(link)
-        except Unauthenticated as error:
-            return PlainTextResponse(f"{error.message}\n", 403)
+        except VirtyardError as error:
+            return PlainTextResponse(f"{error.message}\n", 403 if isinstance(error, Unauthenticated) else 503)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
             self._cookie, secret, max_age=round(SESSION_LIFETIME.total_seconds()), httponly=True, samesite="strict"

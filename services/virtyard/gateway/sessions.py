@@ -84,11 +84,16 @@ class Sessions:
 
         Raises:
             Unauthenticated: it is none, was opened before, or has become too old.
+            CapacityExhausted: too many are signed in; the link stays good.
         """
         link = self._find(secret, _LINK)
         # Gone before the session is there: of two who open it at once only one comes in.
         del self._grants[_digest(secret)]
-        return self._make(_SESSION, link.principal, SESSION_LIFETIME)
+        try:
+            return self._make(_SESSION, link.principal, SESSION_LIFETIME)
+        except CapacityExhausted:
+            self._grants[_digest(secret)] = link
+            raise
 
     def end(self, secret: str) -> None:
         """Sign a session out."""

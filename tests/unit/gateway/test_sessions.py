@@ -81,3 +81,15 @@ def test_links_do_not_pile_up(sessions: Sessions, clock: FakeClock, monkeypatch:
     sessions.make_api_token(JO, "", timedelta(days=1))
     clock.advance(LINK_LIFETIME.total_seconds())
     sessions.make_link(JO)
+
+
+def test_a_link_is_not_lost_to_a_full_house(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where too many are signed in it is refused, and lets its bearer in once there is room."""
+    monkeypatch.setattr(module, "MOST_GRANTS", 1)
+    first, _ = sessions.make_link(JO)
+    session, _ = sessions.open_link(first)
+    second, _ = sessions.make_link(JO)
+    with pytest.raises(CapacityExhausted):
+        sessions.open_link(second)
+    sessions.end(session)
+    _ = sessions.open_link(second)
