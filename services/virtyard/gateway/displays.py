@@ -21,6 +21,7 @@ from virtyard.gateway.refusals import refuse_socket
 from virtyard.kernel.errors import NotFound, Unavailable, VirtyardError
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import named, peer_cancels_named
+from virtyard.runtime.wire import ACCEPTED
 
 __all__ = ["Displays"]
 
@@ -69,6 +70,8 @@ class Displays:
             async with asyncio.timeout(_FIRST_WORD_SECONDS):
                 with peer_cancels_named():
                     call, uid = await self._machines.open_display(name, CALLER.get().principal)
+                    if ACCEPTED not in dict(await call.initial_metadata()):
+                        raise await _ended(call, name)
                     await call.write(agent_service_pb2.OpenDisplayRequest(uid=uid))
                     first = await call.read()
         except grpc.RpcError as error:

@@ -22,9 +22,13 @@ from virtyard.runtime.rpc import Method, Service, serialised
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import code_of, to_status
 
-__all__ = ["Wire"]
+__all__ = ["ACCEPTED", "Wire"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+ACCEPTED = "virtyard-accepted"
+"""The initial metadata of a talk that may go on: grpcio loses a refusal that comes while its client sends a message, so
+whoever must be told why waits for this before the first one."""
 
 
 class Wire:
@@ -116,6 +120,7 @@ class Wire:
         async def talk(raws: AsyncIterable[bytes], context: Context) -> AsyncIterator[bytes]:
             try:
                 async with aclosing(method.open(raws, self._call(context))) as answers:
+                    await context.send_initial_metadata(((ACCEPTED, "1"),))
                     async for one in answers:
                         yield serialised(one)
             except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client
