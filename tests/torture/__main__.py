@@ -75,10 +75,18 @@ class Torture:
         return [*self.tally.wrong, *self.late.wrong, *self.watch.wrong]
 
 
-async def torture(site: Site, minutes: float, clients: int, seed: int, *, looking: bool) -> Torture:
+def put_in(site: Site, bug: str) -> None:
+    """Start every process again, with the bug."""
+    os.environ[VARIABLE] = bug
+    for name in (*site.control_plane, *SERVERS):
+        site.kill(name)
+        site.start(name)
+
+
+async def torture(site: Site, minutes: float, clients: int, seed: int, bug: str) -> Torture:
     """Let clients and faults loose on a site, and come back when it is quiet again, or is known not to become so.
 
-    With `looking` it is looked at all the time, and left as it is as soon as something is found.
+    With a bug it is looked at all the time, and left as it is as soon as something is found.
     """
     rng = random.Random(seed)
     stop, over, tally = asyncio.Event(), asyncio.Event(), Tally()
@@ -89,6 +97,8 @@ async def torture(site: Site, minutes: float, clients: int, seed: int, *, lookin
             stack.push_async_callback(wire.close)
         client = await stack.enter_async_context(site.client())
         await furnish(site, client, wires)
+        if bug:
+            await asyncio.to_thread(put_in, site, bug)
         chaos = Chaos(site, wires, random.Random(rng.getrandbits(64)))
         watch = Watch(site, (*site.control_plane, *SERVERS), chaos.killed, chaos.filled)
         workers = [TortureClient(site, client, random.Random(rng.getrandbits(64)), tally) for _ in range(clients)]
@@ -100,12 +110,14 @@ async def torture(site: Site, minutes: float, clients: int, seed: int, *, lookin
             work = [tasks.create_task(each.run(stop), name=f"client {place}") for place, each in enumerate(workers)]
             harm = [tasks.create_task(chaos.run(kind, stop), name=f"the fault {kind}") for kind in chaos.kinds]
             harm.append(tasks.create_task(late.run(stop), name="the messages that come late"))
-            if looking and (early := await look_for(site, tally.accepted, run.found, minutes * 60)):
+            began = time.monotonic()
+            if bug and (early := await look_for(site, tally.accepted, run.found, minutes * 60)):
+                say(f"found after {time.monotonic() - began:.0f} s")
                 tally.wrong += [line for line in early if line not in run.found()]
                 for task in (*harm, *work):
                     task.cancel()
             else:
-                await asyncio.sleep(0 if looking else minutes * 60)
+                await asyncio.sleep(0 if bug else minutes * 60)
                 stop.set()
                 tally.wrong += await ended_in(harm, _HARM_SECONDS)
                 await settle(site, client, tally, work)
@@ -122,7 +134,7 @@ async def settle(site: Site, client: Client, tally: Tally, work: Collection[asyn
     say(f"it was quiet {time.monotonic() - began:.0f} s after the last fault")
 
 
-def report(run: Torture, *, looking: bool) -> list[str]:
+def report(run: Torture, bug: str) -> list[str]:
     """Print what was done and hit, and return what was found."""
     site, chaos, tally = run.site, run.chaos, run.tally
     say(f"accepted {len(tally.accepted)} operations of {len(tally.by_type)} types; heard: {dict(tally.ends)}")
@@ -135,7 +147,7 @@ def report(run: Torture, *, looking: bool) -> list[str]:
     say(f"moments and more: { {what: count for what, count in counted.items() if what not in chaos.kinds} }")
     for line in run.watch.could_not_start:
         say(line)
-    if looking and run.found():
+    if bug and run.found():
         return run.found()  # it was left as it was, so much is not as it would be in the end
     found = lasting_findings(site.folder, site.shared, site.effect_log, patience=30.0)
     return [*found, *not_as_acknowledged(site, tally.accepted), *run.found()]
@@ -153,22 +165,19 @@ def main() -> int:
     os.environ |= {
         "VIRTYARD_INVENTORY_REPORT_INTERVAL_SECONDS": "1",
         "VIRTYARD_INVENTORY_SILENCE_SECONDS": str(SILENCE_SECONDS),
-        VARIABLE: arguments.bug,
+        VARIABLE: "",
         obedience.VARIABLE: "1",
     }
     with open_site("split", SERVERS, nursed=True) as site:
-        began = time.monotonic()
-        looking = bool(arguments.bug)
-        run = asyncio.run(torture(site, arguments.minutes, arguments.clients, arguments.seed, looking=looking))
-        say(f"it went on for {time.monotonic() - began:.0f} s")
-        found = report(run, looking=looking)
+        run = asyncio.run(torture(site, arguments.minutes, arguments.clients, arguments.seed, arguments.bug))
+        found = report(run, arguments.bug)
         logs = f"{LOGS}/{arguments.seed}"
         shutil.rmtree(logs, ignore_errors=True)
         shutil.copytree(site.pids, logs)
         say(f"the logs of its processes are in {logs}")
     for line in found:
         say(f"FOUND {line}")
-    void = run.chaos.void()
+    void = [] if arguments.bug else run.chaos.void()
     for line in void:
         say(f"void: {line}")
     return 1 if found else 2 if void else 0
