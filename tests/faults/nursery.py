@@ -30,6 +30,8 @@ from tests.torture.bugs import BUGS, VARIABLE
 from virtyard.processes.faults import MOMENTS
 
 _LOADED = ("agent", "serve", "up")
+_LOAD_SECONDS = 240.0
+"""What loading takes is two seconds of a core, which a busy machine may not have."""
 
 
 class Nursery:
@@ -41,7 +43,7 @@ class Nursery:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen()
-            listener.settimeout(60)
+            listener.settimeout(_LOAD_SECONDS)
             self._process = subprocess.Popen([sys.executable, "-m", "tests.faults.nursery", str(path)])
             self._connection, _ = listener.accept()
         self._ended = _ended_file(path)
@@ -53,6 +55,11 @@ class Nursery:
         asked = {"words": list(words), "environment": dict(environment), "log": str(log)}
         self._connection.sendall(json.dumps(asked).encode() + b"\n")
         return int(self._answers.readline())
+
+    @property
+    def pid(self) -> int:
+        """The process that the others are forked from, which hands them its limits."""
+        return self._process.pid
 
     def exit_code(self, pid: int) -> int | None:
         """Return the exit code of a process that has ended, less than 0 after a signal; None while it is not known."""
