@@ -189,19 +189,22 @@ class Site:
 
     def wait_serving(self, name: str) -> str:
         """Wait until a process says where it serves, and return the address."""
-        log = self.pids / f"{name}.log"
         said = re.compile(r"(?:serves|is up) on (\S+?)[;\s]")
 
         def look() -> str:
-            with log.open(errors="replace") as file:
-                file.seek(self._seen.get(name, 0))
-                found = said.findall(file.read())
+            found = said.findall(self.said(name))
             if not found and not self.is_alive(name):
-                raise AssertionError(f"{name} ended:\n{log.read_text()[-3000:]}")
+                raise AssertionError(f"{name} ended:\n{(self.pids / f'{name}.log').read_text()[-3000:]}")
             return found[-1] if found else ""
 
         self.addresses[name] = until(look, START_SECONDS, f"{name} serves")
         return self.addresses[name]
+
+    def said(self, name: str) -> str:
+        """Return what a process has written since it was started last."""
+        with (self.pids / f"{name}.log").open(errors="replace") as file:
+            file.seek(self._seen.get(name, 0))
+            return file.read()
 
     def record(self, name: str) -> processes.Record:
         """Return the record of a process by its name."""

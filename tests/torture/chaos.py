@@ -44,8 +44,10 @@ class Chaos:
         self._rng = rng
         self._taken: set[str] = set()
         self.aim = Aim(site, rng)
-        self.killed: set[int] = set()
+        self.killed: set[processes.Record] = set()
         """The processes that were killed."""
+        self.filled: set[processes.Record] = set()
+        """The processes whose disk was full."""
         self.count: Counter[str] = Counter()
         """How often each fault came."""
         self.hits: dict[str, Counter[str]] = defaultdict(Counter)
@@ -103,7 +105,7 @@ class Chaos:
             self.count[f"{kind}, not looked at"] += 1
 
     async def _kill(self, victim: processes.Record) -> None:
-        self.killed.add(victim.pid)
+        self.killed.add(victim)
         processes.send(victim, signal.SIGKILL)
 
     async def _stop(self, victim: processes.Record) -> None:
@@ -113,6 +115,7 @@ class Chaos:
         self._wires[victim.name].cut(self._rng.choice((0.0, 0.0, 0.5, 0.5, SILENCE_SECONDS * 2)))
 
     async def _fill(self, victim: processes.Record) -> None:
+        self.filled.add(victim)
         with suppress(ProcessLookupError):
             resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (_TINY, resource.RLIM_INFINITY))
             processes.send(victim, signal.SIGCONT)

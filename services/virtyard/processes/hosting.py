@@ -76,6 +76,17 @@ async def measured(metrics: Metrics, address: str, name: str) -> AsyncIterator[s
 
 
 def say(line: str) -> None:
-    """Tell the person or program that started this process something, at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Tell the person or program that started this process something, at once.
+
+    A file that has no room for it, as that of a log on a full disk, ends no process: it serves, told or not.
+
+    Raises:
+        BrokenPipeError: nobody is there any more to be told.
+    """
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _log.warning("not told: %s: %s", line, error)

@@ -5,6 +5,7 @@ A thread hop costs about 100 us, so a transaction is one function and never a se
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,13 @@ class SqliteThread:
             raw.append(connection)
             return connection
 
-        return cls(await aiosqlite.Connection(connect, 64), raw)
+        connection = aiosqlite.Connection(connect, 64)
+        try:
+            return cls(await connection, raw)
+        except sqlite3.Error:
+            # A loop that closes before its thread has ended is told of as another error, which hides this one.
+            await asyncio.to_thread(connection._thread.join)  # noqa: SLF001 - there is no public way to wait for it
+            raise
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run the function in the thread and return what it returns."""
