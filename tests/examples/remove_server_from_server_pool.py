@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from tests.acceptance.asking import create_machine
 from tests.examples.contract import Bad, Example
-from virtyard.api.operations.v1 import remove_server_from_server_pool_pb2, start_virtual_machine_pb2
+from virtyard.api.operations.v1 import (
+    present_repository_pb2,
+    remove_server_from_server_pool_pb2,
+    start_virtual_machine_pb2,
+)
 
 Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
 
@@ -12,6 +16,8 @@ EXAMPLE = Example(
     request=lambda site: Request(name="serverPools/pool", server="servers/s2"),
     titles=["Leave Cluster", "Remove Server from Server Pool"],
     prepare=lambda site: [
+        # Without it the server would have nothing to give up.
+        present_repository_pb2.PresentRepositoryRequest(name="repositories/shared", servers=["servers/s2"]),
         create_machine(site, "web"),
         start_virtual_machine_pb2.StartVirtualMachineRequest(name="virtualMachines/web", server="servers/s1"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.acceptance.asking import create_machine, new_disk
 from tests.examples.contract import Bad, Example
-from virtyard.api.operations.v1 import start_virtual_machine_pb2, unpresent_repository_pb2
+from virtyard.api.operations.v1 import present_repository_pb2, start_virtual_machine_pb2, unpresent_repository_pb2
 
 Request = unpresent_repository_pb2.UnpresentRepositoryRequest
 
@@ -18,6 +18,8 @@ EXAMPLE = Example(
     request=lambda site: request("s2"),
     titles=["Unpresent Repository", "Unpresent Repository from Server"],
     prepare=lambda site: [
+        # Without it the server would have nothing to give up.
+        present_repository_pb2.PresentRepositoryRequest(name="repositories/shared", servers=["servers/s2"]),
         create_machine(site, "web", [new_disk(4)]),
         start_virtual_machine_pb2.StartVirtualMachineRequest(name="virtualMachines/web", server="servers/s1"),
     ],

@@ -41,7 +41,7 @@ event_entries = {kept}
 
 
 def sizes(site: Site) -> dict[str, dict[str, int]]:
-    """Return the bytes of every database, and the rows of its tables."""
+    """Return the bytes of every database, those of its free pages and of its log, and the rows of its tables."""
     found = {}
     paths = [*(site.folder / "state").glob("*.db"), site.folder / "agent-state" / "ledger.db"]
     for path in sorted(paths):
@@ -49,7 +49,10 @@ def sizes(site: Site) -> dict[str, dict[str, int]]:
             (pages,), (page,) = sql.execute("PRAGMA page_count").fetchone(), sql.execute("PRAGMA page_size").fetchone()
             tables = [name for (name,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             rows = {name: sql.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
-        found[path.name] = {"bytes": pages * page, **rows}
+            (free,) = sql.execute("PRAGMA freelist_count").fetchone()
+        wal = path.with_name(f"{path.name}-wal")
+        log = wal.stat().st_size if wal.exists() else 0
+        found[path.name] = {"bytes": pages * page, "free": free * page, "wal": log, **rows}
     return found
 
 

@@ -2,11 +2,15 @@
 
 It works in the background, a small batch with each commit, and writes nothing while there is nothing to do. What a
 batch moves is read and compressed beside the writer, as ended operations never change.
+
+It keeps pace with what ends: a database's file is as large as its fullest moment was, and looks by time alone would let
+that moment grow with the rate of jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +31,8 @@ __all__ = ["JOB_HISTORY", "History", "HistoryRetention", "Keep"]
 
 _BATCH = 100
 _FORGET_BATCH = 500
+_SURPLUS = 20
+"""It looks as soon as one in so many of those that are kept live has ended since the last time."""
 _PAUSE = 0.05
 _log = logging.getLogger(__name__)
 
@@ -52,7 +58,7 @@ class HistoryRetention:
     request_ids: timedelta
     """The time since its end for which an operation answers to its request id, wherever it is."""
     interval: float
-    """Seconds between two looks for what is to go."""
+    """Seconds between two looks for what is to go, where not much ends."""
 
 
 JOB_HISTORY = HistoryRetention(
@@ -72,15 +78,28 @@ class History:
         self._store = store
         self._clock = clock
         self._retention = retention
+        self._ended = 0
+        self._often = max(_BATCH, retention.live.count // _SURPLUS)
+        self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look again and again, until cancelled: after a while, or as soon as many have ended."""
+        self._store.settled.on_ended = self._note_end
         while True:
+            self._ended = 0
+            self._wake.clear()
             try:
                 await self.tidy()
             except VirtyardError as error:
                 _log.warning("the history could not be tidied: %s", error)
-            await asyncio.sleep(self._retention.interval)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._retention.interval):
+                    await self._wake.wait()
+
+    def _note_end(self) -> None:
+        self._ended += 1
+        if self._ended >= self._often:
+            self._wake.set()
 
     async def tidy(self) -> None:
         """Move and forget everything that is not kept now.

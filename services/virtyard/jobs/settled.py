@@ -7,7 +7,7 @@ Where the outcome of a commit is not known, the floor stays where it is until th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 __all__ = ["Settled"]
 
@@ -17,6 +17,8 @@ class Settled:
 
     def __init__(self) -> None:
         """Begin with nothing known, so that nothing is forgotten anywhere."""
+        self.on_ended: Callable[[], None] = lambda: None
+        """Is called after each operation that has ended."""
         self._open: OrderedDict[int, int] = OrderedDict()
         self._last = 0
         self._highest_token = 0
@@ -70,6 +72,7 @@ class Settled:
     def ended(self, number: int) -> None:
         """Note that an operation has ended."""
         self._open.pop(number, None)
+        self.on_ended()
 
     def _look(self) -> None:
         if not self._known:

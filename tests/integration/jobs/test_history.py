@@ -15,6 +15,7 @@ from virtyard.api.inventory.v1 import server_pool_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import update_server_pool_pb2
 from virtyard.api.type.v1 import watch_pb2
+from virtyard.jobs import history
 from virtyard.jobs.history import JOB_HISTORY, History, HistoryRetention, Keep
 from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound
 from virtyard.runtime.clock import SystemClock
@@ -193,6 +194,20 @@ async def test_every_table_is_bounded(site: Site) -> None:
     assert second == first
     assert second["jobs", "operation"] == second["jobs", "archived_operation"] == kept
     assert second["inventory", "ledger"] == second["s1", "ledger"] == second["locks", "tombstone"] == 0
+
+
+async def test_the_keeper_keeps_pace_with_what_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before it would look by time, what is live exceeds what is kept by as little as a batch."""
+    monkeypatch.setattr(history, "_BATCH", 3)
+    kept, never = 4, 3600.0
+    retention = replace(ARCHIVED, live=Keep(age=timedelta(days=1), count=kept), interval=never)
+    keeper = asyncio.create_task(History(site.jobs.scheduler.world.store, SystemClock(), retention).run())
+    for turn in range(3):
+        await asyncio.gather(*(site.run(described(f"{turn} {index}")) for index in range(6)))
+        async with asyncio.timeout(LIMIT):
+            while (await site.row_counts())["jobs", "operation"] >= kept + 3:
+                await asyncio.sleep(0.01)
+    keeper.cancel()
 
 
 async def test_the_export_has_every_job_once_with_its_events(site: Site) -> None:
