@@ -56,10 +56,17 @@ class _Line:
 
     unsent: dict[str, None] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    over: bool = False
+    """Whether the stream is gone."""
 
     def send(self, owner: str) -> None:
         """Have the owner's set sent with whatever else is waiting."""
         self.unsent[owner] = None
+        self.wake.set()
+
+    def end(self) -> None:
+        """Have nothing more sent: a call that broke leaves its requests waiting for ever, if they do not end."""
+        self.over = True
         self.wake.set()
 
 
@@ -253,6 +260,7 @@ class LocksProxy:
                 self._broke(error)
             finally:
                 call.cancel()
+                line.end()
             self._line = _Line()
             for owner in self._asks:
                 self._line.send(owner)
@@ -311,9 +319,11 @@ class LocksProxy:
 async def _requests(
     line: _Line, asks: dict[str, _Ask], uses: dict[tuple[str, str], str]
 ) -> AsyncIterator[pb.AcquireRequest]:
-    """Yield what is waiting to be asked, in one message, whenever there is something."""
+    """Yield what is waiting to be asked, in one message, whenever there is something, until the stream is gone."""
     while True:
         await line.wake.wait()
+        if line.over:
+            return
         chosen = list(line.unsent)[:_MOST_SETS]
         for owner in chosen:
             del line.unsent[owner]

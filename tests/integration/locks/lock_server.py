@@ -122,12 +122,6 @@ class FarServer:
             self._address = f"127.0.0.1:{probe.getsockname()[1]}"
         prepare_authority(folder / "pki")
 
-    @property
-    def pid(self) -> int:
-        """Return the id of the process that runs."""
-        assert self._process is not None
-        return self._process.pid
-
     async def start(self, kill_at: str = "") -> None:
         """Start a process, and connect."""
         self._process = await asyncio.create_subprocess_exec(

@@ -14,13 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.clock import FakeClock
+from tests.faults.shared_disk import wired
 from virtyard.kernel.errors import OwnerClosed, Unavailable, WrongState
 from virtyard.kernel.lock_modes import LockMode
+from virtyard.locks.main import open_locks
 from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace, Release
 from virtyard.locks.proxy import LocksProxy
 from virtyard.processes.faults import KILL
 from virtyard.processes.site import credentials_of, prepare_authority
 from virtyard.runtime.channel import open_channel
+from virtyard.runtime.server import serve
 
 SERVE = "import sys; from virtyard.processes.serve import main; sys.exit(main(sys.argv[1:]))"
 
@@ -157,3 +161,25 @@ def asking(proxy: LocksProxy, asked: LockSet) -> tuple[asyncio.Future[Grant], as
         placed.set()
 
     return asyncio.ensure_future(proxy.acquire(asked, note)), placed
+
+
+async def test_a_stream_that_was_cut_leaves_nobody_waiting_to_send_on_it(tmp_path: Path) -> None:
+    """After cuts there is one sender, that of the present stream: grpc ends none whose call broke by itself."""
+    pki = tmp_path / "pki"
+    prepare_authority(pki)
+    async with (
+        open_locks(tmp_path / "state", FakeClock(), place_interval=0.0) as locks,
+        serve(locks.services, credentials=credentials_of(pki, "service/locks"), grace=0.2) as server,
+        wired(server.address, pki, "service/locks") as (wire, channel),
+        LocksProxy(channel, first_pause=0.01, longest_pause=0.05) as proxy,
+    ):
+        for number in range(3):
+            await proxy.acquire(wanted(f"operations/{number}", f"names/{number}"))
+            assert senders() == 1
+            assert wire.cut(0.0)
+
+
+def senders() -> int:
+    """Return how many tasks of grpc wait for what is to be sent on a stream."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    return sum("_consume_request_iterator" in getattr(each, "__qualname__", "") for each in coroutines)
