@@ -15,12 +15,15 @@ from typing import Any
 from tests.invariants.records import Records, agents
 from virtyard.agent.drivers.heartbeat import block
 from virtyard.api.inventory.v1 import virtual_machine_pb2
-from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs.model import Operation
 from virtyard.kernel.names import collection_of, id_of
 
 _MARKER = ".virtyard-repository.json"
 _RUNNING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
+_MAKING = ("Attach", "Boot", "Claim", "Create", "Import", "Join", "LayOut", "Restore", "Start")
+"""How the names of actions begin that make something."""
 _KEPT = (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_PARTIAL)
 
 
@@ -167,8 +170,20 @@ def marks_of_successes(records: Records, world: World) -> Iterator[str]:
         operation = records.operations.get(int(number))
         if operation is None:
             yield f"{thing} has the mark {mark} of no operation"
-        elif operation.record.state not in _KEPT and not operation.record.superseded_by and mark not in undone:
+        elif operation.record.state in _KEPT or operation.record.superseded_by or mark in undone:
+            continue
+        elif not _made_again(operation, reference, records):
             yield f"{thing} was made by {operation.name} step {reference}, and that operation left nothing"
+
+
+def _made_again(operation: Operation, reference: str, records: Records) -> bool:
+    """Tell whether undoing a step made what it had removed, where that is settled and its ledger may have forgotten."""
+    ref = operation.shape.steps.get(reference)
+    if ref is None or operation.record.steps[reference].state != job_pb2.STEP_STATE_UNDONE:
+        return False
+    ledger = records.ledgers.get(ref.step.participant.split("/")[-1])
+    settled = ledger is not None and operation.number < ledger.settled_below
+    return settled and ref.step.undo.TypeName().rpartition(".")[2].startswith(_MAKING)
 
 
 CHECKS = (

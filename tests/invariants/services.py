@@ -249,8 +249,8 @@ def inventory_whole(records: Records) -> Iterator[str]:
 
 def nothing_open(records: Records) -> Iterator[str]:
     """Every operation has ended, nothing is due, nobody waits, and no object is between two states."""
-    for number, operation in records.operations.items():
-        if number not in records.ended:
+    for operation in records.operations.values():
+        if operation.record.state == ACTIVE:
             yield f"{operation.name}, {operation.record.title}, has not ended"
     for owner, _, granted in records.owners:
         if operation_number(owner):

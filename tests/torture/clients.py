@@ -94,14 +94,21 @@ class TortureClient:
 
     async def _one(self, request: Any) -> None:
         operation = await self._submit(request)
-        self._tally.accepted[operation.name] = request.request_id
+        first = self._tally.accepted.setdefault(operation.name, request.request_id)
+        if first != request.request_id:
+            # A number that was given away before its commit is given away again, and hides that the first was lost.
+            self._tally.wrong.append(f"{operation.name} was acknowledged for {first}, and for {request.request_id}")
         self._tally.by_type[type(request).__name__.removesuffix("Request")] += 1
         if self._rng.random() < 0.2 and (again := await self._submit(request)).name != operation.name:
             self._tally.wrong.append(f"{request.request_id} is {operation.name} and {again.name}")
         if self._rng.random() < 0.2:
             await asyncio.sleep(self._rng.random() * 0.5)
             await self._abort(operation.name)
-        story = await self._client.wait(operation.name, timeout=_PATIENCE)
+        try:
+            story = await self._client.wait(operation.name, timeout=_PATIENCE)
+        except ClientError as error:
+            self._check_known(operation.name, error)
+            raise
         self._tally.ends[operation_pb2.OperationState.Name(cast(Any, story.state))] += 1
 
     async def _submit(self, request: Any) -> Any:
@@ -119,4 +126,10 @@ class TortureClient:
             job = f"jobs/{name.partition('/')[2]}-1"
             await self._client.jobs.AbortJob(job_service_pb2.AbortJobRequest(name=job, reason="torture"))
         except ClientError as error:
+            self._check_known(name, error)
             self._tally.refused[f"abort {error.reason or error.code}"] += 1
+
+    def _check_known(self, name: str, error: ClientError) -> None:
+        """Note where somebody does not know an operation that was acknowledged; nothing is forgotten so soon."""
+        if error.reason == "NOT_FOUND":
+            self._tally.wrong.append(f"{name} was acknowledged, and then was not known: {error}")

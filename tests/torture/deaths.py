@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Collection, Sequence
@@ -14,8 +15,10 @@ _POLL_SECONDS = 0.05
 _KNOWN_SECONDS = 5.0
 """So long after the end of a process, its exit code is known."""
 _LINES = 12
-_REFUSAL = ".db cannot be opened: disk I/O error"
-"""What a process says that ends at its start, as there is no room for it; whoever keeps it starts it again."""
+_REFUSAL = re.compile(r"^(virtyard [\w ]+|virtyard\.kernel\.errors\.Unavailable): .*disk I/O error$", re.MULTILINE)
+"""What a process says that ends at its start, as there is no room for it; whoever keeps it starts it again.
+
+An error of ours ends a process in its start alone; where its log has no room either, the nursery tells the error."""
 
 
 class Watch:
@@ -36,7 +39,7 @@ class Watch:
         self.wrong: list[str] = []
         """Of each process that ended by itself: its name, its exit code, and its last words."""
         self.could_not_start: list[str] = []
-        """The same of those that said at their start that their database cannot be opened, on a disk that was full."""
+        """The same of those that refused to start on a disk that was full, and said so."""
 
     async def run(self, over: asyncio.Event) -> None:
         """Look again and again until it is over."""
@@ -61,5 +64,5 @@ class Watch:
         said = self._site.said(record.name)
         how = "in a way not known" if code is None else signal.Signals(-code).name if code < 0 else f"with code {code}"
         words = [f"{record.name} (pid {record.pid}) ended by itself, {how}:", *said.splitlines()[-_LINES:]]
-        refused = code == 1 and record in self._filled and _REFUSAL in said and "serves on" not in said
+        refused = code == 1 and record in self._filled and _REFUSAL.search(said) is not None
         (self.could_not_start if refused else self.wrong).append("\n    ".join(words))

@@ -96,6 +96,7 @@ class Ledger:
 
         Raises:
             WrongState: another agent has it open.
+            Unavailable: it cannot be opened, or this start cannot be counted; there may be no room.
         """
         database = await Database.open(
             path,
@@ -106,10 +107,12 @@ class Ledger:
             commit_hook=commit_hook,
         )
         ledger = cls(database, clock, describe)
-        (ledger.position,) = await database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
-        await ledger.floor.open()
-        ledger._sealed_below = await database.read(handshake.sealed_below)
-        ledger.start = await database.write(_count_start)
+        try:
+            await ledger._recall()
+        except BaseException:
+            # Its threads would outlive the error, and keep a process that cannot start from ending.
+            await database.close()
+            raise
         return ledger
 
     @property
@@ -133,6 +136,13 @@ class Ledger:
     async def close(self) -> None:
         """Close the database."""
         await self._database.close()
+
+    async def _recall(self) -> None:
+        """Read what is kept in memory, and count this start."""
+        (self.position,) = await self._database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
+        await self.floor.open()
+        self._sealed_below = await self._database.read(handshake.sealed_below)
+        self.start = await self._database.write(_count_start)
 
     async def accept(
         self, effects: Sequence[participant.Effect], after: Callable[[list[Decision]], None]

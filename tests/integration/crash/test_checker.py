@@ -22,6 +22,7 @@ from tests.invariants.check import findings, lasting_findings
 from tests.invariants.records import read
 from tools.operation_costs import furnish
 from virtyard.api.locks.v1 import lock_service_pb2
+from virtyard.api.operations.v1 import delete_network_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.store import RELEASE
 from virtyard.kernel.job_states import JobState, StepState
@@ -49,6 +50,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
             site.faults.before["CreateDiskFile"] = refuse
             assert (await site.run(create_machine(stage, "other", [new_disk(4)]))).HasField("error")
+            site.faults.refused = "1/2"
+            gone = delete_network_pb2.DeleteNetworkRequest(name="networks/lan")
+            assert (await site.run(gone)).HasField("error")
             await site.wait_released()
             assert lasting_findings(folder, folder / "share") == []
 
@@ -230,8 +234,11 @@ def job_of(job: str, state: JobState) -> Callable[[Any], object]:
     return lambda record: setattr(record.jobs[job], "state", int(state))
 
 
-DONE, FAILED = 7, 11
-"""Operations of the story: Create Virtual Machine, which succeeded, and the one that failed."""
+DONE, FAILED, MADE_AGAIN = 7, 11, 12
+"""Operations of the story: Create Virtual Machine, which succeeded, the one that failed, and Delete Network.
+
+The last one had removed bridges, and had made them again.
+"""
 
 
 @pytest.mark.parametrize(
@@ -266,3 +273,16 @@ def test_a_release_below_the_floor_is_done(folder: Path) -> None:
     records = replace(read(folder), closed={}, due=[("release 7", RELEASE, release)])
     assert "release 7 is due" in list(services.nothing_open(replace(records, closed_below=7)))
     assert "release 7 is due" not in list(services.nothing_open(replace(records, closed_below=8)))
+
+
+def test_what_an_undo_made_again_bears_its_mark_when_that_is_forgotten(folder: Path) -> None:
+    """A bridge bore the mark of an undo for as long as the network lived, and the ledger had long forgotten that."""
+    marks = [json.loads(path.read_text())["mark"] for path in folder.glob("agents/*/sim/bridges/*.json")]
+    assert f"{MADE_AGAIN}/2/1" in marks
+    for ledger in folder.glob("agents/*/ledger.db"):
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
+            connection.execute("DELETE FROM ledger")
+            connection.execute("UPDATE floor SET settled_below = ?", (MADE_AGAIN + 1,))
+    assert findings(folder, folder / "share") == []
+    restate(MADE_AGAIN, step_of("2/1", StepState.DONE))(folder)
+    assert any("and that operation left nothing" in line for line in findings(folder, folder / "share"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,12 +12,13 @@ from google.longrunning import operations_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tests.integration.jobs.site import MIB, Site, machine
+from tests.integration.jobs.site import LIMIT, MIB, Site, machine
 from tests.integration.jobs.test_failure import state_of
 from virtyard.api.inventory.v1 import repository_pb2, server_pb2, virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.operations.v1 import (
     create_virtual_disk_pb2,
+    refresh_server_pb2,
     remove_server_from_server_pool_pb2,
     rename_virtual_machine_pb2,
     start_virtual_machine_pb2,
@@ -27,6 +29,7 @@ from virtyard.api.operations.v1 import (
 from virtyard.jobs.admission import MOST_REPLANS
 from virtyard.jobs.model import Operation
 from virtyard.jobs.outcome import reason_of
+from virtyard.jobs.participants import Link
 from virtyard.locks.model import Grant, LockSet
 
 WEB = "virtualMachines/web"
@@ -155,6 +158,34 @@ async def test_a_plan_that_needs_other_locks_asks_for_them_at_its_old_rank(furni
     assert [each.round for each in asked] == [0, 1]
     assert {wish.object for wish in asked[1].locks} >= {found.server, WEB}
     assert chosen[0] not in {wish.object for wish in asked[1].locks}
+
+
+async def test_a_plan_that_needs_fewer_locks_outlives_its_scheduler(
+    furnished: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the locks come into the record, it is asked for fewer than are held, and goes on with those."""
+    site, made_again = furnished, asyncio.Event()
+    leave = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+        name="serverPools/Finance", server="servers/s1"
+    )
+    asked = before_grant(site, "Refresh Server", lambda: site.succeed(leave))
+
+    async def never_met(_: Link) -> None:
+        made_again.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Link, "meet", never_met)
+        name = (await site.submit(refresh_server_pb2.RefreshServerRequest(name="servers/s1"))).name
+        async with asyncio.timeout(LIMIT):
+            await made_again.wait()
+        await site.close_jobs()
+    assert "serverPools/Finance" in {wish.object for wish in asked[0].locks}
+    await site.open_jobs()
+    ended = await site.wait(name)
+    assert not ended.HasField("error"), ended.error
+    assert metadata_of(ended).replans == 1
+    await site.wait_released()
 
 
 async def test_an_etag_that_became_stale_before_the_grant_is_refused(furnished: Site) -> None:

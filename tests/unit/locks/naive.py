@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from virtyard.kernel.lock_modes import LockMode, conflicts
+from virtyard.kernel.lock_modes import LockMode, conflicts, covers
 from virtyard.locks.model import PRIORITY_WEIGHT
 
 ModesByObject = dict[str, LockMode]
@@ -75,7 +75,9 @@ class NaiveTable:
             if turn < owner.round:
                 return "SUPERSEDED"
             if turn == owner.round:
-                if locks not in (owner.asked, owner.locks):
+                held = {} if owner.tokens is None else owner.locks
+                within = all(name in held and covers(held[name], mode) for name, mode in locks.items())
+                if locks != owner.asked and not within:
                     return "PAYLOAD_MISMATCH"
                 owner.epoch = max(epoch, owner.epoch)
                 return ""

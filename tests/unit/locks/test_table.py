@@ -180,6 +180,24 @@ def test_another_set_in_the_same_round_is_refused(table: LockTable) -> None:
         ask(table, "a", {"vm2": X})
 
 
+def test_a_set_within_what_is_held_is_answered_by_what_is_held(table: LockTable) -> None:
+    """A plan made again under its locks needed fewer, its scheduler died, and the next one asks for those (P4)."""
+    held = ask(table, "a", {"pool": IX, "vm1": X})
+    again = ask(table, "a", {"vm1": S}, epoch=2)
+    assert (again.locks, again.epoch) == (held.locks, 2)
+    ask(table, "b", {"pool": X})
+    with pytest.raises(PayloadMismatch):
+        ask(table, "a", {"pool": X}, epoch=2)
+
+
+def test_a_waiter_holds_nothing_that_a_smaller_set_could_lie_within(table: LockTable) -> None:
+    """What it was promised is the set that it asked for."""
+    ask(table, "b", {"vm1": X})
+    ask(table, "a", {"vm1": X, "vm2": X})
+    with pytest.raises(PayloadMismatch):
+        ask(table, "a", {"vm2": X})
+
+
 def test_a_released_owner_never_comes_back(table: LockTable) -> None:
     """A scheduler that wakes after the end gets nothing (P5), even where it had never asked."""
     ask(table, "a", {"vm1": X})
