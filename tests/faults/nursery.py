@@ -23,6 +23,8 @@ from tests.torture.bugs import BUGS, VARIABLE
 from virtyard.processes.faults import MOMENTS
 
 _LOADED = ("agent", "serve", "up")
+_START_SECONDS = 200.0
+"""How long loading may take; on a busy machine it takes a minute."""
 
 
 class Nursery:
@@ -34,7 +36,7 @@ class Nursery:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen()
-            listener.settimeout(60)
+            listener.settimeout(_START_SECONDS)
             self._process = subprocess.Popen([sys.executable, "-m", "tests.faults.nursery", str(path)])
             self._connection, _ = listener.accept()
         self._answers = self._connection.makefile("r")
