@@ -219,7 +219,7 @@ def site() -> Iterator[Site]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180 + 2 * LONG)
+@pytest.mark.timeout(400 + 2 * LONG)
 async def test_no_update_is_lost_and_without_the_token_check_one_is(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,12 +15,27 @@ from virtyard.kernel.relations import reference_fields, targets_of
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-__all__ = ["ADDRESSES", "Link", "links_of", "read_row", "read_rows", "remove_row", "row_of", "write_links", "write_row"]
+__all__ = [
+    "ADDRESSES",
+    "Link",
+    "links_of",
+    "read_referrers",
+    "read_row",
+    "read_rows",
+    "remove_row",
+    "row_of",
+    "write_links",
+    "write_row",
+]
 
 _READ = "SELECT name, uid, generation, writer, deleted, body FROM object WHERE name = ?"
 _READ_MANY = """
     SELECT name, uid, generation, writer, deleted, body FROM object
     WHERE name IN (SELECT value FROM json_each(?)) ORDER BY name
+"""
+_READ_REFERRERS = """
+    SELECT name, uid, generation, writer, deleted, body FROM relation JOIN object ON name = source
+    WHERE target = ? AND writer <> ?
 """
 _WRITE = """
     INSERT INTO object (name, kind, uid, generation, writer, deleted, display_name, create_time, body)
@@ -69,6 +84,11 @@ def read_row(reader: Reader, name: str) -> Row | None:
 def read_rows(reader: Reader, names: Iterable[str]) -> dict[str, Row]:
     """Return the rows of these names in their order, tombstones too."""
     return {columns[0]: row_of(columns) for columns in reader.execute(_READ_MANY, (json.dumps(list(names)),))}
+
+
+def read_referrers(reader: Reader, name: str, operation: int) -> list[Row]:
+    """Return the rows of the objects that refer to this one and were last written by others than an operation."""
+    return [row_of(columns) for columns in reader.execute(_READ_REFERRERS, (name, operation))]
 
 
 def write_row(reader: Reader, message: TypedObject, operation: int) -> Row:

@@ -1,7 +1,8 @@
 """The writes of one effect: staged as messages, then stored, each object once, with the generation raised by one.
 
 An undo (`reverting`) applies the writes that were recorded as prior state, to objects that its operation wrote last and
-to nothing else; what is already so is left alone (P9).
+to nothing else; what is already so is left alone (P9). It removes nothing that others have begun to refer to: they may,
+once an operation's locks were broken, or a person has accepted what it left (P3).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from virtyard.inventory.addresses import give_address
 from virtyard.inventory.life import Change
 from virtyard.inventory.masks import check_paths, take_over
 from virtyard.inventory.model import Reader, Row, TypedObject
-from virtyard.inventory.objects import Link, links_of, read_row, remove_row, write_links, write_row
+from virtyard.inventory.objects import Link, links_of, read_referrers, read_row, remove_row, write_links, write_row
 from virtyard.inventory.observations import Observation, forget_observation, read_observation, write_observation
 from virtyard.inventory.projections import derived_fields, shown_by
-from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound
+from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound, WrongState
 from virtyard.kernel.names import check_id, collection_of, id_of, kind_of, kinds, unwrap, wrap
 
 __all__ = ["Writes"]
@@ -97,12 +98,18 @@ class Writes:
                     raise InvalidRequest.of(field, "one of create, update and delete is required")
 
     def store(self) -> bool:
-        """Store what was staged and return whether anything changed."""
+        """Store what was staged and return whether anything changed.
+
+        Raises:
+            WrongState: an undo would remove what others refer to.
+        """
         changed = False
         for name, staged in self._staged.items():
             if staged.now is not None:
                 changed |= self._store_object(name, staged, staged.now)
             elif staged.before is not None:
+                if self._reverting:
+                    self._check_unused(staged.before)
                 remove_row(self._reader, name, self._operation)
                 self.rows[name] = None
                 if staged.observation is not None:
@@ -111,6 +118,14 @@ class Writes:
                 self.changes.append(Change(name=name, before=staged.before, now=None))
                 changed = True
         return changed
+
+    def _check_unused(self, removed: TypedObject) -> None:
+        """Refuse to remove what another operation has had something refer to since it was made."""
+        for row in read_referrers(self._reader, removed.name, self._operation):
+            referrer: TypedObject = kind_of(row.name).message.FromString(row.body)
+            if referrer.update_time.ToNanoseconds() > removed.create_time.ToNanoseconds():
+                text = f"{removed.name} is not removed, as {row.name} has come to refer to it"
+                raise WrongState(text, resource=removed.name)
 
     def _load(self, name: str) -> _Staged:
         staged = self._staged.get(name)

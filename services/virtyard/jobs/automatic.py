@@ -1,12 +1,12 @@
 """Automatic submission: requests that definitions hold, let in when written and submitted when their time comes.
 
 A definition is written by an administrator, who must hold the role of the request inside as well; its operations are
-submitted in the name of whoever made it. What he has lost since stops nothing: disable or delete what he left behind.
+submitted in the name of whoever made it, as long as what the authority issued to that person last allows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from google.longrunning import operations_pb2
@@ -24,8 +24,10 @@ from virtyard.kernel.options import fields_of
 from virtyard.kernel.permissions import Principal, permit
 from virtyard.runtime.rpc import role_of
 
-__all__ = ["AutomaticSubmission", "InnerRequests"]
+__all__ = ["AutomaticSubmission", "InnerRequests", "RolesOf"]
 
+RolesOf = Callable[[str], frozenset[int] | None]
+"""Gives the roles of an identity as they are known now; None where nobody knows."""
 _WRITER = frozenset({annotations_pb2.ROLE_ADMINISTRATOR})
 """The role that whoever wrote a definition had."""
 
@@ -83,13 +85,14 @@ def _definition_of(request: Message) -> FieldDescriptor | None:
 class AutomaticSubmission:
     """Submits what definitions hold."""
 
-    def __init__(self, submission: Submission, inner: InnerRequests) -> None:
-        """Submit through what people's requests go through, too."""
+    def __init__(self, submission: Submission, inner: InnerRequests, roles: RolesOf) -> None:
+        """Submit through what people's requests go through, too, what the roles of owners allow."""
         self._submission = submission
         self._inner = inner
+        self._roles = roles
 
     async def submit(
-        self, request: Message, *, owner: str, request_id: str, reason: str, cause: Cause
+        self, request: Message, *, owner: str, request_id: str, reason: str, cause: Cause, permitted: bool = False
     ) -> operations_pb2.Operation:
         """Submit a request once for its id, and return the operation.
 
@@ -99,17 +102,26 @@ class AutomaticSubmission:
             request_id: the same for the same cause, a UUID.
             reason: why, if the request does not say.
             cause: what led to it.
+            permitted: whether the owner is calling, and was found to be allowed it.
 
         Raises:
+            PermissionDenied: the owner may not ask for it any more.
             VirtyardError: as `Submission.submit` does, for the form of the request and for what the inventory allows.
         """
         typed: Any = request
         method = self._inner.method_of(request.DESCRIPTOR.full_name, "request")
-        permit(Principal.of(owner, _WRITER), _role_for(owner, method), method.full_name)
+        if not permitted:
+            self._permit(owner, method)
         typed.request_id = request_id
         typed.options.reason = typed.options.reason or reason
         answer = await self._submission.submit(method.full_name, request, owner, {}, cause)
         return answer if isinstance(answer, operations_pb2.Operation) else _parsed(answer)
+
+    def _permit(self, owner: str, method: MethodDescriptor) -> None:
+        """Let an owner through who has the role now, or of whom no more is known than that he had it when he wrote."""
+        roles = self._roles(owner)
+        principal = Principal.of(owner, _WRITER if roles is None else roles)
+        permit(principal, _role_for(owner, method), method.full_name)
 
 
 def _role_for(owner: str, method: MethodDescriptor) -> int:

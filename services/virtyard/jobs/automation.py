@@ -10,7 +10,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2
-from virtyard.jobs.automatic import AutomaticSubmission, InnerRequests
+from virtyard.jobs.automatic import AutomaticSubmission, InnerRequests, RolesOf
 from virtyard.jobs.automation_rpc import AutomationService
 from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.event_tail import EventTail
@@ -45,6 +45,7 @@ class Automation:
         clock: Clock,
         on_due: Callable[[Sequence[Due]], None],
         webhooks: WebhookPolicy,
+        roles: RolesOf,
     ) -> None:
         """Work with these.
 
@@ -60,12 +61,13 @@ class Automation:
             clock: the process's clock.
             on_due: hands over what is due in other services.
             webhooks: how hard webhooks try.
+            roles: gives the roles of those in whose name something is submitted.
         """
         self.inner = InnerRequests(methods)
         self._states = RunStates(store.database, on_due)
         self._definitions = definitions
         self._filters, self._running = filters, running
-        submit = AutomaticSubmission(submission, self.inner)
+        submit = AutomaticSubmission(submission, self.inner, roles)
         self._triggers = Triggers(self._definitions, self._states, store, submit, clock)
         self._schedules = Schedules(self._definitions, self._states, submit, look, clock)
         self._webhooks = Webhooks(self._definitions, self._states, store.database, clock, webhooks)

@@ -16,6 +16,7 @@ from virtyard.api.jobs.v1 import job_service_pb2, lock_control_service_pb2
 from virtyard.api.operations.v1 import operation_service_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.auditor import Auditor
+from virtyard.jobs.automatic import RolesOf
 from virtyard.jobs.automation import Automation
 from virtyard.jobs.counted_locks import COPY, CountedLocks
 from virtyard.jobs.definitions import Definitions
@@ -89,6 +90,7 @@ async def open_jobs(
     metrics: Metrics | None = None,
     history: HistoryRetention = JOB_HISTORY,
     webhooks: WebhookPolicy = WEBHOOK_POLICY,
+    roles: RolesOf = lambda _: None,
 ) -> AsyncIterator[Jobs]:
     """Open jobs.db in this folder, adopt what is open, and run operations until the block is left.
 
@@ -106,6 +108,7 @@ async def open_jobs(
         metrics: of the process; nowhere that is read if None.
         history: how long ended operations are kept.
         webhooks: how hard webhooks try.
+        roles: gives the roles of the owners of triggers and schedules.
 
     Raises:
         WrongState: another process has the folder open.
@@ -179,6 +182,7 @@ async def open_jobs(
                 clock=clock,
                 on_due=due.add,
                 webhooks=webhooks,
+                roles=roles,
             )
             await automation.open()
             scheduler.also_run(automation.run)

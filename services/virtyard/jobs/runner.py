@@ -160,6 +160,8 @@ class Runner:
             await self._inbox.get()  # who lets it go on, or aborts it, puts something there
         record = self.operation.record
         if not record.rolling_back:
+            # Who holds them does not ask again: the lock service hears of a new epoch with the release. An overtaken
+            # scheduler gives nothing back before: each release is due by a commit, which its epoch does not get (P14).
             if not record.tokens and self.operation.shape.plan.locks and not await self._admit():
                 return
             if not await self._go_forward():

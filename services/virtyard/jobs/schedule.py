@@ -392,6 +392,8 @@ def retry_undos(shape: Shape, record: Record, job: str) -> None:
 def accept_residue(record: Record, job: str) -> None:
     """Take what the refused undos of a job left for good: the job has failed, and the rest may be undone.
 
+    Of that rest, what a record that stays has come to refer to is refused in its turn by the inventory (`Writes`).
+
     Raises:
         WrongState: nothing of it was refused.
     """

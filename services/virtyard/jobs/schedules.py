@@ -134,7 +134,7 @@ class Schedules:
 
         Args:
             schedule: the schedule.
-            principal: who asks; the operation is his.
+            principal: who asks, and may ask for it; the operation is his.
             request_id: of his call, a UUID; empty for none.
 
         Raises:
@@ -154,7 +154,12 @@ class Schedules:
         reason = f"{schedule.name}: run now by {principal}"
         try:
             operation = await self._submission.submit(
-                request, owner=principal, request_id=request_id or str(uuid.uuid4()), reason=reason, cause=cause
+                request,
+                owner=principal,
+                request_id=request_id or str(uuid.uuid4()),
+                reason=reason,
+                cause=cause,
+                permitted=True,
             )
         except RetryError:
             await self._states.recall()

@@ -13,6 +13,7 @@ from virtyard.inventory.model import TypedObject
 from virtyard.inventory.retention import EVENT_RETENTION, Retention
 from virtyard.inventory.retention import Keep as KeepEvents
 from virtyard.inventory.round import StepHook
+from virtyard.jobs.automatic import RolesOf
 from virtyard.jobs.history import JOB_HISTORY, HistoryRetention, Keep
 from virtyard.processes.control_settings import (
     ARCHIVE_DAYS,
@@ -27,6 +28,7 @@ from virtyard.processes.control_settings import (
     KEEPALIVE,
     LIVE_DAYS,
     LIVE_OPERATIONS,
+    PKI,
     REPORT_INTERVAL,
     REQUEST_ID_DAYS,
     SILENCE,
@@ -35,6 +37,7 @@ from virtyard.processes.control_settings import (
 )
 from virtyard.processes.faults import kill_hook, step_hook
 from virtyard.runtime.configuration import Configuration
+from virtyard.runtime.issued_roles import IssuedRoles
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.rpc_metrics import metered
@@ -67,6 +70,7 @@ class OfJobs(TypedDict):
 
     copies_per_server: int
     history: HistoryRetention
+    roles: RolesOf
 
 
 class OfGateway(TypedDict):
@@ -108,7 +112,7 @@ def jobs_options(settings: Configuration) -> OfJobs:
         request_ids=timedelta(days=settings[REQUEST_ID_DAYS]),
         interval=JOB_HISTORY.interval,
     )
-    return OfJobs(history=history, copies_per_server=settings[COPIES])
+    return OfJobs(history=history, copies_per_server=settings[COPIES], roles=IssuedRoles(settings[PKI]).of)
 
 
 def gateway_options(settings: Configuration) -> OfGateway:

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from virtyard.kernel.errors import InvalidRequest, NotFound
+from virtyard.runtime.issued_roles import note_roles
 
 __all__ = ["CA_FILE", "Authority", "Credentials", "dns_name", "dns_names_of", "identity_of"]
 
@@ -134,7 +135,8 @@ class Authority:
             identity: as `agent/s1`, `service/jobs`, `user/admin`.
             directory: is made if it is missing; what is in it is replaced.
             hosts: DNS names and addresses under which it is dialled without knowing its identity.
-            roles: a person's roles, as `operator`; administrator if not given.
+            roles: a person's roles, as `operator`; administrator if not given. What runs in that name has them from
+                now on; see `IssuedRoles`.
             lifetime: how long it is valid.
             now: when it begins to be valid.
 
@@ -148,6 +150,9 @@ class Authority:
             raise InvalidRequest.of("identity", "must be agent/NAME, service/NAME or user/NAME in lower case")
         if roles is None:
             roles = ("administrator",) if match["kind"] == "user" else ()
+        if match["kind"] == "user":
+            # First, so that nobody has more than is noted.
+            note_roles(self.directory, match["name"], roles)
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [

@@ -405,6 +405,25 @@ async def test_undo_keeps_off_what_another_operation_wrote(store: SqliteStore) -
     assert (await store.get("serverPools/a")).description == "theirs"
 
 
+async def test_undo_does_not_remove_what_others_refer_to_since(store: SqliteStore, clock: FakeClock) -> None:
+    """A pool whose locks were broken, and into which somebody has put a server: it stays until that is out again."""
+    asked = effect("1/1/1", create(pool("a")))
+    await done(store, effect("2/1/1", create(server("s"))), asked)
+    clock.advance(1)
+    await done(store, effect("2/1/2", update(server("s", pool="serverPools/a"), "server_pool"), token=2))
+    (record,) = await run(store, undo_with(asked, token=3))
+    error = from_status(record.error)
+    assert (error.reason, error.resource) == ("WRONG_STATE", "serverPools/a")
+    assert "servers/s has come to refer to it" in error.message
+    assert (await store.get("servers/s")).server_pool == (await store.get("serverPools/a")).name
+    await done(store, effect("2/1/3", update(server("s"), "server_pool"), token=4))
+    again = undo_with(asked, token=5)
+    again.attempt = 2
+    await done(store, again)
+    with pytest.raises(NotFound):
+        await store.get("serverPools/a")
+
+
 def undo_with(asked: participant.Effect, *, token: int) -> participant.Effect:
     """Return the undo of an effect with a later token."""
     undoing = undo(asked)

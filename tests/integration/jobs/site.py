@@ -52,6 +52,7 @@ from virtyard.processes.effect_log import logging_makes
 from virtyard.processes.faults import StepHook, failing
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.floor import Floors
+from virtyard.runtime.issued_roles import IssuedRoles
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.pki import Authority, Credentials
 from virtyard.runtime.rpc import Service
@@ -171,6 +172,7 @@ class Site:
                 credentials=self.credentials,
                 transition_hook=self.hook,
                 webhooks=self.webhooks,
+                roles=IssuedRoles(self.authority.directory).of,
             )
         )
         operator = Principal.of("user/admin", frozenset({annotations_pb2.ROLE_ADMINISTRATOR}))

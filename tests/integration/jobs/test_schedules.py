@@ -266,3 +266,18 @@ async def test_a_request_that_is_refused_is_told_and_the_next_time_is_kept(site:
     await site.wait_until(told)
     clock.ahead += timedelta(seconds=600)
     assert (await wait_for(site, failed=2)).runs == 0
+
+
+async def test_a_schedule_does_what_its_owner_may_do_now(site: Site, clock: SteeredClock) -> None:
+    """A due time fails that the owner's last certificate does not allow; who asks himself shows his own."""
+    await define(site, labelled(), interval_seconds=600)
+    site.authority.issue("user/admin", site.folder / "certificates" / "admin", roles=["operator"])
+    clock.ahead += timedelta(seconds=600)
+    shown = await wait_for(site, failed=1)
+    assert "needs the role administrator; user/admin has operator" in shown.last_error
+    assert [event.type for event in await site.events(NAME)] == ["SCHEDULE_FAILED"]
+    operation = await service(site).RunSchedule(automation_service_pb2.RunScheduleRequest(name=NAME))
+    assert not (await site.wait(operation.name)).HasField("error")
+    site.authority.issue("user/admin", site.folder / "certificates" / "admin")
+    clock.ahead += timedelta(seconds=600)
+    assert (await wait_for(site, runs=2)).failed == 1

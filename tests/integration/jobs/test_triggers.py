@@ -205,3 +205,24 @@ async def test_a_request_that_is_refused_is_told_and_passed_by(site: Site) -> No
     await tell(site, "b")
     shown = await wait_for(site, "runs", 1)
     assert (shown.failed, shown.last_error) == (1, "")
+
+
+async def test_a_trigger_does_what_its_owner_may_do_now(site: Site) -> None:
+    """Its owner's last certificate counts: less than the request needs ends it with an event, until he has it again."""
+
+    def issue(*roles: str) -> None:
+        site.authority.issue("user/admin", site.folder / "certificates" / "admin", roles=roles)
+
+    await define(site, labelled())
+    await tell(site, "nothing is noted of him")
+    await wait_for(site, "runs", 1)
+    for failed, roles in enumerate((["viewer"], []), 1):
+        issue(*roles)
+        await tell(site, f"as {roles}")
+        shown = await wait_for(site, "failed", failed)
+        assert f"needs the role operator; user/admin has {', '.join(roles) or 'none'}" in shown.last_error
+    assert [event.type for event in await site.events("triggers/look")] == ["TRIGGER_FAILED"] * 2
+    issue("operator")
+    await tell(site, "as operator")
+    assert (await wait_for(site, "runs", 2)).failed == 2
+    assert len(await fired(site)) == 2

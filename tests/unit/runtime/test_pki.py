@@ -9,7 +9,8 @@ import pytest
 from cryptography import x509
 
 from virtyard.api.type.v1.annotations_pb2 import Role
-from virtyard.kernel.errors import InvalidRequest, NotFound
+from virtyard.kernel.errors import DataLoss, InvalidRequest, NotFound, PermissionDenied
+from virtyard.runtime.issued_roles import IssuedRoles, note_roles
 from virtyard.runtime.peer import NOBODY, principal_of_certificate, principal_of_peer
 from virtyard.runtime.pki import Authority, Credentials, dns_name
 
@@ -81,3 +82,30 @@ def test_dialled_name_fits_into_a_label() -> None:
     assert len(dns_name(long)) <= 63
     assert dns_name(long) != dns_name(long + "b")
     assert dns_name("service/jobs") == "virtyard-service-jobs"
+
+
+def test_the_last_certificate_of_a_person_says_what_is_noted(tmp_path: Path) -> None:
+    """A later one takes the place of the earlier; of services and strangers nothing is noted."""
+    authority, noted = Authority.create(tmp_path / "ca", "virtyard.test"), IssuedRoles(tmp_path / "ca")
+    assert noted.of("user/ann") is None
+    authority.issue("user/ann", tmp_path / "first")
+    assert noted.of("user/ann") == frozenset({int(Role.ROLE_ADMINISTRATOR)})
+    authority.issue("user/ann", tmp_path / "second", roles=["viewer", "operator"])
+    assert noted.of("user/ann") == frozenset({int(Role.ROLE_VIEWER), int(Role.ROLE_OPERATOR)})
+    authority.issue("user/ann", tmp_path / "third", roles=[])
+    assert noted.of("user/ann") == frozenset()
+    authority.issue("service/jobs", tmp_path / "jobs")
+    assert noted.of("service/jobs") is None
+
+
+def test_a_note_that_cannot_be_read_allows_nothing(tmp_path: Path) -> None:
+    """It is refused, and not taken for one that was never made."""
+    note_roles(tmp_path, "ann", ["administrator"])
+    note = tmp_path / "roles" / "ann.json"
+    note.write_text("{")
+    with pytest.raises(DataLoss):
+        IssuedRoles(tmp_path).of("user/ann")
+    note.unlink()
+    note.mkdir()
+    with pytest.raises(PermissionDenied):
+        IssuedRoles(tmp_path).of("user/ann")
