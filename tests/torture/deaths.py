@@ -15,10 +15,17 @@ _POLL_SECONDS = 0.05
 _KNOWN_SECONDS = 5.0
 """So long after the end of a process, its exit code is known."""
 _LINES = 12
-_REFUSAL = re.compile(r"^(virtyard [\w ]+|virtyard\.kernel\.errors\.Unavailable): .*disk I/O error$", re.MULTILINE)
-"""What a process says that ends at its start, as there is no room for it; whoever keeps it starts it again.
+_REFUSAL = re.compile(
+    r"""
+    ^virtyard\ [\w ]+:\ .*disk\ I/O\ error$ |
+    ^virtyard\.kernel\.errors\.Unavailable:\ .*disk\ I/O\ error\n(?s:.*)^OSError:\ .*File\ too\ large$
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+"""What a process says that ends at its start, as there is no room; whoever keeps it starts it again.
 
-An error of ours ends a process in its start alone; where its log has no room either, the nursery tells the error."""
+An error of ours ends a process in its start alone. Where its log has no room either, the nursery tells both errors.
+"""
 
 
 class Watch:
