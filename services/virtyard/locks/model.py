@@ -220,7 +220,11 @@ class Claim:
         return self.granted is None
 
     def holds(self, asked: Mapping[str, LockMode]) -> bool:
-        """Tell whether it holds all of these objects, in these modes or stronger ones; a waiter holds nothing."""
+        """Tell whether it holds all of these objects, in these modes or stronger ones; a waiter holds nothing.
+
+        A plan that is made again under its locks may need fewer (P4). Whoever made it may have died right after, and
+        the next one asks for those: in the same round, as nothing was given back.
+        """
         held = {} if self.waiting else {lock.object: lock.mode for lock in self.locks}
         return all(name in held and covers(held[name], mode) for name, mode in asked.items())
 

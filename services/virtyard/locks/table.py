@@ -68,8 +68,7 @@ class LockTable:
     def acquire(self, wanted: LockSet, now: datetime) -> Claim:
         """Grant the whole set, or queue it; the same request again gets the same answer and the same tokens.
 
-        What lies within what is held is held: who made a plan again that needs fewer may have died right after. A
-        higher `round` gives back all that the owner holds and asks for another set at the original rank (P4).
+        A higher `round` gives back all that the owner holds and asks for another set at the original rank (P4).
 
         Raises:
             OwnerClosed: the owner was released for ever.
