@@ -70,6 +70,11 @@ class Watch:
     def _note(self, record: processes.Record, code: int | None) -> None:
         said = self._site.said(record.name)
         how = "in a way not known" if code is None else signal.Signals(-code).name if code < 0 else f"with code {code}"
+        refusal = _REFUSAL.search(said) if code == 1 and record in self._filled else None
+        if refusal is not None:
+            self.could_not_start.append(
+                f"{record.name} (pid {record.pid}) could not start: {refusal[0].splitlines()[0]}"
+            )
+            return
         words = [f"{record.name} (pid {record.pid}) ended by itself, {how}:", *said.splitlines()[-_LINES:]]
-        refused = code == 1 and record in self._filled and _REFUSAL.search(said) is not None
-        (self.could_not_start if refused else self.wrong).append("\n    ".join(words))
+        self.wrong.append("\n    ".join(words))
