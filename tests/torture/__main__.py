@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Collection
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from tests.acceptance.asking import create_pool, create_repository, run
@@ -174,6 +174,10 @@ def main() -> int:
         logs = f"{LOGS}/{arguments.seed}"
         shutil.rmtree(logs, ignore_errors=True)
         shutil.copytree(site.pids, logs)
+        if found:
+            # What was found is looked into afterwards, when the site is gone.
+            with suppress(OSError):
+                shutil.copytree(site.folder / "state", f"{logs}/state")
         say(f"the logs of its processes are in {logs}")
     for line in found:
         say(f"FOUND {line}")

@@ -15,10 +15,17 @@ _POLL_SECONDS = 0.05
 _KNOWN_SECONDS = 5.0
 """So long after the end of a process, its exit code is known."""
 _LINES = 12
-_REFUSAL = re.compile(r"^(virtyard [\w ]+|virtyard\.kernel\.errors\.Unavailable): .*disk I/O error$", re.MULTILINE)
-"""What a process says that ends at its start, as there is no room for it; whoever keeps it starts it again.
+_REFUSAL = re.compile(
+    r"""
+    ^virtyard\ [\w ]+:\ .*disk\ I/O\ error$ |
+    ^virtyard\.kernel\.errors\.Unavailable:\ .*disk\ I/O\ error\n(?s:.*)^OSError:\ .*File\ too\ large$
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+"""What a process says that ends at its start, as there is no room; whoever keeps it starts it again.
 
-An error of ours ends a process in its start alone; where its log has no room either, the nursery tells the error."""
+An error of ours ends a process in its start alone. Where its log has no room either, the nursery tells both errors.
+"""
 
 
 class Watch:
@@ -63,6 +70,11 @@ class Watch:
     def _note(self, record: processes.Record, code: int | None) -> None:
         said = self._site.said(record.name)
         how = "in a way not known" if code is None else signal.Signals(-code).name if code < 0 else f"with code {code}"
+        refusal = _REFUSAL.search(said) if code == 1 and record in self._filled else None
+        if refusal is not None:
+            self.could_not_start.append(
+                f"{record.name} (pid {record.pid}) could not start: {refusal[0].splitlines()[0]}"
+            )
+            return
         words = [f"{record.name} (pid {record.pid}) ended by itself, {how}:", *said.splitlines()[-_LINES:]]
-        refused = code == 1 and record in self._filled and _REFUSAL.search(said) is not None
-        (self.could_not_start if refused else self.wrong).append("\n    ".join(words))
+        self.wrong.append("\n    ".join(words))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from virtyard.kernel.lock_modes import LockMode
+from virtyard.kernel.lock_modes import LockMode, covers
 
 __all__ = [
     "NO_TOKEN",
@@ -218,6 +218,15 @@ class Claim:
     def waiting(self) -> bool:
         """Whether the set is still queued."""
         return self.granted is None
+
+    def holds(self, asked: Mapping[str, LockMode]) -> bool:
+        """Tell whether it holds all of these objects, in these modes or stronger ones; a waiter holds nothing.
+
+        A plan that is made again under its locks may need fewer (P4). Whoever made it may have died right after, and
+        the next one asks for those: in the same round, as nothing was given back.
+        """
+        held = {} if self.waiting else {lock.object: lock.mode for lock in self.locks}
+        return all(name in held and covers(held[name], mode) for name, mode in asked.items())
 
     def grant(self) -> Grant:
         """Return what this owner holds; only for one that does not wait."""

@@ -68,9 +68,7 @@ class LockTable:
     def acquire(self, wanted: LockSet, now: datetime) -> Claim:
         """Grant the whole set, or queue it; the same request again gets the same answer and the same tokens.
 
-        What lies within what the owner holds is held: a plan that was made again under its locks may need fewer, and
-        who made it may have died right after. A higher `round` gives back all that the owner holds and asks for another
-        set at the original rank (P4).
+        A higher `round` gives back all that the owner holds and asks for another set at the original rank (P4).
 
         Raises:
             OwnerClosed: the owner was released for ever.
@@ -92,7 +90,7 @@ class LockTable:
             raise Superseded(f"{wanted.owner} has asked for another set since", resource=wanted.owner)
         if wanted.round > claim.round:
             return self._come_again(claim, wanted, asked, now)
-        if asked != claim.asked and not _holds(claim, asked):
+        if asked != claim.asked and not claim.holds(asked):
             raise PayloadMismatch(f"{wanted.owner} asked for another set before", resource=wanted.owner)
         return self._raise_epoch(claim, wanted.epoch)
 
@@ -394,12 +392,6 @@ def _claim(wanted: LockSet, asked: Mapping[str, LockMode], rank: Rank, now: date
         locks=tuple(ClaimedLock(object=name, mode=mode, job=jobs[name]) for name, mode in asked.items()),
         under=wanted.under,
     )
-
-
-def _holds(claim: Claim, asked: Mapping[str, LockMode]) -> bool:
-    """Tell whether an owner holds all that is asked for, or more."""
-    held = {} if claim.waiting else {lock.object: lock.mode for lock in claim.locks}
-    return all(name in held and covers(held[name], mode) for name, mode in asked.items())
 
 
 def _check_epoch(owner: str, epoch: int, seen: int | None) -> None:
