@@ -6,29 +6,27 @@ it issued last, for those who act in somebody's name when that person is away.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 
 from virtyard.kernel.errors import PermissionDenied
 from virtyard.kernel.permissions import role_from
-from virtyard.runtime.durable_file import read_record, write_record
+from virtyard.runtime.durable_file import read_record
 
-__all__ = ["IssuedRoles", "note_roles"]
+__all__ = ["IssuedRoles", "note_file", "note_of"]
 
-_FOLDER, _ROLES = "roles", "roles"
+_ROLES = "roles"
 
 
-def note_roles(authority: Path, person: str, roles: Collection[str]) -> None:
-    """Note what a person's certificate that is about to be issued says; it takes the place of what was noted before.
+def note_file(authority: Path, person: str) -> Path:
+    """Return the file for the note of a person, `ann` of `user/ann`, in the folder of an authority."""
+    return authority / "roles" / f"{person}.json"
 
-    Args:
-        authority: the folder of the authority.
-        person: the name within `user/`, as `ann`.
-        roles: as `operator`.
-    """
-    folder = authority / _FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    write_record(folder / f"{person}.json", {_ROLES: sorted(roles)})
+
+def note_of(roles: Collection[str]) -> bytes:
+    """Return what is noted of a certificate with these roles, as `operator`."""
+    return json.dumps({_ROLES: sorted(roles)}).encode()
 
 
 class IssuedRoles:
@@ -36,7 +34,7 @@ class IssuedRoles:
 
     def __init__(self, authority: Path) -> None:
         """Read what is noted in the folder of an authority."""
-        self._folder = authority / _FOLDER
+        self._authority = authority
 
     def of(self, identity: str) -> frozenset[int] | None:
         """Return a person's roles, values of `Role`; None for whom nothing is noted, and for services and agents.
@@ -46,12 +44,12 @@ class IssuedRoles:
             DataLoss: what is noted is no record.
         """
         kind, _, name = identity.partition("/")
-        if kind != "user":
+        if kind != "user" or "/" in name:
             return None
         try:
-            noted = read_record(self._folder / f"{name}.json")
+            noted = read_record(note_file(self._authority, name))
         except OSError as error:
             raise PermissionDenied(f"what {identity} may do cannot be read: {error}", resource=identity) from error
         if noted is None:
             return None
-        return frozenset(role for role in map(role_from, noted[_ROLES]) if role is not None)
+        return frozenset(role for role in map(role_from, noted.get(_ROLES, ())) if role is not None)

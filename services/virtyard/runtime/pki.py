@@ -7,6 +7,7 @@ name. A person's roles are the certificate's organisational units.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import os
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from virtyard.kernel.errors import InvalidRequest, NotFound
-from virtyard.runtime.issued_roles import note_roles
+from virtyard.runtime.issued_roles import note_file, note_of
 
 __all__ = ["CA_FILE", "Authority", "Credentials", "dns_name", "dns_names_of", "identity_of"]
 
@@ -152,7 +153,7 @@ class Authority:
             roles = ("administrator",) if match["kind"] == "user" else ()
         if match["kind"] == "user":
             # First, so that nobody has more than is noted.
-            note_roles(self.directory, match["name"], roles)
+            self._note(match["name"], roles)
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [
@@ -180,6 +181,14 @@ class Authority:
         _write(directory / KEY_FILE, _key_bytes(key), 0o600)
         _write(directory / CERTIFICATE_FILE, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         return directory
+
+    def _note(self, person: str, roles: Collection[str]) -> None:
+        """Note a person's roles for the services, whoever they run as: they are no secret."""
+        file = note_file(self.directory, person)
+        with contextlib.suppress(FileExistsError):
+            file.parent.mkdir()
+            file.parent.chmod(0o755)
+        _write(file, note_of(roles), 0o644)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

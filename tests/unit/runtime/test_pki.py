@@ -10,7 +10,7 @@ from cryptography import x509
 
 from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.kernel.errors import DataLoss, InvalidRequest, NotFound, PermissionDenied
-from virtyard.runtime.issued_roles import IssuedRoles, note_roles
+from virtyard.runtime.issued_roles import IssuedRoles, note_file
 from virtyard.runtime.peer import NOBODY, principal_of_certificate, principal_of_peer
 from virtyard.runtime.pki import Authority, Credentials, dns_name
 
@@ -89,6 +89,8 @@ def test_the_last_certificate_of_a_person_says_what_is_noted(tmp_path: Path) -> 
     authority, noted = Authority.create(tmp_path / "ca", "virtyard.test"), IssuedRoles(tmp_path / "ca")
     assert noted.of("user/ann") is None
     authority.issue("user/ann", tmp_path / "first")
+    note = note_file(tmp_path / "ca", "ann")
+    assert (stat.S_IMODE(note.parent.stat().st_mode), stat.S_IMODE(note.stat().st_mode)) == (0o755, 0o644)
     assert noted.of("user/ann") == frozenset({int(Role.ROLE_ADMINISTRATOR)})
     authority.issue("user/ann", tmp_path / "second", roles=["viewer", "operator"])
     assert noted.of("user/ann") == frozenset({int(Role.ROLE_VIEWER), int(Role.ROLE_OPERATOR)})
@@ -100,8 +102,8 @@ def test_the_last_certificate_of_a_person_says_what_is_noted(tmp_path: Path) -> 
 
 def test_a_note_that_cannot_be_read_allows_nothing(tmp_path: Path) -> None:
     """It is refused, and not taken for one that was never made."""
-    note_roles(tmp_path, "ann", ["administrator"])
-    note = tmp_path / "roles" / "ann.json"
+    note = note_file(tmp_path, "ann")
+    note.parent.mkdir()
     note.write_text("{")
     with pytest.raises(DataLoss):
         IssuedRoles(tmp_path).of("user/ann")
