@@ -134,9 +134,9 @@ class Site:
             request_serializer=noop_service_pb2.NoOpRequest.SerializeToString,
             response_deserializer=_operation,
         )
-        await self.finish(
-            submit(noop_service_pb2.NoOpRequest(server="servers/s1", target=f"repositories/no-op-{number}"))
-        )
+        # Names of one width: a row has its target's name seven times, and should not grow by the number of the job.
+        target = f"repositories/no-op-{number:08}"
+        await self.finish(submit(noop_service_pb2.NoOpRequest(server="servers/s1", target=target)))
 
     async def create_vm(self, number: int, disks: int) -> None:
         """Create one virtual machine with so many disks and a network card."""

@@ -202,7 +202,7 @@ async def test_the_keeper_keeps_pace_with_what_ends(site: Site, monkeypatch: pyt
     kept, never = 4, 3600.0
     retention = replace(ARCHIVED, live=Keep(age=timedelta(days=1), count=kept), interval=never)
     keeper = asyncio.create_task(History(site.jobs.scheduler.world.store, SystemClock(), retention).run())
-    for turn in range(3):
+    for turn in range(2):
         await asyncio.gather(*(site.run(described(f"{turn} {index}")) for index in range(6)))
         async with asyncio.timeout(LIMIT):
             while (await site.row_counts())["jobs", "operation"] >= kept + 3:
