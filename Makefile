@@ -10,6 +10,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-stop test check lint lint-protos lint-console console protos release-protos format bench bench-lists bench-history torture torture-points clean install-demo install-test
 export PYTHON DRIVER KEEP
+# Node, where tools/install.sh had to bring it.
+export PATH := $(CURDIR)/.venv/node/bin:$(PATH)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,8 +65,8 @@ format: install-test ## Format the code
 	$(VENV)/ruff check --fix
 	$(VENV)/ruff format
 
-bench: install-test ## Measure, print, and write build/bench.json
-	$(VENV)/python -m tools.bench
+bench: install-test ## Measure, print, and write build/bench.json (ARGS="--only stalled" for a part)
+	$(VENV)/python -m tools.bench $(ARGS)
 
 bench-lists: install-test ## Measure what a page costs deep inside long lists; writes build/paging.json
 	$(VENV)/python -m tools.bench.paging

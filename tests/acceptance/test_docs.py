@@ -39,6 +39,7 @@ ELSEWHERE = {
     "make console": "run by make demo and make test",
     "make help": "prints the Makefile's own comments",
     "make bench": "takes minutes",
+    'make bench ARGS="--only stalled"': "takes minutes",
     "virtyard burnin --minutes 5": "takes minutes: tests/acceptance/test_burnin.py runs it for seconds",
     "make bench-lists": "takes minutes",
     "make bench-history": "takes many minutes; in small: tests/integration/jobs/test_history.py",

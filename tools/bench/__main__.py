@@ -1,10 +1,11 @@
-"""`make bench`: measures, prints a table, and writes build/bench.json.
+"""`make bench`: measures, prints a table, and writes build/bench.json; `--only PART` measures a part of it.
 
 Mutual TLS, synchronous=FULL, telemetry off, on this machine alone: servers, agent and client share its processors.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -12,10 +13,12 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from tools.bench import site as sites
 from tools.bench.client import rate
+from tools.bench.plain import Plain
 from tools.bench.site import ROOT, Site, agent_address, environment
 from virtyard.processes.site import prepare_authority
 from virtyard.runtime.clock import SystemClock
@@ -31,11 +34,21 @@ UNITS = {
     "bare_readers_p99_ms": "a frame to 1000 readers, plain grpcio, 99th percentile",
     "readers_p99_ms": "a frame of WatchJobs to 1000 readers, 99th percentile",
     "readers_beside_stalled_p99_ms": "the same beside ten who never read",
-    "readers_p99_of_bare": "ratio of the two without stalled ones",
-    "stalled_p99_ratio": "ratio of the two with and without stalled ones",
+    "readers_p99_of_bare": "ratio of WatchJobs to plain grpcio, without stalled ones",
+    "readers_cpu_of_bare": "the same of the server's processor time for a delivery",
+    "stalled_p99_ratio": "ratio with stalled ones to without",
+    "equal_p99_ratio": "ratio of two equal turns without them: the noise",
+    "stalled_cpu_ratio": "ratio of processor time for a delivery with stalled ones to without",
+    "equal_cpu_ratio": "its noise",
+    "stalled_rss_ratio": "ratio of the service's memory with stalled ones to without",
+    "equal_rss_ratio": "its noise",
+    "bare_readers_rss_mib": "memory of the plain server with the 1000",
     "readers_rss_mib": "memory of the service with the 1000",
     "readers_beside_stalled_rss_mib": "memory of the service with the ten as well",
     "stalled_buffered_kib": "bytes that the feed keeps waiting then, for all readers together",
+    "snapshot_alone_cpu_ms": "processor time of a snapshot of 2000 objects for one subscriber",
+    "snapshot_in_crowd_cpu_ms": "the same for each of 200 who come at once",
+    "snapshot_crowd_s": "until all of the 200 have it",
     "commits_per_s": "durable writes by group commit, 64 in flight",
     "noop_jobs_per_s": "no-op jobs, embedded, 64 in flight",
     "noop_p50_ms": "one no-op alone, embedded, median",
@@ -50,7 +63,7 @@ UNITS = {
     "commits_per_noop_job": "commits of all databases for one no-op alone",
     "rpcs_per_noop_job": "requests between services for one no-op alone",
 }
-"""What is measured, by its key."""
+"""What is measured, by its key; what is told with its spread has the keys `_least` and `_most` too."""
 
 
 async def phase(module: str, *words: str, limit: float = _PHASE_LIMIT) -> dict[str, float]:
@@ -74,43 +87,24 @@ async def client(*words: str) -> dict[str, float]:
 async def measure_plain(folder: Path) -> dict[str, float]:
     """Measure what the ground gives: calls, streams and fan-outs of plain grpcio, and beside them our own fan-out."""
     prepare_authority(folder, hosts=["127.0.0.1"])
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tools.bench.bare", str(folder)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=environment(),
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    try:
-        address = (await process.stdout.readline()).decode().strip()
-        target = (address, str(folder / "user" / "admin"))
-        plain = await client("bare", *target, "3")
+    async with Plain.started(folder) as server:
+        plain = await client("bare", *server.words, "3")
         found = {"unary_per_s": plain["unary"], "stream_messages_per_s": plain["stream"]}
         for readers in ("100", "1000"):
             for kind, prefix in (("bare", "bare_"), ("feed", "")):
-                found[f"{prefix}fanout_{readers}_per_s"] = (await client("fanout", *target, kind, readers, "3"))["rate"]
-        found |= await measure_stalled(target)
-    finally:
-        process.stdin.close()
-        await process.wait()
+                rates = await client("fanout", *server.words, kind, readers, "3")
+                found[f"{prefix}fanout_{readers}_per_s"] = rates["rate"]
     return found
 
 
-async def measure_stalled(target: tuple[str, str]) -> dict[str, float]:
+async def measure_stalled(folder: Path) -> dict[str, float]:
     """Measure what ten readers who never read cost a thousand others and the service."""
-    found = await phase("tools.bench.stalled", *target, "6", limit=300.0)
-    return {
-        "bare_readers_p99_ms": found["bare_p99_ms"],
-        "readers_p99_ms": found["alone_p99_ms"],
-        "readers_beside_stalled_p99_ms": found["beside_p99_ms"],
-        "readers_p99_of_bare": found["alone_p99_ms"] / found["bare_p99_ms"],
-        "stalled_p99_ratio": found["beside_p99_ms"] / found["alone_p99_ms"],
-        "readers_rss_mib": found["alone_rss_mib"],
-        "readers_beside_stalled_rss_mib": found["beside_rss_mib"],
-        "stalled_buffered_kib": found["buffered_kib"],
-    }
+    return await phase("tools.bench.stalled", str(folder), "5", "2", limit=1200.0)
+
+
+async def measure_snapshots(folder: Path) -> dict[str, float]:
+    """Measure what two hundred subscribers who come at once cost the inventory."""
+    return await phase("tools.bench.snapshots", str(folder), limit=600.0)
 
 
 async def measure_commits(folder: Path) -> dict[str, float]:
@@ -165,26 +159,47 @@ async def measure_counts(folder: Path) -> dict[str, float]:
     return {"commits_per_noop_job": found["commits"], "rpcs_per_noop_job": found["rpcs"]}
 
 
-async def main() -> None:
-    """Measure everything, one after another."""
+PARTS: dict[str, Callable[[Path], Awaitable[dict[str, float]]]] = {
+    "plain": measure_plain,
+    "stalled": measure_stalled,
+    "snapshots": measure_snapshots,
+    "commits": measure_commits,
+    "embedded": measure_embedded,
+    "split": measure_split,
+    "counts": measure_counts,
+}
+"""What can be measured, in that order."""
+
+
+def parts_of(words: Sequence[str] | None = None) -> list[str]:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=PARTS, help="measure this part only; may be given again")
+    return parser.parse_args(words).only or list(PARTS)
+
+
+async def main(parts: Sequence[str]) -> None:
+    """Measure these parts, one after another."""
     began = time.monotonic()
     RESULT.parent.mkdir(exist_ok=True)
     found: dict[str, float] = {}
     # On the disk of the clone: /tmp may be memory, where a commit costs nothing.
     with tempfile.TemporaryDirectory(prefix="bench-", dir=RESULT.parent) as folder:
-        parts = (measure_plain, measure_commits, measure_embedded, measure_split, measure_counts)
         for number, part in enumerate(parts):
-            print(f"bench: {part.__name__.removeprefix('measure_')} ...", file=sys.stderr, flush=True)
+            print(f"bench: {part} ...", file=sys.stderr, flush=True)
             own = Path(folder) / str(number)
             own.mkdir()
-            found |= await part(own)
-    rounded = {key: round(found[key], 2 if found[key] < 100 else 0) for key in UNITS}
+            found |= await PARTS[part](own)
+    rounded = {key: round(value, 2 if value < 100 else 0) for key, value in found.items()}
     RESULT.write_text(json.dumps(rounded, indent=2) + "\n")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{cores} processors, Python {platform.python_version()}, {time.monotonic() - began:.0f} s")
-    for key, value in rounded.items():
-        print(f"{key:28} {value:10g}   {UNITS[key]}")
+    for key, unit in UNITS.items():
+        if key in rounded:
+            least, most = rounded.get(f"{key}_least"), rounded.get(f"{key}_most")
+            within = f" ({least:g} to {most:g})" if least is not None else ""
+            print(f"{key:29} {rounded[key]:10g}   {unit}{within}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(parts_of()))

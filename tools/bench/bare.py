@@ -138,9 +138,10 @@ class Measured:
         return [wire.handler(service), grpc.method_handlers_generic_handler("bench.Bare", plain)]
 
     async def _state(self, raw: bytes, context: Any) -> bytes:
-        """Tell how much memory this process has, and how many bytes wait for the feed's readers."""
+        """Tell how much memory this process has, and what its feed keeps waiting and is behind with."""
         del raw, context
-        return json.dumps({"rss_mib": resident_mib(), "buffered": self._feed.buffered}).encode()
+        feed = self._feed
+        return json.dumps({"rss_mib": resident_mib(), "buffered": feed.buffered, "lag": feed.lag}).encode()
 
     async def _publish(self, raw: bytes, context: Any) -> bytes:
         """Publish a chunk: to plain readers, or as one commit of the feed's database."""

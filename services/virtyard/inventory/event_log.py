@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -267,6 +267,7 @@ class Tail:
             InvalidRequest: the filter cannot be read.
         """
         self.seen = seen
+        self._text = text
         self._narrowed = narrow(text)
         self._matches = compile_filter(text, event_pb2.Event.DESCRIPTOR)
         self._fresh = seen is None
@@ -286,6 +287,10 @@ class Tail:
                 return
             key = event_key(number) if place == number else revised_key(place, number)
             yield key, event.SerializeToString()
+
+    def shown_as(self, after_key: str) -> Hashable:
+        """Return what is equal for tails that yield the same behind a key; see `runtime.journal_reader.OwnSnapshot`."""
+        return Tail, self._text, self._fresh, None if after_key else self.seen
 
     def _told(self, reader: Reader, after: int, descending: bool) -> Iterator[tuple[int, int, event_pb2.Event]]:
         """Yield (place, number, event) of what was told behind a place, or before it if descending."""

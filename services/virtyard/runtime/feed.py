@@ -21,6 +21,7 @@ from virtyard.runtime.batches import one_by_one
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.journal_reader import JournalPage, Snapshot, read_journal
 from virtyard.runtime.resume_point import ResumePoint, TokenStem
+from virtyard.runtime.snapshot_pages import SnapshotPages
 from virtyard.runtime.subscription import BOUNDS, CHANGED, REMOVED, Bounds, Matches, News, Subscription
 
 __all__ = ["Entry", "Feed", "Frame", "Journal", "Snapshot"]
@@ -78,12 +79,14 @@ class Feed:
         self.stem = TokenStem(service, "")
         self._token_of, self._token = 0, ""
         self._ring: deque[News] = deque(maxlen=ring)
-        self._progress: dict[str, dict[tuple[str, str], Entry]] = {}
+        self._progress: dict[str, dict[tuple[str, str], News]] = {}
+        self._progressed = 0
         self._bounds = bounds
         self._live: dict[str, set[Subscription]] = {}
         self._scoped: dict[str, set[Subscription]] = {}
         self._scope_of = scope_of
         self._watchers: set[Subscription] = set()
+        self.pages = SnapshotPages()
         self.violated: Callable[[Invariant], None] | None = None
         """Is told of a broken invariant that is met here."""
 
@@ -163,12 +166,17 @@ class Feed:
         The last one of each item is kept until its next durable change, for the watchers who were not live yet.
         """
         entry = Entry(sequence=self.head, topic=topic, key=key, body=body)
+        news = News(entry, self.stem, progress=True)
         kept = self._progress.setdefault(self._scope(entry), {})
         kept.pop((topic, key), None)
-        kept[topic, key] = entry
+        kept[topic, key] = news
         if len(kept) > _KEPT_PROGRESS:
             del kept[next(iter(kept))]
-        self._offer(News(entry, self.stem, progress=True))
+        self._progressed += 1
+        if self._progressed % _KEPT_PROGRESS == 0:
+            # So that whatever has changed since a page was read is still known, and told to who is shown the page.
+            self.pages.forget()
+        self._offer(news)
 
     def close(self) -> None:
         """Tell every watcher GOODBYE once it has been shown what is pending; no new one is taken."""
@@ -265,6 +273,9 @@ class Feed:
     def leave(self, subscription: Subscription) -> None:
         """Forget the watcher."""
         self._watchers.discard(subscription)
+        if not self._watchers:
+            # Nobody is told any more what changes of what the pages show beside the states.
+            self.pages.forget()
         self.leave_live(subscription)
         subscription.close()
 
@@ -286,10 +297,16 @@ class Feed:
         """Tell a watcher who has just gone live how far things are: it may have read their states before that."""
         scopes = (subscription.scope,) if subscription.scope else tuple(self._progress)
         for scope in scopes:
-            for entry in self._progress.get(scope, {}).values():
-                if entry.topic in subscription.topics:
+            kept = self._progress.get(scope, {})
+            for item, news in kept.items():
+                entry = news.entry
+                if entry.topic not in subscription.topics:
+                    continue
+                if entry.sequence != self.head:
+                    # Made once for all who go live now.
                     now = Entry(sequence=self.head, topic=entry.topic, key=entry.key, body=entry.body)
-                    subscription.offer(News(now, self.stem, progress=True))
+                    kept[item] = news = News(now, self.stem, progress=True)  # noqa: PLW2901 - the same news
+                subscription.offer(news)
 
     def _forget_progress(self, entry: Entry) -> None:
         """Keep no progress of an item whose durable state is newer."""

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from virtyard.kernel.errors import InternalError
 from virtyard.runtime.entry import Entry
 
-__all__ = ["JournalPage", "Snapshot", "SnapshotPage", "read_journal", "read_prior", "read_snapshot"]
+__all__ = [
+    "JournalPage",
+    "Snapshot",
+    "SnapshotPage",
+    "read_journal",
+    "read_prior",
+    "read_sequence",
+    "read_snapshot",
+    "shown_by",
+]
 
 Snapshot = Callable[[sqlite3.Connection, str, str, int], Iterable[tuple[str, bytes]]]
 """`snapshot(connection, topic, after_key, sequence)` yields (key, body) of the items of a topic whose key is greater
 than `after_key`, in order of the key: all of them, or the first page, but never none where there are some. `sequence`
-is the commit that the snapshot stands for; what changed after it is left out by the feed."""
+is the commit that the snapshot stands for; what changed after it is left out by the feed. All watchers that are given
+the same one are shown the same."""
+
+
+@runtime_checkable
+class OwnSnapshot(Protocol):
+    """A `Snapshot` that is made for one watcher, and says which others show the same."""
+
+    def shown_as(self, after_key: str) -> Hashable:
+        """Return what is equal for those that yield the same behind a key."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +145,16 @@ def read_prior(
         else:
             found[topic, key, before] = True if oldest > 1 else None
     return found
+
+
+def shown_by(snapshot: Hashable, after_key: str) -> Hashable:
+    """Return what is equal for snapshots that yield the same behind a key."""
+    return snapshot.shown_as(after_key) if isinstance(snapshot, OwnSnapshot) else snapshot
+
+
+def read_sequence(connection: sqlite3.Connection) -> int:
+    """Read the last durable sequence."""
+    return _position(connection)[0]
 
 
 def _position(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 from virtyard.api.type.v1.watch_pb2 import FrameKind, WatchOptions
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.feed import Feed
-from virtyard.runtime.journal_reader import JournalPage, Snapshot, SnapshotPage, read_journal, read_prior, read_snapshot
+from virtyard.runtime.journal_reader import JournalPage, Snapshot, read_journal, read_prior
+from virtyard.runtime.snapshot_pages import Page
 from virtyard.runtime.subscription import REMOVED, News, Pending, Subscription
 
 __all__ = ["Watch"]
@@ -110,11 +111,12 @@ class Watch:
         """Return a page of SNAPSHOT frames, behind the last of which the BOOKMARK stands."""
         topic, after = self._reading
         page = await self._read_snapshot(topic, after)
+        subscription = self._subscription
         frames = []
-        for key, body in page.rows:
-            if self._subscription.wants(topic, key, body):
-                self._subscription.show(topic, key)
-                frames.append(self._snapshot_frame(topic, key, body, page.sequence))
+        for index, (key, body) in enumerate(page.rows):
+            if subscription.wants(topic, key, body):
+                subscription.show(topic, key)
+                frames.append(page.frame(index))
                 self._place = (topic, key)
         following = [later for later in self._topics if later > topic]
         if page.last is not None:
@@ -122,17 +124,16 @@ class Watch:
         elif following:
             self._reading = (following[0], "")
         else:
-            self._place, self._subscription.position = None, page.sequence
+            self._place, subscription.position = None, page.sequence
             frames.append(self._about_stream(FrameKind.FRAME_KIND_BOOKMARK))
         return frames
 
-    async def _read_snapshot(self, topic: str, after: str) -> SnapshotPage:
-        snapshot, at = self._snapshot, self._at
-        page = await self._feed.journal.read(
-            lambda connection: read_snapshot(
-                connection, snapshot, topic, after, sequence=at, limit=_PAGE, size=_PAGE_SIZE
-            )
-        )
+    async def _read_snapshot(self, topic: str, after: str) -> Page:
+        feed = self._feed
+        if self._at is None:
+            page = await feed.pages.begin(feed.journal, feed.stem, self._snapshot, topic)
+        else:
+            page = await feed.pages.page(feed.journal, feed.stem, self._snapshot, topic, after, self._at)
         if page.lost:
             raise _GapError
         self._at = page.sequence
@@ -214,11 +215,6 @@ class Watch:
 
     def _news(self, entry: Entry) -> News:
         return News(entry, self._feed.stem)
-
-    def _snapshot_frame(self, topic: str, key: str, body: bytes, sequence: int) -> Frame:
-        token = self._feed.point(sequence, (topic, key)).token()
-        kind = FrameKind.FRAME_KIND_SNAPSHOT
-        return Frame(kind=kind, token=token, topic=topic, key=key, body=body, sequence=sequence)
 
     def _about_stream(self, kind: FrameKind.ValueType) -> Frame:
         """Return a frame without an item, whose token is where this watch stands."""
