@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.asking import create_pool, create_repository
-from tests.examples.contract import Example, load
+from tests.examples.contract import Example, load_present
 from tests.integration.jobs.site import Site, running
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
@@ -57,7 +57,7 @@ async def main() -> None:
     """Print a row for each example."""
     print("| operation | jobs | steps | commits: jobs + locks + inventory + ledgers | ms |")
     print("|---|---|---|---|---|")
-    for name, example in load().items():
+    for name, example in load_present().items():
         with tempfile.TemporaryDirectory(prefix="virtyard-costs-") as folder:
             print(await cost(name, example, Path(folder)), flush=True)
 

@@ -223,6 +223,14 @@ async def wait_unlocked(client: Client) -> None:
             await asyncio.sleep(0.01)
 
 
+async def wait_offline(client: Client, server: str) -> None:
+    """Wait until a server has been silent for so long that it is shown as offline: 35 s, and a look of the sweep."""
+    request = inventory_service_pb2.GetServerRequest(name=server)
+    async with asyncio.timeout(35 + LIMIT):
+        while (await client.inventory.GetServer(request)).state != server_pb2.SERVER_STATE_OFFLINE:
+            await asyncio.sleep(0.1)
+
+
 __all__ = [
     "FAILED",
     "FULL",
@@ -245,5 +253,6 @@ __all__ = [
     "run",
     "start_machine",
     "until",
+    "wait_offline",
     "wait_unlocked",
 ]

@@ -62,6 +62,7 @@ ELSEWHERE = {
     "virtyard job retry 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
     "virtyard job set-priority 12-1 --priority 5": "needs a job that waits: tests/integration/jobs/test_control.py",
     'virtyard event acknowledge events/12 --comment "replaced the disk"': "needs an event: acceptance/test_events.py",
+    'virtyard server confirm-dead s1 --proof "its power cable is pulled"': "needs one: faults/test_contact_lost.py",
     "virtyard job accept 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
 }
 """Commands that are not run here, with the reason and with who runs them."""

@@ -26,6 +26,7 @@ from tests.acceptance.asking import (
     list_locks,
     picture,
     run,
+    wait_offline,
     wait_unlocked,
 )
 from tests.acceptance.lives import check_lives, check_taken_back, versions
@@ -76,6 +77,9 @@ async def prepared(example: Example) -> AsyncIterator[tuple[Site, Client]]:
             await run(client, create_repository(site, "shared"))
             for request in example.prepare(site):
                 await run(client, request)
+            if example.gone:
+                site.kill(example.gone)
+                await wait_offline(client, f"servers/{example.gone}")
             await wait_unlocked(client)
             yield site, client
 

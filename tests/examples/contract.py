@@ -70,6 +70,13 @@ class Example:
     """What is refused once that is there."""
     clustered: bool = False
     """True where the pool must be a cluster."""
+    gone: str = ""
+    """The server whose agent must have ended long ago; kills at the points of such a type have tests of their own."""
+
+
+def load_present() -> Mapping[str, Example]:
+    """Return the examples that can be asked while every agent runs."""
+    return {name: example for name, example in load().items() if not example.gone}
 
 
 def load() -> Mapping[str, Example]:

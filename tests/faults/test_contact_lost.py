@@ -11,6 +11,7 @@ import pytest
 from google.longrunning import operations_pb2
 
 from tests.acceptance.asking import (
+    FAILED,
     LIMIT,
     SUCCEEDED,
     ask,
@@ -22,13 +23,16 @@ from tests.acceptance.asking import (
     prepare,
     run,
     start_machine,
+    wait_offline,
     wait_unlocked,
 )
 from tests.acceptance.site import Site, open_site
 from tests.faults.killing import done_twice, ledger_states, steps_in_flight
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.operations.v1 import confirm_server_dead_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard_client.client import Client
+from virtyard_client.errors import ClientError
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -152,6 +156,40 @@ async def test_an_agent_that_is_gone_is_waited_for(place: tuple[Site, Client]) -
     await asyncio.to_thread(site.start, "s1")
     assert (await client.wait(name, timeout=LIMIT)).state == SUCCEEDED
     assert len(site.guests()) == 1
+
+
+async def test_a_host_that_is_confirmed_dead_is_waited_for_no_more(place: tuple[Site, Client]) -> None:
+    """Its operation goes back and the locks are free; when its agent returns, what was settled is not done again."""
+    site, client = place
+    name = await begin_start(site, client)
+    (key,) = [key for key, title in steps_in_flight(site).items() if title == STEP]
+    site.kill("s1")
+    await wait_lost(client, name, KILLED_SECONDS)
+    confirm = confirm_server_dead_pb2.ConfirmServerDeadRequest(name="servers/s1", proof="its power cable is pulled")
+    with pytest.raises(ClientError, match="it must have been silent until it is offline"):
+        await ask(client, confirm)
+    await wait_offline(client, "servers/s1")
+    await run(client, confirm)
+    assert (await client.wait(name, timeout=LIMIT)).state == FAILED
+    await wait_unlocked(client)
+    await asyncio.to_thread(site.start, "s1")
+
+    async def told() -> bool:
+        return ledger_states(site, "s1", key) == [participant.EFFECT_STATE_FAILED]
+
+    await until(told)
+
+    async def refreshed() -> bool:
+        jobs = (await client.jobs.ListJobs(job_service_pb2.ListJobsRequest(filter='title = "Refresh Server"'))).jobs
+        return [job.state for job in jobs] == [job_pb2.JOB_STATE_COMPLETED]
+
+    await until(refreshed)
+    assert site.guests() == []
+    await run(client, start_machine("web"))
+    await wait_unlocked(client)
+    for process in ("up", "s1"):
+        site.stop(process)
+    assert not done_twice(site)
 
 
 async def test_what_comes_later_shows_the_silence_too(place: tuple[Site, Client]) -> None:

@@ -18,7 +18,7 @@ from google.protobuf import text_format
 
 from tests.acceptance.asking import ask
 from tests.acceptance.site import Site
-from tests.examples.contract import Example, load
+from tests.examples.contract import Example, load_present
 from virtyard.api.jobs.v1 import job_service_pb2, operation_pb2
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
@@ -51,7 +51,7 @@ class Requests:
         """Make them from the examples."""
         self._site = site
         self._rng = rng
-        self._examples = list(load().values())
+        self._examples = list(load_present().values())
 
     def next(self) -> Any:
         """Return one."""

@@ -48,6 +48,8 @@ class Greeting:
     """Its number."""
     position: int
     """The position of the ledger."""
+    overruled: tuple[str, ...] = ()
+    """The step keys that the ledger had as done, and that were settled otherwise on a proof of death."""
 
 
 class Gate:

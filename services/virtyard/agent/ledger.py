@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from google.rpc import status_pb2
 
-from virtyard.agent import handshake
+from virtyard.agent import handshake, proven
 from virtyard.agent.model import Decision, Key, Verdict, key_of
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
@@ -196,13 +196,21 @@ class Ledger:
     async def greet(self, request: participant.HelloRequest) -> handshake.Greeting:
         """Number a handshake, durably, and forget what is below the floors that came with it.
 
+        What was settled while this host was proven dead becomes the result of its effects in the same commit (P17).
+
         Raises:
             Unavailable: a commit failed; greet again.
         """
         floors = Floors(settled_below=request.settled_below, tokens_below=request.tokens_below)
         await self.floor.raise_to(floors)
-        hello = await self._database.write(lambda sql: handshake.greet(sql, request.hello))
-        return handshake.Greeting(hello=hello, position=self.position)
+        now = self._clock.now()
+
+        def greet(sql: Transaction) -> handshake.Greeting:
+            overruled = proven.take_over(sql, request.settled, lambda: self._advance(sql), now)
+            hello = handshake.greet(sql, request.hello)
+            return handshake.Greeting(hello=hello, position=self.position, overruled=overruled)
+
+        return await self._database.write(greet)
 
     async def seal(self, request: participant.ResyncRequest) -> None:
         """Refuse every operation below the next one that is not open: what was done for it may be forgotten here.

@@ -180,7 +180,6 @@ async def open_agent(
             metrics=metrics,
             lanes=settings.lanes,
         )
-        await runner.open()
         stack.push_async_callback(runner.close, patience=patience)
         metrics.on_scrape("agent.host", lambda: show_host(metrics, host, runner.running))
         participant_rpc = ParticipantRpc(runner, ledger)

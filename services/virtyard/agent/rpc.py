@@ -10,6 +10,7 @@ from virtyard.agent.handshake import Gate, is_whole
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.ledger_pages import list_ledger
 from virtyard.agent.model import key_of
+from virtyard.agent.proven import key_of_settled
 from virtyard.agent.runner import Runner
 from virtyard.agent.session import Session
 from virtyard.api.agent.v1 import agent_service_pb2
@@ -73,7 +74,9 @@ class ParticipantRpc:
     async def Hello(self, request: participant.HelloRequest, call: Call) -> participant.HelloResponse:
         """Number a handshake, and open if the ledger has all that the scheduler knows of."""
         del call
+        await self._runner.stop(map(key_of_settled, request.settled))
         greeting = await self._ledger.greet(request)
+        await self._runner.open()
         self._gate.greeted(greeting.hello)
         if is_whole(request, self._ledger.id, greeting.position):
             self._gate.open(greeting.hello)
@@ -84,6 +87,7 @@ class ParticipantRpc:
             ledger_sequence=greeting.position,
             hello=greeting.hello,
             closed=not self._gate.is_open,
+            overruled=greeting.overruled,
         )
 
     async def Resync(self, request: participant.ResyncRequest, call: Call) -> participant.ResyncResponse:

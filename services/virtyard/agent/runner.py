@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from google.protobuf.message import Message
 
@@ -109,12 +109,20 @@ class Runner:
         self._lanes = {lane: asyncio.Semaphore(width) for lane, width in {**LANE_WIDTHS, **(lanes or {})}.items()}
         self._scope = TaskScope("runner")
         self._doubt: asyncio.Task[None] | None = None
+        self._opening, self._opened = asyncio.Lock(), False
 
     async def open(self) -> None:
-        """Take up what an earlier agent left: each effect without a result is resolved by its mark."""
-        for effect in await self._ledger.under_way():
-            self._start(effect, _probe)
-        self._ledger.on_doubt(self._take_up_soon)
+        """Take up what an earlier agent left, once: each effect without a result is resolved by its mark.
+
+        Not before the first handshake: that tells what others have settled while this host was proven dead (P17).
+        """
+        async with self._opening:
+            if self._opened:
+                return
+            for effect in await self._ledger.under_way():
+                self._start(effect, _probe)
+            self._ledger.on_doubt(self._take_up_soon)
+            self._opened = True
 
     async def close(self, *, patience: float = 0.0) -> None:
         """Stop; what does not end within `patience` seconds is cancelled and resolved by the next agent."""
@@ -175,6 +183,14 @@ class Runner:
         if record is None and not waits:
             raise Unavailable(f"{request.step_key} is just being taken up", retry_after=_RECORD_AGAIN)
         return record if record is not None else await asyncio.shield(waits[0].done)
+
+    async def stop(self, keys: Iterable[Key]) -> None:
+        """Stop those of these effects that are under way, and wait until they have ended."""
+        stopped = [self._running[key] for key in keys if key in self._running]
+        for running in stopped:
+            running.stop()
+        for running in stopped:
+            await asyncio.shield(running.done)
 
     def forget(self, listener: Listener) -> None:
         """Tell this listener nothing more; its effects run on."""

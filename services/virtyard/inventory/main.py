@@ -23,6 +23,7 @@ from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
 from virtyard.inventory.built_in import install
 from virtyard.inventory.control_rpc import ControlRpc
+from virtyard.inventory.dead_servers import DeadServers
 from virtyard.inventory.expectations import Expectations
 from virtyard.inventory.flood import USUAL_RULE, FloodRule, keep_rule
 from virtyard.inventory.guests import GuestReports
@@ -149,6 +150,7 @@ async def open_inventory(
         store.on_effects(expectations.notice)
         guests = GuestReports(store, activity.of if activity is not None else None)
         store.on_effects(guests.notice)
+        await _follow_deaths(store, activity, scope)
         _ = scope.start(_sweep(presence, report_interval), name="presence")
         _ = scope.start(forget_events(database, clock, retention, feed.open_events.forget), name="retention")
         _ = scope.start(_sweep_uploads(uploads), name="uploads")
@@ -199,6 +201,14 @@ def _follow_activity(
     activity = LockActivity(locks_channel, news.changed)
     _ = scope.start(activity.follow(), name="activity")
     return activity
+
+
+async def _follow_deaths(store: SqliteStore, activity: LockActivity | None, scope: TaskScope) -> None:
+    """Have the machines of servers that are proven dead recorded as stopped."""
+    dead = DeadServers(store, activity.of if activity is not None else None)
+    await dead.recall()
+    store.on_effects(dead.notice)
+    _ = scope.start(dead.run(), name="deaths")
 
 
 def _look(metrics: Metrics, presence: Presence) -> Look:

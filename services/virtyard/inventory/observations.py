@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from virtyard.api.inventory.v1 import event_pb2, server_pb2
+from virtyard.inventory.deaths import return_from_death
 from virtyard.inventory.events import raise_event
 from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.inventory.objects import read_row
@@ -122,6 +123,11 @@ def observe(
     latest = before.observed
     if observed is not None and order_of(observed) >= order_of(latest):
         latest = observed
+    returned = state == server_pb2.SERVER_STATE_ONLINE and before.observed.HasField("death")
+    if returned and latest is before.observed:
+        latest = server_pb2.ServerObservation()
+        latest.CopyFrom(before.observed)
+        latest.ClearField("death")  # whatever its ledger has lost, it is there
     if state == before.state and latest is before.observed:
         return before
     changed = state != before.state or not same_facts(before.observed, latest)
@@ -131,6 +137,8 @@ def observe(
         lost = follow_storage(transaction, server, latest.repositories, now)
         follow_links(transaction, server, latest.links, now)
         publish(transaction, [server, *lost])
+    if returned:
+        return_from_death(transaction, server, f"{row.uid}/returned/{after.revision}", now)
     if state != before.state and before.state:
         raise_event(transaction, f"{row.uid}/{after.revision}", _transition(server, state), now)
     return after

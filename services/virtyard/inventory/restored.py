@@ -22,4 +22,5 @@ def begin_life(connection: sqlite3.Connection, life: Life) -> None:
         observed = server_pb2.ServerObservation.FromString(body)
         observed.ClearField("ledger_sequence")
         observed.ClearField("guest_uids")
+        observed.ClearField("death")
         connection.execute(_WRITE, (server_pb2.SERVER_STATE_UNSPECIFIED, observed.SerializeToString(), server))

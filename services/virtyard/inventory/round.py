@@ -222,7 +222,13 @@ class Round:
             asked.MergeFromString(self._prior_of(effect.step_key))
         elif not carried.Unpack(asked):
             raise Unsupported(f"the inventory cannot carry out {carried.TypeName()}", resource=effect.target)
-        writes = Writes(self._transaction, operation=entry.operation, now=self._now, reverting=reverting)
+        writes = Writes(
+            self._transaction,
+            operation=entry.operation,
+            now=self._now,
+            reverting=reverting,
+            principal=effect.principal,
+        )
         writes.stage(asked.writes)
         changed = writes.store()
         if not reverting:
@@ -237,6 +243,7 @@ class Round:
         self._touched.update(writes.touched)
         self._rows.update(writes.rows)
         self._written.append((entry.record, writes.names))
+        self._events += writes.events
         if writes.changes:
             origin = Origin.of(effect.step_key, undone=reverting)
             self._events += tell_life(self._transaction, writes.changes, origin, self._now)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from virtyard.api.inventory.v1 import object_pb2, write_objects_pb2
+from virtyard.api.inventory.v1 import event_pb2, object_pb2, write_objects_pb2
 from virtyard.inventory.addresses import give_address
+from virtyard.inventory.deaths import prove_death
 from virtyard.inventory.life import Change
 from virtyard.inventory.masks import check_paths, take_over
 from virtyard.inventory.model import Reader, Row, TypedObject
@@ -43,7 +44,9 @@ class _Staged:
 class Writes:
     """Gathers the writes of one effect and stores them."""
 
-    def __init__(self, reader: Reader, *, operation: int, now: Timestamp, reverting: bool = False) -> None:
+    def __init__(
+        self, reader: Reader, *, operation: int, now: Timestamp, reverting: bool = False, principal: str = ""
+    ) -> None:
         """Begin with nothing staged.
 
         Args:
@@ -51,7 +54,9 @@ class Writes:
             operation: number of the operation whose effect it is.
             now: the time that changed objects will show.
             reverting: True for an undo.
+            principal: who asked for the operation.
         """
+        self._principal = principal
         self._reader = reader
         self._operation = operation
         self._now = now
@@ -66,6 +71,8 @@ class Writes:
         """How much more is taken of each target than before, in bytes."""
         self.changes: list[Change] = []
         """What became of the objects whose configuration differs from before, in order."""
+        self.events: list[event_pb2.Event] = []
+        """What is to be told beside that."""
 
     @property
     def inverse(self) -> write_objects_pb2.WriteObjects:
@@ -221,6 +228,8 @@ class Writes:
         Of two looks at a host the one with the higher position in its ledger counts, however it came here (P27).
         """
         known = staged.observation
+        if now.observed.HasField("death") and (known is None or now.observed.death != known.observed.death):
+            self.events.append(prove_death(now, self._principal, self._operation, self._now))
         state, observed = now.state, now.observed
         if known is not None and observed.ledger_sequence < known.observed.ledger_sequence:
             observed = known.observed

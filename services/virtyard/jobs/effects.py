@@ -69,6 +69,7 @@ def _make(operation: Operation, ref: StepRef, phase: participant.Phase.ValueType
         stall_limit=Duration(seconds=STALL_SECONDS),
         target=step.target,
         job=job_name(record.number, ref.job.id),
+        principal=record.principal,
         trace_context=telemetry.inject() or dict(record.trace_context),
     )
     if step.HasField("undo"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs.death_records import DeathRecords
 from virtyard.jobs.effects import make_round
 from virtyard.jobs.model import Operation
 from virtyard.jobs.settled import Settled
@@ -93,9 +94,14 @@ class Greeter:
     """Greets participants; a ledger that lacks something is told what is open before anything else is sent."""
 
     def __init__(
-        self, ledgers: KnownLedgers, settled: Settled, read_open: Callable[[], Awaitable[Sequence[Operation]]]
+        self,
+        ledgers: KnownLedgers,
+        settled: Settled,
+        read_open: Callable[[], Awaitable[Sequence[Operation]]],
+        deaths: DeathRecords,
     ) -> None:
         """Compare with what is known of ledgers, tell what is settled, and what is open as the database has it."""
+        self._deaths = deaths
         self._ledgers = ledgers
         self._settled = settled
         self._read_open = read_open
@@ -113,7 +119,14 @@ class Greeter:
         if name == INVENTORY:
             return 0
         known = self._ledgers.of(name)
+        proven = await self._deaths.proof_of(name) is not None
+        if proven:
+            # Whoever can be greeted is not dead: from here on the proof is worth nothing, whatever becomes of this.
+            known = replace(known, hello=known.hello + 1)
+            await self._ledgers.meet(name, known)
+        without = self._deaths.settled_of(name)
         request = participant.HelloRequest(
+            settled=[each.told for each in without.values()],
             settled_below=self._settled.below,
             tokens_below=self._settled.tokens_below,
             ledger_id=known.ledger_id,
@@ -124,6 +137,9 @@ class Greeter:
         sequence = answer.ledger_sequence
         # Durable before anything is sent under it: a ledger that is lost later begins above it.
         await self._ledgers.meet(name, replace(known, hello=answer.hello))
+        if answer.overruled:
+            _log.warning("%s had done %s after all; it is refreshed", name, ", ".join(answer.overruled))
+        await self._deaths.told(name, list(without), proven=proven)
         if answer.closed:
             sequence = await self._resync(name, stub, answer.hello)
         met = KnownLedger(ledger_id=answer.ledger_id, sequence=sequence, hello=answer.hello)

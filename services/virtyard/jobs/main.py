@@ -19,6 +19,8 @@ from virtyard.jobs.auditor import Auditor
 from virtyard.jobs.automatic import RolesOf
 from virtyard.jobs.automation import Automation
 from virtyard.jobs.counted_locks import COPY, CountedLocks
+from virtyard.jobs.death_records import DeathRecords
+from virtyard.jobs.deaths import Deaths
 from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.greeter import Greeter
@@ -29,6 +31,7 @@ from virtyard.jobs.lock_control_rpc import LockControl, UnderCheck
 from virtyard.jobs.model import Operation
 from virtyard.jobs.participants import Participants
 from virtyard.jobs.probation import note_clean_stop
+from virtyard.jobs.proofs import Proofs
 from virtyard.jobs.recovery import Recovery
 from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
@@ -135,9 +138,12 @@ async def open_jobs(
             recovery = Recovery(store, port, inventory, locks)
             await recovery.open()
             connect = _dialler(inventory, port, credentials, recovery)
-            greeter = Greeter(store.ledgers, store.settled, store.open_operations)
+            death_records = DeathRecords(database)
+            await death_records.recall()
+            deaths = Deaths(death_records, store.ledgers, port.view)
+            greeter = Greeter(store.ledgers, store.settled, store.open_operations, death_records)
             proxy.settled_below = lambda: store.settled.below
-            participants, due = Participants(connect, tasks, greeter), DueWork(store, proxy, port)
+            participants, due = Participants(connect, tasks, greeter, deaths), DueWork(store, proxy, port)
             definitions = Definitions(inventory)
             filters, counted = JobFilters(definitions, clock), CountedLocks({COPY: copies_per_server})
             world = World(
@@ -170,6 +176,7 @@ async def open_jobs(
             submission = Submission(
                 operations, _titles(operations), store, port, tokens, scheduler.run, clock, _admitting(counted, filters)
             )
+            submission.proofs = Proofs(deaths, participants, scheduler.open_operations)
             automation = Automation(
                 channel=inventory,
                 definitions=definitions,

@@ -13,15 +13,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # has no stubs
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.participant.v1 import participant_service_pb2_grpc as participant_grpc
+from virtyard.jobs.deaths import Deaths, OpenStep, reports_of
 from virtyard.jobs.greeter import Greeter
+from virtyard.jobs.without import Without
 from virtyard.kernel.errors import Unavailable, VirtyardError
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import named, peer_cancels_named
@@ -57,6 +61,7 @@ class Link:
         on_contact: Callable[[], None],
         tasks: TaskScope,
         greeter: Greeter | None = None,
+        deaths: Deaths | None = None,
     ) -> None:
         """Make a link that is not connected.
 
@@ -66,8 +71,10 @@ class Link:
             on_contact: is called when contact is lost or regained.
             tasks: what it does beside its stream runs here.
             greeter: shakes hands before each stream; nobody does if None.
+            deaths: settles what is open without it while it is proven dead; nobody does if None.
         """
         self.name = name
+        self._without = Without(name, deaths)
         self._greeter = greeter
         self.address = ""
         self.in_contact = True
@@ -96,8 +103,14 @@ class Link:
         for key in [key for key in self._open if key[0] in step_keys]:
             del self._open[key]
 
-    async def settle(self, request: participant.SettleRequest) -> participant.EffectRecord:
-        """Ask until the participant has answered, however long it is silent (P1).
+    async def settle(
+        self, request: participant.SettleRequest, asked: AnyMessage | None = None
+    ) -> participant.EffectRecord:
+        """Ask until the participant has answered, however long it is silent (P1), or is proven dead (P17).
+
+        Args:
+            request: what is to be settled.
+            asked: the action's message; without it nothing is settled without the participant.
 
         Raises:
             VirtyardError: the participant refused, as with a stale epoch.
@@ -119,8 +132,13 @@ class Link:
             except VirtyardError as error:
                 _log.debug("%s cannot be connected: %s", self.name, error)
                 self._missed()
+            if asked is not None and (found := await self._settle_without([OpenStep.settling(request, asked)])):
+                return next(iter(found.values()))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _settle_without(self, steps: list[OpenStep]) -> dict[Key, participant.EffectRecord]:
+        return await self._without.settle(steps, silent=not self.in_contact)
 
     async def meet(self) -> None:
         """Reach a host that the inventory does not know yet, before anything is sent to it.
@@ -172,6 +190,9 @@ class Link:
             self._missed()
             await self._disconnect()
             await self._rest()
+            found = await self._settle_without([OpenStep.of(effect) for effect, _ in self._open.values()])
+            for report in reports_of(found):
+                self._dispatch(report)
             self._outbox = [effect for effect, _ in self._open.values()]
             if self._outbox:
                 self._wake.set()
@@ -234,7 +255,8 @@ class Link:
         pulse = self._tasks.start(self._feel_pulse(channel), name=f"pulse of {self.name}")
         try:
             with peer_cancels_named():
-                hello = await self._greeter.greet(self.name, stub) if self._greeter is not None else 0
+                greeter = self._greeter
+                hello = await self._without.greet(partial(greeter.greet, self.name, stub)) if greeter is not None else 0
                 call = cast(Any, stub.Execute)(self._requests(self._turn, hello))
                 async for response in call:
                     self._answered()
@@ -242,6 +264,7 @@ class Link:
                         self._dispatch(report)
         finally:
             self._turn += 1
+            self._without.parted()
             pulse.cancel()
 
     async def _feel_pulse(self, channel: grpc.aio.Channel) -> None:
@@ -260,6 +283,8 @@ class Link:
                 # Any other error is an answer: a service in the same process has no health of its own.
                 if error.code() in _NO_OUTCOME:
                     self._missed()
+                    if not self.in_contact and await self._without.is_proven_dead():
+                        await self._disconnect()  # the end of a stream to the dead may not be noticed for long
                     continue
             self._answered()
 
@@ -326,8 +351,11 @@ async def _answers(channel: grpc.aio.Channel, seconds: float) -> bool:
 class Participants:
     """Every participant that operations have met; links are made when they are needed."""
 
-    def __init__(self, connect: Connect, tasks: TaskScope, greeter: Greeter | None = None) -> None:
+    def __init__(
+        self, connect: Connect, tasks: TaskScope, greeter: Greeter | None = None, deaths: Deaths | None = None
+    ) -> None:
         """Run links in this task group, each greeting its participant by the greeter."""
+        self._deaths = deaths
         self._connect = connect
         self._greeter = greeter
         self._listeners: list[Callable[[frozenset[str]], None]] = []
@@ -343,7 +371,7 @@ class Participants:
         """
         link = self._links.get(name)
         if link is None:
-            link = self._links[name] = Link(name, self._connect, self._tell, self._tasks, self._greeter)
+            link = self._links[name] = Link(name, self._connect, self._tell, self._tasks, self._greeter, self._deaths)
             _ = self._tasks.start(link.run(), name=f"link {name}")
         link.address = address or link.address
         return link

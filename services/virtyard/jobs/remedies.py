@@ -67,6 +67,9 @@ def _see_to_host(told: pb.WaitExplanation, now: datetime) -> Iterator[pb.WaitRem
             text=f"see to {edge.blocker}{since}: its host, its network, its agent; all goes on when it answers",
             command=f"virtyard server describe {_id(edge.blocker)}" if is_server else "virtyard status",
         )
+        if is_server:
+            text = f"if {edge.blocker} is certainly off, say so: what its host took with it is settled without it"
+            yield pb.WaitRemedy(text=text, command=f"virtyard server confirm-dead {_id(edge.blocker)} --proof WHY")
     if told.cause == pb.WAIT_CAUSE_DEFERRED and told.job.object.startswith("servers/"):
         text = f"once {told.job.object} is back, bring it up to date"
         yield pb.WaitRemedy(text=text, command=f"virtyard server refresh {_id(told.job.object)}")

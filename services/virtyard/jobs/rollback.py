@@ -139,7 +139,8 @@ class Rollback:
             stop=True,
         )
         while True:
-            result = await link.settle(request)
+            asked = ref.step.do if phase == participant.PHASE_DO else ref.step.undo
+            result = await link.settle(request, asked)
             if outcome.is_overtaken(result):
                 raise StaleEpoch(result.error.message, resource=self._keeper.operation.name)
             if result.state != participant.EFFECT_STATE_RUNNING:

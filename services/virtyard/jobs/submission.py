@@ -6,7 +6,7 @@ It answers as soon as the plan is durable; what fails later is the operation's e
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from google.longrunning import operations_pb2
@@ -22,6 +22,7 @@ from virtyard.jobs.deadline import check_deadline
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.model import Operation, Shape
 from virtyard.jobs.on_failure import check_policy
+from virtyard.jobs.proofs import Proofs
 from virtyard.jobs.render import render_metadata, render_operation
 from virtyard.jobs.store import JobStore
 from virtyard.kernel.blocking import check_blocks
@@ -30,7 +31,9 @@ from virtyard.kernel.errors import InvalidRequest, Unsupported, VirtyardError
 from virtyard.kernel.plan import Ids, pack
 from virtyard.kernel.validation import validate
 from virtyard.operations.contract import OperationType
+from virtyard.runtime.database import Transaction
 
+Also = Callable[[Transaction, Operation], None]
 _LOWEST_PRIORITY, _HIGHEST_PRIORITY = -20, 20
 
 
@@ -68,6 +71,8 @@ class Submission:
         self._run = run
         self._clock = clock
         self._admit = admit
+        self.proofs: Proofs | None = None
+        """Stands by where a server is to be proven dead."""
 
     async def submit(
         self,
@@ -145,9 +150,11 @@ class Submission:
         new_record(record, shape)
         operation = Operation(shape=shape, request=kept, record=record)
         self._admit(operation)
+        dead = kind.proves_dead(request) if kind.proves_dead is not None and self.proofs is not None else ""
+        note = await self.proofs.begin(dead) if dead and self.proofs is not None else None
         if cast(Any, request).validate_only:
-            return _preview(operation)
-        also = cause.also if cause is not None else None
+            return _preview(operation, self.proofs.previews(dead) if dead and self.proofs is not None else ())
+        also = _both(cause.also if cause is not None else None, note)
         known = await self._store.insert(operation, request_id, also=also, run=self._run)
         if known is not operation:
             return render_operation(known)
@@ -170,10 +177,25 @@ def _check_options(options: Any) -> None:
         raise InvalidRequest.of("options.priority", f"{options.priority} is not allowed; it must be -20 to 20")
 
 
-def _preview(operation: Operation) -> operations_pb2.Operation:
-    """Return a plan as a finished operation without a name."""
+def _both(first: Also | None, second: Also | None) -> Also | None:
+    """Return what writes what both of these write in the operation's first commit."""
+    if first is None or second is None:
+        return first or second
+
+    def write(transaction: Transaction, operation: Operation) -> None:
+        first(transaction, operation)
+        second(transaction, operation)
+
+    return write
+
+
+def _preview(
+    operation: Operation, settlements: Sequence[operation_pb2.SettlementPreview] = ()
+) -> operations_pb2.Operation:
+    """Return a plan as a finished operation without a name, with what it would settle."""
     metadata = render_metadata(operation, with_plan=True)
     metadata.validate_only = True
+    metadata.settlements.extend(settlements)
     metadata.ClearField("jobs")
     answer = operations_pb2.Operation(done=True, response=pack(Empty()))
     answer.metadata.Pack(metadata)

@@ -142,7 +142,22 @@ SERVER_OFFLINE = EventType(
     name="SERVER_OFFLINE",
     severity=_WARNING,
     meaning="The server's agent has not reported for 35 seconds. Its machines may well be running.",
-    advice="See whether the host, its network and its agent are up. Nothing is guessed: operations on it wait.",
+    advice=(
+        "See whether the host, its network and its agent are up. Nothing is guessed: operations on it wait. If it is "
+        "certainly off and stays off, `virtyard server confirm-dead` ends that."
+    ),
+    about=("servers",),
+    acknowledgeable=True,
+    cleared_by=("SERVER_ONLINE", "OBJECT_DELETED"),
+)
+SERVER_PROVEN_DEAD = EventType(
+    name="SERVER_PROVEN_DEAD",
+    severity=_WARNING,
+    meaning=(
+        "An administrator has made sure that the server is off: what waited for it is settled without it, and machines "
+        "that ran there are recorded as stopped."
+    ),
+    advice="Nothing; when its agent reports again, the proof ends and the server is refreshed.",
     about=("servers",),
     acknowledgeable=True,
     cleared_by=("SERVER_ONLINE", "OBJECT_DELETED"),
@@ -314,7 +329,10 @@ LOCK_ENDED = EventType(
 SERVER_BEHIND = EventType(
     name="SERVER_BEHIND",
     severity=_INFORMATIONAL,
-    meaning="The server reports, and has missed changes that were put off while it could not be reached.",
+    meaning=(
+        "The server reports, and has missed changes that were put off while it could not be reached, or was proven "
+        "dead before: what was settled without it may be there all the same."
+    ),
     advice="Nothing: the trigger `catch-up` has it refreshed, again if that failed; see its jobs.",
     about=("servers",),
     cleared_by=("OBJECT_DELETED",),
@@ -448,6 +466,7 @@ EVENT_TYPES = (
     SERVER_REMOVED_FROM_POOL,
     SERVER_ONLINE,
     SERVER_OFFLINE,
+    SERVER_PROVEN_DEAD,
     SERVER_BEHIND,
     STORAGE_LOST,
     STORAGE_BACK,

@@ -42,6 +42,12 @@ def resource_of(message: Descriptor) -> resource_pb2.ResourceDescriptor:
 
 
 @cache
+def action_hint(message: Descriptor) -> annotations_pb2.ActionHint:
+    """Return what an action's message declares of itself; without a domain if it is no action."""
+    return cast("annotations_pb2.ActionHint", _option(message, annotations_pb2.action_hint))
+
+
+@cache
 def reference_type(field: FieldDescriptor) -> str:
     """Return the resource type that a field names, as `virtyard.io/Server`; empty if it names none."""
     return str(_option(field, resource_pb2.resource_reference).type)

@@ -155,7 +155,13 @@ class PlanBuilder:
         self._last_top: list[str] = []
 
     def job(
-        self, title: str, target: str, *, after: Sequence[JobBuilder] | None = None, parent: JobBuilder | None = None
+        self,
+        title: str,
+        target: str,
+        *,
+        after: Sequence[JobBuilder] | None = None,
+        parent: JobBuilder | None = None,
+        lock: str = "",
     ) -> JobBuilder:
         """Add a job, with an exclusive lock on what it changes.
 
@@ -165,6 +171,8 @@ class PlanBuilder:
             after: the jobs that must be completed before; if None, top-level jobs follow each other in the order in
                 which they are added, and the children of a job run together.
             parent: the job that it is a child of.
+            lock: what is locked in place of the object, where only what is observed of it changes: that is not what
+                the locks of an object protect, and must go on while somebody holds it.
         """
         following = [] if parent else self._last_top
         before = following if after is None else [job.id for job in after]
@@ -177,7 +185,7 @@ class PlanBuilder:
         )
         if not parent:
             self._last_top = [planned.id]
-        self.lock(target, LockMode.X, planned.id)
+        self.lock(lock or target, LockMode.X, planned.id)
         return JobBuilder(planned)
 
     def lock(self, target: str, mode: LockMode, job: str = "", *, parent: str = "") -> None:

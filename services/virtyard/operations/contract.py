@@ -30,5 +30,7 @@ class OperationType:
     """Methods whose operations end one of this type that is in their way, as what it would undo is void then (P12)."""
     safe_in_quarantine: bool = False
     """Whether it may act on objects that a silent host may still be acting on, as a kill or a refresh may (P11)."""
+    proves_dead: Callable[[Any], str] | None = None
+    """From the request to the server whose death it proves, which must not answer when it is asked for (P17)."""
     descriptor_set: bytes = b""
     """Serialised `FileDescriptorSet` with comments of the method's files, for help texts; empty for Virtyard's own."""

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import grpc
 from google.longrunning import operations_pb2
 
-from tests.examples.contract import Example, load
+from tests.examples.contract import Example, load_present
 from tests.integration.jobs.site import Site, running
 from tests.invariants.check import lasting_findings
 from tools.operation_costs import SERVERS, furnish
@@ -27,7 +27,7 @@ from virtyard.api.jobs.v1 import job_service_pb2, operation_pb2, plan_pb2
 from virtyard.kernel.plan import pack
 
 T = TypeVar("T")
-EXAMPLES = load()
+EXAMPLES = load_present()
 WHOLE = frozenset(
     {
         "add_server_to_server_pool",

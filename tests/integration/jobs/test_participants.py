@@ -15,6 +15,7 @@ from virtyard.agent.actions.catalogue import load
 from virtyard.agent.main import open_agent
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import participants as participants_module
+from virtyard.jobs.death_records import DeathRecords
 from virtyard.jobs.greeter import Greeter
 from virtyard.jobs.participants import GRACE, Participants
 from virtyard.jobs.store import JobStore
@@ -84,7 +85,7 @@ async def linked(host: Host) -> AsyncIterator[Participants]:
     database = await Database.open(host.folder / "jobs.db", "virtyard.jobs.migrations", feed, SystemClock())
     async with database, TaskScope("test") as tasks:
         store = JobStore(database)
-        greeter = Greeter(store.ledgers, store.settled, store.open_operations)
+        greeter = Greeter(store.ledgers, store.settled, store.open_operations, DeathRecords(store.database))
         participants = Participants(host.connect, tasks, greeter)
         participants.listen(host.tell)
         yield participants

@@ -11,7 +11,9 @@ from virtyard.agent.actions import catalogue
 from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
 from virtyard.api.actions.v1 import kill_guest_pb2
 from virtyard.api.agent.v1 import agent_service_pb2
+from virtyard.api.type.v1 import annotations_pb2
 from virtyard.kernel.errors import InternalError
+from virtyard.kernel.options import action_hint, descriptor_of
 
 
 async def nothing(message: Any, context: Context) -> Outcome:
@@ -31,9 +33,28 @@ def add(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == catalogue.ENTRY_POINTS else [])
 
 
+def declare(monkeypatch: pytest.MonkeyPatch, domain: annotations_pb2.EffectDomain.ValueType) -> None:
+    """Let the messages of actions declare a domain."""
+    monkeypatch.setattr(catalogue, "action_hint", lambda _: annotations_pb2.ActionHint(domain=domain))
+
+
+def test_every_action_declares_its_domain() -> None:
+    """It tells what is left of an action whose host is proven dead (P17), so no action may do without."""
+    domains = {name: action_hint(descriptor_of(action.message)).domain for name, action in catalogue.load().items()}
+    assert set(domains.values()) == {annotations_pb2.EFFECT_DOMAIN_HOST, annotations_pb2.EFFECT_DOMAIN_STORAGE}
+
+
+def test_an_action_without_a_domain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent does not start with it."""
+    add(monkeypatch, "ADDED")
+    with pytest.raises(InternalError, match="GetHostRequest does not declare its domain"):
+        catalogue.load()
+
+
 def test_an_installed_package_adds_actions(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry point's action is in the catalogue beside our own, and only while it is installed."""
     add(monkeypatch, "ADDED")
+    declare(monkeypatch, annotations_pb2.EFFECT_DOMAIN_HOST)
     assert catalogue.load()["virtyard.api.agent.v1.GetHostRequest"] is ADDED
     monkeypatch.undo()
     assert "virtyard.api.agent.v1.GetHostRequest" not in catalogue.load()

@@ -31,6 +31,7 @@ from virtyard.api.operations.v1 import (
     add_server_to_server_pool_pb2,
     add_vnic_pb2,
     attach_virtual_disk_pb2,
+    confirm_server_dead_pb2,
     create_filter_pb2,
     create_network_pb2,
     create_repository_pb2,
@@ -270,6 +271,13 @@ def behind() -> Estate:
     """Return Finance's site with a second repository that b does not have, and b two changes behind."""
     site = finance().add(repository("S", path="/storage/s", servers=["servers/a"]))
     site.get("servers/b").desired_revision, site.get("servers/b").applied_revision = 5, 3
+    return site
+
+
+def silent() -> Estate:
+    """Return Finance's site with b offline."""
+    site = finance()
+    site.get("servers/b").state = server_pb2.SERVER_STATE_OFFLINE
     return site
 
 
@@ -632,6 +640,10 @@ def every_case() -> dict[str, tuple[Estate, Message]]:
         ),
         "RefreshServer": (finance(), refresh_server_pb2.RefreshServerRequest(name="servers/a")),
         "RefreshServer behind": (behind(), refresh_server_pb2.RefreshServerRequest(name="servers/b")),
+        "ConfirmServerDead": (
+            silent(),
+            confirm_server_dead_pb2.ConfirmServerDeadRequest(name="servers/b", proof="its power cable is pulled"),
+        ),
         "ForgetServer": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c")),
         "ForgetServer forced": (finance(), forget_server_pb2.ForgetServerRequest(name="servers/c", force=True)),
         "CreateFilter": (finance(), new_filter()),

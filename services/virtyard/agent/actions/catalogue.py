@@ -10,7 +10,9 @@ from typing import Any
 
 from virtyard.agent import actions
 from virtyard.agent.actions.contract import Action
+from virtyard.api.type.v1 import annotations_pb2
 from virtyard.kernel.errors import InternalError
+from virtyard.kernel.options import action_hint, descriptor_of
 
 AnyAction = Action[Any]
 ENTRY_POINTS = "virtyard.actions"
@@ -20,13 +22,16 @@ def load() -> Mapping[str, AnyAction]:
     """Return every action by the full name of its message, in the order of the names.
 
     Raises:
-        InternalError: two actions claim one message, or an entry point names something else.
+        InternalError: two actions claim one message, one does not declare its domain, or an entry point names something
+            else.
     """
     found: dict[str, AnyAction] = {}
     for action in [*_own(), *_added()]:
         name = action.message.DESCRIPTOR.full_name
         if name in found:
             raise InternalError(f"two actions claim {name}")
+        if action_hint(descriptor_of(action.message)).domain == annotations_pb2.EFFECT_DOMAIN_UNSPECIFIED:
+            raise InternalError(f"{name} does not declare its domain by the option action_hint")
         found[name] = action
     return dict(sorted(found.items()))
 

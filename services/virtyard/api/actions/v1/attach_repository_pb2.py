@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/attach_repository.proto\x12\x17virtyard.api.actions.v1\"W\n\x10\x41ttachRepository\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x17\n\x0frepository_path\x18\x02 \x01(\t\x12\x16\n\x0erepository_uid\x18\x03 \x01(\t\"1\n\x16\x41ttachRepositoryResult\x12\x17\n\x0frepository_path\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/attach_repository.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"_\n\x10\x41ttachRepository\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x17\n\x0frepository_path\x18\x02 \x01(\t\x12\x16\n\x0erepository_uid\x18\x03 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"1\n\x16\x41ttachRepositoryResult\x12\x17\n\x0frepository_path\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.attach_repository_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTACHREPOSITORY']._serialized_start=76
-  _globals['_ATTACHREPOSITORY']._serialized_end=163
-  _globals['_ATTACHREPOSITORYRESULT']._serialized_start=165
-  _globals['_ATTACHREPOSITORYRESULT']._serialized_end=214
+  _globals['_ATTACHREPOSITORY']._loaded_options = None
+  _globals['_ATTACHREPOSITORY']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_ATTACHREPOSITORY']._serialized_start=116
+  _globals['_ATTACHREPOSITORY']._serialized_end=211
+  _globals['_ATTACHREPOSITORYRESULT']._serialized_start=213
+  _globals['_ATTACHREPOSITORYRESULT']._serialized_end=262
 # @@protoc_insertion_point(module_scope)

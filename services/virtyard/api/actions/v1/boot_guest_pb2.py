@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/boot_guest.proto\x12\x17virtyard.api.actions.v1\"1\n\tBootGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"t\n\x0f\x42ootGuestResult\x12\x12\n\nhypervisor\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\x03\x12\x17\n\x0fserial_log_path\x18\x04 \x01(\t\x12\x0b\n\x03run\x18( \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/boot_guest.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"9\n\tBootGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"t\n\x0f\x42ootGuestResult\x12\x12\n\nhypervisor\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\x03\x12\x17\n\x0fserial_log_path\x18\x04 \x01(\t\x12\x0b\n\x03run\x18( \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.boot_guest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BOOTGUEST']._serialized_start=69
-  _globals['_BOOTGUEST']._serialized_end=118
-  _globals['_BOOTGUESTRESULT']._serialized_start=120
-  _globals['_BOOTGUESTRESULT']._serialized_end=236
+  _globals['_BOOTGUEST']._loaded_options = None
+  _globals['_BOOTGUEST']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_BOOTGUEST']._serialized_start=109
+  _globals['_BOOTGUEST']._serialized_end=166
+  _globals['_BOOTGUESTRESULT']._serialized_start=168
+  _globals['_BOOTGUESTRESULT']._serialized_end=284
 # @@protoc_insertion_point(module_scope)

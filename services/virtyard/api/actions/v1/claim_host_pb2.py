@@ -23,17 +23,20 @@ _sym_db = _symbol_database.Default()
 
 
 from virtyard.api.agent.v1 import agent_service_pb2 as virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/claim_host.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/agent/v1/agent_service.proto\"-\n\tClaimHost\x12\x10\n\x08owner_id\x18\x01 \x01(\t\x12\x0e\n\x06server\x18\x02 \x01(\t\"<\n\x0f\x43laimHostResult\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Hostb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/claim_host.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\"5\n\tClaimHost\x12\x10\n\x08owner_id\x18\x01 \x01(\t\x12\x0e\n\x06server\x18\x02 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"<\n\x0f\x43laimHostResult\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Hostb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.claim_host_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLAIMHOST']._serialized_start=112
-  _globals['_CLAIMHOST']._serialized_end=157
-  _globals['_CLAIMHOSTRESULT']._serialized_start=159
-  _globals['_CLAIMHOSTRESULT']._serialized_end=219
+  _globals['_CLAIMHOST']._loaded_options = None
+  _globals['_CLAIMHOST']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_CLAIMHOST']._serialized_start=152
+  _globals['_CLAIMHOST']._serialized_end=205
+  _globals['_CLAIMHOSTRESULT']._serialized_start=207
+  _globals['_CLAIMHOSTRESULT']._serialized_end=267
 # @@protoc_insertion_point(module_scope)

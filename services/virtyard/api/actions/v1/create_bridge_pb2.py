@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+virtyard/api/actions/v1/create_bridge.proto\x12\x17virtyard.api.actions.v1\"L\n\x0c\x43reateBridge\x12\x0f\n\x07network\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x03 \x01(\t\x12\x0e\n\x06uplink\x18\x04 \x01(\t\"$\n\x12\x43reateBridgeResult\x12\x0e\n\x06\x62ridge\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+virtyard/api/actions/v1/create_bridge.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"T\n\x0c\x43reateBridge\x12\x0f\n\x07network\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x03 \x01(\t\x12\x0e\n\x06uplink\x18\x04 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"$\n\x12\x43reateBridgeResult\x12\x0e\n\x06\x62ridge\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.create_bridge_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEBRIDGE']._serialized_start=72
-  _globals['_CREATEBRIDGE']._serialized_end=148
-  _globals['_CREATEBRIDGERESULT']._serialized_start=150
-  _globals['_CREATEBRIDGERESULT']._serialized_end=186
+  _globals['_CREATEBRIDGE']._loaded_options = None
+  _globals['_CREATEBRIDGE']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_CREATEBRIDGE']._serialized_start=112
+  _globals['_CREATEBRIDGE']._serialized_end=196
+  _globals['_CREATEBRIDGERESULT']._serialized_start=198
+  _globals['_CREATEBRIDGERESULT']._serialized_end=234
 # @@protoc_insertion_point(module_scope)

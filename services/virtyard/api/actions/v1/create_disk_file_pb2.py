@@ -26,7 +26,7 @@ from virtyard.api.actions.v1 import image_file_pb2 as virtyard_dot_api_dot_actio
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.virtyard/api/actions/v1/create_disk_file.proto\x12\x17virtyard.api.actions.v1\x1a(virtyard/api/actions/v1/image_file.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xb0\x01\n\x0e\x43reateDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\x12\x1a\n\nsize_bytes\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\x12\x31\n\x05image\x18\x06 \x01(\x0b\x32\".virtyard.api.actions.v1.ImageFile\"E\n\x14\x43reateDiskFileResult\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x1f\n\x0f\x61llocated_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.virtyard/api/actions/v1/create_disk_file.proto\x12\x17virtyard.api.actions.v1\x1a(virtyard/api/actions/v1/image_file.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xb8\x01\n\x0e\x43reateDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\x12\x1a\n\nsize_bytes\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\x12\x31\n\x05image\x18\x06 \x01(\x0b\x32\".virtyard.api.actions.v1.ImageFile:\x06\xca\xf3\x18\x02\x08\x02\"E\n\x14\x43reateDiskFileResult\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x1f\n\x0f\x61llocated_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEDISKFILE'].fields_by_name['size_bytes']._loaded_options = None
   _globals['_CREATEDISKFILE'].fields_by_name['size_bytes']._serialized_options = b'\312\363\030\002\030\001'
+  _globals['_CREATEDISKFILE']._loaded_options = None
+  _globals['_CREATEDISKFILE']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_CREATEDISKFILERESULT'].fields_by_name['allocated_bytes']._loaded_options = None
   _globals['_CREATEDISKFILERESULT'].fields_by_name['allocated_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_CREATEDISKFILE']._serialized_start=158
-  _globals['_CREATEDISKFILE']._serialized_end=334
-  _globals['_CREATEDISKFILERESULT']._serialized_start=336
-  _globals['_CREATEDISKFILERESULT']._serialized_end=405
+  _globals['_CREATEDISKFILE']._serialized_end=342
+  _globals['_CREATEDISKFILERESULT']._serialized_start=344
+  _globals['_CREATEDISKFILERESULT']._serialized_end=413
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6virtyard/api/actions/v1/create_repository_folder.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"i\n\x16\x43reateRepositoryFolder\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x1e\n\x0e\x63\x61pacity_bytes\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\"W\n\x1c\x43reateRepositoryFolderResult\x12\x1b\n\x0btotal_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x1a\n\nfree_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6virtyard/api/actions/v1/create_repository_folder.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"q\n\x16\x43reateRepositoryFolder\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x1e\n\x0e\x63\x61pacity_bytes\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01:\x06\xca\xf3\x18\x02\x08\x02\"W\n\x1c\x43reateRepositoryFolderResult\x12\x1b\n\x0btotal_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x1a\n\nfree_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEREPOSITORYFOLDER'].fields_by_name['capacity_bytes']._loaded_options = None
   _globals['_CREATEREPOSITORYFOLDER'].fields_by_name['capacity_bytes']._serialized_options = b'\312\363\030\002\030\001'
+  _globals['_CREATEREPOSITORYFOLDER']._loaded_options = None
+  _globals['_CREATEREPOSITORYFOLDER']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_CREATEREPOSITORYFOLDERRESULT'].fields_by_name['total_bytes']._loaded_options = None
   _globals['_CREATEREPOSITORYFOLDERRESULT'].fields_by_name['total_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_CREATEREPOSITORYFOLDERRESULT'].fields_by_name['free_bytes']._loaded_options = None
   _globals['_CREATEREPOSITORYFOLDERRESULT'].fields_by_name['free_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_CREATEREPOSITORYFOLDER']._serialized_start=123
-  _globals['_CREATEREPOSITORYFOLDER']._serialized_end=228
-  _globals['_CREATEREPOSITORYFOLDERRESULT']._serialized_start=230
-  _globals['_CREATEREPOSITORYFOLDERRESULT']._serialized_end=317
+  _globals['_CREATEREPOSITORYFOLDER']._serialized_end=236
+  _globals['_CREATEREPOSITORYFOLDERRESULT']._serialized_start=238
+  _globals['_CREATEREPOSITORYFOLDERRESULT']._serialized_end=325
 # @@protoc_insertion_point(module_scope)

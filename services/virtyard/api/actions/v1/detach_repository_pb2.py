@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/detach_repository.proto\x12\x17virtyard.api.actions.v1\"*\n\x10\x44\x65tachRepository\x12\x16\n\x0erepository_uid\x18\x01 \x01(\t\".\n\x16\x44\x65tachRepositoryResult\x12\x14\n\x0cwas_attached\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/detach_repository.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"2\n\x10\x44\x65tachRepository\x12\x16\n\x0erepository_uid\x18\x01 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\".\n\x16\x44\x65tachRepositoryResult\x12\x14\n\x0cwas_attached\x18\x01 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.detach_repository_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DETACHREPOSITORY']._serialized_start=76
-  _globals['_DETACHREPOSITORY']._serialized_end=118
-  _globals['_DETACHREPOSITORYRESULT']._serialized_start=120
-  _globals['_DETACHREPOSITORYRESULT']._serialized_end=166
+  _globals['_DETACHREPOSITORY']._loaded_options = None
+  _globals['_DETACHREPOSITORY']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_DETACHREPOSITORY']._serialized_start=116
+  _globals['_DETACHREPOSITORY']._serialized_end=166
+  _globals['_DETACHREPOSITORYRESULT']._serialized_start=168
+  _globals['_DETACHREPOSITORYRESULT']._serialized_end=214
 # @@protoc_insertion_point(module_scope)

@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.virtyard/api/actions/v1/erase_disk_files.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"T\n\x0e\x45raseDiskFiles\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x11\n\tdisk_uids\x18\x03 \x03(\t\"3\n\x14\x45raseDiskFilesResult\x12\x1b\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.virtyard/api/actions/v1/erase_disk_files.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"\\\n\x0e\x45raseDiskFiles\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x11\n\tdisk_uids\x18\x03 \x03(\t:\x06\xca\xf3\x18\x02\x08\x02\"3\n\x14\x45raseDiskFilesResult\x12\x1b\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.erase_disk_files_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ERASEDISKFILES']._loaded_options = None
+  _globals['_ERASEDISKFILES']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_ERASEDISKFILESRESULT'].fields_by_name['freed_bytes']._loaded_options = None
   _globals['_ERASEDISKFILESRESULT'].fields_by_name['freed_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_ERASEDISKFILES']._serialized_start=115
-  _globals['_ERASEDISKFILES']._serialized_end=199
-  _globals['_ERASEDISKFILESRESULT']._serialized_start=201
-  _globals['_ERASEDISKFILESRESULT']._serialized_end=252
+  _globals['_ERASEDISKFILES']._serialized_end=207
+  _globals['_ERASEDISKFILESRESULT']._serialized_start=209
+  _globals['_ERASEDISKFILESRESULT']._serialized_end=260
 # @@protoc_insertion_point(module_scope)

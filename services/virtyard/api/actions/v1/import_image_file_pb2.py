@@ -26,19 +26,21 @@ from virtyard.api.inventory.v1 import image_pb2 as virtyard_dot_api_dot_inventor
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/import_image_file.proto\x12\x17virtyard.api.actions.v1\x1a%virtyard/api/inventory/v1/image.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xd0\x01\n\x0fImportImageFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x11\n\timage_uid\x18\x03 \x01(\t\x12\x36\n\x06\x66ormat\x18\x04 \x01(\x0e\x32&.virtyard.api.inventory.v1.ImageFormat\x12\x15\n\x0bserver_path\x18\x05 \x01(\tH\x00\x12\x10\n\x06upload\x18\x06 \x01(\tH\x00\x12\x0e\n\x06sha256\x18\x07 \x01(\tB\x08\n\x06source\"u\n\x15ImportImageFileResult\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x1a\n\nsize_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\"\n\x12virtual_size_bytes\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0e\n\x06sha256\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/import_image_file.proto\x12\x17virtyard.api.actions.v1\x1a%virtyard/api/inventory/v1/image.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xd8\x01\n\x0fImportImageFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x11\n\timage_uid\x18\x03 \x01(\t\x12\x36\n\x06\x66ormat\x18\x04 \x01(\x0e\x32&.virtyard.api.inventory.v1.ImageFormat\x12\x15\n\x0bserver_path\x18\x05 \x01(\tH\x00\x12\x10\n\x06upload\x18\x06 \x01(\tH\x00\x12\x0e\n\x06sha256\x18\x07 \x01(\t:\x06\xca\xf3\x18\x02\x08\x02\x42\x08\n\x06source\"u\n\x15ImportImageFileResult\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x1a\n\nsize_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\"\n\x12virtual_size_bytes\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0e\n\x06sha256\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.import_image_file_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_IMPORTIMAGEFILE']._loaded_options = None
+  _globals['_IMPORTIMAGEFILE']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_IMPORTIMAGEFILERESULT'].fields_by_name['size_bytes']._loaded_options = None
   _globals['_IMPORTIMAGEFILERESULT'].fields_by_name['size_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_IMPORTIMAGEFILERESULT'].fields_by_name['virtual_size_bytes']._loaded_options = None
   _globals['_IMPORTIMAGEFILERESULT'].fields_by_name['virtual_size_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_IMPORTIMAGEFILE']._serialized_start=156
-  _globals['_IMPORTIMAGEFILE']._serialized_end=364
-  _globals['_IMPORTIMAGEFILERESULT']._serialized_start=366
-  _globals['_IMPORTIMAGEFILERESULT']._serialized_end=483
+  _globals['_IMPORTIMAGEFILE']._serialized_end=372
+  _globals['_IMPORTIMAGEFILERESULT']._serialized_start=374
+  _globals['_IMPORTIMAGEFILERESULT']._serialized_end=491
 # @@protoc_insertion_point(module_scope)

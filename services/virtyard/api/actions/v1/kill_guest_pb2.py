@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/kill_guest.proto\x12\x17virtyard.api.actions.v1\"1\n\tKillGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"&\n\x0fKillGuestResult\x12\x13\n\x0bwas_running\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(virtyard/api/actions/v1/kill_guest.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\";\n\tKillGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t:\x08\xca\xf3\x18\x04\x08\x01\x10\x01\"&\n\x0fKillGuestResult\x12\x13\n\x0bwas_running\x18\x01 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.kill_guest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KILLGUEST']._serialized_start=69
-  _globals['_KILLGUEST']._serialized_end=118
-  _globals['_KILLGUESTRESULT']._serialized_start=120
-  _globals['_KILLGUESTRESULT']._serialized_end=158
+  _globals['_KILLGUEST']._loaded_options = None
+  _globals['_KILLGUEST']._serialized_options = b'\312\363\030\004\010\001\020\001'
+  _globals['_KILLGUEST']._serialized_start=109
+  _globals['_KILLGUEST']._serialized_end=168
+  _globals['_KILLGUESTRESULT']._serialized_start=170
+  _globals['_KILLGUESTRESULT']._serialized_end=208
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6virtyard/api/actions/v1/lay_out_heartbeat_device.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"e\n\x15LayOutHeartbeatDevice\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\"\n\x12io_timeout_seconds\x18\x04 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03\"9\n\x1bLayOutHeartbeatDeviceResult\x12\x1a\n\nsize_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6virtyard/api/actions/v1/lay_out_heartbeat_device.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"m\n\x15LayOutHeartbeatDevice\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\"\n\x12io_timeout_seconds\x18\x04 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03:\x06\xca\xf3\x18\x02\x08\x02\"9\n\x1bLayOutHeartbeatDeviceResult\x12\x1a\n\nsize_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LAYOUTHEARTBEATDEVICE'].fields_by_name['io_timeout_seconds']._loaded_options = None
   _globals['_LAYOUTHEARTBEATDEVICE'].fields_by_name['io_timeout_seconds']._serialized_options = b'\312\363\030\002\030\003'
+  _globals['_LAYOUTHEARTBEATDEVICE']._loaded_options = None
+  _globals['_LAYOUTHEARTBEATDEVICE']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_LAYOUTHEARTBEATDEVICERESULT'].fields_by_name['size_bytes']._loaded_options = None
   _globals['_LAYOUTHEARTBEATDEVICERESULT'].fields_by_name['size_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_LAYOUTHEARTBEATDEVICE']._serialized_start=123
-  _globals['_LAYOUTHEARTBEATDEVICE']._serialized_end=224
-  _globals['_LAYOUTHEARTBEATDEVICERESULT']._serialized_start=226
-  _globals['_LAYOUTHEARTBEATDEVICERESULT']._serialized_end=283
+  _globals['_LAYOUTHEARTBEATDEVICE']._serialized_end=232
+  _globals['_LAYOUTHEARTBEATDEVICERESULT']._serialized_start=234
+  _globals['_LAYOUTHEARTBEATDEVICERESULT']._serialized_end=291
 # @@protoc_insertion_point(module_scope)

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+virtyard/api/actions/v1/leave_cluster.proto\x12\x17virtyard.api.actions.v1\"#\n\x0cLeaveCluster\x12\x13\n\x0b\x63luster_uid\x18\x01 \x01(\t\"(\n\x12LeaveClusterResult\x12\x12\n\nwas_member\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+virtyard/api/actions/v1/leave_cluster.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"+\n\x0cLeaveCluster\x12\x13\n\x0b\x63luster_uid\x18\x01 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"(\n\x12LeaveClusterResult\x12\x12\n\nwas_member\x18\x01 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.leave_cluster_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEAVECLUSTER']._serialized_start=72
-  _globals['_LEAVECLUSTER']._serialized_end=107
-  _globals['_LEAVECLUSTERRESULT']._serialized_start=109
-  _globals['_LEAVECLUSTERRESULT']._serialized_end=149
+  _globals['_LEAVECLUSTER']._loaded_options = None
+  _globals['_LEAVECLUSTER']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_LEAVECLUSTER']._serialized_start=112
+  _globals['_LEAVECLUSTER']._serialized_end=155
+  _globals['_LEAVECLUSTERRESULT']._serialized_start=157
+  _globals['_LEAVECLUSTERRESULT']._serialized_end=197
 # @@protoc_insertion_point(module_scope)

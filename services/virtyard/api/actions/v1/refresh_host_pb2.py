@@ -23,17 +23,20 @@ _sym_db = _symbol_database.Default()
 
 
 from virtyard.api.agent.v1 import agent_service_pb2 as virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/actions/v1/refresh_host.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/agent/v1/agent_service.proto\"\x1d\n\x0bRefreshHost\x12\x0e\n\x06server\x18\x01 \x01(\t\"V\n\x11RefreshHostResult\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Host\x12\x16\n\x0erunning_guests\x18\x02 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/actions/v1/refresh_host.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\"%\n\x0bRefreshHost\x12\x0e\n\x06server\x18\x01 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"V\n\x11RefreshHostResult\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Host\x12\x16\n\x0erunning_guests\x18\x02 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.refresh_host_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REFRESHHOST']._serialized_start=114
-  _globals['_REFRESHHOST']._serialized_end=143
-  _globals['_REFRESHHOSTRESULT']._serialized_start=145
-  _globals['_REFRESHHOSTRESULT']._serialized_end=231
+  _globals['_REFRESHHOST']._loaded_options = None
+  _globals['_REFRESHHOST']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_REFRESHHOST']._serialized_start=154
+  _globals['_REFRESHHOST']._serialized_end=191
+  _globals['_REFRESHHOSTRESULT']._serialized_start=193
+  _globals['_REFRESHHOSTRESULT']._serialized_end=279
 # @@protoc_insertion_point(module_scope)

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/actions/v1/release_host.proto\x12\x17virtyard.api.actions.v1\"\x1f\n\x0bReleaseHost\x12\x10\n\x08owner_id\x18\x01 \x01(\t\"\x13\n\x11ReleaseHostResultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/actions/v1/release_host.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"\'\n\x0bReleaseHost\x12\x10\n\x08owner_id\x18\x01 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"\x13\n\x11ReleaseHostResultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.release_host_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RELEASEHOST']._serialized_start=71
-  _globals['_RELEASEHOST']._serialized_end=102
-  _globals['_RELEASEHOSTRESULT']._serialized_start=104
-  _globals['_RELEASEHOSTRESULT']._serialized_end=123
+  _globals['_RELEASEHOST']._loaded_options = None
+  _globals['_RELEASEHOST']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_RELEASEHOST']._serialized_start=111
+  _globals['_RELEASEHOST']._serialized_end=150
+  _globals['_RELEASEHOSTRESULT']._serialized_start=152
+  _globals['_RELEASEHOSTRESULT']._serialized_end=171
 # @@protoc_insertion_point(module_scope)

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5virtyard/api/actions/v1/remove_heartbeat_device.proto\x12\x17virtyard.api.actions.v1\"2\n\x15RemoveHeartbeatDevice\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"\x1d\n\x1bRemoveHeartbeatDeviceResultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5virtyard/api/actions/v1/remove_heartbeat_device.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\":\n\x15RemoveHeartbeatDevice\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t:\x06\xca\xf3\x18\x02\x08\x02\"\x1d\n\x1bRemoveHeartbeatDeviceResultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.remove_heartbeat_device_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REMOVEHEARTBEATDEVICE']._serialized_start=82
-  _globals['_REMOVEHEARTBEATDEVICE']._serialized_end=132
-  _globals['_REMOVEHEARTBEATDEVICERESULT']._serialized_start=134
-  _globals['_REMOVEHEARTBEATDEVICERESULT']._serialized_end=163
+  _globals['_REMOVEHEARTBEATDEVICE']._loaded_options = None
+  _globals['_REMOVEHEARTBEATDEVICE']._serialized_options = b'\312\363\030\002\010\002'
+  _globals['_REMOVEHEARTBEATDEVICE']._serialized_start=122
+  _globals['_REMOVEHEARTBEATDEVICE']._serialized_end=180
+  _globals['_REMOVEHEARTBEATDEVICERESULT']._serialized_start=182
+  _globals['_REMOVEHEARTBEATDEVICERESULT']._serialized_end=211
 # @@protoc_insertion_point(module_scope)

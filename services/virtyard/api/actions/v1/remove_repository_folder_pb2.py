@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6virtyard/api/actions/v1/remove_repository_folder.proto\x12\x17virtyard.api.actions.v1\"I\n\x16RemoveRepositoryFolder\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\"\x1e\n\x1cRemoveRepositoryFolderResultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6virtyard/api/actions/v1/remove_repository_folder.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"Q\n\x16RemoveRepositoryFolder\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t:\x06\xca\xf3\x18\x02\x08\x02\"\x1e\n\x1cRemoveRepositoryFolderResultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.remove_repository_folder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REMOVEREPOSITORYFOLDER']._serialized_start=83
-  _globals['_REMOVEREPOSITORYFOLDER']._serialized_end=156
-  _globals['_REMOVEREPOSITORYFOLDERRESULT']._serialized_start=158
-  _globals['_REMOVEREPOSITORYFOLDERRESULT']._serialized_end=188
+  _globals['_REMOVEREPOSITORYFOLDER']._loaded_options = None
+  _globals['_REMOVEREPOSITORYFOLDER']._serialized_options = b'\312\363\030\002\010\002'
+  _globals['_REMOVEREPOSITORYFOLDER']._serialized_start=123
+  _globals['_REMOVEREPOSITORYFOLDER']._serialized_end=204
+  _globals['_REMOVEREPOSITORYFOLDERRESULT']._serialized_start=206
+  _globals['_REMOVEREPOSITORYFOLDERRESULT']._serialized_end=236
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.virtyard/api/actions/v1/resize_disk_file.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"o\n\x0eResizeDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\x12\x1a\n\nsize_bytes\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\"7\n\x14ResizeDiskFileResult\x12\x1f\n\x0f\x61llocated_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.virtyard/api/actions/v1/resize_disk_file.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"w\n\x0eResizeDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\x12\x1a\n\nsize_bytes\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01:\x06\xca\xf3\x18\x02\x08\x02\"7\n\x14ResizeDiskFileResult\x12\x1f\n\x0f\x61llocated_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESIZEDISKFILE'].fields_by_name['size_bytes']._loaded_options = None
   _globals['_RESIZEDISKFILE'].fields_by_name['size_bytes']._serialized_options = b'\312\363\030\002\030\001'
+  _globals['_RESIZEDISKFILE']._loaded_options = None
+  _globals['_RESIZEDISKFILE']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_RESIZEDISKFILERESULT'].fields_by_name['allocated_bytes']._loaded_options = None
   _globals['_RESIZEDISKFILERESULT'].fields_by_name['allocated_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_RESIZEDISKFILE']._serialized_start=115
-  _globals['_RESIZEDISKFILE']._serialized_end=226
-  _globals['_RESIZEDISKFILERESULT']._serialized_start=228
-  _globals['_RESIZEDISKFILERESULT']._serialized_end=283
+  _globals['_RESIZEDISKFILE']._serialized_end=234
+  _globals['_RESIZEDISKFILERESULT']._serialized_start=236
+  _globals['_RESIZEDISKFILERESULT']._serialized_end=291
 # @@protoc_insertion_point(module_scope)

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/restore_disk_file.proto\x12\x17virtyard.api.actions.v1\"T\n\x0fRestoreDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\"\x17\n\x15RestoreDiskFileResultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/actions/v1/restore_disk_file.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"\\\n\x0fRestoreDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t:\x06\xca\xf3\x18\x02\x08\x02\"\x17\n\x15RestoreDiskFileResultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.restore_disk_file_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESTOREDISKFILE']._serialized_start=76
-  _globals['_RESTOREDISKFILE']._serialized_end=160
-  _globals['_RESTOREDISKFILERESULT']._serialized_start=162
-  _globals['_RESTOREDISKFILERESULT']._serialized_end=185
+  _globals['_RESTOREDISKFILE']._loaded_options = None
+  _globals['_RESTOREDISKFILE']._serialized_options = b'\312\363\030\002\010\002'
+  _globals['_RESTOREDISKFILE']._serialized_start=116
+  _globals['_RESTOREDISKFILE']._serialized_end=208
+  _globals['_RESTOREDISKFILERESULT']._serialized_start=210
+  _globals['_RESTOREDISKFILERESULT']._serialized_end=233
 # @@protoc_insertion_point(module_scope)

@@ -26,13 +26,15 @@ from virtyard.api.participant.v1 import finding_pb2 as virtyard_dot_api_dot_part
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/actions/v1/scan_repository.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/participant/v1/finding.proto\x1a&virtyard/api/type/v1/annotations.proto\"\x8a\x01\n\x0eScanRepository\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x17\n\x0frepository_path\x18\x02 \x01(\t\x12\x16\n\x0erepository_uid\x18\x03 \x01(\t\x12\x33\n\x05\x66iles\x18\x04 \x03(\x0b\x32$.virtyard.api.actions.v1.ScannedFile\"*\n\x0bScannedFile\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"\xf6\x01\n\x14ScanRepositoryResult\x12\x1b\n\x0btotal_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x1a\n\nfree_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x1e\n\x0epromised_bytes\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0e\n\x06images\x18\x04 \x03(\t\x12\x0f\n\x07missing\x18\x05 \x03(\t\x12\x15\n\rforeign_files\x18\x06 \x03(\t\x12\x15\n\rforeign_count\x18\x07 \x01(\x05\x12\x36\n\x08\x66indings\x18\x08 \x03(\x0b\x32$.virtyard.api.participant.v1.Findingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/actions/v1/scan_repository.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/participant/v1/finding.proto\x1a&virtyard/api/type/v1/annotations.proto\"\x92\x01\n\x0eScanRepository\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x17\n\x0frepository_path\x18\x02 \x01(\t\x12\x16\n\x0erepository_uid\x18\x03 \x01(\t\x12\x33\n\x05\x66iles\x18\x04 \x03(\x0b\x32$.virtyard.api.actions.v1.ScannedFile:\x06\xca\xf3\x18\x02\x08\x01\"*\n\x0bScannedFile\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"\xf6\x01\n\x14ScanRepositoryResult\x12\x1b\n\x0btotal_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x1a\n\nfree_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x1e\n\x0epromised_bytes\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0e\n\x06images\x18\x04 \x03(\t\x12\x0f\n\x07missing\x18\x05 \x03(\t\x12\x15\n\rforeign_files\x18\x06 \x03(\t\x12\x15\n\rforeign_count\x18\x07 \x01(\x05\x12\x36\n\x08\x66indings\x18\x08 \x03(\x0b\x32$.virtyard.api.participant.v1.Findingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.scan_repository_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SCANREPOSITORY']._loaded_options = None
+  _globals['_SCANREPOSITORY']._serialized_options = b'\312\363\030\002\010\001'
   _globals['_SCANREPOSITORYRESULT'].fields_by_name['total_bytes']._loaded_options = None
   _globals['_SCANREPOSITORYRESULT'].fields_by_name['total_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_SCANREPOSITORYRESULT'].fields_by_name['free_bytes']._loaded_options = None
@@ -40,9 +42,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCANREPOSITORYRESULT'].fields_by_name['promised_bytes']._loaded_options = None
   _globals['_SCANREPOSITORYRESULT'].fields_by_name['promised_bytes']._serialized_options = b'\312\363\030\002\030\001'
   _globals['_SCANREPOSITORY']._serialized_start=158
-  _globals['_SCANREPOSITORY']._serialized_end=296
-  _globals['_SCANNEDFILE']._serialized_start=298
-  _globals['_SCANNEDFILE']._serialized_end=340
-  _globals['_SCANREPOSITORYRESULT']._serialized_start=343
-  _globals['_SCANREPOSITORYRESULT']._serialized_end=589
+  _globals['_SCANREPOSITORY']._serialized_end=304
+  _globals['_SCANNEDFILE']._serialized_start=306
+  _globals['_SCANNEDFILE']._serialized_end=348
+  _globals['_SCANREPOSITORYRESULT']._serialized_start=351
+  _globals['_SCANREPOSITORYRESULT']._serialized_end=597
 # @@protoc_insertion_point(module_scope)

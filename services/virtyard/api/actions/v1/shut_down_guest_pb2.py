@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/actions/v1/shut_down_guest.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"c\n\rShutDownGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\rgrace_seconds\x18\x03 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"(\n\x13ShutDownGuestResult\x12\x11\n\tshut_down\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/actions/v1/shut_down_guest.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"m\n\rShutDownGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\rgrace_seconds\x18\x03 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03\x12\r\n\x05\x66orce\x18\x04 \x01(\x08:\x08\xca\xf3\x18\x04\x08\x01\x10\x01\"(\n\x13ShutDownGuestResult\x12\x11\n\tshut_down\x18\x01 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SHUTDOWNGUEST'].fields_by_name['grace_seconds']._loaded_options = None
   _globals['_SHUTDOWNGUEST'].fields_by_name['grace_seconds']._serialized_options = b'\312\363\030\002\030\003'
+  _globals['_SHUTDOWNGUEST']._loaded_options = None
+  _globals['_SHUTDOWNGUEST']._serialized_options = b'\312\363\030\004\010\001\020\001'
   _globals['_SHUTDOWNGUEST']._serialized_start=114
-  _globals['_SHUTDOWNGUEST']._serialized_end=213
-  _globals['_SHUTDOWNGUESTRESULT']._serialized_start=215
-  _globals['_SHUTDOWNGUESTRESULT']._serialized_end=255
+  _globals['_SHUTDOWNGUEST']._serialized_end=223
+  _globals['_SHUTDOWNGUESTRESULT']._serialized_start=225
+  _globals['_SHUTDOWNGUESTRESULT']._serialized_end=265
 # @@protoc_insertion_point(module_scope)

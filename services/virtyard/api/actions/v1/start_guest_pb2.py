@@ -27,7 +27,7 @@ from virtyard.api.inventory.v1 import virtual_machine_pb2 as virtyard_dot_api_do
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)virtyard/api/actions/v1/start_guest.proto\x12\x17virtyard.api.actions.v1\x1a(virtyard/api/actions/v1/image_file.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a&virtyard/api/type/v1/annotations.proto\"\x83\x03\n\nStartGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x63pus\x18\x03 \x01(\x05\x12\x1c\n\x0cmemory_bytes\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x13\n\x0bkernel_path\x18\x05 \x01(\t\x12\x13\n\x0binitrd_path\x18\x06 \x01(\t\x12\x18\n\x10kernel_arguments\x18\x07 \x01(\t\x12\x31\n\x05\x64isks\x18\x08 \x03(\x0b\x32\".virtyard.api.actions.v1.GuestDisk\x12/\n\x04nics\x18\t \x03(\x0b\x32!.virtyard.api.actions.v1.GuestNic\x12\x31\n\x05\x63\x64rom\x18\n \x01(\x0b\x32\".virtyard.api.actions.v1.ImageFile\x12\x39\n\nboot_order\x18\x0b \x03(\x0e\x32%.virtyard.api.inventory.v1.BootDevice\x12\r\n\x05\x61\x64opt\x18\x1e \x01(\x08\"u\n\x10StartGuestResult\x12\x12\n\nhypervisor\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\x03\x12\x17\n\x0fserial_log_path\x18\x04 \x01(\t\x12\x0b\n\x03run\x18( \x01(\t\"^\n\tGuestDisk\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\x12\x0e\n\x06serial\x18\x04 \x01(\t\"T\n\x08GuestNic\x12\x13\n\x0bmac_address\x18\x01 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x02 \x01(\t\x12\x13\n\x0bnetwork_uid\x18\x03 \x01(\t\x12\x0e\n\x06uplink\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)virtyard/api/actions/v1/start_guest.proto\x12\x17virtyard.api.actions.v1\x1a(virtyard/api/actions/v1/image_file.proto\x1a/virtyard/api/inventory/v1/virtual_machine.proto\x1a&virtyard/api/type/v1/annotations.proto\"\x8b\x03\n\nStartGuest\x12\x17\n\x0fvirtual_machine\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x63pus\x18\x03 \x01(\x05\x12\x1c\n\x0cmemory_bytes\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x13\n\x0bkernel_path\x18\x05 \x01(\t\x12\x13\n\x0binitrd_path\x18\x06 \x01(\t\x12\x18\n\x10kernel_arguments\x18\x07 \x01(\t\x12\x31\n\x05\x64isks\x18\x08 \x03(\x0b\x32\".virtyard.api.actions.v1.GuestDisk\x12/\n\x04nics\x18\t \x03(\x0b\x32!.virtyard.api.actions.v1.GuestNic\x12\x31\n\x05\x63\x64rom\x18\n \x01(\x0b\x32\".virtyard.api.actions.v1.ImageFile\x12\x39\n\nboot_order\x18\x0b \x03(\x0e\x32%.virtyard.api.inventory.v1.BootDevice\x12\r\n\x05\x61\x64opt\x18\x1e \x01(\x08:\x06\xca\xf3\x18\x02\x08\x01\"u\n\x10StartGuestResult\x12\x12\n\nhypervisor\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65lerator\x18\x02 \x01(\t\x12\x12\n\nprocess_id\x18\x03 \x01(\x03\x12\x17\n\x0fserial_log_path\x18\x04 \x01(\t\x12\x0b\n\x03run\x18( \x01(\t\"^\n\tGuestDisk\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\x12\x0e\n\x06serial\x18\x04 \x01(\t\"T\n\x08GuestNic\x12\x13\n\x0bmac_address\x18\x01 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x02 \x01(\t\x12\x13\n\x0bnetwork_uid\x18\x03 \x01(\t\x12\x0e\n\x06uplink\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +36,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STARTGUEST'].fields_by_name['memory_bytes']._loaded_options = None
   _globals['_STARTGUEST'].fields_by_name['memory_bytes']._serialized_options = b'\312\363\030\002\030\001'
+  _globals['_STARTGUEST']._loaded_options = None
+  _globals['_STARTGUEST']._serialized_options = b'\312\363\030\002\010\001'
   _globals['_STARTGUEST']._serialized_start=202
-  _globals['_STARTGUEST']._serialized_end=589
-  _globals['_STARTGUESTRESULT']._serialized_start=591
-  _globals['_STARTGUESTRESULT']._serialized_end=708
-  _globals['_GUESTDISK']._serialized_start=710
-  _globals['_GUESTDISK']._serialized_end=804
-  _globals['_GUESTNIC']._serialized_start=806
-  _globals['_GUESTNIC']._serialized_end=890
+  _globals['_STARTGUEST']._serialized_end=597
+  _globals['_STARTGUESTRESULT']._serialized_start=599
+  _globals['_STARTGUESTRESULT']._serialized_end=716
+  _globals['_GUESTDISK']._serialized_start=718
+  _globals['_GUESTDISK']._serialized_end=812
+  _globals['_GUESTNIC']._serialized_start=814
+  _globals['_GUESTNIC']._serialized_end=898
 # @@protoc_insertion_point(module_scope)

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/actions/v1/trash_disk_file.proto\x12\x17virtyard.api.actions.v1\"R\n\rTrashDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t\")\n\x13TrashDiskFileResult\x12\x12\n\ntrash_path\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-virtyard/api/actions/v1/trash_disk_file.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"Z\n\rTrashDiskFile\x12\x17\n\x0frepository_path\x18\x01 \x01(\t\x12\x16\n\x0erepository_uid\x18\x02 \x01(\t\x12\x10\n\x08\x64isk_uid\x18\x03 \x01(\t:\x06\xca\xf3\x18\x02\x08\x02\")\n\x13TrashDiskFileResult\x12\x12\n\ntrash_path\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.trash_disk_file_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRASHDISKFILE']._serialized_start=74
-  _globals['_TRASHDISKFILE']._serialized_end=156
-  _globals['_TRASHDISKFILERESULT']._serialized_start=158
-  _globals['_TRASHDISKFILERESULT']._serialized_end=199
+  _globals['_TRASHDISKFILE']._loaded_options = None
+  _globals['_TRASHDISKFILE']._serialized_options = b'\312\363\030\002\010\002'
+  _globals['_TRASHDISKFILE']._serialized_start=114
+  _globals['_TRASHDISKFILE']._serialized_end=204
+  _globals['_TRASHDISKFILERESULT']._serialized_start=206
+  _globals['_TRASHDISKFILERESULT']._serialized_end=247
 # @@protoc_insertion_point(module_scope)

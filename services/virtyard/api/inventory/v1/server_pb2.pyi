@@ -266,6 +266,7 @@ class ServerObservation(_message.Message):
     LINKS_FIELD_NUMBER: _builtins.int
     AGENT_START_FIELD_NUMBER: _builtins.int
     LOOK_FIELD_NUMBER: _builtins.int
+    DEATH_FIELD_NUMBER: _builtins.int
     agent_address: _builtins.str
     """The address under which the agent listens now, as host:port."""
     memory_bytes: _builtins.int
@@ -304,6 +305,10 @@ class ServerObservation(_message.Message):
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObservedLink]:
         """The interfaces that carry its networks and guests, and whether they can."""
 
+    @_builtins.property
+    def death(self) -> Global___ProvenDeath:
+        """The proof that the host is dead, which stands until its agent reports again; absent for most."""
+
     def __init__(
         self,
         *,
@@ -322,14 +327,51 @@ class ServerObservation(_message.Message):
         links: _abc.Iterable[Global___ObservedLink] | None = ...,
         agent_start: _builtins.int = ...,
         look: _builtins.int = ...,
+        death: Global___ProvenDeath | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["death", b"death", "report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "cpus", b"cpus", "guest_uids", b"guest_uids", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "repositories", b"repositories", "running_guests", b"running_guests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "cpus", b"cpus", "death", b"death", "guest_uids", b"guest_uids", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "repositories", b"repositories", "running_guests", b"running_guests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerObservation: _TypeAlias = ServerObservation  # noqa: Y015
+
+@_typing.final
+class ProvenDeath(_message.Message):
+    """A proof that a host does not run: a person has made sure of it, since its agent was silent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """Who has given it, as user/admin."""
+    reason: _builtins.str
+    """How that person knows, in their own words."""
+    operation: _builtins.str
+    """The name of the operation that recorded it."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the proof was recorded, by the inventory's clock."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        principal: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        operation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "principal", b"principal", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProvenDeath: _TypeAlias = ProvenDeath  # noqa: Y015
 
 @_typing.final
 class ObservedRepository(_message.Message):

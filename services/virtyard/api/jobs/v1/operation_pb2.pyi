@@ -112,6 +112,7 @@ class OperationMetadata(_message.Message):
     HELD_FIELD_NUMBER: _builtins.int
     REASON_TRAIL_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    SETTLEMENTS_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The method that was called, as package.Service/Method."""
     state: Global___OperationState.ValueType
@@ -184,6 +185,10 @@ class OperationMetadata(_message.Message):
     def hold(self) -> _hold_pb2.Hold:
         """Who set the operation aside and why; absent while it is not, or where nobody did."""
 
+    @_builtins.property
+    def settlements(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettlementPreview]:
+        """In a preview of a proof of death: the open steps of that server, and what becomes of each without it."""
+
     def __init__(
         self,
         *,
@@ -211,14 +216,49 @@ class OperationMetadata(_message.Message):
         held: _job_pb2.HeldReason.ValueType = ...,
         reason_trail: _abc.Iterable[_submission_pb2.ReasonHop] | None = ...,
         hold: _hold_pb2.Hold | None = ...,
+        settlements: _abc.Iterable[Global___SettlementPreview] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "hold", b"hold", "options", b"options", "plan", b"plan", "progress", b"progress", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "held", b"held", "hold", b"hold", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "reason_trail", b"reason_trail", "replans", b"replans", "request", b"request", "residue", b"residue", "resume_tokens", b"resume_tokens", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "create_time", b"create_time", "end_time", b"end_time", "epoch", b"epoch", "held", b"held", "hold", b"hold", "jobs", b"jobs", "method", b"method", "options", b"options", "outcome", b"outcome", "plan", b"plan", "principal", b"principal", "progress", b"progress", "reason_trail", b"reason_trail", "replans", b"replans", "request", b"request", "residue", b"residue", "resume_tokens", b"resume_tokens", "settlements", b"settlements", "state", b"state", "superseded_by", b"superseded_by", "title", b"title", "too_late", b"too_late", "validate_only", b"validate_only", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OperationMetadata: _TypeAlias = OperationMetadata  # noqa: Y015
+
+@_typing.final
+class SettlementPreview(_message.Message):
+    """What becomes of one open step once its server is proven dead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """The name of the job that the step belongs to."""
+    title: _builtins.str
+    """What the step does, as a person reads it."""
+    object: _builtins.str
+    """The object that the step writes."""
+    verdict: _builtins.str
+    """How it is settled, as a person reads it."""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        title: _builtins.str = ...,
+        object: _builtins.str = ...,
+        verdict: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "object", b"object", "title", b"title", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettlementPreview: _TypeAlias = SettlementPreview  # noqa: Y015
 
 @_typing.final
 class JobSummary(_message.Message):

@@ -7,6 +7,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__server__to__server__pool__pb2
 from virtyard.api.operations.v1 import add_vnic_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_add__vnic__pb2
 from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_attach__virtual__disk__pb2
+from virtyard.api.operations.v1 import confirm_server_dead_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_confirm__server__dead__pb2
 from virtyard.api.operations.v1 import create_filter_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__filter__pb2
 from virtyard.api.operations.v1 import create_network_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__network__pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as virtyard_dot_api_dot_operations_dot_v1_dot_create__repository__pb2
@@ -231,6 +232,11 @@ class OperationServiceStub:
         self.ForgetServer = channel.unary_unary(
                 '/virtyard.api.operations.v1.OperationService/ForgetServer',
                 request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ConfirmServerDead = channel.unary_unary(
+                '/virtyard.api.operations.v1.OperationService/ConfirmServerDead',
+                request_serializer=virtyard_dot_api_dot_operations_dot_v1_dot_confirm__server__dead__pb2.ConfirmServerDeadRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.StopVirtualMachine = channel.unary_unary(
@@ -562,6 +568,13 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmServerDead(self, request, context):
+        """Records that a silent server is certainly off, so that nothing waits for it any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StopVirtualMachine(self, request, context):
         """Stops a virtual machine by its guest's own shutdown.
         """
@@ -876,6 +889,11 @@ def add_OperationServiceServicer_to_server(servicer, server):
             'ForgetServer': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetServer,
                     request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ConfirmServerDead': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmServerDead,
+                    request_deserializer=virtyard_dot_api_dot_operations_dot_v1_dot_confirm__server__dead__pb2.ConfirmServerDeadRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'StopVirtualMachine': grpc.unary_unary_rpc_method_handler(
@@ -1782,6 +1800,33 @@ class OperationService:
             target,
             '/virtyard.api.operations.v1.OperationService/ForgetServer',
             virtyard_dot_api_dot_operations_dot_v1_dot_forget__server__pb2.ForgetServerRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmServerDead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.operations.v1.OperationService/ConfirmServerDead',
+            virtyard_dot_api_dot_operations_dot_v1_dot_confirm__server__dead__pb2.ConfirmServerDeadRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

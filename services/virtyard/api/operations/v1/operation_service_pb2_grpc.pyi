@@ -9,6 +9,7 @@ from grpc import aio as _aio
 from virtyard.api.operations.v1 import add_server_to_server_pool_pb2 as _add_server_to_server_pool_pb2
 from virtyard.api.operations.v1 import add_vnic_pb2 as _add_vnic_pb2
 from virtyard.api.operations.v1 import attach_virtual_disk_pb2 as _attach_virtual_disk_pb2
+from virtyard.api.operations.v1 import confirm_server_dead_pb2 as _confirm_server_dead_pb2
 from virtyard.api.operations.v1 import create_filter_pb2 as _create_filter_pb2
 from virtyard.api.operations.v1 import create_network_pb2 as _create_network_pb2
 from virtyard.api.operations.v1 import create_repository_pb2 as _create_repository_pb2
@@ -127,6 +128,8 @@ class OperationServiceStub:
     """Removes a server from its server pool."""
     ForgetServer: _aio.UnaryUnaryMultiCallable[_forget_server_pb2.ForgetServerRequest, _operations_pb2.Operation]
     """Forgets a server that is in no pool."""
+    ConfirmServerDead: _aio.UnaryUnaryMultiCallable[_confirm_server_dead_pb2.ConfirmServerDeadRequest, _operations_pb2.Operation]
+    """Records that a silent server is certainly off, so that nothing waits for it any more."""
     StopVirtualMachine: _aio.UnaryUnaryMultiCallable[_stop_virtual_machine_pb2.StopVirtualMachineRequest, _operations_pb2.Operation]
     """Stops a virtual machine by its guest's own shutdown."""
     RestartVirtualMachine: _aio.UnaryUnaryMultiCallable[_restart_virtual_machine_pb2.RestartVirtualMachineRequest, _operations_pb2.Operation]
@@ -410,6 +413,14 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_forget_server_pb2.ForgetServerRequest, _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
         """Forgets a server that is in no pool."""
+
+    @_abc_1.abstractmethod
+    def ConfirmServerDead(
+        self,
+        request: _confirm_server_dead_pb2.ConfirmServerDeadRequest,
+        context: _aio.ServicerContext[_confirm_server_dead_pb2.ConfirmServerDeadRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """Records that a silent server is certainly off, so that nothing waits for it any more."""
 
     @_abc_1.abstractmethod
     def StopVirtualMachine(

@@ -128,6 +128,7 @@ class Effect(_message.Message):
     REQUIRE_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     step_key: _builtins.str
     """Identity of the step: operation number, job and step, as 12/3/1; it also marks what the step creates."""
     attempt: _builtins.int
@@ -142,6 +143,8 @@ class Effect(_message.Message):
     """The step key of the effect of the same round that must be done first; empty if none."""
     job: _builtins.str
     """The name of the job, for logs and lists."""
+    principal: _builtins.str
+    """Who asked for the operation, as user/admin."""
     @_builtins.property
     def locks(self) -> _containers.RepeatedCompositeFieldContainer[_lock_pb2.LockToken]:
         """The operation's locks on the target and on every ancestor of it."""
@@ -187,10 +190,11 @@ class Effect(_message.Message):
         require: Global___Requirement | None = ...,
         job: _builtins.str = ...,
         trace_context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["do", b"do", "require", b"require", "stall_limit", b"stall_limit", "undo", b"undo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attempt", b"attempt", "do", b"do", "epoch", b"epoch", "expected", b"expected", "job", b"job", "locks", b"locks", "phase", b"phase", "require", b"require", "stall_limit", b"stall_limit", "step_key", b"step_key", "target", b"target", "trace_context", b"trace_context", "undo", b"undo"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attempt", b"attempt", "do", b"do", "epoch", b"epoch", "expected", b"expected", "job", b"job", "locks", b"locks", "phase", b"phase", "principal", b"principal", "require", b"require", "stall_limit", b"stall_limit", "step_key", b"step_key", "target", b"target", "trace_context", b"trace_context", "undo", b"undo"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,6 +341,7 @@ class HelloRequest(_message.Message):
     LEDGER_ID_FIELD_NUMBER: _builtins.int
     LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
     settled_below: _builtins.int
     """The lowest number of an operation that is open now; what the ledger has of lower ones is settled for ever."""
     tokens_below: _builtins.int
@@ -347,6 +352,10 @@ class HelloRequest(_message.Message):
     """The last position of that ledger that the scheduler has heard of, a rising count."""
     hello: _builtins.int
     """The number of their last handshake, which the next one exceeds also where the ledger was lost."""
+    @_builtins.property
+    def settled(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettledEffect]:
+        """What was settled without this participant while its host was proven dead; it goes into the ledger before all else."""
+
     def __init__(
         self,
         *,
@@ -355,14 +364,47 @@ class HelloRequest(_message.Message):
         ledger_id: _builtins.str = ...,
         ledger_sequence: _builtins.int = ...,
         hello: _builtins.int = ...,
+        settled: _abc.Iterable[Global___SettledEffect] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence", "settled_below", b"settled_below", "tokens_below", b"tokens_below"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence", "settled", b"settled", "settled_below", b"settled_below", "tokens_below", b"tokens_below"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HelloRequest: _TypeAlias = HelloRequest  # noqa: Y015
+
+@_typing.final
+class SettledEffect(_message.Message):
+    """An effect that was settled on a proof of its host's death, so that its key is never acted on any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    phase: Global___Phase.ValueType
+    """Whether doing or undoing was settled."""
+    attempt: _builtins.int
+    """The try that was settled, counted from 1."""
+    @_builtins.property
+    def record(self) -> Global___EffectRecord:
+        """What it came to, under its step key."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___Phase.ValueType = ...,
+        attempt: _builtins.int = ...,
+        record: Global___EffectRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "phase", b"phase", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettledEffect: _TypeAlias = SettledEffect  # noqa: Y015
 
 @_typing.final
 class HelloResponse(_message.Message):
@@ -374,6 +416,7 @@ class HelloResponse(_message.Message):
     LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    OVERRULED_FIELD_NUMBER: _builtins.int
     ledger_id: _builtins.str
     """The id of the ledger that it has, made with the ledger."""
     ledger_sequence: _builtins.int
@@ -382,6 +425,10 @@ class HelloResponse(_message.Message):
     """The number of this handshake, one more than that of any before; every message of effects carries it."""
     closed: _builtins.bool
     """True where the ledger is not the known one or lacks what was in it, so that Resync must come before effects."""
+    @_builtins.property
+    def overruled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The step keys of those that were settled as not done and which the ledger had as done; only a refresh tells more."""
+
     def __init__(
         self,
         *,
@@ -389,10 +436,11 @@ class HelloResponse(_message.Message):
         ledger_sequence: _builtins.int = ...,
         hello: _builtins.int = ...,
         closed: _builtins.bool = ...,
+        overruled: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "hello", b"hello", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "hello", b"hello", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence", "overruled", b"overruled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

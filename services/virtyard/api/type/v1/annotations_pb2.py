@@ -25,21 +25,25 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/type/v1/annotations.proto\x12\x14virtyard.api.type.v1\x1a google/protobuf/descriptor.proto\"K\n\nPermission\x12(\n\x04role\x18\x01 \x01(\x0e\x32\x1a.virtyard.api.type.v1.Role\x12\x13\n\x0bscope_field\x18\x02 \x01(\t\"b\n\nMethodHint\x12\x0c\n\x04noun\x18\x01 \x01(\t\x12\x0c\n\x04verb\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65structive\x18\x04 \x01(\x08\x12\x14\n\x0cnoun_aliases\x18\x05 \x03(\t\"\x9b\x01\n\tFieldHint\x12\x0c\n\x04\x66lag\x18\x01 \x01(\t\x12\x12\n\npositional\x18\x02 \x01(\x08\x12(\n\x04unit\x18\x03 \x01(\x0e\x32\x1a.virtyard.api.type.v1.Unit\x12\x10\n\x08\x61\x64vanced\x18\x04 \x01(\x08\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\x08\x12\x10\n\x08settable\x18\x06 \x03(\t\x12\x0e\n\x06upload\x18\x07 \x01(\x08*z\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x03\x12\x10\n\x0cROLE_SERVICE\x10\x04\x12\x0e\n\nROLE_AGENT\x10\x05*P\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0e\n\nUNIT_BYTES\x10\x01\x12\x10\n\x0cUNIT_PERCENT\x10\x02\x12\x10\n\x0cUNIT_SECONDS\x10\x03:V\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32 .virtyard.api.type.v1.Permission:W\n\x0bmethod_hint\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\x0b\x32 .virtyard.api.type.v1.MethodHint:T\n\nfield_hint\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x1f.virtyard.api.type.v1.FieldHintb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&virtyard/api/type/v1/annotations.proto\x12\x14virtyard.api.type.v1\x1a google/protobuf/descriptor.proto\"K\n\nPermission\x12(\n\x04role\x18\x01 \x01(\x0e\x32\x1a.virtyard.api.type.v1.Role\x12\x13\n\x0bscope_field\x18\x02 \x01(\t\"b\n\nMethodHint\x12\x0c\n\x04noun\x18\x01 \x01(\t\x12\x0c\n\x04verb\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65structive\x18\x04 \x01(\x08\x12\x14\n\x0cnoun_aliases\x18\x05 \x03(\t\"\x9b\x01\n\tFieldHint\x12\x0c\n\x04\x66lag\x18\x01 \x01(\t\x12\x12\n\npositional\x18\x02 \x01(\x08\x12(\n\x04unit\x18\x03 \x01(\x0e\x32\x1a.virtyard.api.type.v1.Unit\x12\x10\n\x08\x61\x64vanced\x18\x04 \x01(\x08\x12\x0e\n\x06\x63olumn\x18\x05 \x01(\x08\x12\x10\n\x08settable\x18\x06 \x03(\t\x12\x0e\n\x06upload\x18\x07 \x01(\x08\"\\\n\nActionHint\x12\x32\n\x06\x64omain\x18\x01 \x01(\x0e\x32\".virtyard.api.type.v1.EffectDomain\x12\x1a\n\x12\x66ulfilled_by_death\x18\x02 \x01(\x08*z\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x03\x12\x10\n\x0cROLE_SERVICE\x10\x04\x12\x0e\n\nROLE_AGENT\x10\x05*P\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0e\n\nUNIT_BYTES\x10\x01\x12\x10\n\x0cUNIT_PERCENT\x10\x02\x12\x10\n\x0cUNIT_SECONDS\x10\x03*`\n\x0c\x45\x66\x66\x65\x63tDomain\x12\x1d\n\x19\x45\x46\x46\x45\x43T_DOMAIN_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45\x46\x46\x45\x43T_DOMAIN_HOST\x10\x01\x12\x19\n\x15\x45\x46\x46\x45\x43T_DOMAIN_STORAGE\x10\x02:X\n\x0b\x61\x63tion_hint\x12\x1f.google.protobuf.MessageOptions\x18\xb9\x8e\x03 \x01(\x0b\x32 .virtyard.api.type.v1.ActionHint:V\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32 .virtyard.api.type.v1.Permission:W\n\x0bmethod_hint\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\x0b\x32 .virtyard.api.type.v1.MethodHint:T\n\nfield_hint\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x1f.virtyard.api.type.v1.FieldHintb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.type.v1.annotations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=433
-  _globals['_ROLE']._serialized_end=555
-  _globals['_UNIT']._serialized_start=557
-  _globals['_UNIT']._serialized_end=637
+  _globals['_ROLE']._serialized_start=527
+  _globals['_ROLE']._serialized_end=649
+  _globals['_UNIT']._serialized_start=651
+  _globals['_UNIT']._serialized_end=731
+  _globals['_EFFECTDOMAIN']._serialized_start=733
+  _globals['_EFFECTDOMAIN']._serialized_end=829
   _globals['_PERMISSION']._serialized_start=98
   _globals['_PERMISSION']._serialized_end=173
   _globals['_METHODHINT']._serialized_start=175
   _globals['_METHODHINT']._serialized_end=273
   _globals['_FIELDHINT']._serialized_start=276
   _globals['_FIELDHINT']._serialized_end=431
+  _globals['_ACTIONHINT']._serialized_start=433
+  _globals['_ACTIONHINT']._serialized_end=525
 # @@protoc_insertion_point(module_scope)

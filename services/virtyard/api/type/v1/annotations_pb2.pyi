@@ -85,6 +85,30 @@ UNIT_SECONDS: Unit.ValueType  # 3
 """Seconds of elapsed time; 10s and 2m are accepted."""
 Global___Unit: _TypeAlias = Unit  # noqa: Y015
 
+class _EffectDomain:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EffectDomainEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EffectDomain.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EFFECT_DOMAIN_UNSPECIFIED: _EffectDomain.ValueType  # 0
+    """Not set; an action that does not declare its domain is not loaded."""
+    EFFECT_DOMAIN_HOST: _EffectDomain.ValueType  # 1
+    """On the host alone: nobody else sees them, and nothing of them acts while the host is dead."""
+    EFFECT_DOMAIN_STORAGE: _EffectDomain.ValueType  # 2
+    """On storage that other hosts reach, where they outlive the host and can be looked for by their mark."""
+
+class EffectDomain(_EffectDomain, metaclass=_EffectDomainEnumTypeWrapper):
+    """Where the effects of an action are, which tells what is left of them once their host is proven dead."""
+
+EFFECT_DOMAIN_UNSPECIFIED: EffectDomain.ValueType  # 0
+"""Not set; an action that does not declare its domain is not loaded."""
+EFFECT_DOMAIN_HOST: EffectDomain.ValueType  # 1
+"""On the host alone: nobody else sees them, and nothing of them acts while the host is dead."""
+EFFECT_DOMAIN_STORAGE: EffectDomain.ValueType  # 2
+"""On storage that other hosts reach, where they outlive the host and can be looked for by their mark."""
+Global___EffectDomain: _TypeAlias = EffectDomain  # noqa: Y015
+
 @_typing.final
 class Permission(_message.Message):
     """What a caller must hold to use a method; every server checks it, a test walks every rpc."""
@@ -199,9 +223,38 @@ class FieldHint(_message.Message):
 
 Global___FieldHint: _TypeAlias = FieldHint  # noqa: Y015
 
+@_typing.final
+class ActionHint(_message.Message):
+    """What becomes of an action whose host dies in the middle of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    FULFILLED_BY_DEATH_FIELD_NUMBER: _builtins.int
+    domain: Global___EffectDomain.ValueType
+    """Where that what the action makes or changes is; every action declares it."""
+    fulfilled_by_death: _builtins.bool
+    """True where the death of the host itself brings about what was asked for, as the end of a guest."""
+    def __init__(
+        self,
+        *,
+        domain: Global___EffectDomain.ValueType = ...,
+        fulfilled_by_death: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain", b"domain", "fulfilled_by_death", b"fulfilled_by_death"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActionHint: _TypeAlias = ActionHint  # noqa: Y015
+
+ACTION_HINT_FIELD_NUMBER: _builtins.int
 PERMISSION_FIELD_NUMBER: _builtins.int
 METHOD_HINT_FIELD_NUMBER: _builtins.int
 FIELD_HINT_FIELD_NUMBER: _builtins.int
+action_hint: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___ActionHint]
+"""What an action's message declares of itself."""
 permission: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Permission]
 """The permission that a caller of the method needs."""
 method_hint: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___MethodHint]
