@@ -76,6 +76,7 @@ class Ledger:
         self._clock = clock
         self._describe = describe
         self._sealed_below = 0
+        self._life = ""
         self.floor = FloorKeeper(database, handshake.forget_settled, "agent.floor")
         """Below which operation every key is refused, and nothing is remembered."""
         self.position = 0
@@ -109,6 +110,7 @@ class Ledger:
         (ledger.position,) = await database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
         await ledger.floor.open()
         ledger._sealed_below = await database.read(handshake.sealed_below)
+        ledger._life = await database.read(handshake.life_of)
         ledger.start = await database.write(_count_start)
         return ledger
 
@@ -116,6 +118,11 @@ class Ledger:
     def id(self) -> str:
         """Return the identity of the ledger, made with it."""
         return self._database.identity
+
+    @property
+    def life(self) -> str:
+        """Return the identity with the life of the ledger: positions of one life only can be compared (P27)."""
+        return f"{self.id}-{self._life}" if self._life else self.id
 
     @property
     def commits(self) -> int:
@@ -201,7 +208,7 @@ class Ledger:
             Unavailable: the commit failed; ask again.
         """
         self._sealed_below = max(self._sealed_below, request.next_operation)
-        await self._database.write(lambda sql: handshake.seal(sql, request.next_operation, request.epochs))
+        self._life = await self._database.write(lambda sql: handshake.seal(sql, request.next_operation, request.epochs))
 
     async def recorded(self, request: participant.SettleRequest) -> participant.EffectRecord | None:
         """Return how an effect ended, if the ledger has it; nothing is refused or written."""
