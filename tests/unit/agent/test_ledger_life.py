@@ -12,14 +12,15 @@ from virtyard.runtime.status import to_status
 
 async def test_a_sealed_ledger_begins_another_life(tmp_path: Path) -> None:
     """It is the identity at first; sealing changes it, for the next agent too, and another ledger has its own."""
-    lives = []
+    lives, ids = [], []
     for _ in range(2):
         ledger = await Ledger.open(tmp_path / "ledger.db", SystemClock(), to_status)
         lives.append(ledger.life)
         await ledger.seal(participant.ResyncRequest(next_operation=7))
         lives.append(ledger.life)
+        ids.append(ledger.id)
         await ledger.close()
-    assert lives[0] == ledger.id
+    assert [lives[0]] * 2 == ids
     assert lives[1] == lives[2]
     assert len({*lives}) == 3
     other = await Ledger.open(tmp_path / "other.db", SystemClock(), to_status)
