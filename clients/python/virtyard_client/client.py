@@ -227,10 +227,10 @@ class Client:
         request = inventory_service_pb2.WatchObjectsRequest(filter=matching, options=options)
         return self.watch(self.inventory.WatchObjects, request)
 
-    def watch_events(self, matching: str = "", resume_token: str = "") -> Watch:
-        """Watch events: an iterator over the frames of WatchEvents, see `watch`."""
+    def watch_events(self, matching: str = "", resume_token: str = "", within: str = "") -> Watch:
+        """Watch events, all or those within an object: an iterator over the frames of WatchEvents, see `watch`."""
         options = watch_pb2.WatchOptions(resume_token=resume_token)
-        request = inventory_service_pb2.WatchEventsRequest(filter=matching, options=options)
+        request = inventory_service_pb2.WatchEventsRequest(filter=matching, options=options, within=within)
         return self.watch(self.inventory.WatchEvents, request)
 
     def watch_locks(self, matching: str = "", resume_token: str = "") -> Watch:

@@ -48,6 +48,7 @@ class Facts:
         claim: HostClaim,
         clock: Clock,
         position: Callable[[], int],
+        life: Callable[[], str] = str,
         start: int = 0,
         watch: HostWatch | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class Facts:
             claim: whose host it is.
             clock: gives the time of a look.
             position: gives the ledger's position.
+            life: gives the ledger's identity, which is another one once positions begin anew.
             start: how often agents of this host have started.
             watch: knows what is there of storage and links; nothing is said of them without it.
         """
@@ -77,6 +79,7 @@ class Facts:
         self._claim = claim
         self._clock = clock
         self._position = position
+        self._life = life
         self._start = start
         self._watch = watch
         self._looks = 0
@@ -85,7 +88,7 @@ class Facts:
 
     async def look(self) -> agent_service_pb2.Host:
         """Return the host as it is now."""
-        position = self._position()
+        life, position = self._life(), self._position()
         self._looks += 1
         look = self._looks
         guests = await self._hypervisor.guests()
@@ -102,10 +105,12 @@ class Facts:
             guests=[guest_view(guest) for guest in guests],
             cluster_members=[member_view(view) for view in self._heartbeat.members()],
             ledger_sequence=position,
+            ledger_id=life,
             host_id=self._claim.host_id,
             owner_id=self._claim.owner_id,
             repositories=self._watch.repositories() if self._watch else (),
             links=self._watch.links() if self._watch else (),
+            heartbeats=self._watch.heartbeats() if self._watch else (),
             agent_start=self._start,
             look=look,
         )

@@ -15,7 +15,7 @@ from virtyard.kernel.errors import Superseded, Unavailable
 from virtyard.runtime.database import Transaction
 from virtyard.runtime.floor import FLOOR_BATCH, Floors
 
-__all__ = ["Gate", "Greeting", "forget_settled", "greet", "is_whole", "seal", "sealed_below"]
+__all__ = ["Gate", "Greeting", "forget_settled", "greet", "is_whole", "life_of", "seal", "sealed_below"]
 
 _FORGET = (
     """
@@ -32,7 +32,8 @@ _FORGET = (
     """,
 )
 _GREET = "UPDATE floor SET hello = max(hello, ?) + 1 RETURNING hello"
-_SEAL = "UPDATE floor SET sealed_below = max(sealed_below, ?)"
+_SEAL = "UPDATE floor SET sealed_below = max(sealed_below, ?), life = lower(hex(randomblob(4))) RETURNING life"
+_LIFE = "SELECT life FROM floor"
 _SEALED = "SELECT sealed_below FROM floor"
 _UNSEAL = """
     INSERT INTO epoch (operation, epoch) VALUES (?, ?)
@@ -105,15 +106,25 @@ def greet(transaction: Transaction, known: int) -> int:
     return int(transaction.execute(_GREET, (known,)).fetchone()[0])
 
 
-def seal(transaction: Transaction, next_operation: int, epochs: Sequence[participant.OperationEpoch]) -> None:
-    """Refuse from now on every operation below a number but those that are open, whose epochs are given."""
-    transaction.execute(_SEAL, (next_operation,))
+def seal(transaction: Transaction, next_operation: int, epochs: Sequence[participant.OperationEpoch]) -> str:
+    """Refuse from now on every operation below a number but those that are open, whose epochs are given.
+
+    Returns:
+        The life of the ledger that begins with this.
+    """
+    (life,) = transaction.execute(_SEAL, (next_operation,)).fetchone()
     open_now = {each.operation for each in epochs}
     known = [row[0] for row in transaction.execute("SELECT operation FROM epoch").fetchall()]
     ended = [(number,) for number in known if number < next_operation and number not in open_now]
     transaction.executemany("DELETE FROM epoch WHERE operation = ?", ended)
     transaction.executemany(_UNSEAL, [(each.operation, each.epoch) for each in epochs])
     transaction.transition("agent.resync")
+    return str(life)
+
+
+def life_of(connection: sqlite3.Connection) -> str:
+    """Return which life of the ledger it is; empty for the first."""
+    return str(connection.execute(_LIFE).fetchone()[0])
 
 
 def sealed_below(connection: sqlite3.Connection) -> int:

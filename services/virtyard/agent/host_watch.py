@@ -1,6 +1,6 @@
-"""The watch over a host: its storage and its links, and what the inventory expects of them, kept for the next agent.
+"""The watch over a host: its storage, links and heartbeats, and what the inventory expects of it.
 
-What was expected is on disk, so an agent that starts again says in its first report what happened meanwhile.
+What is expected is kept on disk, so an agent that starts again says in its first report what happened meanwhile.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 
 from google.protobuf import json_format
 
+from virtyard.agent.drivers.heartbeat.contract import Heartbeat
 from virtyard.agent.drivers.network.contract import Bridge, Link, LinkKind, Network
 from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.heartbeat_watch import HeartbeatWatch
 from virtyard.agent.storage_watch import StorageWatch
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
@@ -34,18 +36,22 @@ _log = logging.getLogger(__name__)
 class HostWatch:
     """Watches one host; use `open` and `close`."""
 
-    def __init__(self, *, path: Path, roots: StorageRoots, network: Network) -> None:
+    def __init__(
+        self, *, path: Path, roots: StorageRoots, network: Network, heartbeat: Heartbeat | None = None
+    ) -> None:
         """Watch what an earlier agent was told to.
 
         Args:
             path: the file that keeps what is expected.
             roots: the folders that may be touched.
             network: tells of links.
+            heartbeat: renews the slots of clusters; nothing is said of them without it.
         """
         self._path = path
         self._network = network
         self._listeners: list[Callable[[], None]] = []
         self._storage = StorageWatch(roots, self._tell)
+        self._heartbeats = HeartbeatWatch(heartbeat, self._tell) if heartbeat is not None else None
         self._bridges: list[Bridge] = []
         self._links: list[Link] | None = None
         self._dirty = asyncio.Event()
@@ -60,6 +66,8 @@ class HostWatch:
     async def open(self) -> None:
         """Look for the first time, then follow what happens."""
         await self._storage.open()
+        if self._heartbeats is not None:
+            self._heartbeats.open()
         if not self._network.unsupported:
             await self._read_links()
             try:
@@ -71,6 +79,8 @@ class HostWatch:
     async def close(self) -> None:
         """Watch no more."""
         await self._scope.close()
+        if self._heartbeats is not None:
+            await self._heartbeats.close()
         await self._storage.close()
 
     def expect(self, answer: host_service_pb2.ReportHostResponse) -> None:
@@ -91,6 +101,10 @@ class HostWatch:
     def repositories(self) -> Sequence[server_pb2.ObservedRepository]:
         """Return the repositories of the host as they were found last."""
         return self._storage.repositories()
+
+    def heartbeats(self) -> Sequence[server_pb2.ObservedHeartbeat]:
+        """Return the slots that the host itself renews, as they are now."""
+        return self._heartbeats.heartbeats() if self._heartbeats is not None else ()
 
     def links(self) -> Sequence[server_pb2.ObservedLink]:
         """Return the links of the host as they were found last; without a state where they could not be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import grpc.aio
 
 from virtyard.internal.inventory.v1 import certificate_pb2, host_service_pb2, host_service_pb2_grpc
 from virtyard.kernel.errors import Unavailable
-from virtyard.runtime.status import errors_named
+from virtyard.runtime.status import errors_named, peer_cancels_named
 
 _TIMEOUT = 5.0
 
@@ -46,6 +47,28 @@ class InventoryLink:
         stub = host_service_pb2_grpc.HostServiceStub(await self._present_channel())
         with errors_named():
             await cast(Any, stub.ReportCertificate)(request, timeout=_TIMEOUT)
+
+    async def keep_contact(self, goodbye: asyncio.Event) -> AsyncGenerator[host_service_pb2.KeepContactResponse, None]:
+        """Stream what the inventory says for as long as there is contact; `goodbye` ends it in good order.
+
+        Raises:
+            Unavailable: nobody knows where the inventory is, or it does not answer, or the connection broke.
+            Unsupported: the inventory is of an older release.
+        """
+
+        async def requests() -> AsyncGenerator[host_service_pb2.KeepContactRequest, None]:
+            yield host_service_pb2.KeepContactRequest()
+            await goodbye.wait()
+            yield host_service_pb2.KeepContactRequest(goodbye=True)
+
+        stub = host_service_pb2_grpc.HostServiceStub(await self._present_channel())
+        call = cast(Any, stub.KeepContact)(requests())
+        try:
+            with errors_named(), peer_cancels_named():
+                async for answer in call:
+                    yield answer
+        finally:
+            call.cancel()
 
     async def read_upload(self, upload: str, offset: int) -> AsyncGenerator[host_service_pb2.ReadUploadResponse, None]:
         """Stream an upload that the inventory keeps, from an offset in bytes on.

@@ -76,6 +76,7 @@ class Ledger:
         self._clock = clock
         self._describe = describe
         self._sealed_below = 0
+        self._life = ""
         self.floor = FloorKeeper(database, handshake.forget_settled, "agent.floor")
         """Below which operation every key is refused, and nothing is remembered."""
         self.position = 0
@@ -121,6 +122,11 @@ class Ledger:
         return self._database.identity
 
     @property
+    def life(self) -> str:
+        """Return the identity with the life of the ledger: positions of one life only can be compared (P27)."""
+        return f"{self.id}-{self._life}" if self._life else self.id
+
+    @property
     def commits(self) -> int:
         """Return how many commits the database has made since it was opened."""
         return self._database.commits
@@ -142,6 +148,7 @@ class Ledger:
         (self.position,) = await self._database.read(lambda sql: sql.execute("SELECT value FROM position").fetchone())
         await self.floor.open()
         self._sealed_below = await self._database.read(handshake.sealed_below)
+        self._life = await self._database.read(handshake.life_of)
         self.start = await self._database.write(_count_start)
 
     async def accept(
@@ -219,7 +226,7 @@ class Ledger:
             Unavailable: the commit failed; ask again.
         """
         self._sealed_below = max(self._sealed_below, request.next_operation)
-        await self._database.write(lambda sql: handshake.seal(sql, request.next_operation, request.epochs))
+        self._life = await self._database.write(lambda sql: handshake.seal(sql, request.next_operation, request.epochs))
 
     async def recorded(self, request: participant.SettleRequest) -> participant.EffectRecord | None:
         """Return how an effect ended, if the ledger has it; nothing is refused or written."""

@@ -74,7 +74,7 @@ class Agent:
     runner: Runner
     """What it does."""
     watch: HostWatch
-    """Sees what becomes of its storage and links."""
+    """Sees what becomes of its storage, links and heartbeats."""
     services: list[Service]
     """What it serves."""
     end_streams: Callable[[], None]
@@ -141,7 +141,7 @@ async def open_agent(
         await heartbeat.open()
         stack.push_async_callback(heartbeat.close)
         claim = HostClaim(settings.state / "claim.json")
-        watch = HostWatch(path=settings.state / "watched.json", roots=roots, network=network)
+        watch = HostWatch(path=settings.state / "watched.json", roots=roots, network=network, heartbeat=heartbeat)
         await watch.open()
         stack.push_async_callback(watch.close)
         facts = Facts(
@@ -155,6 +155,7 @@ async def open_agent(
             claim=claim,
             clock=clock,
             position=lambda: ledger.position,
+            life=lambda: ledger.life,
             start=ledger.start,
             watch=watch,
         )

@@ -1,8 +1,9 @@
-"""Acknowledging: a person takes note of events, after another look at what the gravest of them tell of.
+"""Acknowledging: a person takes note of events, after another look at what they tell of.
 
-A WARNING needs no look: who acknowledges it says that it was seen, and nothing is let through by that. What a CRITICAL
-one tells of is looked at in the transaction that acknowledges it, or just before where the locks say it. It is no job:
-no object changes, and the event itself keeps who did it, when, why, and whether by force.
+What an event tells of is looked at in the transaction that acknowledges it, or just before where the locks say it. Of a
+CRITICAL one that still holds this is refused, as operations would be let through; force does it all the same. Who
+acknowledges a WARNING says that it was seen, so that is done, and the event keeps what still held. It is no job: no
+object changes, and the event itself keeps who did it, when, why, and whether by force.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from virtyard.inventory.event_log import read_events
 from virtyard.inventory.listing import EVENTS, parse_place
 from virtyard.inventory.model import Page, Query, Reader
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import ConditionHolds, InvalidRequest, VirtyardError
+from virtyard.kernel.errors import ConditionHolds, InvalidRequest, Unavailable, VirtyardError
 from virtyard.kernel.event_types import find
 from virtyard.runtime.database import Database, Transaction
 
@@ -99,17 +100,23 @@ class Acknowledging:
     async def _try(
         self, event: event_pb2.Event, request: inventory_service_pb2.AcknowledgeEventsRequest, principal: str
     ) -> inventory_service_pb2.Acknowledgement:
-        refusal = ""
+        refusal = held = ""
         try:
             if request.validate_only:
-                if not request.force:
-                    await self.database.read(lambda reader: self._check(reader, event))
+                held, refused = await self.database.read(lambda reader: self._look(reader, event))
+                refusal = refused.message if refused is not None and not request.force else ""
             else:
-                await self._acknowledge(event.name, principal, request.comment, force=request.force)
+                done = await self._acknowledge(event.name, principal, request.comment, force=request.force)
+                held = done.still_held
         except VirtyardError as error:
             refusal = error.message
         return inventory_service_pb2.Acknowledgement(
-            event=event.name, type=event.type, object=event.object, acknowledged=not refusal, refusal=refusal
+            event=event.name,
+            type=event.type,
+            object=event.object,
+            acknowledged=not refusal,
+            refusal=refusal,
+            still_held="" if refusal else held,
         )
 
     async def _acknowledge(self, name: str, principal: str, comment: str, *, force: bool) -> event_pb2.Event:
@@ -118,38 +125,37 @@ class Acknowledging:
         def run(transaction: Transaction) -> event_pb2.Event:
             transaction.transition("inventory.acknowledged")
             event = read_event(transaction, name)
-            forced = force and self._is_doubtful(transaction, event)
-            if not force:
-                self._check(transaction, event)
-            return acknowledge(transaction, name, by=principal, comment=comment, forced=forced, now=now)
+            held, refused = self._look(transaction, event)
+            if refused is not None and not force:
+                raise refused
+            forced = refused is not None
+            return acknowledge(
+                transaction, name, by=principal, comment=comment, forced=forced, still_held=held, now=now
+            )
 
         return await self.database.write(run)
 
-    def _is_doubtful(self, reader: Reader, event: event_pb2.Event) -> bool:
-        """Return whether it takes force to acknowledge an event: force that was not needed is not recorded."""
+    def _look(self, reader: Reader, event: event_pb2.Event) -> tuple[str, VirtyardError | None]:
+        """Return what still holds of what an event tells of, and the error that refuses it without force."""
+        error: VirtyardError
         try:
-            self._check(reader, event)
-        except VirtyardError:
-            return True
-        return False
+            holding = still_holds(reader, self.activity, event)
+            error = _refusal(event, holding)
+        except Unavailable as unknown:
+            holding, error = unknown.message, unknown
+        grave = event.severity == event_pb2.SEVERITY_CRITICAL
+        return holding, error if holding and grave else None
 
-    def _check(self, reader: Reader, event: event_pb2.Event) -> None:
-        """Look again at what an event tells of.
 
-        Raises:
-            ConditionHolds: it still holds.
-            Unavailable: it cannot be told now.
-        """
-        holding = still_holds(reader, self.activity, event)
-        if holding:
-            kind = find(event.type)
-            advice = kind.advice if kind is not None else ""
-            raise ConditionHolds(
-                f"{event.name} cannot be acknowledged, as what it tells of still holds: {holding}. {advice} "
-                "To acknowledge it all the same, use force; that is recorded",
-                resource=event.name,
-                metadata={"event": event.name, "object": event.object, "type": event.type},
-            )
+def _refusal(event: event_pb2.Event, holding: str) -> ConditionHolds:
+    kind = find(event.type)
+    advice = kind.advice if kind is not None else ""
+    return ConditionHolds(
+        f"{event.name} cannot be acknowledged, as what it tells of still holds: {holding}. {advice} "
+        "To acknowledge it all the same, use force; that is recorded",
+        resource=event.name,
+        metadata={"event": event.name, "object": event.object, "type": event.type},
+    )
 
 
 def _check_comment(comment: str) -> None:

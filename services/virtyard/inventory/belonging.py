@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+from virtyard.inventory.model import Reader, TypedObject
+from virtyard.kernel.names import collection_of
 from virtyard.kernel.relations import LOCK_PARENTS
 
-__all__ = ["BELONGING"]
+__all__ = ["BELONGING", "Belonging", "read_owners"]
 
 _PARTS = (*LOCK_PARENTS.items(), ("virtualDisks", "virtual_machine"))
 _RELATIONS = ", ".join(f"('{kind}', '{field}')" for kind, field in _PARTS)
@@ -15,3 +20,59 @@ BELONGING = f"""
     ) SELECT name FROM part
 """  # noqa: S608 - constants only
 """A query for the names of an object, its parameter, and of all that belongs to it now."""
+_OWNERS = f"SELECT source, target FROM relation WHERE (kind, field) IN (VALUES {_RELATIONS})"  # noqa: S608 - as above
+_MOST_GONE = 10_000
+
+
+def read_owners(reader: Reader) -> list[tuple[str, str]]:
+    """Return (object, what it belongs to) of all objects."""
+    return reader.execute(_OWNERS).fetchall()
+
+
+class Belonging:
+    """What each object belongs to, in memory as the last commit left it, so that a watch asks for no event's owners.
+
+    What was removed belongs to where it was last, so that its end is told there; of these the latest are remembered.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing until `load`."""
+        self._owners: dict[str, tuple[str, ...]] = {}
+        self._gone: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+
+    def load(self, owners: Iterable[tuple[str, str]]) -> None:
+        """Begin with what `read_owners` gave."""
+        for name, owner in owners:
+            self._owners[name] = (*self._owners.get(name, ()), owner)
+
+    def notice(self, objects: Mapping[str, TypedObject | None]) -> None:
+        """Take note of what effects made, changed or removed."""
+        for name, message in objects.items():
+            owners = self._owners.pop(name, ())
+            if message is None:
+                self._remember(name, owners)
+                continue
+            self._gone.pop(name, None)
+            kind = collection_of(name)
+            owners = tuple(filter(None, (getattr(message, field) for part, field in _PARTS if part == kind)))
+            if owners:
+                self._owners[name] = owners
+
+    def is_within(self, name: str, outer: str) -> bool:
+        """Return whether an object is another one, or belongs to it, or did so when it was removed."""
+        looked_at: set[str] = set()
+        waiting = [name]
+        while waiting:
+            each = waiting.pop()
+            if each == outer:
+                return True
+            if each not in looked_at:
+                looked_at.add(each)
+                waiting.extend(self._owners.get(each) or self._gone.get(each, ()))
+        return False
+
+    def _remember(self, name: str, owners: tuple[str, ...]) -> None:
+        if owners:
+            self._gone[name] = owners
+            if len(self._gone) > _MOST_GONE:
+                self._gone.popitem(last=False)

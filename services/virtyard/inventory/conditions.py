@@ -1,4 +1,4 @@
-"""Conditions: whether what a CRITICAL event tells of still holds, looked at again before somebody acknowledges it.
+"""Conditions: whether what an event tells of still holds, looked at again when somebody acknowledges it.
 
 Each condition of the catalogue has one look here. A look reads what the inventory knows, never more: where that is not
 enough to tell, the caller is told so, and may force.
@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from virtyard.api.inventory.v1 import event_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import event_pb2, server_pb2, virtual_machine_pb2
 from virtyard.inventory.activity import LockActivity
+from virtyard.inventory.disconnections import is_disconnected
+from virtyard.inventory.heartbeats import late_clusters
 from virtyard.inventory.model import Reader
 from virtyard.inventory.objects import read_row
-from virtyard.inventory.observations import read_observations
+from virtyard.inventory.observations import missed_changes, read_observation, read_observations
+from virtyard.inventory.troubles import links_down, troubles_of
 from virtyard.kernel.errors import Unavailable
 from virtyard.kernel.event_types import Condition, find
 
-__all__ = ["Look", "still_holds"]
+__all__ = ["LOOKS", "Look", "still_holds"]
 
 Look = Callable[[Reader, LockActivity | None, event_pb2.Event], str]
 """Returns what still holds, in a sentence without its full stop; empty if it is over."""
@@ -35,9 +38,9 @@ def still_holds(reader: Reader, activity: LockActivity | None, event: event_pb2.
         Unavailable: it cannot be told now.
     """
     kind = find(event.type)
-    if kind is None or event.severity != event_pb2.SEVERITY_CRITICAL or not event.open:
+    if kind is None or kind.condition is None or not event.open:
         return ""
-    return _LOOKS[kind.condition](reader, activity, event)
+    return LOOKS[kind.condition](reader, activity, event)
 
 
 def _nothing(_: Reader, __: LockActivity | None, ___: event_pb2.Event) -> str:
@@ -63,10 +66,59 @@ def _guest_unrecorded(reader: Reader, _: LockActivity | None, event: event_pb2.E
     return ""
 
 
-_LOOKS: Mapping[Condition, Look] = MappingProxyType(
+def _guest_down(reader: Reader, _: LockActivity | None, event: event_pb2.Event) -> str:
+    row = read_row(reader, event.object)
+    if row is None or row.deleted:
+        return ""
+    runs = any(row.uid in each.observed.guest_uids for _, each in read_observations(reader))
+    return "" if runs else f"no server reports that the guest of {event.object} runs"
+
+
+def _server_silent(reader: Reader, _: LockActivity | None, event: event_pb2.Event) -> str:
+    known = read_observation(reader, event.object)
+    if known is not None and known.state == server_pb2.SERVER_STATE_OFFLINE:
+        return f"{event.object} is offline"
+    return f"{event.object} was not heard since" if is_disconnected(reader, event.object) else ""
+
+
+def _server_behind(reader: Reader, _: LockActivity | None, event: event_pb2.Event) -> str:
+    missed = missed_changes(reader, event.object)
+    return f"{event.object} has missed {missed} changes" if missed else ""
+
+
+def _storage_lost(reader: Reader, _: LockActivity | None, event: event_pb2.Event) -> str:
+    servers = troubles_of(reader, event.object)
+    return f"{event.object} is not there on {', '.join(servers)}" if servers else ""
+
+
+def _link_down(reader: Reader, _: LockActivity | None, event: event_pb2.Event) -> str:
+    links = links_down(reader, event.object)
+    return f"{', '.join(links)} of {event.object} is down" if links else ""
+
+
+def _heartbeat_late(reader: Reader, _: LockActivity | None, event: event_pb2.Event) -> str:
+    late = late_clusters(reader, event.object)
+    return f"{event.object} renews {len(late)} of its slots late" if late else ""
+
+
+def _certificate_ending(_: Reader, __: LockActivity | None, event: event_pb2.Event) -> str:
+    # Its renewal clears the event, which is open.
+    return f"no renewed certificate of {event.object} was found yet"
+
+
+LOOKS: Mapping[Condition, Look] = MappingProxyType(
     {
-        Condition.NONE: _nothing,
+        Condition.HAPPENED: _nothing,
+        Condition.UNSEEN: _nothing,
         Condition.LOCKS_HELD: _locks_held,
         Condition.GUEST_UNRECORDED: _guest_unrecorded,
+        Condition.GUEST_DOWN: _guest_down,
+        Condition.SERVER_SILENT: _server_silent,
+        Condition.SERVER_BEHIND: _server_behind,
+        Condition.STORAGE_LOST: _storage_lost,
+        Condition.LINK_DOWN: _link_down,
+        Condition.HEARTBEAT_LATE: _heartbeat_late,
+        Condition.CERTIFICATE_ENDING: _certificate_ending,
     }
 )
+"""The look of each condition."""

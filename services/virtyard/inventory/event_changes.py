@@ -97,9 +97,9 @@ def revise(transaction: FeedWriter, event: event_pb2.Event) -> None:
 
 
 def acknowledge(
-    transaction: FeedWriter, name: str, *, by: str, comment: str, forced: bool, now: datetime
+    transaction: FeedWriter, name: str, *, by: str, comment: str, forced: bool, now: datetime, still_held: str = ""
 ) -> event_pb2.Event:
-    """Record that a person has taken note of an event; one that was acknowledged before stays as it was.
+    """Record that a person has taken note of an event, and what still held; one acknowledged before stays as it was.
 
     Raises:
         NotFound: there is no such event.
@@ -110,7 +110,7 @@ def acknowledge(
         return event
     if not event.acknowledgeable:
         raise WrongState(f"{name} is {event.type}, which nobody needs to acknowledge", resource=name)
-    event.acknowledged_by, event.comment, event.forced = by, comment, forced
+    event.acknowledged_by, event.comment, event.forced, event.still_held = by, comment, forced, still_held
     event.acknowledge_time.FromDatetime(now)
     revise(transaction, event)
     return event

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.api.type.v1 import watch_pb2
+from virtyard.inventory.belonging import Belonging
 from virtyard.inventory.event_changes import TOPIC, number_of, place_of, set_open
 from virtyard.inventory.event_log import Tail
 from virtyard.kernel.filters import compile_filter
@@ -27,11 +30,25 @@ _REMOVED = watch_pb2.FRAME_KIND_REMOVED
 _WHOLE = (watch_pb2.FRAME_KIND_BOOKMARK, watch_pb2.FRAME_KIND_KEEPALIVE)
 """Frames after which a watcher has been told everything up to their sequence."""
 
+_BECOMES: Final = (
+    "acknowledged_by",
+    "acknowledge_time",
+    "comment",
+    "forced",
+    "still_held",
+    "cleared",
+    "clear_time",
+    "cleared_by",
+)
+"""The fields that say what became of an event."""
+
 Wanted = Callable[[event_pb2.Event], bool]
 
 
-def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsRequest) -> AsyncGenerator[bytes, None]:
-    """Return the messages of WatchEvents.
+def watch_events(
+    feed: Feed, request: inventory_service_pb2.WatchEventsRequest, belonging: Belonging
+) -> AsyncGenerator[bytes, None]:
+    """Return the messages of WatchEvents; `belonging` says what is within an object, if only that is to be told of.
 
     The journal of the feed is shorter than the log. A watcher whose place it has forgotten is told GAP, and the
     snapshot that follows begins behind that place: what it misses is only what the log itself has forgotten.
@@ -40,16 +57,17 @@ def watch_events(feed: Feed, request: inventory_service_pb2.WatchEventsRequest) 
         InvalidRequest: the token or the filter cannot be read.
     """
     response = inventory_service_pb2.WatchEventsResponse.DESCRIPTOR
-    return messages(_batches(feed, request), _encode, response, request.options)
+    return messages(_batches(feed, request, belonging), _encode, response, request.options)
 
 
 async def _batches(
-    feed: Feed, request: inventory_service_pb2.WatchEventsRequest
+    feed: Feed, request: inventory_service_pb2.WatchEventsRequest, belonging: Belonging
 ) -> AsyncGenerator[Sequence[Frame], None]:
     """Yield the frames, and note how far the watcher was told."""
     wanted = compile_filter(request.filter, event_pb2.Event.DESCRIPTOR) if request.filter.strip() else None
-    matches = _matches(wanted) if wanted is not None else None
-    tail = Tail(request.filter, _seen(feed, request.options.resume_token))
+    inside = partial(belonging.is_within, outer=request.within) if request.within else None
+    matches = _matches(wanted, inside) if wanted is not None or inside is not None else None
+    tail = Tail(request.filter, _seen(feed, request.options.resume_token), request.within, inside)
     batches = feed.watch_batches([TOPIC], request.options, tail, matches, fold=False)
     async with aclosing(batches):
         async for batch in batches:
@@ -81,9 +99,13 @@ def _seen(feed: Feed, token: str) -> int | None:
     return place_of(key) if topic == TOPIC and key else None
 
 
-def _matches(wanted: Wanted) -> Callable[[str, str, bytes], bool]:
+def _matches(wanted: Wanted | None, inside: Callable[[str], bool] | None) -> Callable[[str, str, bytes], bool]:
     def matches(_topic: str, key: str, body: bytes) -> bool:
         event = event_pb2.Event.FromString(body)
+        if inside is not None and not inside(event.object):
+            return False
+        if wanted is None:
+            return True
         return wanted(event) or (number_of(key) != place_of(key) and any(map(wanted, _before(event))))
 
     return matches
@@ -93,7 +115,7 @@ def _before(event: event_pb2.Event) -> Iterator[event_pb2.Event]:
     """Yield how an event may have been shown before the last thing became of it: as it was recorded, and cleared."""
     earlier = event_pb2.Event()
     earlier.CopyFrom(event)
-    for field in ("acknowledged_by", "acknowledge_time", "comment", "forced", "cleared", "clear_time", "cleared_by"):
+    for field in _BECOMES:
         earlier.ClearField(field)
     set_open(earlier)
     yield earlier

@@ -209,7 +209,12 @@ def _first_at(reader: Reader, time: int) -> int:
 
 
 def count_events(
-    connection: sqlite3.Connection, *, text: str, until: int | None, counted: Mapping[tuple[str, int], int]
+    connection: sqlite3.Connection,
+    *,
+    text: str,
+    until: int | None,
+    counted: Mapping[tuple[str, int], int],
+    within: str = "",
 ) -> tuple[dict[tuple[str, int], int], int]:
     """Count events on from a number downwards.
 
@@ -218,6 +223,7 @@ def count_events(
         text: the filter.
         until: count events with numbers below; None for all.
         counted: what was counted so far, by (type, severity).
+        within: count only events about this object and what belongs to it; all if empty.
 
     Returns:
         What is counted now, and the number to go on with; 0 at the end.
@@ -226,6 +232,8 @@ def count_events(
         InvalidRequest: the filter cannot be read.
     """
     narrowed = narrow(text)
+    if within:
+        narrowed = narrowed.inside(within)
     found = dict(counted)
     if narrowed.matches is None:
         low, high = _range(connection, narrowed)
@@ -256,19 +264,25 @@ class Tail:
     They come by the places at which they were last told: one that was acknowledged comes again, behind all before that.
     """
 
-    def __init__(self, text: str, seen: int | None) -> None:
+    def __init__(
+        self, text: str, seen: int | None, within: str = "", inside: Callable[[str], bool] | None = None
+    ) -> None:
         """Begin behind an event.
 
         Args:
             text: the filter.
             seen: the place in the feed up to which the watcher was told; None if it was told nothing.
+            within: only events about this object and what belongs to it; all if empty.
+            inside: tells of an object whether it belongs there; needed with `within`.
 
         Raises:
             InvalidRequest: the filter cannot be read.
         """
         self.seen = seen
-        self._text = text
-        self._narrowed = narrow(text)
+        self._text, self._within = text, within
+        narrowed = narrow(text)
+        self._narrowed = narrowed.inside(within) if within else narrowed
+        self._inside = inside
         self._matches = compile_filter(text, event_pb2.Event.DESCRIPTOR)
         self._fresh = seen is None
 
@@ -290,13 +304,16 @@ class Tail:
 
     def shown_as(self, after_key: str) -> Hashable:
         """Return what is equal for tails that yield the same behind a key; see `runtime.journal_reader.OwnSnapshot`."""
-        return Tail, self._text, self._fresh, None if after_key else self.seen
+        return Tail, self._text, self._within, self._fresh, None if after_key else self.seen
 
     def _told(self, reader: Reader, after: int, descending: bool) -> Iterator[tuple[int, int, event_pb2.Event]]:
         """Yield (place, number, event) of what was told behind a place, or before it if descending."""
         rows = _rows(reader, self._narrowed, after, descending, _CHUNK, " AND place IS NULL")
         once = ((number, number, event) for number, event in rows)
         again = _revised(reader, after, descending)
+        if self._inside is not None:
+            inside = self._inside
+            again = (row for row in again if inside(row[2].object))
         if self._fresh:
             # To whom nothing was told yet, nothing is told of what the filter does not let through any more.
             again = (row for row in again if self._matches(row[2]))

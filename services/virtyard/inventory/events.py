@@ -41,6 +41,7 @@ _GIVEN_HERE = (
     "count",
     "blocks",
     "open",
+    "still_held",
 )
 """Fields of an event that nobody else may set."""
 _KNOWN = "SELECT 1 FROM event WHERE key = ?"

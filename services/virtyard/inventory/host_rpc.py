@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.internal.inventory.v1 import certificate_pb2, host_service_pb2
 from virtyard.inventory.certificates import end_time
+from virtyard.inventory.contacts import Contacts
 from virtyard.inventory.expectations import Expectations
 from virtyard.inventory.guests import GuestReports
 from virtyard.inventory.presence import Presence
@@ -31,6 +32,7 @@ class HostRpc:
         uploads: Uploads,
         expectations: Expectations,
         store: InventoryStore,
+        contacts: Contacts,
     ) -> None:
         """Use these.
 
@@ -41,7 +43,9 @@ class HostRpc:
             uploads: what clients uploaded.
             expectations: what agents are told to watch.
             store: where what is told of certificates is kept.
+            contacts: the streams by which agents keep contact.
         """
+        self._contacts = contacts
         self._store = store
         self._presence = presence
         self._guests = guests
@@ -54,6 +58,12 @@ class HostRpc:
     ) -> AsyncGenerator[host_service_pb2.ReadUploadResponse, None]:
         """Stream an upload from an offset on."""
         return self._uploads.read(request.upload, request.offset_bytes)
+
+    def KeepContact(
+        self, requests: AsyncIterator[host_service_pb2.KeepContactRequest], call: Call
+    ) -> AsyncGenerator[host_service_pb2.KeepContactResponse, None]:
+        """Keep contact with the caller's own server."""
+        return self._contacts.keep(f"servers/{call.principal.name}", requests)
 
     async def ReportCertificate(
         self, request: certificate_pb2.ReportCertificateRequest, call: Call
@@ -114,4 +124,6 @@ def observation_of(host: agent_service_pb2.Host) -> server_pb2.ServerObservation
         links=host.links,
         agent_start=host.agent_start,
         look=host.look,
+        heartbeats=host.heartbeats,
+        ledger_id=host.ledger_id,
     )

@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.api.type.v1 import activity_pb2
 from virtyard.inventory.acknowledging import Acknowledging
+from virtyard.inventory.belonging import Belonging
 from virtyard.inventory.event_frames import watch_events
 from virtyard.inventory.listing import EVENTS
 from virtyard.inventory.model import Query, TypedObject
@@ -40,8 +41,10 @@ class InventoryRpc:
         feed: Feed,
         activity_of: Callable[[str], activity_pb2.Activity | None],
         acknowledging: Acknowledging,
+        belonging: Belonging,
     ) -> None:
-        """Use the store, its feed, what is known of an object's locks and open events, and what acknowledges these."""
+        """Use the store, its feed, and what is known of an object: its locks, its open events, and where it belongs."""
+        self._belonging = belonging
         self._store = store
         self._acknowledging = acknowledging
         self._feed = feed
@@ -80,7 +83,9 @@ class InventoryRpc:
         call: Call,
     ) -> AsyncGenerator[bytes, None]:
         """Watch events as they are recorded."""
-        frames = watch_events(self._feed, request)
+        if request.within:
+            _check_object(request.within, "within")
+        frames = watch_events(self._feed, request, self._belonging)
         try:
             async for frame in frames:
                 yield frame
@@ -95,9 +100,11 @@ class InventoryRpc:
         """Count events by type and severity.
 
         Raises:
-            InvalidRequest: the filter cannot be read.
+            InvalidRequest: the filter cannot be read, or `within` is no name of an object.
         """
-        counted = await self._store.count_events(request.filter)
+        if request.within:
+            _check_object(request.within, "within")
+        counted = await self._store.count_events(request.filter, within=request.within)
         ordered = sorted(counted.items(), key=lambda item: (-item[0][1], item[0][0]))
         return inventory_service_pb2.CountEventsResponse(
             counts=[

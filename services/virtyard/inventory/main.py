@@ -21,7 +21,9 @@ from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
 from virtyard.inventory.acknowledging import Acknowledging
 from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
+from virtyard.inventory.belonging import Belonging, read_owners
 from virtyard.inventory.built_in import install
+from virtyard.inventory.contacts import Contacts
 from virtyard.inventory.control_rpc import ControlRpc
 from virtyard.inventory.dead_servers import DeadServers
 from virtyard.inventory.expectations import Expectations
@@ -148,9 +150,8 @@ async def open_inventory(
         activity = _follow_activity(store, feed, locks_channel, scope)
         expectations = await Expectations.of(store)
         store.on_effects(expectations.notice)
-        guests = GuestReports(store, activity.of if activity is not None else None)
-        store.on_effects(guests.notice)
-        await _follow_deaths(store, activity, scope)
+        belonging, contacts = await _follow_belonging(store, database), Contacts(presence, scope)
+        guests = await _follow_guests(store, activity, scope)
         _ = scope.start(_sweep(presence, report_interval), name="presence")
         _ = scope.start(forget_events(database, clock, retention, feed.open_events.forget), name="retention")
         _ = scope.start(_sweep_uploads(uploads), name="uploads")
@@ -164,15 +165,21 @@ async def open_inventory(
         effects = ParticipantRpc(store, scope, LedgerEnd(id=database.identity, floor=floor), metrics)
 
         def end_streams() -> None:
+            contacts.end()
             effects.end_streams()
             uploads.end_streams()
 
         try:
             yield Inventory(
                 services=(
-                    Service(_service(inventory_service_pb2), InventoryRpc(store, feed, shown, acknowledging)),
+                    Service(
+                        _service(inventory_service_pb2), InventoryRpc(store, feed, shown, acknowledging, belonging)
+                    ),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
-                    Service(_service(host_service_pb2), HostRpc(presence, guests, clock, uploads, expectations, store)),
+                    Service(
+                        _service(host_service_pb2),
+                        HostRpc(presence, guests, clock, uploads, expectations, store, contacts),
+                    ),
                     Service(_service(upload_service_pb2), UploadRpc(uploads)),
                     Service(_service(participant_service_pb2), effects),
                 ),
@@ -203,12 +210,23 @@ def _follow_activity(
     return activity
 
 
-async def _follow_deaths(store: SqliteStore, activity: LockActivity | None, scope: TaskScope) -> None:
-    """Have the machines of servers that are proven dead recorded as stopped."""
-    dead = DeadServers(store, activity.of if activity is not None else None)
+async def _follow_guests(store: SqliteStore, activity: LockActivity | None, scope: TaskScope) -> GuestReports:
+    """Return what follows guests by reports, and have those of servers that are proven dead recorded as stopped."""
+    activity_of = activity.of if activity is not None else None
+    guests, dead = GuestReports(store, activity_of), DeadServers(store, activity_of)
     await dead.recall()
+    store.on_effects(guests.notice)
     store.on_effects(dead.notice)
     _ = scope.start(dead.run(), name="deaths")
+    return guests
+
+
+async def _follow_belonging(store: SqliteStore, database: Database) -> Belonging:
+    """Return what each object belongs to, followed from now on."""
+    belonging = Belonging()
+    belonging.load(await database.read(read_owners))
+    store.on_effects(belonging.notice)
+    return belonging
 
 
 def _look(metrics: Metrics, presence: Presence) -> Look:

@@ -8,7 +8,9 @@ from datetime import datetime
 
 from virtyard.api.inventory.v1 import event_pb2, server_pb2
 from virtyard.inventory.deaths import return_from_death
+from virtyard.inventory.disconnections import is_disconnected, reconnect
 from virtyard.inventory.events import raise_event
+from virtyard.inventory.heartbeats import follow_heartbeats
 from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.inventory.objects import read_row
 from virtyard.inventory.publishing import publish
@@ -18,6 +20,8 @@ from virtyard.kernel import event_types
 __all__ = [
     "Observation",
     "forget_observation",
+    "has_other_ledger",
+    "is_older",
     "missed_changes",
     "observe",
     "order_of",
@@ -86,6 +90,20 @@ def order_of(observed: server_pb2.ServerObservation) -> tuple[int, int, int]:
     return observed.ledger_sequence, observed.agent_start, observed.look
 
 
+def is_older(one: server_pb2.ServerObservation, other: server_pb2.ServerObservation) -> bool:
+    """Return whether a look at a host was made before another one (P27).
+
+    Positions of two ledgers say nothing of each other: where a ledger was lost, the agent that has another one is heard
+    at once.
+    """
+    return not has_other_ledger(one, other) and order_of(one) < order_of(other)
+
+
+def has_other_ledger(one: server_pb2.ServerObservation, other: server_pb2.ServerObservation) -> bool:
+    """Return whether two looks are known to reflect different ledgers; those of older agents do not say which."""
+    return bool(one.ledger_id and other.ledger_id and one.ledger_id != other.ledger_id)
+
+
 def same_facts(one: server_pb2.ServerObservation, other: server_pb2.ServerObservation) -> bool:
     """Return whether two reports say the same of the host, whenever they were made."""
     stripped = []
@@ -121,13 +139,15 @@ def observe(
     known = read_observation(transaction, server)
     before = known or Observation(state=0, revision=0, observed=server_pb2.ServerObservation())
     latest = before.observed
-    if observed is not None and order_of(observed) >= order_of(latest):
+    if observed is not None and not is_older(observed, latest):
         latest = observed
     returned = state == server_pb2.SERVER_STATE_ONLINE and before.observed.HasField("death")
     if returned and latest is before.observed:
         latest = server_pb2.ServerObservation()
         latest.CopyFrom(before.observed)
         latest.ClearField("death")  # whatever its ledger has lost, it is there
+    if observed is not None and is_disconnected(transaction, server):
+        reconnect(transaction, server, now, tell=state == before.state)
     if state == before.state and latest is before.observed:
         return before
     changed = state != before.state or not same_facts(before.observed, latest)
@@ -136,6 +156,7 @@ def observe(
     if changed:
         lost = follow_storage(transaction, server, latest.repositories, now)
         follow_links(transaction, server, latest.links, now)
+        follow_heartbeats(transaction, server, latest.heartbeats, now)
         publish(transaction, [server, *lost])
     if returned:
         return_from_death(transaction, server, f"{row.uid}/returned/{after.revision}", now)

@@ -14,6 +14,7 @@ from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.acknowledging import triage
 from virtyard.inventory.blocking_events import read_blocking
 from virtyard.inventory.certificates import take_certificate
+from virtyard.inventory.disconnections import read_disconnected, tell_disconnected
 from virtyard.inventory.ended_guests import record_ended
 from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
@@ -153,12 +154,13 @@ class SqliteStore:
         read = read_events if query.collection == EVENTS else read_objects
         return await self._database.read(lambda connection: read(connection, query, place))
 
-    async def count_events(self, text: str) -> Mapping[tuple[str, int], int]:
+    async def count_events(self, text: str, within: str = "") -> Mapping[tuple[str, int], int]:
         """See `InventoryStore.count_events`."""
         counted: dict[tuple[str, int], int] = {}
         until: int | None = None
         while until != 0:
-            counted, until = await self._database.read(partial(count_events, text=text, until=until, counted=counted))
+            count = partial(count_events, text=text, until=until, counted=counted, within=within)
+            counted, until = await self._database.read(count)
         return counted
 
     async def take_certificate(self, identity: str, end: datetime) -> None:
@@ -197,6 +199,20 @@ class SqliteStore:
             return observe(transaction, server, state=state, observed=observed, now=now)
 
         return await self._database.write(run, after=lambda _: self._after_report([server]))
+
+    async def disconnected(self) -> Collection[str]:
+        """See `InventoryStore.disconnected`."""
+        return await self._database.read(read_disconnected)
+
+    async def tell_disconnected(self, server: str) -> None:
+        """See `InventoryStore.tell_disconnected`."""
+        now = self._clock.now()
+
+        def run(transaction: Transaction) -> None:
+            transaction.transition("inventory.disconnected")
+            tell_disconnected(transaction, server, now)
+
+        await self._database.write(run)
 
     async def tell_behind(self, server: str) -> None:
         """See `InventoryStore.tell_behind`."""

@@ -63,8 +63,10 @@ class InventoryStore(Protocol):
         """
         ...
 
-    async def count_events(self, text: str) -> Mapping[tuple[str, int], int]:
-        """Return how many events a filter matches, by (type, severity).
+    async def count_events(self, text: str, within: str = "") -> Mapping[tuple[str, int], int]:
+        """Return how many events a filter matches, of an object and what belongs to it if one is given.
+
+        They are counted by (type, severity).
 
         Raises:
             InvalidRequest: the filter cannot be read.
@@ -91,6 +93,14 @@ class InventoryStore(Protocol):
         self, server: str, *, state: int, observed: server_pb2.ServerObservation | None
     ) -> Observation | None:
         """Store what was observed of a server; return what is known now, None if there is no such server."""
+        ...
+
+    async def disconnected(self) -> Collection[str]:
+        """Return the servers that were told to be disconnected, and were not heard since."""
+        ...
+
+    async def tell_disconnected(self, server: str) -> None:
+        """Raise the event that the contact to a server was lost, unless it was told or there is no such server."""
         ...
 
     async def tell_behind(self, server: str) -> None:

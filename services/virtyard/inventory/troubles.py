@@ -17,7 +17,16 @@ from virtyard.inventory.objects import read_row, read_rows
 from virtyard.kernel import event_types
 from virtyard.kernel.event_types import EventType
 
-__all__ = ["follow_links", "follow_storage", "forget_server"]
+__all__ = [
+    "begin_trouble",
+    "end_trouble",
+    "follow_links",
+    "follow_storage",
+    "forget_server",
+    "has_trouble",
+    "links_down",
+    "troubles_of",
+]
 
 _LOST = server_pb2.STORAGE_STATE_LOST
 _PRESENT = server_pb2.STORAGE_STATE_PRESENT
@@ -30,6 +39,8 @@ _KINDS = {
 
 _OF_PART = "SELECT object FROM trouble WHERE part = ?"
 _OF_OBJECT = "SELECT part FROM trouble WHERE object = ?"
+_LINKS_OF = f"{_OF_OBJECT} AND instr(part, '/') = 0"  # no interface has a slash in its name
+_ONE = "SELECT 1 FROM trouble WHERE object = ? AND part = ?"
 _ADD = "INSERT INTO trouble (object, part) VALUES (?, ?)"
 _END = "DELETE FROM trouble WHERE object = ? AND part = ?"
 _FORGET = "DELETE FROM trouble WHERE object = ? OR part = ?"
@@ -54,15 +65,16 @@ def follow_storage(
         if repository is None or repository.uid != uid:
             continue
         if news == _LOST:
-            _begin(transaction, name, server, event_types.STORAGE_LOST, f"{server} has lost {name}: {each.reason}", now)
+            text = f"{server} has lost {name}: {each.reason}"
+            begin_trouble(transaction, name, server, event_types.STORAGE_LOST, text, now)
         else:
             text = f"{name} is there again on every server that had lost it, {server} was the last"
-            _end(transaction, name, server, event_types.STORAGE_BACK, text, now)
+            _end_storage(transaction, name, server, text, now)
         changed.append(name)
     for name in sorted(told - set(changed)):
         # What is not reported may not have been looked at yet; what is not to be there is no loss any more.
         if _presented(transaction, name, server) is None:
-            _end(transaction, name, server, event_types.STORAGE_BACK, f"{name} is not missed on {server} any more", now)
+            _end_storage(transaction, name, server, f"{name} is not missed on {server} any more", now)
             changed.append(name)
     return changed
 
@@ -74,7 +86,7 @@ def follow_links(
 
     Those of a network that is being made or removed are not looked at.
     """
-    told = {part for (part,) in transaction.execute(_OF_OBJECT, (server,))}
+    told = set(links_down(transaction, server))
     links = {each.interface: each for each in observed}
     if not told and all(each.state != _DOWN for each in links.values()):
         return
@@ -86,11 +98,12 @@ def follow_links(
         if each.state == _DOWN and name not in told and network is not None:
             what = _KINDS.get(each.kind, "an interface")
             text = f"{name} of {server}, {what} of {network}, is down"
-            _begin(transaction, server, name, event_types.LINK_DOWN, text, now)
+            begin_trouble(transaction, server, name, event_types.LINK_DOWN, text, now)
     for name in sorted(told):
         if name not in links or links[name].state == _UP:
             text = f"every link of {server} is up again, or gone with what it was for; {name} was the last"
-            _end(transaction, server, name, event_types.LINK_UP, text, now)
+            kind = event_types.LINK_UP if len(links_down(transaction, server)) == 1 else None
+            end_trouble(transaction, server, name, kind, text, now)
 
 
 def forget_server(transaction: Reader, server: str) -> None:
@@ -98,19 +111,43 @@ def forget_server(transaction: Reader, server: str) -> None:
     transaction.execute(_FORGET, (server, server))
 
 
-def _begin(transaction: FeedWriter, name: str, part: str, kind: EventType, text: str, now: datetime) -> None:
+def troubles_of(reader: Reader, name: str) -> list[str]:
+    """Return what is wrong with an object by what was told, as the servers that lack a repository's storage."""
+    return [part for (part,) in reader.execute(_OF_OBJECT, (name,)).fetchall()]
+
+
+def links_down(reader: Reader, server: str) -> list[str]:
+    """Return the links of a server that were told to be down, and not up again."""
+    return [part for (part,) in reader.execute(_LINKS_OF, (server,)).fetchall()]
+
+
+def has_trouble(reader: Reader, name: str, part: str) -> bool:
+    """Return whether a trouble of an object was told that has not ended."""
+    return reader.execute(_ONE, (name, part)).fetchone() is not None
+
+
+def begin_trouble(transaction: FeedWriter, name: str, part: str, kind: EventType, text: str, now: datetime) -> None:
+    """Tell of a trouble of an object that was not told of yet."""
     transaction.execute(_ADD, (name, part))
     event = event_types.new_event(kind, name, text)
     raise_event(transaction, f"{name}/{part}/{transaction.next_sequence}", event, now)
 
 
-def _end(transaction: FeedWriter, name: str, part: str, kind: EventType, text: str, now: datetime) -> None:
-    """End one trouble of an object; the event that all is well comes with the last of them, if the object is there."""
+def end_trouble(
+    transaction: FeedWriter, name: str, part: str, kind: EventType | None, text: str, now: datetime
+) -> None:
+    """End one trouble of an object, and tell of it if the object is there; silently without a type."""
     transaction.execute(_END, (name, part))
     row = read_row(transaction, name)
-    if row is not None and not row.deleted and transaction.execute(_OF_OBJECT, (name,)).fetchone() is None:
+    if kind is not None and row is not None and not row.deleted:
         event = event_types.new_event(kind, name, text)
         raise_event(transaction, f"{name}/{part}/{transaction.next_sequence}", event, now)
+
+
+def _end_storage(transaction: FeedWriter, name: str, server: str, text: str, now: datetime) -> None:
+    """End one loss of a repository; the event that all is well comes with the last of them."""
+    kind = event_types.STORAGE_BACK if len(troubles_of(transaction, name)) == 1 else None
+    end_trouble(transaction, name, server, kind, text, now)
 
 
 def _presented(reader: Reader, name: str, server: str) -> repository_pb2.Repository | None:

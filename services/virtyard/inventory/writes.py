@@ -12,14 +12,20 @@ from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from virtyard.api.inventory.v1 import event_pb2, object_pb2, write_objects_pb2
+from virtyard.api.inventory.v1 import event_pb2, object_pb2, server_pb2, write_objects_pb2
 from virtyard.inventory.addresses import give_address
 from virtyard.inventory.deaths import prove_death
 from virtyard.inventory.life import Change
 from virtyard.inventory.masks import check_paths, take_over
 from virtyard.inventory.model import Reader, Row, TypedObject
 from virtyard.inventory.objects import Link, links_of, read_referrers, read_row, remove_row, write_links, write_row
-from virtyard.inventory.observations import Observation, forget_observation, read_observation, write_observation
+from virtyard.inventory.observations import (
+    Observation,
+    forget_observation,
+    has_other_ledger,
+    read_observation,
+    write_observation,
+)
 from virtyard.inventory.projections import derived_fields, shown_by
 from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound, WrongState
 from virtyard.kernel.names import check_id, collection_of, id_of, kind_of, kinds, unwrap, wrap
@@ -231,7 +237,7 @@ class Writes:
         if now.observed.HasField("death") and (known is None or now.observed.death != known.observed.death):
             self.events.append(prove_death(now, self._principal, self._operation, self._now))
         state, observed = now.state, now.observed
-        if known is not None and observed.ledger_sequence < known.observed.ledger_sequence:
+        if known is not None and _is_older(observed, known.observed):
             observed = known.observed
         changed = known is None and (state or now.HasField("observed"))
         changed = changed or (known is not None and (known.state != state or known.observed != observed))
@@ -252,6 +258,11 @@ class Writes:
                     self.touched.setdefault(link.target)
             if new is not None and (more := _more(old, new)) > 0:
                 self.filled[new.target] = self.filled.get(new.target, 0) + more
+
+
+def _is_older(seen: server_pb2.ServerObservation, known: server_pb2.ServerObservation) -> bool:
+    """Return whether a look of a job, which knows of positions only, is older than what is known."""
+    return not has_other_ledger(seen, known) and seen.ledger_sequence < known.ledger_sequence
 
 
 def _more(old: Link | None, new: Link) -> int:

@@ -23,9 +23,10 @@ def render() -> str:
         rows = [_row(kind) for kind in EVENT_TYPES if kind.severity == severity]
         if rows:
             heading = f"## {severity_word(severity)}\n\n| type | about | what it means | what to do | open until |"
-            columns = 5
+            heading += " looked at again |"
+            columns = 6
             if severity == event_pb2.SEVERITY_CRITICAL:
-                heading += " looked at again | blocks |"
+                heading += " blocks |"
                 columns = 7
             blocks.append("\n".join([heading, "|---" * columns + "|", *rows]))
     return "\n\n".join(blocks)
@@ -34,7 +35,8 @@ def render() -> str:
 def _row(kind: EventType) -> str:
     about = ", ".join(f"`{each}`" for each in kind.about) or "any object"
     ends = ", ".join(["a person", *kind.cleared_by]) if kind.acknowledgeable else "-"
-    row = f"| `{kind.name}` | {about} | {kind.meaning} | {kind.advice} | {ends} |"
+    looked = kind.condition.value if kind.condition is not None else "-"
+    row = f"| `{kind.name}` | {about} | {kind.meaning} | {kind.advice} | {ends} | {looked} |"
     if kind.severity == event_pb2.SEVERITY_CRITICAL:
-        row += f" {kind.condition.value} | {', '.join(kind.blocks) or '-'} |"
+        row += f" {', '.join(kind.blocks) or '-'} |"
     return row

@@ -73,6 +73,7 @@ MACHINE_CRASHED = EventType(
     advice="Read the console log that the message names; a restart policy of the machine starts it again by itself.",
     about=("virtualMachines",),
     acknowledgeable=True,
+    condition=Condition.GUEST_DOWN,
     cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
 )
 MACHINE_STOPPED_BY_GUEST = EventType(
@@ -100,6 +101,7 @@ MACHINE_RESTART_GIVEN_UP = EventType(
     advice="Find out why it ends, by its console log and its crash events; then `virtyard vm start`.",
     about=("virtualMachines",),
     acknowledgeable=True,
+    condition=Condition.GUEST_DOWN,
     cleared_by=("MACHINE_STARTED", "OBJECT_DELETED"),
 )
 MACHINE_STOPPED_UNEXPECTEDLY = EventType(
@@ -115,6 +117,7 @@ MACHINE_STOPPED_UNEXPECTEDLY = EventType(
     ),
     about=("virtualMachines",),
     acknowledgeable=True,
+    condition=Condition.GUEST_DOWN,
     cleared_by=("MACHINE_STARTED", "MACHINE_RESTARTED", "MACHINE_STOPPED", "OBJECT_DELETED"),
 )
 SERVER_ADDED_TO_POOL = EventType(
@@ -160,7 +163,28 @@ SERVER_PROVEN_DEAD = EventType(
     advice="Nothing; when its agent reports again, the proof ends and the server is refreshed.",
     about=("servers",),
     acknowledgeable=True,
+    condition=Condition.SERVER_SILENT,
     cleared_by=("SERVER_ONLINE", "OBJECT_DELETED"),
+)
+SERVER_DISCONNECTED = EventType(
+    name="SERVER_DISCONNECTED",
+    severity=_WARNING,
+    meaning=(
+        "The connection to the server's agent has ended, and the agent did not say that it stops. Its machines may "
+        "well be running; SERVER_OFFLINE follows if it is not heard again in time."
+    ),
+    advice="See whether the host, its network and its agent are up; the agent connects again by itself.",
+    about=("servers",),
+    acknowledgeable=True,
+    condition=Condition.SERVER_SILENT,
+    cleared_by=("SERVER_RECONNECTED", "SERVER_ONLINE", "OBJECT_DELETED"),
+)
+SERVER_RECONNECTED = EventType(
+    name="SERVER_RECONNECTED",
+    severity=_INFORMATIONAL,
+    meaning="The agent of a server that was disconnected is heard again, before the server was taken to be offline.",
+    advice="Nothing; if it happens again and again, look at the network between the server and the inventory.",
+    about=("servers",),
 )
 STORAGE_LOST = EventType(
     name="STORAGE_LOST",
@@ -172,6 +196,7 @@ STORAGE_LOST = EventType(
     advice="Mount it again or put the folder back; `lost_servers` of the repository says which servers lack it.",
     about=("repositories",),
     acknowledgeable=True,
+    condition=Condition.STORAGE_LOST,
     cleared_by=("STORAGE_BACK", "OBJECT_DELETED"),
 )
 STORAGE_BACK = EventType(
@@ -191,12 +216,33 @@ LINK_DOWN = EventType(
     advice="Look at the cable, the switch and the interface; `virtyard server get` says which links are down.",
     about=("servers",),
     acknowledgeable=True,
+    condition=Condition.LINK_DOWN,
     cleared_by=("LINK_UP", "OBJECT_DELETED"),
 )
 LINK_UP = EventType(
     name="LINK_UP",
     severity=_INFORMATIONAL,
     meaning="No link of the server is down any more: all are up again, or gone with what they were for.",
+    advice="Nothing.",
+    about=("servers",),
+)
+HEARTBEAT_LATE = EventType(
+    name="HEARTBEAT_LATE",
+    severity=_WARNING,
+    meaning=(
+        "The server has not renewed its slot on the heartbeat device of a cluster for longer than the warn time 4T; "
+        "the message names the cluster and says why. After 8T its machines must have been stopped there."
+    ),
+    advice="Look at the storage of the heartbeat device, as that server reaches it; `virtyard server get` shows it.",
+    about=("servers",),
+    acknowledgeable=True,
+    condition=Condition.HEARTBEAT_LATE,
+    cleared_by=("HEARTBEAT_IN_TIME", "OBJECT_DELETED"),
+)
+HEARTBEAT_IN_TIME = EventType(
+    name="HEARTBEAT_IN_TIME",
+    severity=_INFORMATIONAL,
+    meaning="The server renews its slots in time again, in every cluster that it is a member of.",
     advice="Nothing.",
     about=("servers",),
 )
@@ -209,6 +255,7 @@ JOB_FAILED = EventType(
     ),
     advice="Read `virtyard job transcript`, remove the cause, and ask for the operation again.",
     acknowledgeable=True,
+    condition=Condition.HAPPENED,
     cleared_by=("OBJECT_CREATED", "OBJECT_DELETED"),
     of_operation=True,
 )
@@ -227,6 +274,7 @@ JOB_STUCK = EventType(
     meaning="A step of a job on the object has made no progress for longer than it may; its host answers all the same.",
     advice="Look at what the step does on its host; it goes on by itself, or `virtyard job abort` before its pivot.",
     acknowledgeable=True,
+    condition=Condition.LOCKS_HELD,
     cleared_by=("JOB_GOES_ON", "OBJECT_DELETED"),
 )
 JOB_GOES_ON = EventType(
@@ -254,6 +302,7 @@ LOCK_BROKEN = EventType(
     meaning="An administrator broke the locks of an operation or a person here; the message says whose and why.",
     advice="Watch the operation be undone; if a host of it is silent, see to that host first.",
     acknowledgeable=True,
+    condition=Condition.HAPPENED,
     cleared_by=("JOB_FAILED", "OPERATION_ABORTED"),
 )
 SAFETY_VIOLATED = EventType(
@@ -265,6 +314,7 @@ SAFETY_VIOLATED = EventType(
     ),
     advice="Stop work on the object and keep the databases and ledgers as they are: this is a defect, to be reported.",
     acknowledgeable=True,
+    condition=Condition.UNSEEN,
     blocks=(
         "DeleteVirtualDisk",
         "DeleteVirtualMachine",
@@ -280,6 +330,7 @@ JOB_DEFERRED = EventType(
     advice="Nothing, if `catch-up` is enabled: it is refreshed when it is back, and runs no machine until then.",
     about=("servers",),
     acknowledgeable=True,
+    condition=Condition.SERVER_BEHIND,
     cleared_by=("SERVER_CAUGHT_UP", "OBJECT_DELETED"),
 )
 OPERATION_HELD = EventType(
@@ -288,6 +339,7 @@ OPERATION_HELD = EventType(
     meaning="A person set an operation on the object aside: nothing of it begins, and it keeps the locks that it has.",
     advice="Let it go on with `virtyard job release`, or `virtyard job abort` it; others may be waiting for its locks.",
     acknowledgeable=True,
+    condition=Condition.LOCKS_HELD,
     cleared_by=("OPERATION_RELEASED", "OPERATION_ABORTED", "JOB_FAILED"),
 )
 OPERATION_RELEASED = EventType(
@@ -309,6 +361,7 @@ IMAGE_MISSING = EventType(
     meaning="A refresh of the repository did not find the file that the object names.",
     advice="Put the file back, or delete the object; look for who changed the repository by hand.",
     acknowledgeable=True,
+    condition=Condition.UNSEEN,
     cleared_by=("OBJECT_DELETED",),
 )
 FOREIGN_FILE = EventType(
@@ -318,6 +371,7 @@ FOREIGN_FILE = EventType(
     advice="Move it out of the repository if nobody needs it there.",
     about=("repositories",),
     acknowledgeable=True,
+    condition=Condition.UNSEEN,
     cleared_by=("OBJECT_DELETED",),
 )
 LOCK_ENDED = EventType(
@@ -351,6 +405,7 @@ SCHEDULE_FAILED = EventType(
     advice="Read the message; change the schedule's request, then `virtyard schedule run-now`.",
     about=("schedules",),
     acknowledgeable=True,
+    condition=Condition.HAPPENED,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
 TRIGGER_FAILED = EventType(
@@ -360,6 +415,7 @@ TRIGGER_FAILED = EventType(
     advice="Read the message; change the trigger's request or filter, or ask for the operation yourself.",
     about=("triggers",),
     acknowledgeable=True,
+    condition=Condition.HAPPENED,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
 TRIGGER_HELD_BACK = EventType(
@@ -369,6 +425,7 @@ TRIGGER_HELD_BACK = EventType(
     advice="Look at what sets it off so often: `virtyard trigger show` and `virtyard event list`.",
     about=("triggers",),
     acknowledgeable=True,
+    condition=Condition.HAPPENED,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
 WEBHOOK_FAILED = EventType(
@@ -378,6 +435,7 @@ WEBHOOK_FAILED = EventType(
     advice="Read `virtyard webhook show` and mend the receiver; then `virtyard webhook retry` sends them again.",
     about=("webhooks",),
     acknowledgeable=True,
+    condition=Condition.HAPPENED,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
 TRIGGER_GAVE_UP = EventType(
@@ -387,6 +445,7 @@ TRIGGER_GAVE_UP = EventType(
     advice="Read the failed job, remove the cause, and ask for the operation yourself.",
     about=("triggers",),
     acknowledgeable=True,
+    condition=Condition.HAPPENED,
     cleared_by=("OBJECT_CHANGED", "OBJECT_DELETED"),
 )
 RESTORED_UNKNOWN_EFFECT = EventType(
@@ -398,6 +457,7 @@ RESTORED_UNKNOWN_EFFECT = EventType(
     ),
     advice="Refresh its server or repository, compare the object with what is recorded, and remove it or do it again.",
     acknowledgeable=True,
+    condition=Condition.UNSEEN,
     blocks=("DeleteVirtualDisk", "ResizeVirtualDisk"),
     cleared_by=("OBJECT_DELETED",),
 )
@@ -417,6 +477,7 @@ CERTIFICATE_ENDING = EventType(
     meaning="The certificate of a server's agent or of a service ends soon, or has ended; the message says when.",
     advice="Issue it anew (`virtyard pki issue --help`), put it in place of the old one, and start that process again.",
     acknowledgeable=True,
+    condition=Condition.CERTIFICATE_ENDING,
     # A later step on the way to the same end takes the place of the one before.
     cleared_by=("CERTIFICATE_RENEWED", "CERTIFICATE_ENDING", "OBJECT_DELETED"),
 )
@@ -465,6 +526,8 @@ EVENT_TYPES = (
     SERVER_ADDED_TO_POOL,
     SERVER_REMOVED_FROM_POOL,
     SERVER_ONLINE,
+    SERVER_DISCONNECTED,
+    SERVER_RECONNECTED,
     SERVER_OFFLINE,
     SERVER_PROVEN_DEAD,
     SERVER_BEHIND,
@@ -472,6 +535,8 @@ EVENT_TYPES = (
     STORAGE_BACK,
     LINK_DOWN,
     LINK_UP,
+    HEARTBEAT_LATE,
+    HEARTBEAT_IN_TIME,
     SERVER_CAUGHT_UP,
     JOB_FAILED,
     JOB_STUCK,

@@ -30,6 +30,7 @@ FACTS = (
     "accelerator",
     "agent_version",
     "ledger_sequence",
+    "ledger_id",
 )
 """What a server's record keeps of its host's facts, by the name that both have for it."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.actions.contract import Lane
+from virtyard.agent.contact import Contact
 from virtyard.agent.facts import Resources, resources_of_host
 from virtyard.agent.inventory_link import InventoryLink
 from virtyard.agent.main import Agent, Settings, open_agent
@@ -93,6 +94,9 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         agent.watch.on_change(reporter.change)
         await reporter.open()
         stack.push_async_callback(reporter.close)
+        contact = Contact(link.keep_contact, reporter.change)
+        contact.open()
+        stack.push_async_callback(contact.close)
         await stack.enter_async_context(
             watched(
                 lambda: [settings[CREDENTIALS]],

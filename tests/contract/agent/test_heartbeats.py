@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from virtyard.agent.drivers.heartbeat import block
 from virtyard.agent.drivers.heartbeat.contract import Membership, MemberState
 from virtyard.agent.drivers.heartbeat.disk import DiskHeartbeat
 from virtyard.agent.drivers.storage.roots import StorageRoots
+from virtyard.agent.heartbeat_watch import HeartbeatWatch
+from virtyard.api.inventory.v1 import server_pb2
 from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound, WrongState
 from virtyard.runtime.clock import SystemClock
 
@@ -217,3 +220,36 @@ def test_a_torn_block_is_nobodys_life() -> None:
     assert block.unpack(whole) == {"server": "servers/a", "counter": 7}
     assert block.unpack(whole[:20] + b"X" + whole[21:]) is None
     assert block.unpack(bytes(4096)) is None
+
+
+async def test_a_slot_is_late_while_its_device_hangs(path: str, root: Path) -> None:
+    """It is told late while the device hangs, and in time once it answers; a new agent says nothing yet."""
+    device, aside, hanging = Path(path), root / "aside", root / "hanging"
+    os.mkfifo(hanging)
+    async with host("one", root) as driver:
+        await driver.join(membership(path, 1, "servers/a"))
+        await until(lambda: lateness(driver) is False)
+        told: list[bool | None] = []
+        watch = HeartbeatWatch(driver, lambda: told.append(lateness(driver)))
+        watch.open()
+        device.rename(aside)
+        hanging.rename(device)
+        await until(lambda: True in told)
+        assert path in driver.renewals()[0].reason
+        assert [each.state for each in watch.heartbeats()] == [server_pb2.HEARTBEAT_STATE_LATE]
+        freed = os.open(device, os.O_RDWR | os.O_NONBLOCK)
+        aside.rename(device)
+        await until(lambda: told[-1] is False)
+        os.close(freed)
+        await watch.close()
+    device.rename(aside)
+    async with host("one", root) as driver:
+        assert lateness(driver) is None
+        aside.rename(device)
+        await until(lambda: lateness(driver) is False)
+
+
+def lateness(driver: DiskHeartbeat) -> bool | None:
+    """Whether the one slot of a host is late."""
+    (renewal,) = driver.renewals()
+    return renewal.late

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -112,6 +113,10 @@ async def served(
                 roles = frozenset(Role.Value(f"ROLE_{role.upper()}") for role in ROLES.get(identity, ()))
                 channel = LocalChannel(inventory.services, Principal.of(identity, roles))
             channels[identity] = await stack.enter_async_context(channel)
+            if address:
+                # A first call fails where a busy machine takes longer for the handshake than one try to connect lasts.
+                async with asyncio.timeout(60):
+                    await channel.channel_ready()
         yield Served(inventory=inventory, dial=channels.__getitem__)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from tests.contract.inventory.samples import create, effect, pool
+from tests.contract.inventory.samples import GIB, create, effect, pool, repository, server
 from tests.contract.inventory.served import Served
 from tests.contract.inventory.test_event_watch import BOOKMARK, Frames, forget_journal
+from tests.contract.inventory.test_hosts import report
 from tests.contract.inventory.test_reads import execute
 from tests.fakes.clock import FakeClock
-from virtyard.api.inventory.v1 import event_pb2
+from virtyard.api.inventory.v1 import event_pb2, repository_pb2, server_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2 as pb
 from virtyard.api.inventory.v1 import inventory_service_pb2_grpc as grpc_pb
 from virtyard.api.type.v1 import watch_pb2
@@ -22,7 +23,7 @@ from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.main import open_inventory
 from virtyard.kernel import event_types
-from virtyard.kernel.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable, WrongState
+from virtyard.kernel.errors import ConditionHolds, InvalidRequest, NotFound, PermissionDenied, Unavailable, WrongState
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.status import errors_named
@@ -245,3 +246,41 @@ async def test_behind_a_gap_it_is_told_what_became_of_older_events(served: Serve
         assert [frame.name for frame in cut if frame.name] == [frame.name for frame in frames[place + 1 : -1]]
     left = await Frames(served, "open = true AND type = JOB_FAILED", token).until(BOOKMARK)
     assert [(frame.kind, frame.name) for frame in left[1:-1]] == [(REMOVED, events[2].name), (REMOVED, events[0].name)]
+
+
+async def test_what_still_holds_of_a_warning_is_kept_and_of_something_critical_refused(
+    served: Served, clock: FakeClock
+) -> None:
+    """A person who has seen that a server is offline may say so; who would let operations through must force it."""
+    made = [create(server("s", memory=GIB)), create(server("t", memory=GIB)), create(presented("r", "servers/s"))]
+    await execute(served, effect("1/1/1", *made))
+    clock.advance(40)
+    await served.inventory.presence.sweep()
+    await served.host("t").ReportHost(report("t"))
+    found = (await served.reads.ListEvents(pb.ListEventsRequest(filter="type = SERVER_OFFLINE"))).events
+    events = {event.object: event.name for event in found}
+    done = await acknowledged(served, events["servers/s"], "seen")
+    assert (done.still_held, done.forced, done.open) == ("servers/s is offline", False, False)
+    assert (await acknowledged(served, events["servers/t"])).still_held == "", "it is back"
+    lost = report("s", sequence=2)
+    lost.host.repositories.add(
+        repository="repositories/r", uid="uid-r", state=server_pb2.STORAGE_STATE_LOST, reason="it is gone"
+    )
+    await served.host("s").ReportHost(lost)
+    (event,) = (await served.reads.ListEvents(pb.ListEventsRequest(filter="type = STORAGE_LOST"))).events
+    with pytest.raises(ConditionHolds, match="repositories/r is not there on servers/s"):
+        await acknowledged(served, event.name)
+    many = pb.AcknowledgeEventsRequest(filter="type = STORAGE_LOST", validate_only=True)
+    stub = grpc_pb.InventoryServiceStub(served.dial("user/operator"))
+    (told,) = (await stub.AcknowledgeEvents(many)).acknowledgements
+    assert (told.acknowledged, "still holds" in told.refusal) == (False, True)
+    forced = await acknowledged(served, event.name, force=True)
+    assert (forced.forced, forced.still_held) == (True, "repositories/r is not there on servers/s")
+
+
+def presented(name: str, where: str) -> repository_pb2.Repository:
+    """Return a repository that is ready and presented to a server."""
+    made = repository(name)
+    made.state = repository_pb2.REPOSITORY_STATE_READY
+    made.servers.append(where)
+    return made

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.contract.inventory.conftest import Dump
-from tests.contract.inventory.samples import create, effect, machine, pool
+from tests.contract.inventory.samples import create, delete, effect, machine, pool, server
 from tests.contract.inventory.served import Served
 from tests.contract.inventory.test_reads import execute
 from tests.fakes.clock import FakeClock
 from virtyard.api.inventory.v1 import inventory_service_pb2 as pb
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.inventory import event_log
+from virtyard.inventory.belonging import Belonging
 from virtyard.inventory.event_frames import watch_events
 from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.kernel.errors import InvalidRequest
@@ -33,9 +34,11 @@ GAP = watch_pb2.FRAME_KIND_GAP
 class Frames:
     """The frames of a watch over events, each awaited with a deadline."""
 
-    def __init__(self, served: Served, text: str = "", token: str = "", *, skip_snapshot: bool = False) -> None:
+    def __init__(
+        self, served: Served, text: str = "", token: str = "", *, skip_snapshot: bool = False, within: str = ""
+    ) -> None:
         options = watch_pb2.WatchOptions(resume_token=token, skip_snapshot=skip_snapshot)
-        call = served.reads.WatchEvents(pb.WatchEventsRequest(options=options, filter=text))
+        call = served.reads.WatchEvents(pb.WatchEventsRequest(options=options, filter=text, within=within))
         self._frames: AsyncIterator[pb.WatchEventsResponse] = aiter(call)
 
     async def next(self) -> pb.WatchEventsResponse:
@@ -155,7 +158,7 @@ async def test_a_reader_too_slow_for_the_journal_is_told_the_rest_after_a_gap(tm
             await store.execute([effect(f"{operation}/1/1", *(create(pool(name)) for name in names))])
 
         await make(1, "ab")
-        frames = watch_events(feed, pb.WatchEventsRequest())
+        frames = watch_events(feed, pb.WatchEventsRequest(), Belonging())
         read = [pb.WatchEventsResponse.FromString(await anext(frames)) for _ in range(3)]
         reading = asyncio.ensure_future(anext(frames))
         await asyncio.sleep(0)
@@ -216,3 +219,26 @@ async def test_count_is_by_type_and_severity_the_gravest_first(served: Served, d
     with pytest.raises(InvalidRequest), errors_named():
         await served.reads.CountEvents(pb.CountEventsRequest(filter="("))
     assert await dump_of() == before
+
+
+async def test_events_within_an_object_are_watched_and_counted(served: Served) -> None:
+    """Of a pool: its own, its servers' while they belong to it, and their end; by list, watch and count."""
+    made = [create(pool("a")), create(pool("b")), create(server("s", pool="serverPools/a")), create(server("t"))]
+    await execute(served, effect("1/1/1", *made))
+    watch = Frames(served, "type:OBJECT_", within="serverPools/a")
+    first = await watch.until(BOOKMARK)
+    assert subjects(first[:-1]) == "as"
+    listed = await served.reads.ListEvents(pb.ListEventsRequest(filter="type:OBJECT_", within="serverPools/a"))
+    assert [event.object for event in listed.events] == ["servers/s", "serverPools/a"]
+    counted = await served.reads.CountEvents(pb.CountEventsRequest(filter="type:OBJECT_", within="serverPools/a"))
+    assert [(each.type, each.count) for each in counted.counts] == [("OBJECT_CREATED", 2)]
+    for number, name in enumerate("ts", 2):
+        await execute(served, effect(f"{number}/1/1", delete(f"servers/{name}"), token=number))
+    (gone,) = await watch.take(1)
+    assert (gone.event.type, gone.event.object) == ("OBJECT_DELETED", "servers/s")
+    again = Frames(served, "type:OBJECT_", first[-1].resume_token, within="serverPools/a")
+    assert [frame.event for frame in await again.take(1)] == [gone.event]
+    with pytest.raises(InvalidRequest, match="within"), errors_named():
+        await served.reads.CountEvents(pb.CountEventsRequest(within="pool"))
+    with pytest.raises(InvalidRequest, match="within"), errors_named():
+        await Frames(served, within="pool").next()

@@ -19,9 +19,13 @@ ONLINE = server_pb2.SERVER_STATE_ONLINE
 OFFLINE = server_pb2.SERVER_STATE_OFFLINE
 
 
-def report(name: str, *, memory: int = GIB, sequence: int = 1, guests: int = 0) -> host_service_pb2.ReportHostRequest:
+def report(
+    name: str, *, memory: int = GIB, sequence: int = 1, guests: int = 0, ledger: str = ""
+) -> host_service_pb2.ReportHostRequest:
     """Return the report of a host."""
-    host = agent_service_pb2.Host(server=f"servers/{name}", memory_bytes=memory, ledger_sequence=sequence)
+    host = agent_service_pb2.Host(
+        server=f"servers/{name}", memory_bytes=memory, ledger_sequence=sequence, ledger_id=ledger
+    )
     host.guests.extend(agent_service_pb2.Guest(uid=str(number), running=True) for number in range(guests))
     return host_service_pb2.ReportHostRequest(host=host)
 
@@ -91,6 +95,22 @@ async def test_older_report_never_overwrites_a_newer_one(served: Served) -> None
     assert (await get(served, "s")).observed.memory_bytes == 2 * GIB
 
 
+async def test_report_of_another_ledger_counts_at_once(served: Served) -> None:
+    """Where a ledger was lost its positions begin anew; what still comes of the one before says nothing more (P27)."""
+    await execute(served, effect("1/1/1", create(server("s"))))
+    host = served.host("s")
+    await host.ReportHost(report("s", memory=2 * GIB, sequence=5000, ledger="a"))
+    await host.ReportHost(report("s", memory=3 * GIB, sequence=1, ledger="b"))
+    assert (await get(served, "s")).observed.memory_bytes == 3 * GIB
+    await host.ReportHost(report("s", memory=4 * GIB, sequence=6000, ledger="a"))
+    assert (await get(served, "s")).observed.memory_bytes == 3 * GIB
+    await host.ReportHost(report("s", memory=5 * GIB, sequence=2, ledger="b"))
+    await host.ReportHost(report("s", memory=6 * GIB, sequence=1, ledger="b"))
+    assert (await get(served, "s")).observed.memory_bytes == 5 * GIB
+    await execute(served, effect("2/1/1", looked(memory=7 * GIB, sequence=1, ledger="c"), token=2))
+    assert (await get(served, "s")).observed.memory_bytes == 7 * GIB
+
+
 async def test_older_look_of_a_job_never_overwrites_a_newer_report(served: Served) -> None:
     """A job writes what a host was like when it was looked at; a later report of the host counts (P27)."""
     await execute(served, effect("1/1/1", create(server("s"))))
@@ -104,11 +124,11 @@ async def test_older_look_of_a_job_never_overwrites_a_newer_report(served: Serve
     assert after.state == server_pb2.SERVER_STATE_ONLINE
 
 
-def looked(*, memory: int, sequence: int) -> write_objects_pb2.ObjectWrite:
+def looked(*, memory: int, sequence: int, ledger: str = "") -> write_objects_pb2.ObjectWrite:
     """Return the write of what a job saw of a host."""
-    observed = server_pb2.ServerObservation(memory_bytes=memory, ledger_sequence=sequence)
+    observed = server_pb2.ServerObservation(memory_bytes=memory, ledger_sequence=sequence, ledger_id=ledger)
     seen = server_pb2.Server(name="servers/s", observed=observed)
-    return update(seen, "observed.memory_bytes", "observed.ledger_sequence")
+    return update(seen, "observed.memory_bytes", "observed.ledger_sequence", "observed.ledger_id")
 
 
 async def test_silent_server_goes_offline_and_comes_back(served: Served, clock: FakeClock) -> None:

@@ -15,6 +15,10 @@ DEFAULT_WATCHDOG_SECONDS = 60.0
 """W: how long a host's watchdog waits before it resets the host; sanlock's fixed value."""
 
 
+USUAL_IO_TIMEOUT_SECONDS = 10.0
+"""T, where a device has not been read yet that would say it; sanlock's usual value."""
+
+
 class MemberState(Enum):
     """How a member looks from one host."""
 
@@ -78,6 +82,20 @@ class MemberView:
     """How it looks."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """How this host renews its own slot in one cluster."""
+
+    cluster_uid: str
+    """The uid of the cluster."""
+    slot: int
+    """The slot, from 1."""
+    late: bool | None
+    """Whether the last renewal is more than 4T ago; None where this agent has not renewed yet and is not late yet."""
+    reason: str
+    """Why it is late; empty if it is not."""
+
+
 class Heartbeat(Protocol):
     """Membership of clusters by one kind of device; every method may be repeated safely."""
 
@@ -135,4 +153,8 @@ class Heartbeat(Protocol):
 
     def members(self) -> list[MemberView]:
         """Return every member of every cluster that this host is in, itself too, by cluster and slot."""
+        ...
+
+    def renewals(self) -> list[Renewal]:
+        """Return how this host renews each of its own slots, by cluster; nothing is read for it."""
         ...

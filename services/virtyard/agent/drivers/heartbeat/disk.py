@@ -17,10 +17,12 @@ from pathlib import Path
 from virtyard.agent.drivers.heartbeat import block
 from virtyard.agent.drivers.heartbeat.contract import (
     DEFAULT_WATCHDOG_SECONDS,
+    USUAL_IO_TIMEOUT_SECONDS,
     Device,
     Membership,
     MemberState,
     MemberView,
+    Renewal,
 )
 from virtyard.agent.drivers.heartbeat.sight import Sight
 from virtyard.agent.drivers.storage.layout import check_uid
@@ -43,7 +45,9 @@ class _Member:
     device: Device | None = None
     incarnation: str = field(default_factory=lambda: secrets.token_hex(8))
     counter: int = 0
+    began: float = 0.0
     renewed: float | None = None
+    error: str = ""
     sights: list[Sight] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
@@ -155,6 +159,20 @@ class DiskHeartbeat:
         """Return every member of every cluster of this host."""
         return [view for uid in sorted(self._members) for view in self._views(self._members[uid])]
 
+    def renewals(self) -> list[Renewal]:
+        """Return how this host renews each of its own slots."""
+        return [self._renewal(self._members[uid]) for uid in sorted(self._members)]
+
+    def _renewal(self, member: _Member) -> Renewal:
+        io_timeout = member.device.io_timeout if member.device is not None else USUAL_IO_TIMEOUT_SECONDS
+        since = member.began if member.renewed is None else member.renewed
+        late: bool | None = self._clock.monotonic() - since > 4 * io_timeout
+        reason = (member.error or f"{member.membership.path} does not answer") if late else ""
+        if not late and member.renewed is None:
+            late = None
+        membership = member.membership
+        return Renewal(cluster_uid=membership.cluster_uid, slot=membership.slot, late=late, reason=reason)
+
     def _views(self, member: _Member) -> list[MemberView]:
         views = []
         for slot, sight in enumerate(member.sights, start=1):
@@ -174,6 +192,7 @@ class DiskHeartbeat:
 
     def _keep(self, member: _Member) -> None:
         self._members[member.membership.cluster_uid] = member
+        member.began = self._clock.monotonic()
         member.task = self._scope.start(self._live(member), name=member.membership.cluster_uid)
 
     async def _live(self, member: _Member) -> None:
@@ -183,6 +202,7 @@ class DiskHeartbeat:
             try:
                 await self._beat(member, renew=turn % 2 == 0)
             except (OSError, WrongState, InvalidRequest) as error:
+                member.error = str(error)
                 self._complain(member, error)
             turn += 1
             await asyncio.sleep(member.device.io_timeout if member.device else 1.0)
@@ -213,6 +233,7 @@ class DiskHeartbeat:
         }
         path, slot = self._device_path(member.membership), member.membership.slot
         await self._threads.run(block.write, path, slot, content)  # never left: it must not land after a clearing
+        member.error = ""
         member.renewed = begun  # the moment before the write is the one that others can rely on
 
     def _complain(self, member: _Member, error: Exception) -> None:

@@ -303,6 +303,8 @@ class Host(_message.Message):
     LINKS_FIELD_NUMBER: _builtins.int
     AGENT_START_FIELD_NUMBER: _builtins.int
     LOOK_FIELD_NUMBER: _builtins.int
+    HEARTBEATS_FIELD_NUMBER: _builtins.int
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """The resource name of the server, as in the agent's certificate."""
     memory_bytes: _builtins.int
@@ -329,6 +331,8 @@ class Host(_message.Message):
     """How often agents of this host had started when this was looked at, a rising count."""
     look: _builtins.int
     """Which look of this agent it is, counted from 1; together with the start it orders looks."""
+    ledger_id: _builtins.str
+    """The identity of the ledger whose position this is; another one where a ledger was lost or has come back older."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Capability]:
         """What the host can and cannot do."""
@@ -353,6 +357,10 @@ class Host(_message.Message):
     def links(self) -> _containers.RepeatedCompositeFieldContainer[_server_pb2.ObservedLink]:
         """The network interfaces that carry networks and guests, and whether they can."""
 
+    @_builtins.property
+    def heartbeats(self) -> _containers.RepeatedCompositeFieldContainer[_server_pb2.ObservedHeartbeat]:
+        """The clusters that the host is a member of, and whether it renews its own slots in time."""
+
     def __init__(
         self,
         *,
@@ -375,10 +383,12 @@ class Host(_message.Message):
         links: _abc.Iterable[_server_pb2.ObservedLink] | None = ...,
         agent_start: _builtins.int = ...,
         look: _builtins.int = ...,
+        heartbeats: _abc.Iterable[_server_pb2.ObservedHeartbeat] | None = ...,
+        ledger_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "capabilities", b"capabilities", "cluster_members", b"cluster_members", "cpus", b"cpus", "guests", b"guests", "host_id", b"host_id", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "observe_time", b"observe_time", "owner_id", b"owner_id", "repositories", b"repositories", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "capabilities", b"capabilities", "cluster_members", b"cluster_members", "cpus", b"cpus", "guests", b"guests", "heartbeats", b"heartbeats", "host_id", b"host_id", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "observe_time", b"observe_time", "owner_id", b"owner_id", "repositories", b"repositories", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1437,8 +1437,11 @@ class WatchEventsRequest(_message.Message):
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
     """An AIP-160 filter over the fields of an event, as in a list of them."""
+    within: _builtins.str
+    """An object: only events about it and about what belongs to it when the frame comes, as in a list of them."""
     @_builtins.property
     def options(self) -> _watch_pb2.WatchOptions:
         """Where the watch over events is to start; without a token up to 1000 of the latest come first."""
@@ -1448,10 +1451,11 @@ class WatchEventsRequest(_message.Message):
         *,
         options: _watch_pb2.WatchOptions | None = ...,
         filter: _builtins.str = ...,
+        within: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "options", b"options", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1510,16 +1514,20 @@ class CountEventsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
     """An AIP-160 filter that the counted events match; all are counted if it is empty."""
+    within: _builtins.str
+    """An object: count only events about it, and about what belongs to it now."""
     def __init__(
         self,
         *,
         filter: _builtins.str = ...,
+        within: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1702,6 +1710,7 @@ class Acknowledgement(_message.Message):
     OBJECT_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    STILL_HELD_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """The resource name of the event that matched."""
     type: _builtins.str
@@ -1712,6 +1721,8 @@ class Acknowledgement(_message.Message):
     """True if it is acknowledged now, or would be."""
     refusal: _builtins.str
     """Why it was not, in a sentence with what to do; empty if it was."""
+    still_held: _builtins.str
+    """What still holds of it though it is acknowledged; empty if that is over, or nothing can be seen of it."""
     def __init__(
         self,
         *,
@@ -1720,10 +1731,11 @@ class Acknowledgement(_message.Message):
         object: _builtins.str = ...,
         acknowledged: _builtins.bool = ...,
         refusal: _builtins.str = ...,
+        still_held: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "event", b"event", "object", b"object", "refusal", b"refusal", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "event", b"event", "object", b"object", "refusal", b"refusal", "still_held", b"still_held", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,30 @@ SERVER_STATE_OFFLINE: ServerState.ValueType  # 2
 """Its agent has been silent for longer than that."""
 Global___ServerState: _TypeAlias = ServerState  # noqa: Y015
 
+class _HeartbeatState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HeartbeatStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HeartbeatState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HEARTBEAT_STATE_UNSPECIFIED: _HeartbeatState.ValueType  # 0
+    """The agent has just started, so that nothing is said yet."""
+    HEARTBEAT_STATE_IN_TIME: _HeartbeatState.ValueType  # 1
+    """The slot was renewed within the warn time, 4T."""
+    HEARTBEAT_STATE_LATE: _HeartbeatState.ValueType  # 2
+    """The slot was not renewed for longer than the warn time, 4T."""
+
+class HeartbeatState(_HeartbeatState, metaclass=_HeartbeatStateEnumTypeWrapper):
+    """Whether a member of a cluster renews its slot in time."""
+
+HEARTBEAT_STATE_UNSPECIFIED: HeartbeatState.ValueType  # 0
+"""The agent has just started, so that nothing is said yet."""
+HEARTBEAT_STATE_IN_TIME: HeartbeatState.ValueType  # 1
+"""The slot was renewed within the warn time, 4T."""
+HEARTBEAT_STATE_LATE: HeartbeatState.ValueType  # 2
+"""The slot was not renewed for longer than the warn time, 4T."""
+Global___HeartbeatState: _TypeAlias = HeartbeatState  # noqa: Y015
+
 class _StorageState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -267,6 +291,8 @@ class ServerObservation(_message.Message):
     AGENT_START_FIELD_NUMBER: _builtins.int
     LOOK_FIELD_NUMBER: _builtins.int
     DEATH_FIELD_NUMBER: _builtins.int
+    HEARTBEATS_FIELD_NUMBER: _builtins.int
+    LEDGER_ID_FIELD_NUMBER: _builtins.int
     agent_address: _builtins.str
     """The address under which the agent listens now, as host:port."""
     memory_bytes: _builtins.int
@@ -289,6 +315,8 @@ class ServerObservation(_message.Message):
     """How often agents of the host had started by then, a rising count."""
     look: _builtins.int
     """Which look of that agent it was, counted from 1."""
+    ledger_id: _builtins.str
+    """The identity of the agent's ledger; its positions begin anew with another one."""
     @_builtins.property
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When the report came in, by the inventory's clock."""
@@ -309,6 +337,10 @@ class ServerObservation(_message.Message):
     def death(self) -> Global___ProvenDeath:
         """The proof that the host is dead, which stands until its agent reports again; absent for most."""
 
+    @_builtins.property
+    def heartbeats(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObservedHeartbeat]:
+        """The clusters that it is a member of, and whether it renews its slots in time."""
+
     def __init__(
         self,
         *,
@@ -328,10 +360,12 @@ class ServerObservation(_message.Message):
         agent_start: _builtins.int = ...,
         look: _builtins.int = ...,
         death: Global___ProvenDeath | None = ...,
+        heartbeats: _abc.Iterable[Global___ObservedHeartbeat] | None = ...,
+        ledger_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["death", b"death", "report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "cpus", b"cpus", "death", b"death", "guest_uids", b"guest_uids", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "repositories", b"repositories", "running_guests", b"running_guests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "agent_address", b"agent_address", "agent_start", b"agent_start", "agent_version", b"agent_version", "cpus", b"cpus", "death", b"death", "guest_uids", b"guest_uids", "heartbeats", b"heartbeats", "hypervisor", b"hypervisor", "hypervisor_reason", b"hypervisor_reason", "ledger_id", b"ledger_id", "ledger_sequence", b"ledger_sequence", "links", b"links", "look", b"look", "memory_bytes", b"memory_bytes", "report_time", b"report_time", "repositories", b"repositories", "running_guests", b"running_guests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,6 +406,40 @@ class ProvenDeath(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProvenDeath: _TypeAlias = ProvenDeath  # noqa: Y015
+
+@_typing.final
+class ObservedHeartbeat(_message.Message):
+    """A host's own slot in one cluster, as the host sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_UID_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    cluster_uid: _builtins.str
+    """The uid of the cluster that the slot is of."""
+    slot: _builtins.int
+    """The number of the host's slot on the heartbeat device, from 1."""
+    state: Global___HeartbeatState.ValueType
+    """Whether the slot is renewed in time."""
+    reason: _builtins.str
+    """Why the slot is not renewed, as a person reads it; empty if it is."""
+    def __init__(
+        self,
+        *,
+        cluster_uid: _builtins.str = ...,
+        slot: _builtins.int = ...,
+        state: Global___HeartbeatState.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid", "reason", b"reason", "slot", b"slot", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObservedHeartbeat: _TypeAlias = ObservedHeartbeat  # noqa: Y015
 
 @_typing.final
 class ObservedRepository(_message.Message):

@@ -82,6 +82,45 @@ class ReportHostResponse(_message.Message):
 Global___ReportHostResponse: _TypeAlias = ReportHostResponse  # noqa: Y015
 
 @_typing.final
+class KeepContactRequest(_message.Message):
+    """What an agent has to say on the stream that keeps contact; the first one opens it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOODBYE_FIELD_NUMBER: _builtins.int
+    goodbye: _builtins.bool
+    """The agent stops because it was told to, so that its silence from now on is no disconnection."""
+    def __init__(
+        self,
+        *,
+        goodbye: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goodbye", b"goodbye"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepContactRequest: _TypeAlias = KeepContactRequest  # noqa: Y015
+
+@_typing.final
+class KeepContactResponse(_message.Message):
+    """Tells the agent that the inventory knows of the contact; sent once, at the beginning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepContactResponse: _TypeAlias = KeepContactResponse  # noqa: Y015
+
+@_typing.final
 class PresentedRepository(_message.Message):
     """A repository that a server is to have."""
 

@@ -41,6 +41,11 @@ class HostServiceStub:
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.SerializeToString,
                 response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.FromString,
                 _registered_method=True)
+        self.KeepContact = channel.stream_stream(
+                '/virtyard.internal.inventory.v1.HostService/KeepContact',
+                request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.KeepContactRequest.SerializeToString,
+                response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.KeepContactResponse.FromString,
+                _registered_method=True)
         self.ReportCertificate = channel.unary_unary(
                 '/virtyard.internal.inventory.v1.HostService/ReportCertificate',
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.SerializeToString,
@@ -59,6 +64,13 @@ class HostServiceServicer:
 
     def ReportHost(self, request, context):
         """Reports the facts of a host; the server must be the one in the caller's certificate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepContact(self, request_iterator, context):
+        """Keeps contact for as long as the agent lives: a stream that ends without a goodbye is a server that was disconnected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +97,11 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.ReportHost,
                     request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.FromString,
                     response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.SerializeToString,
+            ),
+            'KeepContact': grpc.stream_stream_rpc_method_handler(
+                    servicer.KeepContact,
+                    request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.KeepContactRequest.FromString,
+                    response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.KeepContactResponse.SerializeToString,
             ),
             'ReportCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportCertificate,
@@ -125,6 +142,33 @@ class HostService:
             '/virtyard.internal.inventory.v1.HostService/ReportHost',
             virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostRequest.SerializeToString,
             virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.ReportHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepContact(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/virtyard.internal.inventory.v1.HostService/KeepContact',
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.KeepContactRequest.SerializeToString,
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_host__service__pb2.KeepContactResponse.FromString,
             options,
             channel_credentials,
             insecure,

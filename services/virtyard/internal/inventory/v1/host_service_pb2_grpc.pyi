@@ -19,6 +19,8 @@ class HostServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReportHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReportHostRequest, _host_service_pb2.ReportHostResponse]
     """Reports the facts of a host; the server must be the one in the caller's certificate."""
+    KeepContact: _aio.StreamStreamMultiCallable[_host_service_pb2.KeepContactRequest, _host_service_pb2.KeepContactResponse]
+    """Keeps contact for as long as the agent lives: a stream that ends without a goodbye is a server that was disconnected."""
     ReportCertificate: _aio.UnaryUnaryMultiCallable[_certificate_pb2.ReportCertificateRequest, _certificate_pb2.ReportCertificateResponse]
     """Reports when the agent's own certificate ends; an event tells of it if that is near."""
     ReadUpload: _aio.UnaryStreamMultiCallable[_host_service_pb2.ReadUploadRequest, _host_service_pb2.ReadUploadResponse]
@@ -34,6 +36,14 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.ReportHostRequest, _abc.Awaitable[_host_service_pb2.ReportHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ReportHostResponse]:
         """Reports the facts of a host; the server must be the one in the caller's certificate."""
+
+    @_abc_1.abstractmethod
+    def KeepContact(
+        self,
+        request_iterator: _abc.AsyncIterator[_host_service_pb2.KeepContactRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_host_service_pb2.KeepContactRequest], _abc.AsyncIterator[_host_service_pb2.KeepContactResponse]],
+    ) -> _abc.AsyncIterator[_host_service_pb2.KeepContactResponse]:
+        """Keeps contact for as long as the agent lives: a stream that ends without a goodbye is a server that was disconnected."""
 
     @_abc_1.abstractmethod
     def ReportCertificate(

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/attach_repository.proto.
  */
 export const file_virtyard_api_actions_v1_attach_repository: GenFile = /*@__PURE__*/
-  fileDesc("Ci92aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9hdHRhY2hfcmVwb3NpdG9yeS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiVwoQQXR0YWNoUmVwb3NpdG9yeRISCgpyZXBvc2l0b3J5GAEgASgJEhcKD3JlcG9zaXRvcnlfcGF0aBgCIAEoCRIWCg5yZXBvc2l0b3J5X3VpZBgDIAEoCSIxChZBdHRhY2hSZXBvc2l0b3J5UmVzdWx0EhcKD3JlcG9zaXRvcnlfcGF0aBgBIAEoCWIGcHJvdG8z");
+  fileDesc("Ci92aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9hdHRhY2hfcmVwb3NpdG9yeS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiXwoQQXR0YWNoUmVwb3NpdG9yeRISCgpyZXBvc2l0b3J5GAEgASgJEhcKD3JlcG9zaXRvcnlfcGF0aBgCIAEoCRIWCg5yZXBvc2l0b3J5X3VpZBgDIAEoCToGyvMYAggBIjEKFkF0dGFjaFJlcG9zaXRvcnlSZXN1bHQSFwoPcmVwb3NpdG9yeV9wYXRoGAEgASgJYgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Lets this host use a repository: its folder must be here, and be that very repository.

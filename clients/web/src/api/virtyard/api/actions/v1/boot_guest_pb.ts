@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/boot_guest.proto.
  */
 export const file_virtyard_api_actions_v1_boot_guest: GenFile = /*@__PURE__*/
-  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9ib290X2d1ZXN0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSIxCglCb290R3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCSJ0Cg9Cb290R3Vlc3RSZXN1bHQSEgoKaHlwZXJ2aXNvchgBIAEoCRITCgthY2NlbGVyYXRvchgCIAEoCRISCgpwcm9jZXNzX2lkGAMgASgDEhcKD3NlcmlhbF9sb2dfcGF0aBgEIAEoCRILCgNydW4YKCABKAliBnByb3RvMw");
+  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9ib290X2d1ZXN0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSI5CglCb290R3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCToGyvMYAggBInQKD0Jvb3RHdWVzdFJlc3VsdBISCgpoeXBlcnZpc29yGAEgASgJEhMKC2FjY2VsZXJhdG9yGAIgASgJEhIKCnByb2Nlc3NfaWQYAyABKAMSFwoPc2VyaWFsX2xvZ19wYXRoGAQgASgJEgsKA3J1bhgoIAEoCWIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Boots a guest of this host again; as an undo only one that has shut down.

@@ -6,13 +6,14 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Host } from "../../agent/v1/agent_service_pb";
 import { file_virtyard_api_agent_v1_agent_service } from "../../agent/v1/agent_service_pb";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/claim_host.proto.
  */
 export const file_virtyard_api_actions_v1_claim_host: GenFile = /*@__PURE__*/
-  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9jbGFpbV9ob3N0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSItCglDbGFpbUhvc3QSEAoIb3duZXJfaWQYASABKAkSDgoGc2VydmVyGAIgASgJIjwKD0NsYWltSG9zdFJlc3VsdBIpCgRob3N0GAEgASgLMhsudmlydHlhcmQuYXBpLmFnZW50LnYxLkhvc3RiBnByb3RvMw", [file_virtyard_api_agent_v1_agent_service]);
+  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9jbGFpbV9ob3N0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSI1CglDbGFpbUhvc3QSEAoIb3duZXJfaWQYASABKAkSDgoGc2VydmVyGAIgASgJOgbK8xgCCAEiPAoPQ2xhaW1Ib3N0UmVzdWx0EikKBGhvc3QYASABKAsyGy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuSG9zdGIGcHJvdG8z", [file_virtyard_api_agent_v1_agent_service, file_virtyard_api_type_v1_annotations]);
 
 /**
  * Claims a host for this Virtyard and tells its facts; a host that another Virtyard owns is refused.

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/create_bridge.proto.
  */
 export const file_virtyard_api_actions_v1_create_bridge: GenFile = /*@__PURE__*/
-  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9jcmVhdGVfYnJpZGdlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJMCgxDcmVhdGVCcmlkZ2USDwoHbmV0d29yaxgBIAEoCRILCgN1aWQYAiABKAkSDgoGYnJpZGdlGAMgASgJEg4KBnVwbGluaxgEIAEoCSIkChJDcmVhdGVCcmlkZ2VSZXN1bHQSDgoGYnJpZGdlGAEgASgJYgZwcm90bzM");
+  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9jcmVhdGVfYnJpZGdlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJUCgxDcmVhdGVCcmlkZ2USDwoHbmV0d29yaxgBIAEoCRILCgN1aWQYAiABKAkSDgoGYnJpZGdlGAMgASgJEg4KBnVwbGluaxgEIAEoCToGyvMYAggBIiQKEkNyZWF0ZUJyaWRnZVJlc3VsdBIOCgZicmlkZ2UYASABKAliBnByb3RvMw", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Makes the bridge of a network on this host, with its uplink.

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/detach_repository.proto.
  */
 export const file_virtyard_api_actions_v1_detach_repository: GenFile = /*@__PURE__*/
-  fileDesc("Ci92aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9kZXRhY2hfcmVwb3NpdG9yeS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiKgoQRGV0YWNoUmVwb3NpdG9yeRIWCg5yZXBvc2l0b3J5X3VpZBgBIAEoCSIuChZEZXRhY2hSZXBvc2l0b3J5UmVzdWx0EhQKDHdhc19hdHRhY2hlZBgBIAEoCGIGcHJvdG8z");
+  fileDesc("Ci92aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9kZXRhY2hfcmVwb3NpdG9yeS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiMgoQRGV0YWNoUmVwb3NpdG9yeRIWCg5yZXBvc2l0b3J5X3VpZBgBIAEoCToGyvMYAggBIi4KFkRldGFjaFJlcG9zaXRvcnlSZXN1bHQSFAoMd2FzX2F0dGFjaGVkGAEgASgIYgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Makes this host give a repository up; its files stay as they are.

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/actions/v1/erase_disk_files.proto.
  */
 export const file_virtyard_api_actions_v1_erase_disk_files: GenFile = /*@__PURE__*/
-  fileDesc("Ci52aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9lcmFzZV9kaXNrX2ZpbGVzLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJUCg5FcmFzZURpc2tGaWxlcxIXCg9yZXBvc2l0b3J5X3BhdGgYASABKAkSFgoOcmVwb3NpdG9yeV91aWQYAiABKAkSEQoJZGlza191aWRzGAMgAygJIjMKFEVyYXNlRGlza0ZpbGVzUmVzdWx0EhsKC2ZyZWVkX2J5dGVzGAEgASgDQgbK8xgCGAFiBnByb3RvMw", [file_virtyard_api_type_v1_annotations]);
+  fileDesc("Ci52aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9lcmFzZV9kaXNrX2ZpbGVzLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJcCg5FcmFzZURpc2tGaWxlcxIXCg9yZXBvc2l0b3J5X3BhdGgYASABKAkSFgoOcmVwb3NpdG9yeV91aWQYAiABKAkSEQoJZGlza191aWRzGAMgAygJOgbK8xgCCAIiMwoURXJhc2VEaXNrRmlsZXNSZXN1bHQSGwoLZnJlZWRfYnl0ZXMYASABKANCBsrzGAIYAWIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Erases disks' images from the trash for good; this cannot be undone.

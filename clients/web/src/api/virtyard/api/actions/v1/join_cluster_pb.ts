@@ -6,13 +6,14 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ClusterMemberView } from "../../agent/v1/agent_service_pb";
 import { file_virtyard_api_agent_v1_agent_service } from "../../agent/v1/agent_service_pb";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/join_cluster.proto.
  */
 export const file_virtyard_api_actions_v1_join_cluster: GenFile = /*@__PURE__*/
-  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9qb2luX2NsdXN0ZXIucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxImIKC0pvaW5DbHVzdGVyEhMKC2NsdXN0ZXJfdWlkGAEgASgJEgwKBHBhdGgYAiABKAkSEgoKZGV2aWNlX3VpZBgDIAEoCRIMCgRzbG90GAQgASgFEg4KBnNlcnZlchgFIAEoCSJOChFKb2luQ2x1c3RlclJlc3VsdBI5CgdtZW1iZXJzGAEgAygLMigudmlydHlhcmQuYXBpLmFnZW50LnYxLkNsdXN0ZXJNZW1iZXJWaWV3YgZwcm90bzM", [file_virtyard_api_agent_v1_agent_service]);
+  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9qb2luX2NsdXN0ZXIucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxImoKC0pvaW5DbHVzdGVyEhMKC2NsdXN0ZXJfdWlkGAEgASgJEgwKBHBhdGgYAiABKAkSEgoKZGV2aWNlX3VpZBgDIAEoCRIMCgRzbG90GAQgASgFEg4KBnNlcnZlchgFIAEoCToGyvMYAggBIk4KEUpvaW5DbHVzdGVyUmVzdWx0EjkKB21lbWJlcnMYASADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXdiBnByb3RvMw", [file_virtyard_api_agent_v1_agent_service, file_virtyard_api_type_v1_annotations]);
 
 /**
  * Lets this host join a cluster: it takes its slot and renews it from now on.

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/kill_guest.proto.
  */
 export const file_virtyard_api_actions_v1_kill_guest: GenFile = /*@__PURE__*/
-  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9raWxsX2d1ZXN0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSIxCglLaWxsR3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCSImCg9LaWxsR3Vlc3RSZXN1bHQSEwoLd2FzX3J1bm5pbmcYASABKAhiBnByb3RvMw");
+  fileDesc("Cih2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9raWxsX2d1ZXN0LnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSI7CglLaWxsR3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCToIyvMYBAgBEAEiJgoPS2lsbEd1ZXN0UmVzdWx0EhMKC3dhc19ydW5uaW5nGAEgASgIYgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Ends a guest at once; as an undo it ends only what the same step started.

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/leave_cluster.proto.
  */
 export const file_virtyard_api_actions_v1_leave_cluster: GenFile = /*@__PURE__*/
-  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9sZWF2ZV9jbHVzdGVyLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSIjCgxMZWF2ZUNsdXN0ZXISEwoLY2x1c3Rlcl91aWQYASABKAkiKAoSTGVhdmVDbHVzdGVyUmVzdWx0EhIKCndhc19tZW1iZXIYASABKAhiBnByb3RvMw");
+  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9sZWF2ZV9jbHVzdGVyLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSIrCgxMZWF2ZUNsdXN0ZXISEwoLY2x1c3Rlcl91aWQYASABKAk6BsrzGAIIASIoChJMZWF2ZUNsdXN0ZXJSZXN1bHQSEgoKd2FzX21lbWJlchgBIAEoCGIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Lets this host leave a cluster: its slot is cleared; the undo of JoinCluster.

@@ -6,13 +6,14 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Host } from "../../agent/v1/agent_service_pb";
 import { file_virtyard_api_agent_v1_agent_service } from "../../agent/v1/agent_service_pb";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/refresh_host.proto.
  */
 export const file_virtyard_api_actions_v1_refresh_host: GenFile = /*@__PURE__*/
-  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZWZyZXNoX2hvc3QucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIh0KC1JlZnJlc2hIb3N0Eg4KBnNlcnZlchgBIAEoCSJWChFSZWZyZXNoSG9zdFJlc3VsdBIpCgRob3N0GAEgASgLMhsudmlydHlhcmQuYXBpLmFnZW50LnYxLkhvc3QSFgoOcnVubmluZ19ndWVzdHMYAiABKAViBnByb3RvMw", [file_virtyard_api_agent_v1_agent_service]);
+  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZWZyZXNoX2hvc3QucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIiUKC1JlZnJlc2hIb3N0Eg4KBnNlcnZlchgBIAEoCToGyvMYAggBIlYKEVJlZnJlc2hIb3N0UmVzdWx0EikKBGhvc3QYASABKAsyGy52aXJ0eWFyZC5hcGkuYWdlbnQudjEuSG9zdBIWCg5ydW5uaW5nX2d1ZXN0cxgCIAEoBWIGcHJvdG8z", [file_virtyard_api_agent_v1_agent_service, file_virtyard_api_type_v1_annotations]);
 
 /**
  * Looks at this host as it is now, and changes nothing.

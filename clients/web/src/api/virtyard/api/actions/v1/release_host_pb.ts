@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/release_host.proto.
  */
 export const file_virtyard_api_actions_v1_release_host: GenFile = /*@__PURE__*/
-  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZWxlYXNlX2hvc3QucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIh8KC1JlbGVhc2VIb3N0EhAKCG93bmVyX2lkGAEgASgJIhMKEVJlbGVhc2VIb3N0UmVzdWx0YgZwcm90bzM");
+  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZWxlYXNlX2hvc3QucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIicKC1JlbGVhc2VIb3N0EhAKCG93bmVyX2lkGAEgASgJOgbK8xgCCAEiEwoRUmVsZWFzZUhvc3RSZXN1bHRiBnByb3RvMw", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Gives up the claim on a host; the undo of ClaimHost.

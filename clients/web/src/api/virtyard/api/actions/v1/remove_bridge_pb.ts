@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/remove_bridge.proto.
  */
 export const file_virtyard_api_actions_v1_remove_bridge: GenFile = /*@__PURE__*/
-  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfYnJpZGdlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSI8CgxSZW1vdmVCcmlkZ2USDwoHbmV0d29yaxgBIAEoCRILCgN1aWQYAiABKAkSDgoGYnJpZGdlGAMgASgJIicKElJlbW92ZUJyaWRnZVJlc3VsdBIRCgl3YXNfdGhlcmUYASABKAhiBnByb3RvMw");
+  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfYnJpZGdlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJECgxSZW1vdmVCcmlkZ2USDwoHbmV0d29yaxgBIAEoCRILCgN1aWQYAiABKAkSDgoGYnJpZGdlGAMgASgJOgbK8xgCCAEiJwoSUmVtb3ZlQnJpZGdlUmVzdWx0EhEKCXdhc190aGVyZRgBIAEoCGIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Removes the bridge of a network from this host; as an undo only what the same step made.

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/remove_disk_file.proto.
  */
 export const file_virtyard_api_actions_v1_remove_disk_file: GenFile = /*@__PURE__*/
-  fileDesc("Ci52aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfZGlza19maWxlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJTCg5SZW1vdmVEaXNrRmlsZRIXCg9yZXBvc2l0b3J5X3BhdGgYASABKAkSFgoOcmVwb3NpdG9yeV91aWQYAiABKAkSEAoIZGlza191aWQYAyABKAkiFgoUUmVtb3ZlRGlza0ZpbGVSZXN1bHRiBnByb3RvMw");
+  fileDesc("Ci52aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfZGlza19maWxlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJbCg5SZW1vdmVEaXNrRmlsZRIXCg9yZXBvc2l0b3J5X3BhdGgYASABKAkSFgoOcmVwb3NpdG9yeV91aWQYAiABKAkSEAoIZGlza191aWQYAyABKAk6BsrzGAIIAiIWChRSZW1vdmVEaXNrRmlsZVJlc3VsdGIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Removes the image that CreateDiskFile made under the same step; its undo.

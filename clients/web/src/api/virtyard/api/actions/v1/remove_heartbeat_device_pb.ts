@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/remove_heartbeat_device.proto.
  */
 export const file_virtyard_api_actions_v1_remove_heartbeat_device: GenFile = /*@__PURE__*/
-  fileDesc("CjV2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfaGVhcnRiZWF0X2RldmljZS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiMgoVUmVtb3ZlSGVhcnRiZWF0RGV2aWNlEgwKBHBhdGgYASABKAkSCwoDdWlkGAIgASgJIh0KG1JlbW92ZUhlYXJ0YmVhdERldmljZVJlc3VsdGIGcHJvdG8z");
+  fileDesc("CjV2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfaGVhcnRiZWF0X2RldmljZS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiOgoVUmVtb3ZlSGVhcnRiZWF0RGV2aWNlEgwKBHBhdGgYASABKAkSCwoDdWlkGAIgASgJOgbK8xgCCAIiHQobUmVtb3ZlSGVhcnRiZWF0RGV2aWNlUmVzdWx0YgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Removes a heartbeat device that no member uses; the undo of LayOutHeartbeatDevice.

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/remove_repository_folder.proto.
  */
 export const file_virtyard_api_actions_v1_remove_repository_folder: GenFile = /*@__PURE__*/
-  fileDesc("CjZ2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfcmVwb3NpdG9yeV9mb2xkZXIucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIkkKFlJlbW92ZVJlcG9zaXRvcnlGb2xkZXISFwoPcmVwb3NpdG9yeV9wYXRoGAEgASgJEhYKDnJlcG9zaXRvcnlfdWlkGAIgASgJIh4KHFJlbW92ZVJlcG9zaXRvcnlGb2xkZXJSZXN1bHRiBnByb3RvMw");
+  fileDesc("CjZ2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZW1vdmVfcmVwb3NpdG9yeV9mb2xkZXIucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIlEKFlJlbW92ZVJlcG9zaXRvcnlGb2xkZXISFwoPcmVwb3NpdG9yeV9wYXRoGAEgASgJEhYKDnJlcG9zaXRvcnlfdWlkGAIgASgJOgbK8xgCCAIiHgocUmVtb3ZlUmVwb3NpdG9yeUZvbGRlclJlc3VsdGIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Removes a repository's folder, which must hold no disks; the undo of CreateRepositoryFolder.

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/actions/v1/resize_disk_file.proto.
  */
 export const file_virtyard_api_actions_v1_resize_disk_file: GenFile = /*@__PURE__*/
-  fileDesc("Ci52aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZXNpemVfZGlza19maWxlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJvCg5SZXNpemVEaXNrRmlsZRIXCg9yZXBvc2l0b3J5X3BhdGgYASABKAkSFgoOcmVwb3NpdG9yeV91aWQYAiABKAkSEAoIZGlza191aWQYAyABKAkSGgoKc2l6ZV9ieXRlcxgEIAEoA0IGyvMYAhgBIjcKFFJlc2l6ZURpc2tGaWxlUmVzdWx0Eh8KD2FsbG9jYXRlZF9ieXRlcxgBIAEoA0IGyvMYAhgBYgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
+  fileDesc("Ci52aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZXNpemVfZGlza19maWxlLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJ3Cg5SZXNpemVEaXNrRmlsZRIXCg9yZXBvc2l0b3J5X3BhdGgYASABKAkSFgoOcmVwb3NpdG9yeV91aWQYAiABKAkSEAoIZGlza191aWQYAyABKAkSGgoKc2l6ZV9ieXRlcxgEIAEoA0IGyvMYAhgBOgbK8xgCCAIiNwoUUmVzaXplRGlza0ZpbGVSZXN1bHQSHwoPYWxsb2NhdGVkX2J5dGVzGAEgASgDQgbK8xgCGAFiBnByb3RvMw", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Gives the image of a disk another size; what lies beyond a smaller size is lost.

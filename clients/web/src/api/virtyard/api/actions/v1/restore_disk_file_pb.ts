@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/restore_disk_file.proto.
  */
 export const file_virtyard_api_actions_v1_restore_disk_file: GenFile = /*@__PURE__*/
-  fileDesc("Ci92aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZXN0b3JlX2Rpc2tfZmlsZS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiVAoPUmVzdG9yZURpc2tGaWxlEhcKD3JlcG9zaXRvcnlfcGF0aBgBIAEoCRIWCg5yZXBvc2l0b3J5X3VpZBgCIAEoCRIQCghkaXNrX3VpZBgDIAEoCSIXChVSZXN0b3JlRGlza0ZpbGVSZXN1bHRiBnByb3RvMw");
+  fileDesc("Ci92aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9yZXN0b3JlX2Rpc2tfZmlsZS5wcm90bxIXdmlydHlhcmQuYXBpLmFjdGlvbnMudjEiXAoPUmVzdG9yZURpc2tGaWxlEhcKD3JlcG9zaXRvcnlfcGF0aBgBIAEoCRIWCg5yZXBvc2l0b3J5X3VpZBgCIAEoCRIQCghkaXNrX3VpZBgDIAEoCToGyvMYAggCIhcKFVJlc3RvcmVEaXNrRmlsZVJlc3VsdGIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Puts a disk's image back from the trash; the undo of TrashDiskFile.

@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/actions/v1/shut_down_guest.proto.
  */
 export const file_virtyard_api_actions_v1_shut_down_guest: GenFile = /*@__PURE__*/
-  fileDesc("Ci12aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9zaHV0X2Rvd25fZ3Vlc3QucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxImMKDVNodXREb3duR3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCRIdCg1ncmFjZV9zZWNvbmRzGAMgASgFQgbK8xgCGAMSDQoFZm9yY2UYBCABKAgiKAoTU2h1dERvd25HdWVzdFJlc3VsdBIRCglzaHV0X2Rvd24YASABKAhiBnByb3RvMw", [file_virtyard_api_type_v1_annotations]);
+  fileDesc("Ci12aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9zaHV0X2Rvd25fZ3Vlc3QucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIm0KDVNodXREb3duR3Vlc3QSFwoPdmlydHVhbF9tYWNoaW5lGAEgASgJEgsKA3VpZBgCIAEoCRIdCg1ncmFjZV9zZWNvbmRzGAMgASgFQgbK8xgCGAMSDQoFZm9yY2UYBCABKAg6CMrzGAQIARABIigKE1NodXREb3duR3Vlc3RSZXN1bHQSEQoJc2h1dF9kb3duGAEgASgIYgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Asks a guest to shut down and waits until it has; its undo is to boot it again.

@@ -4,13 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_virtyard_api_type_v1_annotations } from "../../type/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file virtyard/api/actions/v1/trash_disk_file.proto.
  */
 export const file_virtyard_api_actions_v1_trash_disk_file: GenFile = /*@__PURE__*/
-  fileDesc("Ci12aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS90cmFzaF9kaXNrX2ZpbGUucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIlIKDVRyYXNoRGlza0ZpbGUSFwoPcmVwb3NpdG9yeV9wYXRoGAEgASgJEhYKDnJlcG9zaXRvcnlfdWlkGAIgASgJEhAKCGRpc2tfdWlkGAMgASgJIikKE1RyYXNoRGlza0ZpbGVSZXN1bHQSEgoKdHJhc2hfcGF0aBgBIAEoCWIGcHJvdG8z");
+  fileDesc("Ci12aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS90cmFzaF9kaXNrX2ZpbGUucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIloKDVRyYXNoRGlza0ZpbGUSFwoPcmVwb3NpdG9yeV9wYXRoGAEgASgJEhYKDnJlcG9zaXRvcnlfdWlkGAIgASgJEhAKCGRpc2tfdWlkGAMgASgJOgbK8xgCCAIiKQoTVHJhc2hEaXNrRmlsZVJlc3VsdBISCgp0cmFzaF9wYXRoGAEgASgJYgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
 
 /**
  * Moves a disk's image into the repository's trash, from where it can be put back.

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/inventory/v1/server.proto.
  */
 export const file_virtyard_api_inventory_v1_server: GenFile = /*@__PURE__*/
-  fileDesc("CiZ2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3NlcnZlci5wcm90bxIZdmlydHlhcmQuYXBpLmludmVudG9yeS52MSLVBgoGU2VydmVyEhgKBG5hbWUYASABKAlCCuJBAQjK8xgCKAESEQoDdWlkGAIgASgJQgTiQQEDEhwKDGRpc3BsYXlfbmFtZRgDIAEoCUIGyvMYAigBEhgKCmdlbmVyYXRpb24YBCABKANCBOJBAQMSFAoEZXRhZxgFIAEoCUIGyvMYAiABEkoKBmxhYmVscxgGIAMoCzItLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2VydmVyLkxhYmVsc0VudHJ5QgvK8xgHCgVsYWJlbBITCgtkZXNjcmlwdGlvbhgHIAEoCRI1CgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjYKCGFjdGl2aXR5GAogASgLMh4udmlydHlhcmQuYXBpLnR5cGUudjEuQWN0aXZpdHlCBOJBAQMSQQoFc3RhdGUYCyABKA4yJi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlclN0YXRlQgriQQEDyvMYAigBEjoKC3NlcnZlcl9wb29sGAwgASgJQiXiQQED+kEYChZ2aXJ0eWFyZC5pby9TZXJ2ZXJQb29syvMYAigBEhUKDWFnZW50X2FkZHJlc3MYDSABKAkSRAoIb2JzZXJ2ZWQYDiABKAsyLC52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlck9ic2VydmF0aW9uQgTiQQEDEisKFXJlc2VydmVkX21lbW9yeV9ieXRlcxgPIAEoA0IM4kEBA8rzGAQYASgBEhUKB2hvc3RfaWQYECABKAlCBOJBAQMSHgoQZGVzaXJlZF9yZXZpc2lvbhgRIAEoA0IE4kEBAxIeChBhcHBsaWVkX3JldmlzaW9uGBIgASgDQgTiQQEDGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6OupBNwoSdmlydHlhcmQuaW8vU2VydmVyEhBzZXJ2ZXJzL3tzZXJ2ZXJ9KgdzZXJ2ZXJzMgZzZXJ2ZXIixwMKEVNlcnZlck9ic2VydmF0aW9uEhUKDWFnZW50X2FkZHJlc3MYASABKAkSHAoMbWVtb3J5X2J5dGVzGAIgASgDQgbK8xgCGAESDAoEY3B1cxgDIAEoBRISCgpoeXBlcnZpc29yGAQgASgJEhkKEWh5cGVydmlzb3JfcmVhc29uGAUgASgJEhMKC2FjY2VsZXJhdG9yGAYgASgJEhUKDWFnZW50X3ZlcnNpb24YByABKAkSLwoLcmVwb3J0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnJ1bm5pbmdfZ3Vlc3RzGAkgASgFEhcKD2xlZGdlcl9zZXF1ZW5jZRgKIAEoAxISCgpndWVzdF91aWRzGB4gAygJEkMKDHJlcG9zaXRvcmllcxgoIAMoCzItLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuT2JzZXJ2ZWRSZXBvc2l0b3J5EjYKBWxpbmtzGCkgAygLMicudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5PYnNlcnZlZExpbmsSEwoLYWdlbnRfc3RhcnQYKiABKAMSDAoEbG9vaxgrIAEoAyJ9ChJPYnNlcnZlZFJlcG9zaXRvcnkSEgoKcmVwb3NpdG9yeRgBIAEoCRILCgN1aWQYAiABKAkSNgoFc3RhdGUYAyABKA4yJy52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlN0b3JhZ2VTdGF0ZRIOCgZyZWFzb24YBCABKAkingEKDE9ic2VydmVkTGluaxIRCglpbnRlcmZhY2UYASABKAkSEwoLbmV0d29ya191aWQYAiABKAkSMQoEa2luZBgDIAEoDjIjLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuTGlua0tpbmQSMwoFc3RhdGUYBCABKA4yJC52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLkxpbmtTdGF0ZSpeCgtTZXJ2ZXJTdGF0ZRIcChhTRVJWRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNTRVJWRVJfU1RBVEVfT05MSU5FEAESGAoUU0VSVkVSX1NUQVRFX09GRkxJTkUQAip7CgxTdG9yYWdlU3RhdGUSHQoZU1RPUkFHRV9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNUT1JBR0VfU1RBVEVfUFJFU0VOVBABEhYKElNUT1JBR0VfU1RBVEVfTE9TVBACEhkKFVNUT1JBR0VfU1RBVEVfVU5LTk9XThADKmQKCExpbmtLaW5kEhkKFUxJTktfS0lORF9VTlNQRUNJRklFRBAAEhQKEExJTktfS0lORF9CUklER0UQARIUChBMSU5LX0tJTkRfVVBMSU5LEAISEQoNTElOS19LSU5EX1RBUBADKk8KCUxpbmtTdGF0ZRIaChZMSU5LX1NUQVRFX1VOU1BFQ0lGSUVEEAASEQoNTElOS19TVEFURV9VUBABEhMKD0xJTktfU1RBVEVfRE9XThACYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
+  fileDesc("CiZ2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3NlcnZlci5wcm90bxIZdmlydHlhcmQuYXBpLmludmVudG9yeS52MSLVBgoGU2VydmVyEhgKBG5hbWUYASABKAlCCuJBAQjK8xgCKAESEQoDdWlkGAIgASgJQgTiQQEDEhwKDGRpc3BsYXlfbmFtZRgDIAEoCUIGyvMYAigBEhgKCmdlbmVyYXRpb24YBCABKANCBOJBAQMSFAoEZXRhZxgFIAEoCUIGyvMYAiABEkoKBmxhYmVscxgGIAMoCzItLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuU2VydmVyLkxhYmVsc0VudHJ5QgvK8xgHCgVsYWJlbBITCgtkZXNjcmlwdGlvbhgHIAEoCRI1CgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjYKCGFjdGl2aXR5GAogASgLMh4udmlydHlhcmQuYXBpLnR5cGUudjEuQWN0aXZpdHlCBOJBAQMSQQoFc3RhdGUYCyABKA4yJi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlclN0YXRlQgriQQEDyvMYAigBEjoKC3NlcnZlcl9wb29sGAwgASgJQiXiQQED+kEYChZ2aXJ0eWFyZC5pby9TZXJ2ZXJQb29syvMYAigBEhUKDWFnZW50X2FkZHJlc3MYDSABKAkSRAoIb2JzZXJ2ZWQYDiABKAsyLC52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNlcnZlck9ic2VydmF0aW9uQgTiQQEDEisKFXJlc2VydmVkX21lbW9yeV9ieXRlcxgPIAEoA0IM4kEBA8rzGAQYASgBEhUKB2hvc3RfaWQYECABKAlCBOJBAQMSHgoQZGVzaXJlZF9yZXZpc2lvbhgRIAEoA0IE4kEBAxIeChBhcHBsaWVkX3JldmlzaW9uGBIgASgDQgTiQQEDGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6OupBNwoSdmlydHlhcmQuaW8vU2VydmVyEhBzZXJ2ZXJzL3tzZXJ2ZXJ9KgdzZXJ2ZXJzMgZzZXJ2ZXIi0wQKEVNlcnZlck9ic2VydmF0aW9uEhUKDWFnZW50X2FkZHJlc3MYASABKAkSHAoMbWVtb3J5X2J5dGVzGAIgASgDQgbK8xgCGAESDAoEY3B1cxgDIAEoBRISCgpoeXBlcnZpc29yGAQgASgJEhkKEWh5cGVydmlzb3JfcmVhc29uGAUgASgJEhMKC2FjY2VsZXJhdG9yGAYgASgJEhUKDWFnZW50X3ZlcnNpb24YByABKAkSLwoLcmVwb3J0X3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnJ1bm5pbmdfZ3Vlc3RzGAkgASgFEhcKD2xlZGdlcl9zZXF1ZW5jZRgKIAEoAxISCgpndWVzdF91aWRzGB4gAygJEkMKDHJlcG9zaXRvcmllcxgoIAMoCzItLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuT2JzZXJ2ZWRSZXBvc2l0b3J5EjYKBWxpbmtzGCkgAygLMicudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5PYnNlcnZlZExpbmsSEwoLYWdlbnRfc3RhcnQYKiABKAMSDAoEbG9vaxgrIAEoAxI1CgVkZWF0aBgsIAEoCzImLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuUHJvdmVuRGVhdGgSQAoKaGVhcnRiZWF0cxgtIAMoCzIsLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuT2JzZXJ2ZWRIZWFydGJlYXQSEQoJbGVkZ2VyX2lkGC4gASgJIm0KC1Byb3ZlbkRlYXRoEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXByaW5jaXBhbBgCIAEoCRIOCgZyZWFzb24YAyABKAkSEQoJb3BlcmF0aW9uGAQgASgJIoABChFPYnNlcnZlZEhlYXJ0YmVhdBITCgtjbHVzdGVyX3VpZBgBIAEoCRIMCgRzbG90GAIgASgFEjgKBXN0YXRlGAMgASgOMikudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5IZWFydGJlYXRTdGF0ZRIOCgZyZWFzb24YBCABKAkifQoST2JzZXJ2ZWRSZXBvc2l0b3J5EhIKCnJlcG9zaXRvcnkYASABKAkSCwoDdWlkGAIgASgJEjYKBXN0YXRlGAMgASgOMicudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5TdG9yYWdlU3RhdGUSDgoGcmVhc29uGAQgASgJIp4BCgxPYnNlcnZlZExpbmsSEQoJaW50ZXJmYWNlGAEgASgJEhMKC25ldHdvcmtfdWlkGAIgASgJEjEKBGtpbmQYAyABKA4yIy52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLkxpbmtLaW5kEjMKBXN0YXRlGAQgASgOMiQudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5MaW5rU3RhdGUqXgoLU2VydmVyU3RhdGUSHAoYU0VSVkVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTU0VSVkVSX1NUQVRFX09OTElORRABEhgKFFNFUlZFUl9TVEFURV9PRkZMSU5FEAIqaAoOSGVhcnRiZWF0U3RhdGUSHwobSEVBUlRCRUFUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGwoXSEVBUlRCRUFUX1NUQVRFX0lOX1RJTUUQARIYChRIRUFSVEJFQVRfU1RBVEVfTEFURRACKnsKDFN0b3JhZ2VTdGF0ZRIdChlTVE9SQUdFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVU1RPUkFHRV9TVEFURV9QUkVTRU5UEAESFgoSU1RPUkFHRV9TVEFURV9MT1NUEAISGQoVU1RPUkFHRV9TVEFURV9VTktOT1dOEAMqZAoITGlua0tpbmQSGQoVTElOS19LSU5EX1VOU1BFQ0lGSUVEEAASFAoQTElOS19LSU5EX0JSSURHRRABEhQKEExJTktfS0lORF9VUExJTksQAhIRCg1MSU5LX0tJTkRfVEFQEAMqTwoJTGlua1N0YXRlEhoKFkxJTktfU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1MSU5LX1NUQVRFX1VQEAESEwoPTElOS19TVEFURV9ET1dOEAJiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
 
 /**
  * A physical host that runs an agent.
@@ -269,6 +269,27 @@ export type ServerObservation = Message<"virtyard.api.inventory.v1.ServerObserva
    * @generated from field: int64 look = 43;
    */
   look: bigint;
+
+  /**
+   * The proof that the host is dead, which stands until its agent reports again; absent for most.
+   *
+   * @generated from field: virtyard.api.inventory.v1.ProvenDeath death = 44;
+   */
+  death?: ProvenDeath | undefined;
+
+  /**
+   * The clusters that it is a member of, and whether it renews its slots in time.
+   *
+   * @generated from field: repeated virtyard.api.inventory.v1.ObservedHeartbeat heartbeats = 45;
+   */
+  heartbeats: ObservedHeartbeat[];
+
+  /**
+   * The identity of the agent's ledger; its positions begin anew with another one.
+   *
+   * @generated from field: string ledger_id = 46;
+   */
+  ledgerId: string;
 };
 
 /**
@@ -277,6 +298,90 @@ export type ServerObservation = Message<"virtyard.api.inventory.v1.ServerObserva
  */
 export const ServerObservationSchema: GenMessage<ServerObservation> = /*@__PURE__*/
   messageDesc(file_virtyard_api_inventory_v1_server, 1);
+
+/**
+ * A proof that a host does not run: a person has made sure of it, since its agent was silent.
+ *
+ * @generated from message virtyard.api.inventory.v1.ProvenDeath
+ */
+export type ProvenDeath = Message<"virtyard.api.inventory.v1.ProvenDeath"> & {
+  /**
+   * When the proof was recorded, by the inventory's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Who has given it, as user/admin.
+   *
+   * @generated from field: string principal = 2;
+   */
+  principal: string;
+
+  /**
+   * How that person knows, in their own words.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * The name of the operation that recorded it.
+   *
+   * @generated from field: string operation = 4;
+   */
+  operation: string;
+};
+
+/**
+ * Describes the message virtyard.api.inventory.v1.ProvenDeath.
+ * Use `create(ProvenDeathSchema)` to create a new message.
+ */
+export const ProvenDeathSchema: GenMessage<ProvenDeath> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_inventory_v1_server, 2);
+
+/**
+ * A host's own slot in one cluster, as the host sees it.
+ *
+ * @generated from message virtyard.api.inventory.v1.ObservedHeartbeat
+ */
+export type ObservedHeartbeat = Message<"virtyard.api.inventory.v1.ObservedHeartbeat"> & {
+  /**
+   * The uid of the cluster that the slot is of.
+   *
+   * @generated from field: string cluster_uid = 1;
+   */
+  clusterUid: string;
+
+  /**
+   * The number of the host's slot on the heartbeat device, from 1.
+   *
+   * @generated from field: int32 slot = 2;
+   */
+  slot: number;
+
+  /**
+   * Whether the slot is renewed in time.
+   *
+   * @generated from field: virtyard.api.inventory.v1.HeartbeatState state = 3;
+   */
+  state: HeartbeatState;
+
+  /**
+   * Why the slot is not renewed, as a person reads it; empty if it is.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message virtyard.api.inventory.v1.ObservedHeartbeat.
+ * Use `create(ObservedHeartbeatSchema)` to create a new message.
+ */
+export const ObservedHeartbeatSchema: GenMessage<ObservedHeartbeat> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_inventory_v1_server, 3);
 
 /**
  * The storage of one repository, as a host sees it.
@@ -318,7 +423,7 @@ export type ObservedRepository = Message<"virtyard.api.inventory.v1.ObservedRepo
  * Use `create(ObservedRepositorySchema)` to create a new message.
  */
 export const ObservedRepositorySchema: GenMessage<ObservedRepository> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_inventory_v1_server, 2);
+  messageDesc(file_virtyard_api_inventory_v1_server, 4);
 
 /**
  * One network interface that carries a network or a guest's card on a host.
@@ -360,7 +465,7 @@ export type ObservedLink = Message<"virtyard.api.inventory.v1.ObservedLink"> & {
  * Use `create(ObservedLinkSchema)` to create a new message.
  */
 export const ObservedLinkSchema: GenMessage<ObservedLink> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_inventory_v1_server, 3);
+  messageDesc(file_virtyard_api_inventory_v1_server, 5);
 
 /**
  * The states of a server.
@@ -395,6 +500,40 @@ export enum ServerState {
  */
 export const ServerStateSchema: GenEnum<ServerState> = /*@__PURE__*/
   enumDesc(file_virtyard_api_inventory_v1_server, 0);
+
+/**
+ * Whether a member of a cluster renews its slot in time.
+ *
+ * @generated from enum virtyard.api.inventory.v1.HeartbeatState
+ */
+export enum HeartbeatState {
+  /**
+   * The agent has just started, so that nothing is said yet.
+   *
+   * @generated from enum value: HEARTBEAT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The slot was renewed within the warn time, 4T.
+   *
+   * @generated from enum value: HEARTBEAT_STATE_IN_TIME = 1;
+   */
+  IN_TIME = 1,
+
+  /**
+   * The slot was not renewed for longer than the warn time, 4T.
+   *
+   * @generated from enum value: HEARTBEAT_STATE_LATE = 2;
+   */
+  LATE = 2,
+}
+
+/**
+ * Describes the enum virtyard.api.inventory.v1.HeartbeatState.
+ */
+export const HeartbeatStateSchema: GenEnum<HeartbeatState> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_inventory_v1_server, 1);
 
 /**
  * Whether the storage of a repository is there for a host.
@@ -435,7 +574,7 @@ export enum StorageState {
  * Describes the enum virtyard.api.inventory.v1.StorageState.
  */
 export const StorageStateSchema: GenEnum<StorageState> = /*@__PURE__*/
-  enumDesc(file_virtyard_api_inventory_v1_server, 1);
+  enumDesc(file_virtyard_api_inventory_v1_server, 2);
 
 /**
  * What an interface is to the network that it carries.
@@ -476,7 +615,7 @@ export enum LinkKind {
  * Describes the enum virtyard.api.inventory.v1.LinkKind.
  */
 export const LinkKindSchema: GenEnum<LinkKind> = /*@__PURE__*/
-  enumDesc(file_virtyard_api_inventory_v1_server, 2);
+  enumDesc(file_virtyard_api_inventory_v1_server, 3);
 
 /**
  * Whether an interface can carry anything.
@@ -510,5 +649,5 @@ export enum LinkState {
  * Describes the enum virtyard.api.inventory.v1.LinkState.
  */
 export const LinkStateSchema: GenEnum<LinkState> = /*@__PURE__*/
-  enumDesc(file_virtyard_api_inventory_v1_server, 3);
+  enumDesc(file_virtyard_api_inventory_v1_server, 4);
 

@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/jobs/v1/operation.proto.
  */
 export const file_virtyard_api_jobs_v1_operation: GenFile = /*@__PURE__*/
-  fileDesc("CiR2aXJ0eWFyZC9hcGkvam9icy92MS9vcGVyYXRpb24ucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxIpIHChFPcGVyYXRpb25NZXRhZGF0YRIOCgZtZXRob2QYASABKAkSJQoHcmVxdWVzdBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSDAoEam9icxgDIAMoCRJQCg1yZXN1bWVfdG9rZW5zGAQgAygLMjkudmlydHlhcmQuYXBpLmpvYnMudjEuT3BlcmF0aW9uTWV0YWRhdGEuUmVzdW1lVG9rZW5zRW50cnkSKAoEcGxhbhgFIAEoCzIaLnZpcnR5YXJkLmFwaS5qb2JzLnYxLlBsYW4SMwoFc3RhdGUYBiABKA4yJC52aXJ0eWFyZC5hcGkuam9icy52MS5PcGVyYXRpb25TdGF0ZRIuCgdvdXRjb21lGAcgASgOMh0udmlydHlhcmQuYXBpLmpvYnMudjEuT3V0Y29tZRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKCHByb2dyZXNzGAogASgLMiUudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlByb2dyZXNzEjgKB29wdGlvbnMYCyABKAsyJy52aXJ0eWFyZC5hcGkudHlwZS52MS5TdWJtaXNzaW9uT3B0aW9ucxIVCg12YWxpZGF0ZV9vbmx5GAwgASgIEg0KBXRpdGxlGA0gASgJEhEKCXByaW5jaXBhbBgOIAEoCRIXCg9hYm9ydF9yZXF1ZXN0ZWQYDyABKAgSEAoIdG9vX2xhdGUYECABKAgSEwoLd2FpdGluZ19mb3IYESABKAkSDQoFZXBvY2gYEiABKAMSDwoHcmVwbGFucxgTIAEoBRIVCg1zdXBlcnNlZGVkX2J5GBQgASgJEg8KB3Jlc2lkdWUYFSADKAkSLgoEaGVsZBgZIAEoDjIgLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkhlbGRSZWFzb24SNQoMcmVhc29uX3RyYWlsGBogAygLMh8udmlydHlhcmQuYXBpLnR5cGUudjEuUmVhc29uSG9wEigKBGhvbGQYHiABKAsyGi52aXJ0eWFyZC5hcGkuam9icy52MS5Ib2xkGjMKEVJlc3VtZVRva2Vuc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidAoKSm9iU3VtbWFyeRINCgV0b3RhbBgBIAEoAxIPCgdwZW5kaW5nGAIgASgDEhMKC2luX3Byb2dyZXNzGAMgASgDEg4KBmZhaWxlZBgEIAEoAxIPCgdhYm9ydGVkGAUgASgDEhAKCGNvbXBsZXRlGAYgASgDKsQBCg5PcGVyYXRpb25TdGF0ZRIfChtPUEVSQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIaChZPUEVSQVRJT05fU1RBVEVfQUNUSVZFEAESHQoZT1BFUkFUSU9OX1NUQVRFX1NVQ0NFRURFRBACEhoKFk9QRVJBVElPTl9TVEFURV9GQUlMRUQQAxIdChlPUEVSQVRJT05fU1RBVEVfQ0FOQ0VMTEVEEAQSGwoXT1BFUkFUSU9OX1NUQVRFX1BBUlRJQUwQBWIGcHJvdG8z", [file_google_protobuf_any, file_google_protobuf_timestamp, file_virtyard_api_jobs_v1_hold, file_virtyard_api_jobs_v1_job, file_virtyard_api_jobs_v1_plan, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_submission]);
+  fileDesc("CiR2aXJ0eWFyZC9hcGkvam9icy92MS9vcGVyYXRpb24ucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxItAHChFPcGVyYXRpb25NZXRhZGF0YRIOCgZtZXRob2QYASABKAkSJQoHcmVxdWVzdBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSDAoEam9icxgDIAMoCRJQCg1yZXN1bWVfdG9rZW5zGAQgAygLMjkudmlydHlhcmQuYXBpLmpvYnMudjEuT3BlcmF0aW9uTWV0YWRhdGEuUmVzdW1lVG9rZW5zRW50cnkSKAoEcGxhbhgFIAEoCzIaLnZpcnR5YXJkLmFwaS5qb2JzLnYxLlBsYW4SMwoFc3RhdGUYBiABKA4yJC52aXJ0eWFyZC5hcGkuam9icy52MS5PcGVyYXRpb25TdGF0ZRIuCgdvdXRjb21lGAcgASgOMh0udmlydHlhcmQuYXBpLmpvYnMudjEuT3V0Y29tZRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKCHByb2dyZXNzGAogASgLMiUudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlByb2dyZXNzEjgKB29wdGlvbnMYCyABKAsyJy52aXJ0eWFyZC5hcGkudHlwZS52MS5TdWJtaXNzaW9uT3B0aW9ucxIVCg12YWxpZGF0ZV9vbmx5GAwgASgIEg0KBXRpdGxlGA0gASgJEhEKCXByaW5jaXBhbBgOIAEoCRIXCg9hYm9ydF9yZXF1ZXN0ZWQYDyABKAgSEAoIdG9vX2xhdGUYECABKAgSEwoLd2FpdGluZ19mb3IYESABKAkSDQoFZXBvY2gYEiABKAMSDwoHcmVwbGFucxgTIAEoBRIVCg1zdXBlcnNlZGVkX2J5GBQgASgJEg8KB3Jlc2lkdWUYFSADKAkSLgoEaGVsZBgZIAEoDjIgLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkhlbGRSZWFzb24SNQoMcmVhc29uX3RyYWlsGBogAygLMh8udmlydHlhcmQuYXBpLnR5cGUudjEuUmVhc29uSG9wEigKBGhvbGQYHiABKAsyGi52aXJ0eWFyZC5hcGkuam9icy52MS5Ib2xkEjwKC3NldHRsZW1lbnRzGB8gAygLMicudmlydHlhcmQuYXBpLmpvYnMudjEuU2V0dGxlbWVudFByZXZpZXcaMwoRUmVzdW1lVG9rZW5zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChFTZXR0bGVtZW50UHJldmlldxILCgNqb2IYASABKAkSDQoFdGl0bGUYAiABKAkSDgoGb2JqZWN0GAMgASgJEg8KB3ZlcmRpY3QYBCABKAkidAoKSm9iU3VtbWFyeRINCgV0b3RhbBgBIAEoAxIPCgdwZW5kaW5nGAIgASgDEhMKC2luX3Byb2dyZXNzGAMgASgDEg4KBmZhaWxlZBgEIAEoAxIPCgdhYm9ydGVkGAUgASgDEhAKCGNvbXBsZXRlGAYgASgDKsQBCg5PcGVyYXRpb25TdGF0ZRIfChtPUEVSQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIaChZPUEVSQVRJT05fU1RBVEVfQUNUSVZFEAESHQoZT1BFUkFUSU9OX1NUQVRFX1NVQ0NFRURFRBACEhoKFk9QRVJBVElPTl9TVEFURV9GQUlMRUQQAxIdChlPUEVSQVRJT05fU1RBVEVfQ0FOQ0VMTEVEEAQSGwoXT1BFUkFUSU9OX1NUQVRFX1BBUlRJQUwQBWIGcHJvdG8z", [file_google_protobuf_any, file_google_protobuf_timestamp, file_virtyard_api_jobs_v1_hold, file_virtyard_api_jobs_v1_job, file_virtyard_api_jobs_v1_plan, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_submission]);
 
 /**
  * The metadata of every google.longrunning.Operation.
@@ -198,6 +198,13 @@ export type OperationMetadata = Message<"virtyard.api.jobs.v1.OperationMetadata"
    * @generated from field: virtyard.api.jobs.v1.Hold hold = 30;
    */
   hold?: Hold | undefined;
+
+  /**
+   * In a preview of a proof of death: the open steps of that server, and what becomes of each without it.
+   *
+   * @generated from field: repeated virtyard.api.jobs.v1.SettlementPreview settlements = 31;
+   */
+  settlements: SettlementPreview[];
 };
 
 /**
@@ -206,6 +213,48 @@ export type OperationMetadata = Message<"virtyard.api.jobs.v1.OperationMetadata"
  */
 export const OperationMetadataSchema: GenMessage<OperationMetadata> = /*@__PURE__*/
   messageDesc(file_virtyard_api_jobs_v1_operation, 0);
+
+/**
+ * What becomes of one open step once its server is proven dead.
+ *
+ * @generated from message virtyard.api.jobs.v1.SettlementPreview
+ */
+export type SettlementPreview = Message<"virtyard.api.jobs.v1.SettlementPreview"> & {
+  /**
+   * The name of the job that the step belongs to.
+   *
+   * @generated from field: string job = 1;
+   */
+  job: string;
+
+  /**
+   * What the step does, as a person reads it.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * The object that the step writes.
+   *
+   * @generated from field: string object = 3;
+   */
+  object: string;
+
+  /**
+   * How it is settled, as a person reads it.
+   *
+   * @generated from field: string verdict = 4;
+   */
+  verdict: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.SettlementPreview.
+ * Use `create(SettlementPreviewSchema)` to create a new message.
+ */
+export const SettlementPreviewSchema: GenMessage<SettlementPreview> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_operation, 1);
 
 /**
  * What the live jobs of this site add up to, as the pane at the bottom of a console shows it.
@@ -261,7 +310,7 @@ export type JobSummary = Message<"virtyard.api.jobs.v1.JobSummary"> & {
  * Use `create(JobSummarySchema)` to create a new message.
  */
 export const JobSummarySchema: GenMessage<JobSummary> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_jobs_v1_operation, 1);
+  messageDesc(file_virtyard_api_jobs_v1_operation, 2);
 
 /**
  * Where an operation stands.

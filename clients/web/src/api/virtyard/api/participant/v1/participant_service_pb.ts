@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/participant/v1/participant_service.proto.
  */
 export const file_virtyard_api_participant_v1_participant_service: GenFile = /*@__PURE__*/
-  fileDesc("CjV2aXJ0eWFyZC9hcGkvcGFydGljaXBhbnQvdjEvcGFydGljaXBhbnRfc2VydmljZS5wcm90bxIbdmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxIrsECgZFZmZlY3QSEAoIc3RlcF9rZXkYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRINCgVlcG9jaBgDIAEoAxIuCgVsb2NrcxgEIAMoCzIfLnZpcnR5YXJkLmFwaS50eXBlLnYxLkxvY2tUb2tlbhI8CghleHBlY3RlZBgFIAMoCzIqLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5PYmplY3RWZXJzaW9uEiAKAmRvGAYgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIiCgR1bmRvGAcgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIxCgVwaGFzZRgIIAEoDjIiLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5QaGFzZRIuCgtzdGFsbF9saW1pdBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZ0YXJnZXQYCiABKAkSDQoFYWZ0ZXIYCyABKAkSOQoHcmVxdWlyZRgMIAEoCzIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5SZXF1aXJlbWVudBILCgNqb2IYDSABKAkSTAoNdHJhY2VfY29udGV4dBgOIAMoCzI1LnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3QuVHJhY2VDb250ZXh0RW50cnkaMwoRVHJhY2VDb250ZXh0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJACg1PYmplY3RWZXJzaW9uEg4KBm9iamVjdBgBIAEoCRILCgN1aWQYAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoAyIrCglTZWxlY3Rpb24SDgoGb2JqZWN0GAEgASgJEg4KBmZvbGxvdxgCIAMoCSKgAQoLUmVxdWlyZW1lbnQSOgoKc2VsZWN0aW9ucxgBIAMoCzImLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5TZWxlY3Rpb24SPAoIdmVyc2lvbnMYAiADKAsyKi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuT2JqZWN0VmVyc2lvbhIXCg9ibG9ja2luZ19ldmVudHMYCiADKAkiggEKDkV4ZWN1dGVSZXF1ZXN0EjQKB2VmZmVjdHMYASADKAsyIy52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRWZmZWN0EhUKDXNldHRsZWRfYmVsb3cYFCABKAMSFAoMdG9rZW5zX2JlbG93GBUgASgDEg0KBWhlbGxvGBYgASgDInYKDEhlbGxvUmVxdWVzdBIVCg1zZXR0bGVkX2JlbG93GAEgASgDEhQKDHRva2Vuc19iZWxvdxgCIAEoAxIRCglsZWRnZXJfaWQYAyABKAkSFwoPbGVkZ2VyX3NlcXVlbmNlGAQgASgDEg0KBWhlbGxvGAUgASgDIloKDUhlbGxvUmVzcG9uc2USEQoJbGVkZ2VyX2lkGAEgASgJEhcKD2xlZGdlcl9zZXF1ZW5jZRgCIAEoAxINCgVoZWxsbxgDIAEoAxIOCgZjbG9zZWQYBCABKAgiqQEKDVJlc3luY1JlcXVlc3QSDQoFaGVsbG8YASABKAMSFgoObmV4dF9vcGVyYXRpb24YAiABKAMSOwoGZXBvY2hzGAMgAygLMisudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLk9wZXJhdGlvbkVwb2NoEjQKB2VmZmVjdHMYBCADKAsyIy52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRWZmZWN0IjIKDk9wZXJhdGlvbkVwb2NoEhEKCW9wZXJhdGlvbhgBIAEoAxINCgVlcG9jaBgCIAEoAyIpCg5SZXN5bmNSZXNwb25zZRIXCg9sZWRnZXJfc2VxdWVuY2UYASABKAMiTQoPRXhlY3V0ZVJlc3BvbnNlEjoKB3JlcG9ydHMYASADKAsyKS52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRWZmZWN0UmVwb3J0IpsCCgxFZmZlY3RSZXBvcnQSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYBSABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgGIAEoBRIzCg1hY2NlcHRlZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEjkKCHByb2dyZXNzGAMgASgLMiUudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlByb2dyZXNzSAASOwoGcmVzdWx0GAQgASgLMikudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkVmZmVjdFJlY29yZEgAQggKBnJlcG9ydCKlAQoIUHJvZ3Jlc3MSFwoHcGVyY2VudBgBIAEoAUIGyvMYAhgCEg0KBXN0YWdlGAIgASgJEhIKCmRvbmVfdW5pdHMYAyABKAMSEwoLdG90YWxfdW5pdHMYBCABKAMSEQoJYWJvcnRhYmxlGAUgASgIEjUKEWV4cGVjdGVkX2VuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLdAQoMRWZmZWN0UmVjb3JkEhAKCHN0ZXBfa2V5GAEgASgJEjcKBXN0YXRlGAIgASgOMigudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkVmZmVjdFN0YXRlEiQKBnJlc3VsdBgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSIQoFZXJyb3IYBCABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIPCgdyZXNpZHVlGAUgAygJEhcKD2xlZGdlcl9zZXF1ZW5jZRgGIAEoAxIPCgdjaGFuZ2VkGAcgASgIIoIBCg1TZXR0bGVSZXF1ZXN0EhAKCHN0ZXBfa2V5GAEgASgJEjEKBXBoYXNlGAIgASgOMiIudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlBoYXNlEg8KB2F0dGVtcHQYAyABKAUSDQoFZXBvY2gYBCABKAMSDAoEc3RvcBgFIAEoCCJLCg5TZXR0bGVSZXNwb25zZRI5CgZyZWNvcmQYASABKAsyKS52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRWZmZWN0UmVjb3JkIhQKEkxpc3RBY3Rpb25zUmVxdWVzdCJLChNMaXN0QWN0aW9uc1Jlc3BvbnNlEjQKB2FjdGlvbnMYASADKAsyIy52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuQWN0aW9uIkEKBkFjdGlvbhIUCgxtZXNzYWdlX3R5cGUYASABKAkSEQoJc3VwcG9ydGVkGAIgASgIEg4KBnJlYXNvbhgDIAEoCSo8CgVQaGFzZRIVChFQSEFTRV9VTlNQRUNJRklFRBAAEgwKCFBIQVNFX0RPEAESDgoKUEhBU0VfVU5ETxACKsUBCgtFZmZlY3RTdGF0ZRIcChhFRkZFQ1RfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZFRkZFQ1RfU1RBVEVfTk9UX0JFR1VOEAESGAoURUZGRUNUX1NUQVRFX1JVTk5JTkcQAhIVChFFRkZFQ1RfU1RBVEVfRE9ORRADEhcKE0VGRkVDVF9TVEFURV9GQUlMRUQQBBIYChRFRkZFQ1RfU1RBVEVfQUJPUlRFRBAFEhgKFEVGRkVDVF9TVEFURV9SRVNJRFVFEAYyvgQKElBhcnRpY2lwYW50U2VydmljZRJwCgdFeGVjdXRlEisudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkV4ZWN1dGVSZXF1ZXN0GiwudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkV4ZWN1dGVSZXNwb25zZSIGyvMYAggEKAEwARJpCgZTZXR0bGUSKi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuU2V0dGxlUmVxdWVzdBorLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5TZXR0bGVSZXNwb25zZSIGyvMYAggEEmYKBUhlbGxvEikudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkhlbGxvUmVxdWVzdBoqLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5IZWxsb1Jlc3BvbnNlIgbK8xgCCAQSaQoGUmVzeW5jEioudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlJlc3luY1JlcXVlc3QaKy52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUmVzeW5jUmVzcG9uc2UiBsrzGAIIBBJ4CgtMaXN0QWN0aW9ucxIvLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5MaXN0QWN0aW9uc1JlcXVlc3QaMC52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuTGlzdEFjdGlvbnNSZXNwb25zZSIGyvMYAggBYgZwcm90bzM", [file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_type_v1_annotations, file_virtyard_api_type_v1_lock]);
+  fileDesc("CjV2aXJ0eWFyZC9hcGkvcGFydGljaXBhbnQvdjEvcGFydGljaXBhbnRfc2VydmljZS5wcm90bxIbdmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxIs4ECgZFZmZlY3QSEAoIc3RlcF9rZXkYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRINCgVlcG9jaBgDIAEoAxIuCgVsb2NrcxgEIAMoCzIfLnZpcnR5YXJkLmFwaS50eXBlLnYxLkxvY2tUb2tlbhI8CghleHBlY3RlZBgFIAMoCzIqLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5PYmplY3RWZXJzaW9uEiAKAmRvGAYgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIiCgR1bmRvGAcgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIxCgVwaGFzZRgIIAEoDjIiLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5QaGFzZRIuCgtzdGFsbF9saW1pdBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZ0YXJnZXQYCiABKAkSDQoFYWZ0ZXIYCyABKAkSOQoHcmVxdWlyZRgMIAEoCzIoLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5SZXF1aXJlbWVudBILCgNqb2IYDSABKAkSTAoNdHJhY2VfY29udGV4dBgOIAMoCzI1LnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3QuVHJhY2VDb250ZXh0RW50cnkSEQoJcHJpbmNpcGFsGA8gASgJGjMKEVRyYWNlQ29udGV4dEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQAoNT2JqZWN0VmVyc2lvbhIOCgZvYmplY3QYASABKAkSCwoDdWlkGAIgASgJEhIKCmdlbmVyYXRpb24YAyABKAMiKwoJU2VsZWN0aW9uEg4KBm9iamVjdBgBIAEoCRIOCgZmb2xsb3cYAiADKAkioAEKC1JlcXVpcmVtZW50EjoKCnNlbGVjdGlvbnMYASADKAsyJi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuU2VsZWN0aW9uEjwKCHZlcnNpb25zGAIgAygLMioudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLk9iamVjdFZlcnNpb24SFwoPYmxvY2tpbmdfZXZlbnRzGAogAygJIoIBCg5FeGVjdXRlUmVxdWVzdBI0CgdlZmZlY3RzGAEgAygLMiMudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkVmZmVjdBIVCg1zZXR0bGVkX2JlbG93GBQgASgDEhQKDHRva2Vuc19iZWxvdxgVIAEoAxINCgVoZWxsbxgWIAEoAyKzAQoMSGVsbG9SZXF1ZXN0EhUKDXNldHRsZWRfYmVsb3cYASABKAMSFAoMdG9rZW5zX2JlbG93GAIgASgDEhEKCWxlZGdlcl9pZBgDIAEoCRIXCg9sZWRnZXJfc2VxdWVuY2UYBCABKAMSDQoFaGVsbG8YBSABKAMSOwoHc2V0dGxlZBgGIAMoCzIqLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5TZXR0bGVkRWZmZWN0Io4BCg1TZXR0bGVkRWZmZWN0EjEKBXBoYXNlGAEgASgOMiIudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlBoYXNlEg8KB2F0dGVtcHQYAiABKAUSOQoGcmVjb3JkGAMgASgLMikudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkVmZmVjdFJlY29yZCJtCg1IZWxsb1Jlc3BvbnNlEhEKCWxlZGdlcl9pZBgBIAEoCRIXCg9sZWRnZXJfc2VxdWVuY2UYAiABKAMSDQoFaGVsbG8YAyABKAMSDgoGY2xvc2VkGAQgASgIEhEKCW92ZXJydWxlZBgFIAMoCSKpAQoNUmVzeW5jUmVxdWVzdBINCgVoZWxsbxgBIAEoAxIWCg5uZXh0X29wZXJhdGlvbhgCIAEoAxI7CgZlcG9jaHMYAyADKAsyKy52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuT3BlcmF0aW9uRXBvY2gSNAoHZWZmZWN0cxgEIAMoCzIjLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3QiMgoOT3BlcmF0aW9uRXBvY2gSEQoJb3BlcmF0aW9uGAEgASgDEg0KBWVwb2NoGAIgASgDIikKDlJlc3luY1Jlc3BvbnNlEhcKD2xlZGdlcl9zZXF1ZW5jZRgBIAEoAyJNCg9FeGVjdXRlUmVzcG9uc2USOgoHcmVwb3J0cxgBIAMoCzIpLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RSZXBvcnQimwIKDEVmZmVjdFJlcG9ydBIQCghzdGVwX2tleRgBIAEoCRIxCgVwaGFzZRgFIAEoDjIiLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5QaGFzZRIPCgdhdHRlbXB0GAYgASgFEjMKDWFjY2VwdGVkX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAASOQoIcHJvZ3Jlc3MYAyABKAsyJS52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUHJvZ3Jlc3NIABI7CgZyZXN1bHQYBCABKAsyKS52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRWZmZWN0UmVjb3JkSABCCAoGcmVwb3J0IqUBCghQcm9ncmVzcxIXCgdwZXJjZW50GAEgASgBQgbK8xgCGAISDQoFc3RhZ2UYAiABKAkSEgoKZG9uZV91bml0cxgDIAEoAxITCgt0b3RhbF91bml0cxgEIAEoAxIRCglhYm9ydGFibGUYBSABKAgSNQoRZXhwZWN0ZWRfZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIt0BCgxFZmZlY3RSZWNvcmQSEAoIc3RlcF9rZXkYASABKAkSNwoFc3RhdGUYAiABKA4yKC52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRWZmZWN0U3RhdGUSJAoGcmVzdWx0GAMgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIhCgVlcnJvchgEIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzEg8KB3Jlc2lkdWUYBSADKAkSFwoPbGVkZ2VyX3NlcXVlbmNlGAYgASgDEg8KB2NoYW5nZWQYByABKAgiggEKDVNldHRsZVJlcXVlc3QSEAoIc3RlcF9rZXkYASABKAkSMQoFcGhhc2UYAiABKA4yIi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUGhhc2USDwoHYXR0ZW1wdBgDIAEoBRINCgVlcG9jaBgEIAEoAxIMCgRzdG9wGAUgASgIIksKDlNldHRsZVJlc3BvbnNlEjkKBnJlY29yZBgBIAEoCzIpLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5FZmZlY3RSZWNvcmQiFAoSTGlzdEFjdGlvbnNSZXF1ZXN0IksKE0xpc3RBY3Rpb25zUmVzcG9uc2USNAoHYWN0aW9ucxgBIAMoCzIjLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5BY3Rpb24iQQoGQWN0aW9uEhQKDG1lc3NhZ2VfdHlwZRgBIAEoCRIRCglzdXBwb3J0ZWQYAiABKAgSDgoGcmVhc29uGAMgASgJKjwKBVBoYXNlEhUKEVBIQVNFX1VOU1BFQ0lGSUVEEAASDAoIUEhBU0VfRE8QARIOCgpQSEFTRV9VTkRPEAIqxQEKC0VmZmVjdFN0YXRlEhwKGEVGRkVDVF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkVGRkVDVF9TVEFURV9OT1RfQkVHVU4QARIYChRFRkZFQ1RfU1RBVEVfUlVOTklORxACEhUKEUVGRkVDVF9TVEFURV9ET05FEAMSFwoTRUZGRUNUX1NUQVRFX0ZBSUxFRBAEEhgKFEVGRkVDVF9TVEFURV9BQk9SVEVEEAUSGAoURUZGRUNUX1NUQVRFX1JFU0lEVUUQBjK+BAoSUGFydGljaXBhbnRTZXJ2aWNlEnAKB0V4ZWN1dGUSKy52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRXhlY3V0ZVJlcXVlc3QaLC52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuRXhlY3V0ZVJlc3BvbnNlIgbK8xgCCAQoATABEmkKBlNldHRsZRIqLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5TZXR0bGVSZXF1ZXN0GisudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlNldHRsZVJlc3BvbnNlIgbK8xgCCAQSZgoFSGVsbG8SKS52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuSGVsbG9SZXF1ZXN0GioudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkhlbGxvUmVzcG9uc2UiBsrzGAIIBBJpCgZSZXN5bmMSKi52aXJ0eWFyZC5hcGkucGFydGljaXBhbnQudjEuUmVzeW5jUmVxdWVzdBorLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5SZXN5bmNSZXNwb25zZSIGyvMYAggEEngKC0xpc3RBY3Rpb25zEi8udmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLkxpc3RBY3Rpb25zUmVxdWVzdBowLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5MaXN0QWN0aW9uc1Jlc3BvbnNlIgbK8xgCCAFiBnByb3RvMw", [file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_type_v1_annotations, file_virtyard_api_type_v1_lock]);
 
 /**
  * One effect of a job on a participant; its key in the ledger is step_key, phase and attempt.
@@ -122,6 +122,13 @@ export type Effect = Message<"virtyard.api.participant.v1.Effect"> & {
    * @generated from field: map<string, string> trace_context = 14;
    */
   traceContext: { [key: string]: string };
+
+  /**
+   * Who asked for the operation, as user/admin.
+   *
+   * @generated from field: string principal = 15;
+   */
+  principal: string;
 };
 
 /**
@@ -311,6 +318,13 @@ export type HelloRequest = Message<"virtyard.api.participant.v1.HelloRequest"> &
    * @generated from field: int64 hello = 5;
    */
   hello: bigint;
+
+  /**
+   * What was settled without this participant while its host was proven dead; it goes into the ledger before all else.
+   *
+   * @generated from field: repeated virtyard.api.participant.v1.SettledEffect settled = 6;
+   */
+  settled: SettledEffect[];
 };
 
 /**
@@ -319,6 +333,41 @@ export type HelloRequest = Message<"virtyard.api.participant.v1.HelloRequest"> &
  */
 export const HelloRequestSchema: GenMessage<HelloRequest> = /*@__PURE__*/
   messageDesc(file_virtyard_api_participant_v1_participant_service, 5);
+
+/**
+ * An effect that was settled on a proof of its host's death, so that its key is never acted on any more.
+ *
+ * @generated from message virtyard.api.participant.v1.SettledEffect
+ */
+export type SettledEffect = Message<"virtyard.api.participant.v1.SettledEffect"> & {
+  /**
+   * Whether doing or undoing was settled.
+   *
+   * @generated from field: virtyard.api.participant.v1.Phase phase = 1;
+   */
+  phase: Phase;
+
+  /**
+   * The try that was settled, counted from 1.
+   *
+   * @generated from field: int32 attempt = 2;
+   */
+  attempt: number;
+
+  /**
+   * What it came to, under its step key.
+   *
+   * @generated from field: virtyard.api.participant.v1.EffectRecord record = 3;
+   */
+  record?: EffectRecord | undefined;
+};
+
+/**
+ * Describes the message virtyard.api.participant.v1.SettledEffect.
+ * Use `create(SettledEffectSchema)` to create a new message.
+ */
+export const SettledEffectSchema: GenMessage<SettledEffect> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 6);
 
 /**
  * What a participant answers to a greeting.
@@ -353,6 +402,13 @@ export type HelloResponse = Message<"virtyard.api.participant.v1.HelloResponse">
    * @generated from field: bool closed = 4;
    */
   closed: boolean;
+
+  /**
+   * The step keys of those that were settled as not done and which the ledger had as done; only a refresh tells more.
+   *
+   * @generated from field: repeated string overruled = 5;
+   */
+  overruled: string[];
 };
 
 /**
@@ -360,7 +416,7 @@ export type HelloResponse = Message<"virtyard.api.participant.v1.HelloResponse">
  * Use `create(HelloResponseSchema)` to create a new message.
  */
 export const HelloResponseSchema: GenMessage<HelloResponse> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 6);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 7);
 
 /**
  * What is open at a participant that may have forgotten it.
@@ -402,7 +458,7 @@ export type ResyncRequest = Message<"virtyard.api.participant.v1.ResyncRequest">
  * Use `create(ResyncRequestSchema)` to create a new message.
  */
 export const ResyncRequestSchema: GenMessage<ResyncRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 7);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 8);
 
 /**
  * The epoch of one open operation.
@@ -430,7 +486,7 @@ export type OperationEpoch = Message<"virtyard.api.participant.v1.OperationEpoch
  * Use `create(OperationEpochSchema)` to create a new message.
  */
 export const OperationEpochSchema: GenMessage<OperationEpoch> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 8);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 9);
 
 /**
  * The participant is open again: the outcome of every effect that came with the request is in its ledger.
@@ -451,7 +507,7 @@ export type ResyncResponse = Message<"virtyard.api.participant.v1.ResyncResponse
  * Use `create(ResyncResponseSchema)` to create a new message.
  */
 export const ResyncResponseSchema: GenMessage<ResyncResponse> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 9);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 10);
 
 /**
  * What a participant sends on an Execute stream: everything that was waiting, in one message.
@@ -472,7 +528,7 @@ export type ExecuteResponse = Message<"virtyard.api.participant.v1.ExecuteRespon
  * Use `create(ExecuteResponseSchema)` to create a new message.
  */
 export const ExecuteResponseSchema: GenMessage<ExecuteResponse> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 10);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 11);
 
 /**
  * News of one effect that is under way or has ended.
@@ -538,7 +594,7 @@ export type EffectReport = Message<"virtyard.api.participant.v1.EffectReport"> &
  * Use `create(EffectReportSchema)` to create a new message.
  */
 export const EffectReportSchema: GenMessage<EffectReport> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 11);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 12);
 
 /**
  * How far something is.
@@ -594,7 +650,7 @@ export type Progress = Message<"virtyard.api.participant.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 12);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 13);
 
 /**
  * What the ledger holds of an effect.
@@ -657,7 +713,7 @@ export type EffectRecord = Message<"virtyard.api.participant.v1.EffectRecord"> &
  * Use `create(EffectRecordSchema)` to create a new message.
  */
 export const EffectRecordSchema: GenMessage<EffectRecord> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 13);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 14);
 
 /**
  * The effect that Settle is to bring to an end.
@@ -706,7 +762,7 @@ export type SettleRequest = Message<"virtyard.api.participant.v1.SettleRequest">
  * Use `create(SettleRequestSchema)` to create a new message.
  */
 export const SettleRequestSchema: GenMessage<SettleRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 14);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 15);
 
 /**
  * What the settled effect came to.
@@ -727,7 +783,7 @@ export type SettleResponse = Message<"virtyard.api.participant.v1.SettleResponse
  * Use `create(SettleResponseSchema)` to create a new message.
  */
 export const SettleResponseSchema: GenMessage<SettleResponse> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 15);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 16);
 
 /**
  * Asks for everything that the participant can do.
@@ -742,7 +798,7 @@ export type ListActionsRequest = Message<"virtyard.api.participant.v1.ListAction
  * Use `create(ListActionsRequestSchema)` to create a new message.
  */
 export const ListActionsRequestSchema: GenMessage<ListActionsRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 16);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 17);
 
 /**
  * Every action that the participant knows.
@@ -763,7 +819,7 @@ export type ListActionsResponse = Message<"virtyard.api.participant.v1.ListActio
  * Use `create(ListActionsResponseSchema)` to create a new message.
  */
 export const ListActionsResponseSchema: GenMessage<ListActionsResponse> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 17);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 18);
 
 /**
  * An action and whether it can be done here.
@@ -798,7 +854,7 @@ export type Action = Message<"virtyard.api.participant.v1.Action"> & {
  * Use `create(ActionSchema)` to create a new message.
  */
 export const ActionSchema: GenMessage<Action> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_participant_v1_participant_service, 18);
+  messageDesc(file_virtyard_api_participant_v1_participant_service, 19);
 
 /**
  * Whether an effect is done or undone.

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { FieldOptions, MessageOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/type/v1/annotations.proto.
  */
 export const file_virtyard_api_type_v1_annotations: GenFile = /*@__PURE__*/
-  fileDesc("CiZ2aXJ0eWFyZC9hcGkvdHlwZS92MS9hbm5vdGF0aW9ucy5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEiSwoKUGVybWlzc2lvbhIoCgRyb2xlGAEgASgOMhoudmlydHlhcmQuYXBpLnR5cGUudjEuUm9sZRITCgtzY29wZV9maWVsZBgCIAEoCSJiCgpNZXRob2RIaW50EgwKBG5vdW4YASABKAkSDAoEdmVyYhgCIAEoCRINCgV0aXRsZRgDIAEoCRITCgtkZXN0cnVjdGl2ZRgEIAEoCBIUCgxub3VuX2FsaWFzZXMYBSADKAkimwEKCUZpZWxkSGludBIMCgRmbGFnGAEgASgJEhIKCnBvc2l0aW9uYWwYAiABKAgSKAoEdW5pdBgDIAEoDjIaLnZpcnR5YXJkLmFwaS50eXBlLnYxLlVuaXQSEAoIYWR2YW5jZWQYBCABKAgSDgoGY29sdW1uGAUgASgIEhAKCHNldHRhYmxlGAYgAygJEg4KBnVwbG9hZBgHIAEoCCp6CgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1ZJRVdFUhABEhEKDVJPTEVfT1BFUkFUT1IQAhIWChJST0xFX0FETUlOSVNUUkFUT1IQAxIQCgxST0xFX1NFUlZJQ0UQBBIOCgpST0xFX0FHRU5UEAUqUAoEVW5pdBIUChBVTklUX1VOU1BFQ0lGSUVEEAASDgoKVU5JVF9CWVRFUxABEhAKDFVOSVRfUEVSQ0VOVBACEhAKDFVOSVRfU0VDT05EUxADOmIKCnBlcm1pc3Npb24SHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi5jgMgASgLMiAudmlydHlhcmQuYXBpLnR5cGUudjEuUGVybWlzc2lvblIKcGVybWlzc2lvbjpjCgttZXRob2RfaGludBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGLqOAyABKAsyIC52aXJ0eWFyZC5hcGkudHlwZS52MS5NZXRob2RIaW50UgptZXRob2RIaW50Ol8KCmZpZWxkX2hpbnQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGLmOAyABKAsyHy52aXJ0eWFyZC5hcGkudHlwZS52MS5GaWVsZEhpbnRSCWZpZWxkSGludGIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiZ2aXJ0eWFyZC9hcGkvdHlwZS92MS9hbm5vdGF0aW9ucy5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEiSwoKUGVybWlzc2lvbhIoCgRyb2xlGAEgASgOMhoudmlydHlhcmQuYXBpLnR5cGUudjEuUm9sZRITCgtzY29wZV9maWVsZBgCIAEoCSJiCgpNZXRob2RIaW50EgwKBG5vdW4YASABKAkSDAoEdmVyYhgCIAEoCRINCgV0aXRsZRgDIAEoCRITCgtkZXN0cnVjdGl2ZRgEIAEoCBIUCgxub3VuX2FsaWFzZXMYBSADKAkimwEKCUZpZWxkSGludBIMCgRmbGFnGAEgASgJEhIKCnBvc2l0aW9uYWwYAiABKAgSKAoEdW5pdBgDIAEoDjIaLnZpcnR5YXJkLmFwaS50eXBlLnYxLlVuaXQSEAoIYWR2YW5jZWQYBCABKAgSDgoGY29sdW1uGAUgASgIEhAKCHNldHRhYmxlGAYgAygJEg4KBnVwbG9hZBgHIAEoCCJcCgpBY3Rpb25IaW50EjIKBmRvbWFpbhgBIAEoDjIiLnZpcnR5YXJkLmFwaS50eXBlLnYxLkVmZmVjdERvbWFpbhIaChJmdWxmaWxsZWRfYnlfZGVhdGgYAiABKAgqegoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9WSUVXRVIQARIRCg1ST0xFX09QRVJBVE9SEAISFgoSUk9MRV9BRE1JTklTVFJBVE9SEAMSEAoMUk9MRV9TRVJWSUNFEAQSDgoKUk9MRV9BR0VOVBAFKlAKBFVuaXQSFAoQVU5JVF9VTlNQRUNJRklFRBAAEg4KClVOSVRfQllURVMQARIQCgxVTklUX1BFUkNFTlQQAhIQCgxVTklUX1NFQ09ORFMQAypgCgxFZmZlY3REb21haW4SHQoZRUZGRUNUX0RPTUFJTl9VTlNQRUNJRklFRBAAEhYKEkVGRkVDVF9ET01BSU5fSE9TVBABEhkKFUVGRkVDVF9ET01BSU5fU1RPUkFHRRACOmQKC2FjdGlvbl9oaW50Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLmOAyABKAsyIC52aXJ0eWFyZC5hcGkudHlwZS52MS5BY3Rpb25IaW50UgphY3Rpb25IaW50OmIKCnBlcm1pc3Npb24SHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi5jgMgASgLMiAudmlydHlhcmQuYXBpLnR5cGUudjEuUGVybWlzc2lvblIKcGVybWlzc2lvbjpjCgttZXRob2RfaGludBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGLqOAyABKAsyIC52aXJ0eWFyZC5hcGkudHlwZS52MS5NZXRob2RIaW50UgptZXRob2RIaW50Ol8KCmZpZWxkX2hpbnQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGLmOAyABKAsyHy52aXJ0eWFyZC5hcGkudHlwZS52MS5GaWVsZEhpbnRSCWZpZWxkSGludGIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * What a caller must hold to use a method; every server checks it, a test walks every rpc.
@@ -155,6 +155,34 @@ export const FieldHintSchema: GenMessage<FieldHint> = /*@__PURE__*/
   messageDesc(file_virtyard_api_type_v1_annotations, 2);
 
 /**
+ * What becomes of an action whose host dies in the middle of it.
+ *
+ * @generated from message virtyard.api.type.v1.ActionHint
+ */
+export type ActionHint = Message<"virtyard.api.type.v1.ActionHint"> & {
+  /**
+   * Where that what the action makes or changes is; every action declares it.
+   *
+   * @generated from field: virtyard.api.type.v1.EffectDomain domain = 1;
+   */
+  domain: EffectDomain;
+
+  /**
+   * True where the death of the host itself brings about what was asked for, as the end of a guest.
+   *
+   * @generated from field: bool fulfilled_by_death = 2;
+   */
+  fulfilledByDeath: boolean;
+};
+
+/**
+ * Describes the message virtyard.api.type.v1.ActionHint.
+ * Use `create(ActionHintSchema)` to create a new message.
+ */
+export const ActionHintSchema: GenMessage<ActionHint> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_type_v1_annotations, 3);
+
+/**
  * A role as the certificates and the sign-in name it.
  *
  * @generated from enum virtyard.api.type.v1.Role
@@ -251,12 +279,54 @@ export const UnitSchema: GenEnum<Unit> = /*@__PURE__*/
   enumDesc(file_virtyard_api_type_v1_annotations, 1);
 
 /**
+ * Where the effects of an action are, which tells what is left of them once their host is proven dead.
+ *
+ * @generated from enum virtyard.api.type.v1.EffectDomain
+ */
+export enum EffectDomain {
+  /**
+   * Not set; an action that does not declare its domain is not loaded.
+   *
+   * @generated from enum value: EFFECT_DOMAIN_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * On the host alone: nobody else sees them, and nothing of them acts while the host is dead.
+   *
+   * @generated from enum value: EFFECT_DOMAIN_HOST = 1;
+   */
+  HOST = 1,
+
+  /**
+   * On storage that other hosts reach, where they outlive the host and can be looked for by their mark.
+   *
+   * @generated from enum value: EFFECT_DOMAIN_STORAGE = 2;
+   */
+  STORAGE = 2,
+}
+
+/**
+ * Describes the enum virtyard.api.type.v1.EffectDomain.
+ */
+export const EffectDomainSchema: GenEnum<EffectDomain> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_type_v1_annotations, 2);
+
+/**
+ * What an action's message declares of itself.
+ *
+ * @generated from extension: virtyard.api.type.v1.ActionHint action_hint = 51001;
+ */
+export const action_hint: GenExtension<MessageOptions, ActionHint> = /*@__PURE__*/
+  extDesc(file_virtyard_api_type_v1_annotations, 0);
+
+/**
  * The permission that a caller of the method needs.
  *
  * @generated from extension: virtyard.api.type.v1.Permission permission = 51001;
  */
 export const permission: GenExtension<MethodOptions, Permission> = /*@__PURE__*/
-  extDesc(file_virtyard_api_type_v1_annotations, 0);
+  extDesc(file_virtyard_api_type_v1_annotations, 1);
 
 /**
  * The method's place in the command line and the console.
@@ -264,7 +334,7 @@ export const permission: GenExtension<MethodOptions, Permission> = /*@__PURE__*/
  * @generated from extension: virtyard.api.type.v1.MethodHint method_hint = 51002;
  */
 export const method_hint: GenExtension<MethodOptions, MethodHint> = /*@__PURE__*/
-  extDesc(file_virtyard_api_type_v1_annotations, 1);
+  extDesc(file_virtyard_api_type_v1_annotations, 2);
 
 /**
  * The field's place in the command line and the console.
@@ -272,5 +342,5 @@ export const method_hint: GenExtension<MethodOptions, MethodHint> = /*@__PURE__*
  * @generated from extension: virtyard.api.type.v1.FieldHint field_hint = 51001;
  */
 export const field_hint: GenExtension<FieldOptions, FieldHint> = /*@__PURE__*/
-  extDesc(file_virtyard_api_type_v1_annotations, 2);
+  extDesc(file_virtyard_api_type_v1_annotations, 3);
 
