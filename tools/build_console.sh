@@ -14,10 +14,9 @@ if [ -f "$built" ] && [ -z "$(find clients/web/src clients/web/public clients/we
     clients/web/package-lock.json -newer "$built" -print 2>/dev/null | head -n 1)" ]; then
     exit 0
 fi
-command -v npm >/dev/null && command -v node >/dev/null || not_built "npm is not installed"
-node -e 'const [major, minor] = process.versions.node.split(".").map(Number);
-process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)' ||
-    not_built "Node $(node --version) is too old, 20.19 or 22.12 is needed"
+# Where tools/install.sh has put Node, if it had to.
+PATH=$PWD/.venv/node/bin:$PATH
+tools/has_node.sh || not_built "npm and Node 20.19, 22.12 or newer are needed"
 printf '%s\n' "console: building it (about 90 MB of Node packages to download the first time)"
 log=$(mktemp)
 if make -s --no-print-directory console >"$log" 2>&1; then

