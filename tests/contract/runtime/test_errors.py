@@ -65,7 +65,7 @@ def test_the_catalogue_is_walked() -> None:
     for kind in ALL:
         assert f" {kind.__name__} " in errors.__doc__
         assert f" {kind.reason} " in errors.__doc__
-    named = {value.removeprefix("ERROR_REASON_") for value in error_reason_pb2.ErrorReason.keys()}
+    named = {value.removeprefix("ERROR_REASON_") for value in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name}
     assert {kind.reason for kind in ALL} == named - {"UNSPECIFIED"}
     assert {kind.reason for kind in ALL if not advice(kind.reason)} == SAID_BY_THE_MESSAGE
 

@@ -1,4 +1,4 @@
-"""Advice: what a person does about a refusal, as the API says it beside each reason; nothing where the error says it."""
+"""Advice: what a person does about a refusal, as the API says it beside each reason."""
 
 from __future__ import annotations
 
