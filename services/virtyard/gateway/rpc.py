@@ -81,7 +81,7 @@ class GatewayRpc:
         """Say who calls."""
         roles = [Role.ValueType(role) for role in sorted(call.principal.roles)]
         session = pb.Session(principal=call.principal.identity, roles=roles)
-        session.grant_id = call.metadata.get(GRANT, "")
+        session.grant_id = str(call.metadata.get(GRANT, ""))
         if EXPIRES in call.metadata:
             session.expire_time.FromNanoseconds(round(float(call.metadata[EXPIRES]) * 1e9))
         return session
