@@ -63,7 +63,5 @@ async def rename(site: Site, word: str) -> None:
     async with site.client() as client:
         for number in range(CHANGES):
             name = f"virtualMachines/copy-{number + 1:05}"
-            request = rename_virtual_machine_pb2.RenameVirtualMachineRequest(
-                name=name, display_name=f"{word} {number}"
-            )
+            request = rename_virtual_machine_pb2.RenameVirtualMachineRequest(name=name, display_name=f"{word} {number}")
             await run(client, request)

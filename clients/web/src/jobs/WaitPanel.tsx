@@ -1,5 +1,5 @@
 // What an operation that is under way waits for, who is in its way, and what can be done about it.
-import { Alert, Group, List, Text } from "@mantine/core";
+import { Alert, List, Text } from "@mantine/core";
 import { IconHourglass } from "@tabler/icons-react";
 import { useEffect, useState } from "react";
 import { JobState } from "../api/virtyard/api/jobs/v1/job_pb";
@@ -32,10 +32,7 @@ export function WaitPanel({ story }: { story: Story }) {
           <List size="sm">
             {told.remedies.map((remedy) => (
               <List.Item key={remedy.text}>
-                <Group gap="xs">
-                  <span>{remedy.text}</span>
-                  {remedy.command && <Command text={remedy.command} />}
-                </Group>
+                {remedy.text} {remedy.command && <Command text={remedy.command} />}
               </List.Item>
             ))}
           </List>

@@ -1,6 +1,7 @@
 // An error where it happened: what failed, on which object, why, what to do about it, and on request what led to it.
 import { Alert, Code, List, Text } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
+import { pageOf } from "./pages";
 import type { Problem } from "./problem";
 import { ProblemChain, type Cause } from "./ProblemChain";
 import { ResourceLink } from "./ResourceLink";
@@ -18,7 +19,8 @@ interface Props {
 }
 
 export function ProblemAlert({ title, problem, about = "", causes = [], onClose }: Props) {
-  const object = problem.resource || about;
+  // An error may be about what no person knows by name, as a step; the job's object is told then.
+  const object = pageOf(problem.resource) ? problem.resource : about || problem.resource;
   return (
     <Alert
       role="alert"
