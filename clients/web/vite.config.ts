@@ -1,6 +1,6 @@
 // How the console is built: one page, all of it from this origin, so that it works without the internet.
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vite";
+import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   plugins: [react()],
@@ -13,4 +13,6 @@ export default defineConfig({
     // A data: URL would need a weaker content security policy.
     assetsInlineLimit: 0,
   },
+  // The machines that run the tests are busy; what is waited for comes all the same.
+  test: { testTimeout: 60_000, expect: { poll: { timeout: 30_000 } } },
 });

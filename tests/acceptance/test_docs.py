@@ -52,6 +52,8 @@ ELSEWHERE = {
     "virtyard serve gateway": "the name of a command: its line in operations.md is run",
     "virtyard console": "needs a running site: tests/acceptance/test_demo.py",
     "virtyard console --token": "needs a running site: tests/acceptance/test_gateway.py",
+    "virtyard console --list": "needs a running site: tests/integration/gateway/test_signing_out.py",
+    "virtyard console --revoke ID": "needs the id of a grant: tests/integration/gateway/test_signing_out.py",
     "virtyard serve locks": "the name of a command: its line in operations.md is run",
     "virtyard up --metrics 10.0.0.5:9401": "a second site in the same folder: tests/acceptance/test_metrics.py",
     "virtyard event watch": "does not end: tests/acceptance/test_events.py",

@@ -177,7 +177,8 @@ class _Forwarding:
 
     async def stream(self, request: Any, context: RequestContext[Any, Any]) -> AsyncIterator[_Answer]:
         """Answer with a stream of messages."""
-        stream = self._forward.stream(self._method, request, *_along(self._method, context))
+        along = _along(self._method, context)
+        stream = self._forward.stream(self._method, request, *along, ending=CALLER.get().ending)
         try:
             async with aclosing(stream) as answers:
                 async for raw in answers:

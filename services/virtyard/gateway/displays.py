@@ -52,7 +52,8 @@ class Displays:
             offered = scope.get("subprotocols") or ()
             chosen = _SUBPROTOCOL if _SUBPROTOCOL in offered else None
             await send({"type": "websocket.accept", "subprotocol": chosen})
-            await _carry(call, first, receive, send)
+            with CALLER.get().ending.telling(call.cancel):
+                await _carry(call, first, receive, send)
         except VirtyardError as error:
             await refuse_socket(error)(scope, receive, send)
         finally:

@@ -17,18 +17,21 @@ from google.protobuf.message import Message
 
 from virtyard.api.type.v1.watch_pb2 import FrameKind
 from virtyard.gateway.public import PublicMethod
-from virtyard.gateway.sessions import Grant
-from virtyard.kernel.errors import Unavailable, Unsupported
+from virtyard.gateway.sessions import Ending, Grant
+from virtyard.kernel.errors import Unauthenticated, Unavailable, Unsupported
 from virtyard.kernel.permissions import Principal, role_name
 from virtyard.runtime.status import peer_cancels_named
 
-__all__ = ["EXPIRES", "Forward", "Metadata", "forwarded", "grant_said", "speaking_for"]
+__all__ = ["EXPIRES", "GRANT", "Forward", "Metadata", "forwarded", "grant_said", "speaking_for"]
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 EXPIRES: Final = "virtyard-expires"
 """Tells the gateway's own service until when the caller is let in, in seconds since 1970."""
+GRANT: Final = "virtyard-grant"
+"""Tells the gateway's own service the id of the grant by which the caller is let in."""
 
+_TAKEN_BACK: Final = "this session or API token has been taken back; `virtyard console` makes another"
 _OF_THE_HOP: Final = re.compile(
     r":.*|(accept|access-control|connect|grpc|if|proxy|sec|upgrade|virtyard|x)(-.*)?|authorization|cache-control"
     r"|connection|content-(encoding|length|type)|cookie|date|dnt|expect|forwarded|host|keep-alive|origin|pragma|priority"
@@ -73,7 +76,9 @@ def speaking_for(principal: Principal) -> Metadata:
 
 def grant_said(grant: Grant, method: PublicMethod) -> Metadata:
     """Return what the gateway's own service is told of a grant; others are told nothing of it."""
-    return ((EXPIRES, str(grant.expire_time.timestamp())),) if method.owner == "gateway" else ()
+    if method.owner != "gateway":
+        return ()
+    return ((EXPIRES, str(grant.expire_time.timestamp())), (GRANT, grant.id))
 
 
 class Forward:
@@ -121,8 +126,23 @@ class Forward:
         principal: Principal,
         metadata: Metadata = (),
         timeout: float | None = None,
+        *,
+        ending: Ending | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the answers of a call, one at a time as they are taken; a watch ends with GOODBYE when this closes."""
+        """Yield the answers of a call, one at a time as they are taken; a watch ends with GOODBYE when this closes.
+
+        Args:
+            method: what is called.
+            request: the request, or a stream of them, as the method takes it.
+            principal: for whom.
+            metadata: what goes along, made by `forwarded`.
+            timeout: seconds; None for ever.
+            ending: of the caller's grant; the stream ends with it.
+
+        Raises:
+            Unauthenticated: the caller's grant has been taken back.
+        """
+        ending = ending or Ending()
         farewell = _Farewell(method, request)
         if farewell.is_watch and self._closing:
             yield farewell.frame()
@@ -131,11 +151,13 @@ class Forward:
         if farewell.is_watch:
             self._watches.add(call)
         try:
-            with peer_cancels_named():
+            with peer_cancels_named(), ending.telling(call.cancel):
                 async for answer in call:
                     farewell.last = answer
                     yield answer
         except Unavailable:
+            if ending.is_over:
+                raise Unauthenticated(_TAKEN_BACK) from None
             if not (self._closing and farewell.is_watch):
                 raise
             yield farewell.frame()

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import grpc
 from typing_extensions import override
 
-from virtyard.gateway.forward import Forward, forwarded, grant_said
+from virtyard.gateway.forward import Forward, Metadata, forwarded, grant_said
 from virtyard.gateway.public import PublicMethod
-from virtyard.gateway.sessions import Grant
+from virtyard.gateway.sessions import Ending, Grant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.status import code_of, named, peer_cancels_named, to_status
@@ -65,7 +65,7 @@ class _Native:
         """Answer with one message."""
         try:
             with peer_cancels_named():
-                answer: bytes = await self._forward.start(self.method, request, *self._along(context))
+                answer: bytes = await self._forward.start(self.method, request, *self._along(context)[0])
         except Exception as error:  # noqa: BLE001 - every end is told to the caller
             await _abort(context, error)
         return answer
@@ -73,18 +73,20 @@ class _Native:
     async def stream(self, request: bytes | AsyncIterable[bytes], context: Context) -> AsyncIterator[bytes]:
         """Answer with a stream of messages."""
         try:
-            async with aclosing(self._forward.stream(self.method, request, *self._along(context))) as answers:
+            along, ending = self._along(context)
+            async with aclosing(self._forward.stream(self.method, request, *along, ending=ending)) as answers:
                 async for answer in answers:
                     yield answer
         except Exception as error:  # noqa: BLE001 - every end is told to the caller
             await _abort(context, error)
 
-    def _along(self, context: Context) -> tuple[Principal, tuple[tuple[str, str | bytes], ...], float | None]:
-        """Return who calls, the metadata and the timeout, in seconds, that go on with a call."""
+    def _along(self, context: Context) -> tuple[tuple[Principal, Metadata, float | None], Ending]:
+        """Return who calls, the metadata and the timeout, in seconds, that go on with a call; and what ends it."""
         metadata = tuple(context.invocation_metadata() or ())
         remaining: float | None = context.time_remaining()
         grant = self._grant_of(dict(metadata))
-        return grant.principal, forwarded(metadata) + grant_said(grant, self.method), remaining
+        said = forwarded(metadata) + grant_said(grant, self.method)
+        return (grant.principal, said, remaining), grant.ending
 
 
 def _handler(native: _Native) -> grpc.RpcMethodHandler[Any, Any]:

@@ -10,10 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.gateway.v1 import gateway_service_pb2 as pb
 from virtyard.api.type.v1.annotations_pb2 import Role
-from virtyard.gateway.forward import EXPIRES, Forward
+from virtyard.gateway.forward import EXPIRES, GRANT, Forward
 from virtyard.gateway.machines import Machines
 from virtyard.gateway.public import PublicMethod
-from virtyard.gateway.sessions import Sessions
+from virtyard.gateway.sessions import API, LINK, SESSION, Grant, Sessions
 from virtyard.gateway.source import watches_by_request
 from virtyard.gateway.watch import MultiplexedWatch
 from virtyard.kernel.errors import InvalidRequest, WrongState
@@ -81,6 +81,7 @@ class GatewayRpc:
         """Say who calls."""
         roles = [Role.ValueType(role) for role in sorted(call.principal.roles)]
         session = pb.Session(principal=call.principal.identity, roles=roles)
+        session.grant_id = str(call.metadata.get(GRANT, ""))
         if EXPIRES in call.metadata:
             session.expire_time.FromNanoseconds(round(float(call.metadata[EXPIRES]) * 1e9))
         return session
@@ -98,6 +99,14 @@ class GatewayRpc:
         secret, grant = self._sessions.make_api_token(call.principal, request.purpose, lifetime)
         return pb.ApiToken(api_token=secret, expire_time=_time(grant.expire_time), url=self.url)
 
+    async def ListGrants(self, request: pb.ListGrantsRequest, call: Call) -> pb.ListGrantsResponse:
+        """List what lets the caller in, or anybody."""
+        return pb.ListGrantsResponse(grants=map(_shown, self._sessions.grants_for(call.principal)))
+
+    async def RevokeGrant(self, request: pb.RevokeGrantRequest, call: Call) -> pb.Grant:
+        """Take a grant back."""
+        return _shown(self._sessions.revoke(request.id, call.principal))
+
     def link_of(self, secret: str) -> str:
         """Return the link that has this secret."""
         return f"{self.url}/?token={secret}"
@@ -112,6 +121,26 @@ class GatewayRpc:
         if not self.address:
             raise WrongState("the gateway has no front door open; `gateway.web` says where it is to be")
         return f"http://{self.address}"
+
+
+_KINDS = {
+    LINK: pb.GRANT_KIND_LINK,
+    SESSION: pb.GRANT_KIND_SESSION,
+    API: pb.GRANT_KIND_API_TOKEN,
+}
+
+
+def _shown(grant: Grant) -> pb.Grant:
+    shown = pb.Grant(
+        id=grant.id,
+        kind=_KINDS[grant.kind],
+        principal=grant.principal.identity,
+        purpose=grant.purpose,
+        expire_time=_time(grant.expire_time),
+    )
+    if grant.create_time is not None:
+        shown.create_time.CopyFrom(_time(grant.create_time))
+    return shown
 
 
 def _time(moment: datetime) -> Timestamp:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import CapacityExhausted, PermissionDenied, Unauthenticated
+from virtyard.kernel.errors import CapacityExhausted, NotFound, PermissionDenied, Unauthenticated
 from virtyard.kernel.permissions import Principal, role_from, role_name
 from virtyard.runtime.durable_file import read_record, write_record
 
-__all__ = ["LINK_LIFETIME", "MOST_GRANTS", "SESSION_LIFETIME", "Grant", "Sessions"]
+__all__ = ["API", "LINK", "LINK_LIFETIME", "MOST_GRANTS", "SESSION", "SESSION_LIFETIME", "Ending", "Grant", "Sessions"]
 
 LINK_LIFETIME: Final = timedelta(hours=1)
 """For how long a link may be opened."""
@@ -29,8 +31,38 @@ SESSION_LIFETIME: Final = timedelta(hours=12)
 MOST_GRANTS: Final = 1000
 """So many links, sessions and API tokens of one kind may be good at once."""
 
-_LINK, _SESSION, _API = "link", "session", "api"
+LINK: Final = "link"
+"""The kind of a link that nobody has opened yet."""
+SESSION: Final = "session"
+"""The kind of a browser that is signed in."""
+API: Final = "api"
+"""The kind of a token that programs show."""
 _BYTES = 32
+_ID_DIGITS = 16
+
+
+class Ending:
+    """Whether a grant has been taken back, and what is to end with it at once."""
+
+    def __init__(self) -> None:
+        """Not yet."""
+        self.is_over = False
+        self._told: set[Callable[[], object]] = set()
+
+    @contextmanager
+    def telling(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Have a function called when the grant is taken back, while the block lasts."""
+        self._told.add(callback)
+        try:
+            yield
+        finally:
+            self._told.discard(callback)
+
+    def end(self) -> None:
+        """Take the grant back."""
+        self.is_over = True
+        for callback in tuple(self._told):
+            callback()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +70,19 @@ class Grant:
     """What a secret lets its bearer be."""
 
     kind: str
-    """`link`, `session` or `api`."""
+    """`LINK`, `SESSION` or `API`."""
     principal: Principal
     """Who its bearer is to the services."""
     expire_time: datetime
     """When it is void."""
     purpose: str = ""
     """What an API token was made for."""
+    id: str = ""
+    """By which it is taken back; from the digest of its secret, so nobody comes in by it."""
+    create_time: datetime | None = None
+    """When it was made; None if that was not kept."""
+    ending: Ending = field(default_factory=Ending, compare=False, repr=False)
+    """Whether it has been taken back; streams that it has open end with it."""
 
 
 class Sessions:
@@ -64,7 +102,7 @@ class Sessions:
         self._clock = clock
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = read_record(file) or {}
-        self._grants = {digest: _grant_of(row) for digest, row in known.items()}
+        self._grants = {digest: _grant_of(digest, row) for digest, row in known.items()}
 
     def make_link(self, principal: Principal) -> tuple[str, Grant]:
         """Return the secret of a link that signs its bearer in once, as this person.
@@ -73,11 +111,11 @@ class Sessions:
             PermissionDenied: a service or an agent asks for it.
             CapacityExhausted: too many links are waiting to be opened.
         """
-        return self._make(_LINK, principal, LINK_LIFETIME)
+        return self._make(LINK, principal, LINK_LIFETIME)
 
     def make_api_token(self, principal: Principal, purpose: str, lifetime: timedelta) -> tuple[str, Grant]:
         """Return a secret that programs show with each call; see `make_link`."""
-        return self._make(_API, principal, lifetime, purpose)
+        return self._make(API, principal, lifetime, purpose)
 
     def open_link(self, secret: str) -> tuple[str, Grant]:
         """Swap the secret of a link for that of a session; the link is void from here on.
@@ -86,19 +124,36 @@ class Sessions:
             Unauthenticated: it is none, was opened before, or has become too old.
             CapacityExhausted: too many are signed in; the link stays good.
         """
-        link = self._find(secret, _LINK)
+        link = self._find(secret, LINK)
         # Gone before the session is there: of two who open it at once only one comes in.
         del self._grants[_digest(secret)]
         try:
-            return self._make(_SESSION, link.principal, SESSION_LIFETIME)
+            return self._make(SESSION, link.principal, SESSION_LIFETIME)
         except CapacityExhausted:
             self._grants[_digest(secret)] = link
             raise
 
-    def end(self, secret: str) -> None:
-        """Sign a session out."""
-        if self._grants.pop(_digest(secret), None) is not None:
-            self._keep()
+    def grants_for(self, principal: Principal) -> list[Grant]:
+        """Return the good grants that a person may see, all for administrators; those first that end first."""
+        now = self._clock.now()
+        seen = [grant for grant in self._grants.values() if grant.expire_time > now and _may_see(principal, grant)]
+        return sorted(seen, key=lambda grant: grant.expire_time)
+
+    def revoke(self, grant_id: str, principal: Principal) -> Grant:
+        """Take a grant back for somebody who may see it; the streams that it has open end.
+
+        Raises:
+            NotFound: there is none of this id for this person.
+        """
+        for digest, grant in self._grants.items():
+            if grant.id == grant_id and _may_see(principal, grant):
+                del self._grants[digest]
+                self._keep()
+                grant.ending.end()
+                return grant
+        raise NotFound(
+            f"no link, session or API token {grant_id!r} is good; `virtyard console --list` shows those that are"
+        )
 
     def of_cookie(self, secret: str) -> Grant:
         """Return the session of a browser.
@@ -106,7 +161,7 @@ class Sessions:
         Raises:
             Unauthenticated: there is none, or it has ended.
         """
-        return self._find(secret, _SESSION)
+        return self._find(secret, SESSION)
 
     def of_bearer(self, secret: str) -> Grant:
         """Return what an API token grants.
@@ -114,7 +169,7 @@ class Sessions:
         Raises:
             Unauthenticated: there is none, or it has ended.
         """
-        return self._find(secret, _API)
+        return self._find(secret, API)
 
     def _find(self, secret: str, kind: str) -> Grant:
         # By digest: how long the look-up takes says nothing about a secret that is almost right.
@@ -131,8 +186,16 @@ class Sessions:
         if sum(grant.kind == kind for grant in self._grants.values()) >= MOST_GRANTS:
             raise CapacityExhausted(f"{MOST_GRANTS} of these are good already; wait until some have ended")
         secret = secrets.token_urlsafe(_BYTES)
-        grant = Grant(kind=kind, principal=principal, expire_time=now + lifetime, purpose=purpose)
-        self._grants[_digest(secret)] = grant
+        digest = _digest(secret)
+        grant = Grant(
+            kind=kind,
+            principal=principal,
+            expire_time=now + lifetime,
+            purpose=purpose,
+            id=digest[:_ID_DIGITS],
+            create_time=now,
+        )
+        self._grants[digest] = grant
         self._keep()
         return secret, grant
 
@@ -141,9 +204,9 @@ class Sessions:
 
 
 _REFUSALS: Mapping[str, str] = {
-    _LINK: "this link was opened before, or is too old; `virtyard console` makes another",
-    _SESSION: "nobody is signed in here, or no longer; `virtyard console` makes a link that signs you in",
-    _API: "the API token is unknown or too old; `virtyard console --token` makes another",
+    LINK: "this link was opened before, or is too old; `virtyard console` makes another",
+    SESSION: "nobody is signed in here, or no longer; `virtyard console` makes a link that signs you in",
+    API: "the API token is unknown or too old; `virtyard console --token` makes another",
 }
 
 
@@ -158,6 +221,7 @@ def _row_of(grant: Grant) -> Mapping[str, Any]:
         "roles": _names(grant.principal.roles),
         "expire": grant.expire_time.timestamp(),
         "purpose": grant.purpose,
+        "create": grant.create_time.timestamp() if grant.create_time is not None else None,
     }
 
 
@@ -165,11 +229,19 @@ def _names(roles: Iterable[int]) -> list[str]:
     return sorted(map(role_name, roles))
 
 
-def _grant_of(row: Mapping[str, Any]) -> Grant:
+def _may_see(principal: Principal, grant: Grant) -> bool:
+    return Role.ROLE_ADMINISTRATOR in principal.roles or grant.principal.identity == principal.identity
+
+
+def _grant_of(digest: str, row: Mapping[str, Any]) -> Grant:
+    # Files of older releases do not say when a grant was made.
+    created = row.get("create")
     roles = frozenset(role for role in map(role_from, row["roles"]) if role is not None)
     return Grant(
         kind=str(row["kind"]),
         principal=Principal(kind="user", name=str(row["user"]), roles=roles),
         expire_time=datetime.fromtimestamp(float(row["expire"]), UTC),
         purpose=str(row["purpose"]),
+        id=digest[:_ID_DIGITS],
+        create_time=datetime.fromtimestamp(float(created), UTC) if created is not None else None,
     )

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,27 @@ def play(script: str, site: Site, seconds: float, **told: Any) -> dict[str, Any]
     assert played.returncode == 0, f"{script}: {played.stderr[-6000:]}"
     found: dict[str, Any] = json.loads(played.stdout.splitlines()[-1])
     return found
+
+
+def play_with_cues(script: str, site: Site, cues: Mapping[str, Callable[[], None]], **told: Any) -> dict[str, Any]:
+    """Run a scenario that asks for things to be done meanwhile, each by its word; return what it found."""
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    argument = json.dumps({"link": link_to(site), "shots": str(SCREENS), **told})
+    words = ["node", str(Path(__file__).with_name(script)), argument]
+    with one_browser(), subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                answer: dict[str, Any] = json.loads(line)
+                if "cue" not in answer:
+                    return answer
+                cues[answer["cue"]]()
+                process.stdin.write("\n")
+                process.stdin.flush()
+            raise AssertionError(f"{script} ended with {process.wait(10)}; what it said is above")
+        finally:
+            process.kill()
 
 
 def link_to(site: Site) -> str:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.acceptance.asking import FAILED, create_machine, run
-from tests.acceptance.console.chromium import SCREENS, build_console, link_to, one_browser
+from tests.acceptance.console.chromium import build_console, play_with_cues
 from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2, rename_virtual_machine_pb2
@@ -25,8 +22,12 @@ def test_the_console_shows_changes_as_they_happen_and_says_when_it_cannot() -> N
     build_console()
     with open_site(servers=("s1", "s2")) as site:
         asyncio.run(discover(site))
-        with one_browser():
-            found = play_with_cues("main_scenario.mjs", site, cues_of(site))
+        told = {
+            "heartbeat": str(site.shared / "finance.heartbeat"),
+            "repository": str(site.shared / "disks"),
+            "kernel": str(site.shared / "vmlinuz"),
+        }
+        found = play_with_cues("main_scenario.mjs", site, cues_of(site), **told)
     said = found["said"]
     assert found["findings"] == []
     assert "not running" in said["whyNot"] or "stopped" in said["whyNot"].lower(), said["whyNot"]
@@ -86,33 +87,3 @@ async def make_another(site: Site) -> None:
     """Make a machine that the page knows nothing of."""
     async with site.client() as client:
         await run(client, create_machine(site, "behind-its-back", pool="serverPools/finance"))
-
-
-def play_with_cues(script: str, site: Site, cues: dict[str, Callable[[], None]]) -> dict[str, Any]:
-    """Run a scenario that asks for things to be done meanwhile; return what it found."""
-    SCREENS.mkdir(parents=True, exist_ok=True)
-    told = {
-        "link": link_to(site),
-        "shots": str(SCREENS),
-        "heartbeat": str(site.shared / "finance.heartbeat"),
-        "repository": str(site.shared / "disks"),
-        "kernel": str(site.shared / "vmlinuz"),
-    }
-    words = ["node", str(Path(__file__).with_name(script)), json.dumps(told)]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            answer: dict[str, Any] = json.loads(line)
-            if "cue" not in answer:
-                return answer
-            cues[answer["cue"]]()
-            process.stdin.write("\n")
-            process.stdin.flush()
-        raise AssertionError(f"{script} ended with {process.wait(10)}; what it said is above")
-    finally:
-        process.kill()
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()

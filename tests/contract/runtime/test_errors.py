@@ -9,7 +9,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
-from virtyard.api.type.v1 import lock_pb2
+from virtyard.api.type.v1 import error_reason_pb2, lock_pb2
 from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.kernel import errors
 from virtyard.kernel.errors import FieldViolation, LockHolder, VirtyardError
@@ -22,7 +22,7 @@ from virtyard.runtime.rpc import Service
 from virtyard.runtime.server import serve
 from virtyard.runtime.status import DOMAIN, code_of, named
 from virtyard_client.errors import ClientError
-from virtyard_client.render.advice import ADVICE
+from virtyard_client.render.advice import advice
 
 JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 
@@ -37,6 +37,8 @@ def catalogue(kind: type[VirtyardError] = VirtyardError) -> Iterator[type[Virtya
 
 
 ALL = list(catalogue())
+SAID_BY_THE_MESSAGE = {"INVALID_REQUEST", "BLOCKED_BY_EVENT", "CONDITION_STILL_HOLDS"}
+"""Reasons whose message says by itself what to do: which field is wrong, which event is in the way."""
 
 
 class Refusing:
@@ -63,7 +65,9 @@ def test_the_catalogue_is_walked() -> None:
     for kind in ALL:
         assert f" {kind.__name__} " in errors.__doc__
         assert f" {kind.reason} " in errors.__doc__
-    assert {kind.reason for kind in ALL} == set(ADVICE)
+    named = {value.removeprefix("ERROR_REASON_") for value in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name}
+    assert {kind.reason for kind in ALL} == named - {"UNSPECIFIED"}
+    assert {kind.reason for kind in ALL if not advice(kind.reason)} == SAID_BY_THE_MESSAGE
 
 
 @pytest.mark.parametrize("wire", [False, True], ids=["in process", "over the wire"])

@@ -118,7 +118,7 @@ async def test_unknown_object_is_refused(site: Site) -> None:
         code=code_pb2.NOT_FOUND, message="servers/x does not exist"
     )
     ended = await run(site, "server", "get", "x")
-    advice = "  to do: check the name; the noun's `list` shows what there is\n"
+    advice = "  to do: check the name; the list of its kind shows what there is\n"
     assert ended.err == f"virtyard: servers/x does not exist (NOT_FOUND)\n{advice}"
     assert ended.code == 2
 

@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "AgentService.OpenDisplay": "carries a screen and keys; what they do within the machine changes no object",
     "GatewayService.CreateApiToken": "lets a program speak as its maker; only a digest is kept, and no object changes",
     "GatewayService.CreateLink": "lets its maker in to the console; the gateway keeps a digest, and no object changes",
+    "GatewayService.RevokeGrant": "signs somebody out; the gateway forgets a digest, and no object changes",
     "InventoryService.AcknowledgeEvent": "no object changes; the event keeps who did it, when, why, by force or not",
     "InventoryService.AcknowledgeEvents": "acknowledges many; each event keeps who did it, when, why, by force or not",
     "JobService.AbortJob": "asks a job to end; the job that it changes is its own record",

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.clock import FakeClock
+from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.gateway import sessions as module
 from virtyard.gateway.sessions import LINK_LIFETIME, SESSION_LIFETIME, Sessions
-from virtyard.kernel.errors import CapacityExhausted, PermissionDenied, Unauthenticated
+from virtyard.kernel.errors import CapacityExhausted, NotFound, PermissionDenied, Unauthenticated
 from virtyard.kernel.permissions import Principal, role_from
+from virtyard.runtime.durable_file import read_record, write_record
 
 JO = Principal(kind="user", name="jo", roles=frozenset({role_from("operator") or 0}))
 
@@ -41,8 +43,8 @@ def test_a_link_is_void_after_an_hour(sessions: Sessions, clock: FakeClock) -> N
 def test_a_session_ends_after_its_time(sessions: Sessions, clock: FakeClock) -> None:
     """And before that when it is ended."""
     kept, _ = sessions.open_link(sessions.make_link(JO)[0])
-    ended, _ = sessions.open_link(sessions.make_link(JO)[0])
-    sessions.end(ended)
+    ended, grant = sessions.open_link(sessions.make_link(JO)[0])
+    sessions.revoke(grant.id, JO)
     assert sessions.of_cookie(kept).principal == JO
     with pytest.raises(Unauthenticated):
         sessions.of_cookie(ended)
@@ -87,9 +89,52 @@ def test_a_link_is_not_lost_to_a_full_house(sessions: Sessions, monkeypatch: pyt
     """Where too many are signed in it is refused, and lets its bearer in once there is room."""
     monkeypatch.setattr(module, "MOST_GRANTS", 1)
     first, _ = sessions.make_link(JO)
-    session, _ = sessions.open_link(first)
+    _, session = sessions.open_link(first)
     second, _ = sessions.make_link(JO)
     with pytest.raises(CapacityExhausted):
         sessions.open_link(second)
-    sessions.end(session)
+    sessions.revoke(session.id, JO)
     _ = sessions.open_link(second)
+
+
+def test_people_see_and_take_back_their_own_and_administrators_everything(sessions: Sessions) -> None:
+    """What belongs to another is not there for one who is no administrator; no secret is shown."""
+    al = Principal(kind="user", name="al", roles=JO.roles)
+    chief = Principal(kind="user", name="chief", roles=frozenset({Role.ROLE_ADMINISTRATOR}))
+    _, link = sessions.make_link(JO)
+    secret, token = sessions.make_api_token(al, "backups", timedelta(days=1))
+    assert [grant.id for grant in sessions.grants_for(JO)] == [link.id]
+    assert [grant.id for grant in sessions.grants_for(chief)] == [link.id, token.id]
+    with pytest.raises(NotFound):
+        sessions.revoke(token.id, JO)
+    assert sessions.of_bearer(secret) == token
+    assert secret not in repr(sessions.grants_for(al))
+    assert sessions.revoke(token.id, chief).purpose == "backups"
+    with pytest.raises(Unauthenticated):
+        sessions.of_bearer(secret)
+
+
+def test_what_is_taken_back_stays_so_and_is_told_to_what_it_has_open(sessions: Sessions, tmp_path: Path) -> None:
+    """Who listens hears of it once; a gateway that starts anew does not know the grant any more, but the others."""
+    secret, token = sessions.make_api_token(JO, "", timedelta(days=1))
+    kept, other = sessions.make_api_token(JO, "", timedelta(days=2))
+    heard: list[str] = []
+    with token.ending.telling(lambda: heard.append("cut")), other.ending.telling(lambda: heard.append("never")):
+        with token.ending.telling(lambda: heard.append("gone")):
+            pass
+        sessions.revoke(token.id, JO)
+    assert (heard, token.ending.is_over, other.ending.is_over) == (["cut"], True, False)
+    again = Sessions(tmp_path / "gateway" / "sessions.json", FakeClock())
+    with pytest.raises(Unauthenticated):
+        again.of_bearer(secret)
+    assert (again.of_bearer(kept).id, again.of_bearer(kept).create_time) == (other.id, other.create_time)
+
+
+def test_a_file_of_an_older_release_is_read(sessions: Sessions, clock: FakeClock, tmp_path: Path) -> None:
+    """It does not say when grants were made; they are good all the same, and have an id."""
+    secret, token = sessions.make_api_token(JO, "", timedelta(days=1))
+    file = tmp_path / "gateway" / "sessions.json"
+    rows = read_record(file) or {}
+    write_record(file, {digest: {k: v for k, v in row.items() if k != "create"} for digest, row in rows.items()})
+    again = Sessions(file, clock).of_bearer(secret)
+    assert (again.id, again.create_time) == (token.id, None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from virtyard_client.command.flags import Flag
 from virtyard_client.command.request import flag_of_field
 from virtyard_client.errors import ClientError
-from virtyard_client.render.advice import ADVICE
+from virtyard_client.render.advice import advice
 from virtyard_client.render.line import Line, Span, wrap
 
 
@@ -49,5 +49,5 @@ def refusal(
         yield from wrap(f"{lock.object} {verb} {lock.holder}{purpose}{percent}", width, indent="  ")
     if error.retry_after:
         yield (Span(f"  try again in {error.retry_after:g} s"),)
-    elif advice := ADVICE.get(error.reason):
-        yield from wrap(f"to do: {advice}", width, indent="  ", style="dim")
+    elif to_do := advice(error.reason):
+        yield from wrap(f"to do: {to_do}", width, indent="  ", style="dim")

@@ -9,6 +9,7 @@ import { millisOf } from "../ui/moments";
 import { problemOfStatus, type Problem } from "../ui/problem";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { ResourceLink } from "../ui/ResourceLink";
+import { ToDo } from "../ui/ToDo";
 import { AcknowledgeDialog } from "./AcknowledgeDialog";
 import { severityLook } from "./severities";
 import { countWords, standingLook } from "./standing";
@@ -79,6 +80,7 @@ function Causes({ event: { causes } }: { event: Event }) {
           </List.Item>
         ))}
       </List>
+      {causes[0] && <ToDo problem={problemOfStatus(causes[0])} />}
     </div>
   );
 }

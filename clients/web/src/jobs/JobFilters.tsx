@@ -4,12 +4,26 @@ import { useDebouncedCallback } from "@mantine/hooks";
 import { useEffect, useState } from "react";
 import { JobState } from "../api/virtyard/api/jobs/v1/job_pb";
 import { isEmpty, NO_FILTER, type JobFilter } from "./job-filter";
-import { JOB_STATES, jobLook } from "./states";
+import { JOB_STATES, jobLook, STATE_GROUPS, stateNames } from "./states";
 
 const STATES = [
-  { value: "OPEN", label: "not ended" },
-  ...JOB_STATES.map((state) => ({ value: JobState[state], label: jobLook(state).word })),
+  { group: "Several", items: [
+    { value: stateNames(STATE_GROUPS.open), label: "not ended" },
+    { value: stateNames(STATE_GROUPS.pending), label: "pending or waiting" },
+    { value: stateNames(STATE_GROUPS.inProgress), label: "in progress" },
+    { value: stateNames(STATE_GROUPS.failed), label: "failed in any way" },
+  ] },
+  { group: "One", items: JOB_STATES.map((state) => ({ value: JobState[state], label: jobLook(state).word })) },
 ];
+const KNOWN = new Set(STATES.flatMap(({ items }) => items.map(({ value }) => value)));
+
+/** The choices of states, with that of the address where somebody has put together another one. */
+function statesWith(chosen: string): typeof STATES {
+  if (!chosen || KNOWN.has(chosen)) return STATES;
+  const words = chosen.split(",").map((name) => jobLook(JobState[name as keyof typeof JobState]).word);
+  return [...STATES, { group: "As in the address", items: [{ value: chosen, label: words.join(" or ") }] }];
+}
+
 const PAUSE_MS = 300;
 
 interface Props {
@@ -28,7 +42,7 @@ export function JobFilters({ filter, onChange }: Props) {
   };
   return (
     <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of jobs">
-      <Select size="xs" label="State" placeholder="any" w={140} data={STATES} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
+      <Select size="xs" label="State" placeholder="any" w={160} data={statesWith(filter.state)} maxDropdownHeight={420} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
       <TextInput size="xs" label="Type" placeholder="Create Virtual Disk" w={150} value={typed.title} onChange={(event) => type({ title: event.currentTarget.value })} />
       <TextInput size="xs" label="User" placeholder="ann" w={90} value={typed.user} onChange={(event) => type({ user: event.currentTarget.value })} />
       <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={160} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />

@@ -11,6 +11,7 @@ import { millisOf, showLength } from "../ui/moments";
 import { problemOfStatus } from "../ui/problem";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { ResourceLink } from "../ui/ResourceLink";
+import { causesOfJob } from "./causes";
 import { treeOf } from "./job-list";
 import { JobResidueActions } from "./JobResidueActions";
 import { Fact } from "./OperationFacts";
@@ -35,7 +36,7 @@ export function JobPlan({ story }: { story: Story }) {
             <JobLineHead job={job} />
           </Accordion.Control>
           <Accordion.Panel>
-            <JobBody job={job} />
+            <JobBody job={job} jobs={story.jobs} />
           </Accordion.Panel>
         </Accordion.Item>
       ))}
@@ -71,7 +72,7 @@ function JobLineHead({ job }: { job: Job }) {
   );
 }
 
-function JobBody({ job }: { job: Job }) {
+function JobBody({ job, jobs }: { job: Job; jobs: readonly Job[] }) {
   const started = millisOf(job.startTime);
   const ended = millisOf(job.endTime);
   return (
@@ -89,7 +90,7 @@ function JobBody({ job }: { job: Job }) {
       {job.contactLost && <Text size="sm" fw={600}>The host of a step is silent; nothing is guessed meanwhile.</Text>}
       {job.stalled && <Text size="sm" fw={600}>A step has made no progress for longer than it may.</Text>}
       {job.deferred && <Text size="sm" fw={600}>Put off, as its server could not be reached.</Text>}
-      {job.error?.message && <ProblemAlert title={`${job.title} failed`} problem={problemOfStatus(job.error)} />}
+      {job.error?.message && <ProblemAlert title={`${job.title} failed`} problem={problemOfStatus(job.error)} about={job.object} causes={causesOfJob(job, jobs)} />}
       {job.residue.length > 0 && (
         <div>
           <Text size="sm" fw={600}>Left behind</Text>

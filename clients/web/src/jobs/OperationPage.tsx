@@ -11,6 +11,7 @@ import { Page } from "../ui/Page";
 import { problemOfStatus } from "../ui/problem";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { useNow } from "../ui/use-now";
+import { causesOf, failedObject } from "./causes";
 import { timelineOf } from "./lanes";
 import { JobPlan } from "./JobPlan";
 import { OperationActions } from "./OperationActions";
@@ -61,11 +62,11 @@ function StoryPage({ name, story }: { name: string; story: Story }) {
 }
 
 /** What became of it, where that is not simply success. */
-function Outcome({ story: { operation, metadata } }: { story: Story }) {
+function Outcome({ story: { operation, metadata, jobs } }: { story: Story }) {
   const error = operation.result.case === "error" ? operation.result.value : undefined;
   return (
     <>
-      {error && <ProblemAlert title="It ended with an error" problem={problemOfStatus(error)} />}
+      {error && <ProblemAlert title={`${metadata.title} failed`} problem={problemOfStatus(error)} about={failedObject(jobs)} causes={causesOf(jobs)} />}
       {metadata.tooLate && (
         <Alert color="yellow" variant="outline" icon={<IconAlertTriangle aria-hidden />} title="The abort came too late">
           The point of no return had been passed, so the operation goes on to its end.

@@ -1,10 +1,11 @@
 // What an operation that is under way waits for, who is in its way, and what can be done about it.
-import { Alert, Code, CopyButton, Group, List, Text, UnstyledButton } from "@mantine/core";
+import { Alert, List, Text } from "@mantine/core";
 import { IconHourglass } from "@tabler/icons-react";
 import { useEffect, useState } from "react";
 import { JobState } from "../api/virtyard/api/jobs/v1/job_pb";
 import { WaitCause, type WaitExplanation, type WaitParty } from "../api/virtyard/api/jobs/v1/wait_explanation_pb";
 import { jobs as jobService } from "../client/services";
+import { Command } from "../ui/Command";
 import { ResourceLink } from "../ui/ResourceLink";
 import type { Story } from "./use-story";
 
@@ -31,10 +32,7 @@ export function WaitPanel({ story }: { story: Story }) {
           <List size="sm">
             {told.remedies.map((remedy) => (
               <List.Item key={remedy.text}>
-                <Group gap="xs">
-                  <span>{remedy.text}</span>
-                  {remedy.command && <Command text={remedy.command} />}
-                </Group>
+                {remedy.text} {remedy.command && <Command text={remedy.command} />}
               </List.Item>
             ))}
           </List>
@@ -63,18 +61,6 @@ function Party({ party }: { party: WaitParty }) {
       {party.percent > 0 && `, ${Math.floor(party.percent)} %`}
       {party.stage && `, ${party.stage}`}
     </>
-  );
-}
-
-function Command({ text }: { text: string }) {
-  return (
-    <CopyButton value={text}>
-      {({ copied, copy }) => (
-        <UnstyledButton onClick={copy} title="Copy the command" aria-label={`Copy the command ${text}`}>
-          <Code>{copied ? "copied" : text}</Code>
-        </UnstyledButton>
-      )}
-    </CopyButton>
   );
 }
 

@@ -1,11 +1,8 @@
 // The export of jobs as a file: a line of JSON for each, in the proto's own JSON form.
-import { createRegistry, toJsonString } from "@bufbuild/protobuf";
-import { BadRequestSchema, ErrorInfoSchema, ResourceInfoSchema, RetryInfoSchema } from "../api/google/rpc/error_details_pb";
+import { toJsonString } from "@bufbuild/protobuf";
 import { ExportJobsResponseSchema } from "../api/virtyard/api/jobs/v1/job_service_pb";
-import { LockInfoSchema } from "../api/virtyard/api/type/v1/lock_pb";
 import { jobs } from "../client/services";
-
-const DETAILS = createRegistry(ErrorInfoSchema, ResourceInfoSchema, BadRequestSchema, RetryInfoSchema, LockInfoSchema);
+import { DETAILS } from "../ui/problem";
 
 /** Read every job that a filter lets pass, live and archived, as JSON lines. */
 export async function exportJobs(filter: string): Promise<Blob> {

@@ -17,6 +17,11 @@ test("each field becomes a comparison, and all of them must hold", () => {
   expect(filterText(NO_FILTER)).toBe("");
 });
 
+test("several states are any of them, and leave the rest of the filter alone", () => {
+  const text = filterText({ ...NO_FILTER, state: "PENDING,WAITING_FOR_LOCKS,NO_SUCH_STATE", object: "virtualMachines/web" });
+  expect(text).toBe('(state = PENDING OR state = WAITING_FOR_LOCKS) AND object = "virtualMachines/web"');
+});
+
 test("what is typed cannot leave its quotes, and a state that does not exist asks nothing", () => {
   expect(filterText({ ...NO_FILTER, title: 'a" OR state = FAILED OR title:"\\' })).toBe('title:"a\\" OR state = FAILED OR title:\\"\\\\"');
   expect(filterText({ ...NO_FILTER, state: "RUNNING OR state" })).toBe("");

@@ -4,7 +4,7 @@ import { quoted } from "../ui/filter-text";
 
 /** What is asked of the jobs; an empty text asks nothing. */
 export interface JobFilter {
-  /** The name of a stored state, as RUNNING; ENDED and OPEN stand for several. */
+  /** The names of states, any of which will do, as PENDING,WAITING_FOR_LOCKS. */
   state: string;
   /** A part of the job's title. */
   title: string;
@@ -52,8 +52,8 @@ export function isEmpty(filter: JobFilter): boolean {
 /** The filter as AIP-160 has it; the archive is asked for beside it. */
 export function filterText(filter: JobFilter): string {
   const parts: string[] = [];
-  if (filter.state === "OPEN") parts.push("(state = PENDING OR state = WAITING_FOR_LOCKS OR state = RUNNING OR state = ROLLING_BACK)");
-  else if (filter.state in JobState) parts.push(`state = ${filter.state}`);
+  const states = filter.state.split(",").filter((name) => name in JobState).map((name) => `state = ${name}`);
+  if (states.length > 0) parts.push(states.length > 1 ? `(${states.join(" OR ")})` : states[0]!);
   if (filter.title) parts.push(`title:${quoted(filter.title)}`);
   if (filter.user) parts.push(`principal:${quoted(filter.user)}`);
   // A whole name is found through an index.

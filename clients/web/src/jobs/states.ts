@@ -51,6 +51,17 @@ export const JOB_STATES: readonly JobState[] = [
   JobState.ROLLBACK_FAILED,
 ];
 
+/** States that people ask for together: those that a counter of the Job Summary pane stands for, and all that have not ended. */
+export const STATE_GROUPS = {
+  open: [JobState.PENDING, JobState.WAITING_FOR_LOCKS, JobState.RUNNING, JobState.ROLLING_BACK],
+  pending: [JobState.PENDING, JobState.WAITING_FOR_LOCKS],
+  inProgress: [JobState.RUNNING, JobState.ROLLING_BACK],
+  failed: [JobState.FAILED, JobState.ROLLBACK_FAILED],
+} as const satisfies Record<string, readonly JobState[]>;
+
+/** States as the address of a list has them, as PENDING,WAITING_FOR_LOCKS. */
+export const stateNames = (states: readonly JobState[]): string => states.map((state) => JobState[state]).join();
+
 /** Whether a job of this state has not ended; one that could not be undone waits for a person. */
 export function isOpen(state: JobState): boolean {
   return state === JobState.PENDING || state === JobState.WAITING_FOR_LOCKS || state === JobState.RUNNING || state === JobState.ROLLING_BACK;

@@ -29,6 +29,7 @@ import {
   type WatchLocksRequest,
   type WatchLocksResponse,
 } from "../api/virtyard/api/locks/v1/lock_service_pb";
+import { byTitle } from "./by-title";
 import type { AnyObject, Collection } from "./kinds";
 import { locksByObject, NO_LOCKS, type Locks } from "./locks";
 import { NO_OPEN_EVENTS, OPEN_EVENTS_FILTER, openEvents, type OpenEvents } from "./open-events";
@@ -201,13 +202,9 @@ function summaryFrames(frame: SourceFrame): Frame<JobSummary>[] {
   return [{ kind, name: "", item: summary }];
 }
 
-const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
-
-function byTitle(items: ReadonlyMap<string, AnyObject>): readonly AnyObject[] {
-  return [...items.values()].sort((a, b) => collator.compare(a.displayName || a.name, b.displayName || b.name));
-}
-
 const MOST_SHOWN = 1000;
+
+const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 function newestFirst<Item extends { name: string }>(items: ReadonlyMap<string, Item>): readonly Item[] {
   return [...items.values()].sort((a, b) => collator.compare(b.name, a.name)).slice(0, MOST_SHOWN);

@@ -33,11 +33,11 @@ export function LockTable({ rows, onBreak }: Props) {
       </Button>
     );
   const columns: Column<LockRow>[] = [
-    { key: "object", title: "Object", width: "minmax(8rem, 1.4fr)", cell: (row) => <ResourceLink name={row.lock.object} /> },
+    { key: "object", title: "Object", width: "minmax(13rem, 2fr)", cell: (row) => <span title={row.lock.object}><ResourceLink name={row.lock.object} /></span> },
     { key: "mode", title: "Mode", width: "3.5rem", cell: (row) => <span title={modeWords(row.lock.mode)}>{LockMode[row.lock.mode]}</span> },
     { key: "state", title: "State", width: "9.5rem", cell: (row) => <LookBadge look={lookOf(row)} /> },
-    { key: "owner", title: "Owner", width: "minmax(7rem, 1fr)", cell: (row) => <ResourceLink name={row.lock.owner} /> },
-    { key: "purpose", title: "Purpose", width: "minmax(8rem, 1.4fr)", cell: (row) => row.lock.purpose },
+    { key: "owner", title: "Owner", width: "minmax(7rem, 0.6fr)", cell: (row) => <ResourceLink name={row.lock.owner} /> },
+    { key: "purpose", title: "Purpose", width: "minmax(8rem, 1.4fr)", cell: (row) => <span title={row.lock.purpose}>{row.lock.purpose}</span> },
     { key: "job", title: "Used by", width: "5.5rem", cell: (row) => row.lock.job && <ResourceLink name={row.lock.job} /> },
     { key: "since", title: "Since", width: "5.5rem", cell: (row) => <Moment at={millisOf(row.lock.grantTime ?? row.lock.requestTime)} /> },
     { key: "break", title: "Action", width: "5rem", cell: breakButton },

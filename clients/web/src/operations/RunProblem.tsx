@@ -14,7 +14,7 @@ interface Props {
 }
 
 // The outcome is unknown: the request may have been accepted, and its answer lost.
-const UNKNOWN = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN", "DEADLINEEXCEEDED"]);
+const UNKNOWN = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN"]);
 
 export function RunProblem({ problem, title, reload, renew }: Props) {
   const taken = problem.reason === "ALREADY_EXISTS" && problem.resource.startsWith("operations/");

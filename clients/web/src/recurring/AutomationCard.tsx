@@ -53,14 +53,14 @@ export function AutomationCard(props: Props) {
               onChange={(event) => submit(((wanted) => () => props.onEnable(wanted))(event.currentTarget.checked))}
             />
             {props.onRun && (
-              <Button variant="default" size="compact-md" loading={call.busy} onClick={() => submit(props.onRun as () => Promise<Operation>)}>
+              <Button variant="default" size="xs" loading={call.busy} onClick={() => submit(props.onRun as () => Promise<Operation>)}>
                 Run now
               </Button>
             )}
-            <Button variant="default" size="compact-md" component={Link} to={runPath(`Update${kind}`, { object: name })}>
+            <Button variant="default" size="xs" component={Link} to={runPath(`Update${kind}`, { object: name })}>
               Edit
             </Button>
-            <Button variant="subtle" color="red" size="compact-md" component={Link} to={runPath(`Delete${kind}`, { object: name })}>
+            <Button variant="subtle" color="red" size="xs" component={Link} to={runPath(`Delete${kind}`, { object: name })}>
               Delete
             </Button>
           </Group>

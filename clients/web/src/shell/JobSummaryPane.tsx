@@ -3,7 +3,10 @@ import { ScrollArea, Text, UnstyledButton, VisuallyHidden } from "@mantine/core"
 import { IconChevronDown, IconChevronUp } from "@tabler/icons-react";
 import { useId } from "react";
 import { Link } from "react-router";
+import { JobState } from "../api/virtyard/api/jobs/v1/job_pb";
 import type { JobSummary } from "../api/virtyard/api/jobs/v1/operation_pb";
+import { addressOfFilter, NO_FILTER } from "../jobs/job-filter";
+import { STATE_GROUPS, stateNames } from "../jobs/states";
 import { useJobSummary, useOpenOperations, type OpenOperation } from "../live";
 import { OperationRow } from "./OperationRow";
 import classes from "./JobSummaryPane.module.css";
@@ -11,19 +14,19 @@ import classes from "./JobSummaryPane.module.css";
 interface Counter {
   readonly label: string;
   readonly count: (summary: JobSummary) => bigint;
-  /** The state that the list of jobs behind it is narrowed to; empty for all. */
-  readonly state: string;
+  /** The states that it counts, to which the list of jobs behind it is narrowed; none for all. */
+  readonly states: readonly JobState[];
   readonly tone?: "active" | "bad";
 }
 
 // The seed's six, in its order.
 const COUNTERS: readonly Counter[] = [
-  { label: "Total", count: (summary) => summary.total, state: "" },
-  { label: "Pending", count: (summary) => summary.pending, state: "PENDING" },
-  { label: "In Progress", count: (summary) => summary.inProgress, state: "RUNNING", tone: "active" },
-  { label: "Failed", count: (summary) => summary.failed, state: "FAILED", tone: "bad" },
-  { label: "Aborted", count: (summary) => summary.aborted, state: "ABORTED" },
-  { label: "Complete", count: (summary) => summary.complete, state: "COMPLETED" },
+  { label: "Total", count: (summary) => summary.total, states: [] },
+  { label: "Pending", count: (summary) => summary.pending, states: STATE_GROUPS.pending },
+  { label: "In Progress", count: (summary) => summary.inProgress, states: STATE_GROUPS.inProgress, tone: "active" },
+  { label: "Failed", count: (summary) => summary.failed, states: STATE_GROUPS.failed, tone: "bad" },
+  { label: "Aborted", count: (summary) => summary.aborted, states: [JobState.ABORTED] },
+  { label: "Complete", count: (summary) => summary.complete, states: [JobState.COMPLETED] },
 ];
 
 const LINE = 44;
@@ -72,7 +75,7 @@ function CounterView({ counter, summary }: { counter: Counter; summary: JobSumma
     <li>
       <Link
         className={classes.counter}
-        to={counter.state ? `/jobs?state=${counter.state}` : "/jobs"}
+        to={counter.states.length > 0 ? `/jobs?${addressOfFilter({ ...NO_FILTER, state: stateNames(counter.states) })}` : "/jobs"}
         data-tone={(count && counter.tone) || undefined}
         data-counter={counter.label}
       >

@@ -8,9 +8,9 @@ import { EventCount } from "./EventCount";
 import { JobSummaryPane, usePaneHeight } from "./JobSummaryPane";
 import { LiveMark } from "./LiveMark";
 import { NotLiveBar } from "./NotLiveBar";
+import { PersonMenu } from "./PersonMenu";
 import { HeaderScreens, DrawerScreens } from "./ScreenLinks";
 import classes from "./Shell.module.css";
-import { ThemeSwitch } from "./ThemeSwitch";
 import { Wordmark } from "./Wordmark";
 
 export function Shell({ children }: { children: ReactNode }) {
@@ -45,7 +45,7 @@ export function Shell({ children }: { children: ReactNode }) {
           <LiveMark />
           <EventCount />
           <CreateMenu />
-          <ThemeSwitch />
+          <PersonMenu />
         </Group>
       </AppShell.Header>
       <AppShell.Navbar p="xs" className={classes.navbar} aria-label="Navigation">

@@ -58,6 +58,34 @@ SOURCE_STATE_REFUSED: SourceState.ValueType  # 4
 """It refused the request, as a filter that cannot be read; nothing comes unless the subscription is changed."""
 Global___SourceState: _TypeAlias = SourceState  # noqa: Y015
 
+class _GrantKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GrantKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GRANT_KIND_UNSPECIFIED: _GrantKind.ValueType  # 0
+    """Not set; the gateway never sends it."""
+    GRANT_KIND_LINK: _GrantKind.ValueType  # 1
+    """A link that nobody has opened yet."""
+    GRANT_KIND_SESSION: _GrantKind.ValueType  # 2
+    """A browser that is signed in."""
+    GRANT_KIND_API_TOKEN: _GrantKind.ValueType  # 3
+    """A token that programs show."""
+
+class GrantKind(_GrantKind, metaclass=_GrantKindEnumTypeWrapper):
+    """What lets somebody in at the front door."""
+
+GRANT_KIND_UNSPECIFIED: GrantKind.ValueType  # 0
+"""Not set; the gateway never sends it."""
+GRANT_KIND_LINK: GrantKind.ValueType  # 1
+"""A link that nobody has opened yet."""
+GRANT_KIND_SESSION: GrantKind.ValueType  # 2
+"""A browser that is signed in."""
+GRANT_KIND_API_TOKEN: GrantKind.ValueType  # 3
+"""A token that programs show."""
+Global___GrantKind: _TypeAlias = GrantKind  # noqa: Y015
+
 @_typing.final
 class WatchRequest(_message.Message):
     """What is to be watched; another choice is another call, with the last token of the call before."""
@@ -372,8 +400,11 @@ class Session(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """Who calls, as user/admin; jobs and the audit trail name it so."""
+    grant_id: _builtins.str
+    """The id of the grant by which the caller is let in, as RevokeGrant takes it; empty for a caller with a certificate."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_annotations_pb2.Role.ValueType]:
         """The roles that the caller has."""
@@ -388,10 +419,11 @@ class Session(_message.Message):
         principal: _builtins.str = ...,
         roles: _abc.Iterable[_annotations_pb2.Role.ValueType] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        grant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "principal", b"principal", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "grant_id", b"grant_id", "principal", b"principal", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -501,3 +533,112 @@ class ApiToken(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApiToken: _TypeAlias = ApiToken  # noqa: Y015
+
+@_typing.final
+class ListGrantsRequest(_message.Message):
+    """Asks for the grants that are good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGrantsRequest: _TypeAlias = ListGrantsRequest  # noqa: Y015
+
+@_typing.final
+class ListGrantsResponse(_message.Message):
+    """The grants that the caller may see, those that end first at the top."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
+        """All of them, without their secrets, which are kept nowhere."""
+
+    def __init__(
+        self,
+        *,
+        grants: _abc.Iterable[Global___Grant] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGrantsResponse: _TypeAlias = ListGrantsResponse  # noqa: Y015
+
+@_typing.final
+class Grant(_message.Message):
+    """Something that lets somebody in at the front door, without the secret of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The id by which it is taken back; nobody comes in by it."""
+    kind: Global___GrantKind.ValueType
+    """What kind of thing it is."""
+    principal: _builtins.str
+    """As whom its bearer is let in, as user/admin."""
+    purpose: _builtins.str
+    """What an API token was made for; empty for the other kinds."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made; absent if the gateway that made it did not keep that."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: Global___GrantKind.ValueType = ...,
+        principal: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "id", b"id", "kind", b"kind", "principal", b"principal", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grant: _TypeAlias = Grant  # noqa: Y015
+
+@_typing.final
+class RevokeGrantRequest(_message.Message):
+    """Names the grant that is to end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The id of the grant, as ListGrants and GetSession tell it."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeGrantRequest: _TypeAlias = RevokeGrantRequest  # noqa: Y015

@@ -60,6 +60,16 @@ class GatewayServiceStub:
                 request_serializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CreateApiTokenRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ApiToken.FromString,
                 _registered_method=True)
+        self.ListGrants = channel.unary_unary(
+                '/virtyard.api.gateway.v1.GatewayService/ListGrants',
+                request_serializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListGrantsRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListGrantsResponse.FromString,
+                _registered_method=True)
+        self.RevokeGrant = channel.unary_unary(
+                '/virtyard.api.gateway.v1.GatewayService/RevokeGrant',
+                request_serializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeGrantRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.Grant.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -101,6 +111,20 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGrants(self, request, context):
+        """Lists who may come in: links, sessions and API tokens that are good; the caller's own, or everybody's for an administrator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeGrant(self, request, context):
+        """Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +152,16 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.CreateApiToken,
                     request_deserializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CreateApiTokenRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ApiToken.SerializeToString,
+            ),
+            'ListGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGrants,
+                    request_deserializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListGrantsRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListGrantsResponse.SerializeToString,
+            ),
+            'RevokeGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeGrant,
+                    request_deserializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeGrantRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.Grant.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +300,60 @@ class GatewayService:
             '/virtyard.api.gateway.v1.GatewayService/CreateApiToken',
             virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CreateApiTokenRequest.SerializeToString,
             virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ApiToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.gateway.v1.GatewayService/ListGrants',
+            virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListGrantsRequest.SerializeToString,
+            virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.gateway.v1.GatewayService/RevokeGrant',
+            virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeGrantRequest.SerializeToString,
+            virtyard_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.Grant.FromString,
             options,
             channel_credentials,
             insecure,

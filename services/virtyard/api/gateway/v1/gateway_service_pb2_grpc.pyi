@@ -26,6 +26,10 @@ class GatewayServiceStub:
     """Makes a link that signs its maker in to the web console, once."""
     CreateApiToken: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CreateApiTokenRequest, _gateway_service_pb2.ApiToken]
     """Makes a token that a program shows as its maker, in the header `authorization: Bearer TOKEN`."""
+    ListGrants: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListGrantsRequest, _gateway_service_pb2.ListGrantsResponse]
+    """Lists who may come in: links, sessions and API tokens that are good; the caller's own, or everybody's for an administrator."""
+    RevokeGrant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RevokeGrantRequest, _gateway_service_pb2.Grant]
+    """Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the front door itself can do; everything else on its port is forwarded to the service that owns it."""
@@ -69,5 +73,21 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_gateway_service_pb2.CreateApiTokenRequest, _abc.Awaitable[_gateway_service_pb2.ApiToken]],
     ) -> _abc.Awaitable[_gateway_service_pb2.ApiToken]:
         """Makes a token that a program shows as its maker, in the header `authorization: Bearer TOKEN`."""
+
+    @_abc_1.abstractmethod
+    def ListGrants(
+        self,
+        request: _gateway_service_pb2.ListGrantsRequest,
+        context: _aio.ServicerContext[_gateway_service_pb2.ListGrantsRequest, _abc.Awaitable[_gateway_service_pb2.ListGrantsResponse]],
+    ) -> _abc.Awaitable[_gateway_service_pb2.ListGrantsResponse]:
+        """Lists who may come in: links, sessions and API tokens that are good; the caller's own, or everybody's for an administrator."""
+
+    @_abc_1.abstractmethod
+    def RevokeGrant(
+        self,
+        request: _gateway_service_pb2.RevokeGrantRequest,
+        context: _aio.ServicerContext[_gateway_service_pb2.RevokeGrantRequest, _abc.Awaitable[_gateway_service_pb2.Grant]],
+    ) -> _abc.Awaitable[_gateway_service_pb2.Grant]:
+        """Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _aio.Server) -> None: ...

@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/gateway/v1/gateway_service.proto.
  */
 export const file_virtyard_api_gateway_v1_gateway_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci12aXJ0eWFyZC9hcGkvZ2F0ZXdheS92MS9nYXRld2F5X3NlcnZpY2UucHJvdG8SF3ZpcnR5YXJkLmFwaS5nYXRld2F5LnYxImgKDFdhdGNoUmVxdWVzdBJCCg1zdWJzY3JpcHRpb25zGAEgAygLMiUudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuU3Vic2NyaXB0aW9uQgTiQQECEhQKDHJlc3VtZV90b2tlbhgCIAEoCSKoAwoMU3Vic2NyaXB0aW9uEhAKAmlkGAEgASgJQgTiQQECEkEKB29iamVjdHMYAiABKAsyLi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLldhdGNoT2JqZWN0c1JlcXVlc3RIABI2CgRqb2JzGAMgASgLMiYudmlydHlhcmQuYXBpLmpvYnMudjEuV2F0Y2hKb2JzUmVxdWVzdEgAEkAKCW9wZXJhdGlvbhgEIAEoCzIrLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoT3BlcmF0aW9uUmVxdWVzdEgAEjkKBWxvY2tzGAUgASgLMigudmlydHlhcmQuYXBpLmxvY2tzLnYxLldhdGNoTG9ja3NSZXF1ZXN0SAASPwoGZXZlbnRzGAYgASgLMi0udmlydHlhcmQuYXBpLmludmVudG9yeS52MS5XYXRjaEV2ZW50c1JlcXVlc3RIABJDCgtqb2Jfc3VtbWFyeRgHIAEoCzIsLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoSm9iU3VtbWFyeVJlcXVlc3RIAEIICgZzb3VyY2Ui7wQKDVdhdGNoUmVzcG9uc2USFAoMc3Vic2NyaXB0aW9uGAEgASgJEhQKDHJlc3VtZV90b2tlbhgCIAEoCRJCCgdvYmplY3RzGAMgASgLMi8udmlydHlhcmQuYXBpLmludmVudG9yeS52MS5XYXRjaE9iamVjdHNSZXNwb25zZUgAEjcKBGpvYnMYBCABKAsyJy52aXJ0eWFyZC5hcGkuam9icy52MS5XYXRjaEpvYnNSZXNwb25zZUgAEkEKCW9wZXJhdGlvbhgFIAEoCzIsLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoT3BlcmF0aW9uUmVzcG9uc2VIABI6CgVsb2NrcxgGIAEoCzIpLnZpcnR5YXJkLmFwaS5sb2Nrcy52MS5XYXRjaExvY2tzUmVzcG9uc2VIABJACgZldmVudHMYByABKAsyLi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLldhdGNoRXZlbnRzUmVzcG9uc2VIABJECgtqb2Jfc3VtbWFyeRgIIAEoCzItLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoSm9iU3VtbWFyeVJlc3BvbnNlSAASNwoGc3RhdHVzGAkgASgLMiUudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuU291cmNlU3RhdHVzSAASNwoJa2VlcGFsaXZlGAogASgLMiIudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuS2VlcGFsaXZlSAASMwoHZ29vZGJ5ZRgLIAEoCzIgLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLkdvb2RieWVIAEIHCgVmcmFtZSJmCgxTb3VyY2VTdGF0dXMSMwoFc3RhdGUYASABKA4yJC52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5Tb3VyY2VTdGF0ZRIhCgVlcnJvchgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzIgsKCUtlZXBhbGl2ZSIJCgdHb29kYnllIoIBChRSZWFkU2VyaWFsTG9nUmVxdWVzdBI8Cg92aXJ0dWFsX21hY2hpbmUYASABKAlCI+JBAQL6QRwKGnZpcnR5YXJkLmlvL1ZpcnR1YWxNYWNoaW5lEhwKDG9mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBEg4KBmZvbGxvdxgDIAEoCCJIChVSZWFkU2VyaWFsTG9nUmVzcG9uc2USDAoEZGF0YRgBIAEoDBIhChFuZXh0X29mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBIhMKEUdldFNlc3Npb25SZXF1ZXN0IngKB1Nlc3Npb24SEQoJcHJpbmNpcGFsGAEgASgJEikKBXJvbGVzGAIgAygOMhoudmlydHlhcmQuYXBpLnR5cGUudjEuUm9sZRIvCgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEwoRQ3JlYXRlTGlua1JlcXVlc3QiRAoETGluaxILCgN1cmwYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKFUNyZWF0ZUFwaVRva2VuUmVxdWVzdBIPCgdwdXJwb3NlGAEgASgJEisKCGxpZmV0aW1lGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlsKCEFwaVRva2VuEhEKCWFwaV90b2tlbhgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDdXJsGAMgASgJKo8BCgtTb3VyY2VTdGF0ZRIcChhTT1VSQ0VfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFTT1VSQ0VfU1RBVEVfTElWRRABEhkKFVNPVVJDRV9TVEFURV9OT1RfTElWRRACEhYKElNPVVJDRV9TVEFURV9FTkRFRBADEhgKFFNPVVJDRV9TVEFURV9SRUZVU0VEEAQysAQKDkdhdGV3YXlTZXJ2aWNlEmAKBVdhdGNoEiUudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuV2F0Y2hSZXF1ZXN0GiYudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuV2F0Y2hSZXNwb25zZSIGyvMYAggBMAESiQEKDVJlYWRTZXJpYWxMb2cSLS52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5SZWFkU2VyaWFsTG9nUmVxdWVzdBouLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLlJlYWRTZXJpYWxMb2dSZXNwb25zZSIXyvMYEwgCEg92aXJ0dWFsX21hY2hpbmUwARJiCgpHZXRTZXNzaW9uEioudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuR2V0U2Vzc2lvblJlcXVlc3QaIC52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5TZXNzaW9uIgbK8xgCCAESXwoKQ3JlYXRlTGluaxIqLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLkNyZWF0ZUxpbmtSZXF1ZXN0Gh0udmlydHlhcmQuYXBpLmdhdGV3YXkudjEuTGluayIGyvMYAggBEmsKDkNyZWF0ZUFwaVRva2VuEi4udmlydHlhcmQuYXBpLmdhdGV3YXkudjEuQ3JlYXRlQXBpVG9rZW5SZXF1ZXN0GiEudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuQXBpVG9rZW4iBsrzGAIIAWIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_inventory_v1_inventory_service, file_virtyard_api_jobs_v1_job_service, file_virtyard_api_locks_v1_lock_service, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Ci12aXJ0eWFyZC9hcGkvZ2F0ZXdheS92MS9nYXRld2F5X3NlcnZpY2UucHJvdG8SF3ZpcnR5YXJkLmFwaS5nYXRld2F5LnYxImgKDFdhdGNoUmVxdWVzdBJCCg1zdWJzY3JpcHRpb25zGAEgAygLMiUudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuU3Vic2NyaXB0aW9uQgTiQQECEhQKDHJlc3VtZV90b2tlbhgCIAEoCSKoAwoMU3Vic2NyaXB0aW9uEhAKAmlkGAEgASgJQgTiQQECEkEKB29iamVjdHMYAiABKAsyLi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLldhdGNoT2JqZWN0c1JlcXVlc3RIABI2CgRqb2JzGAMgASgLMiYudmlydHlhcmQuYXBpLmpvYnMudjEuV2F0Y2hKb2JzUmVxdWVzdEgAEkAKCW9wZXJhdGlvbhgEIAEoCzIrLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoT3BlcmF0aW9uUmVxdWVzdEgAEjkKBWxvY2tzGAUgASgLMigudmlydHlhcmQuYXBpLmxvY2tzLnYxLldhdGNoTG9ja3NSZXF1ZXN0SAASPwoGZXZlbnRzGAYgASgLMi0udmlydHlhcmQuYXBpLmludmVudG9yeS52MS5XYXRjaEV2ZW50c1JlcXVlc3RIABJDCgtqb2Jfc3VtbWFyeRgHIAEoCzIsLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoSm9iU3VtbWFyeVJlcXVlc3RIAEIICgZzb3VyY2Ui7wQKDVdhdGNoUmVzcG9uc2USFAoMc3Vic2NyaXB0aW9uGAEgASgJEhQKDHJlc3VtZV90b2tlbhgCIAEoCRJCCgdvYmplY3RzGAMgASgLMi8udmlydHlhcmQuYXBpLmludmVudG9yeS52MS5XYXRjaE9iamVjdHNSZXNwb25zZUgAEjcKBGpvYnMYBCABKAsyJy52aXJ0eWFyZC5hcGkuam9icy52MS5XYXRjaEpvYnNSZXNwb25zZUgAEkEKCW9wZXJhdGlvbhgFIAEoCzIsLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoT3BlcmF0aW9uUmVzcG9uc2VIABI6CgVsb2NrcxgGIAEoCzIpLnZpcnR5YXJkLmFwaS5sb2Nrcy52MS5XYXRjaExvY2tzUmVzcG9uc2VIABJACgZldmVudHMYByABKAsyLi52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLldhdGNoRXZlbnRzUmVzcG9uc2VIABJECgtqb2Jfc3VtbWFyeRgIIAEoCzItLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldhdGNoSm9iU3VtbWFyeVJlc3BvbnNlSAASNwoGc3RhdHVzGAkgASgLMiUudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuU291cmNlU3RhdHVzSAASNwoJa2VlcGFsaXZlGAogASgLMiIudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuS2VlcGFsaXZlSAASMwoHZ29vZGJ5ZRgLIAEoCzIgLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLkdvb2RieWVIAEIHCgVmcmFtZSJmCgxTb3VyY2VTdGF0dXMSMwoFc3RhdGUYASABKA4yJC52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5Tb3VyY2VTdGF0ZRIhCgVlcnJvchgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzIgsKCUtlZXBhbGl2ZSIJCgdHb29kYnllIoIBChRSZWFkU2VyaWFsTG9nUmVxdWVzdBI8Cg92aXJ0dWFsX21hY2hpbmUYASABKAlCI+JBAQL6QRwKGnZpcnR5YXJkLmlvL1ZpcnR1YWxNYWNoaW5lEhwKDG9mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBEg4KBmZvbGxvdxgDIAEoCCJIChVSZWFkU2VyaWFsTG9nUmVzcG9uc2USDAoEZGF0YRgBIAEoDBIhChFuZXh0X29mZnNldF9ieXRlcxgCIAEoA0IGyvMYAhgBIhMKEUdldFNlc3Npb25SZXF1ZXN0IooBCgdTZXNzaW9uEhEKCXByaW5jaXBhbBgBIAEoCRIpCgVyb2xlcxgCIAMoDjIaLnZpcnR5YXJkLmFwaS50eXBlLnYxLlJvbGUSLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGdyYW50X2lkGAQgASgJIhMKEUNyZWF0ZUxpbmtSZXF1ZXN0IkQKBExpbmsSCwoDdXJsGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJVChVDcmVhdGVBcGlUb2tlblJlcXVlc3QSDwoHcHVycG9zZRgBIAEoCRIrCghsaWZldGltZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJbCghBcGlUb2tlbhIRCglhcGlfdG9rZW4YASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgsKA3VybBgDIAEoCSITChFMaXN0R3JhbnRzUmVxdWVzdCJEChJMaXN0R3JhbnRzUmVzcG9uc2USLgoGZ3JhbnRzGAEgAygLMh4udmlydHlhcmQuYXBpLmdhdGV3YXkudjEuR3JhbnQiywEKBUdyYW50EgoKAmlkGAEgASgJEjAKBGtpbmQYAiABKA4yIi52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5HcmFudEtpbmQSEQoJcHJpbmNpcGFsGAMgASgJEg8KB3B1cnBvc2UYBCABKAkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCImChJSZXZva2VHcmFudFJlcXVlc3QSEAoCaWQYASABKAlCBOJBAQIqjwEKC1NvdXJjZVN0YXRlEhwKGFNPVVJDRV9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVNPVVJDRV9TVEFURV9MSVZFEAESGQoVU09VUkNFX1NUQVRFX05PVF9MSVZFEAISFgoSU09VUkNFX1NUQVRFX0VOREVEEAMSGAoUU09VUkNFX1NUQVRFX1JFRlVTRUQQBCpuCglHcmFudEtpbmQSGgoWR1JBTlRfS0lORF9VTlNQRUNJRklFRBAAEhMKD0dSQU5UX0tJTkRfTElOSxABEhYKEkdSQU5UX0tJTkRfU0VTU0lPThACEhgKFEdSQU5UX0tJTkRfQVBJX1RPS0VOEAMygwYKDkdhdGV3YXlTZXJ2aWNlEmAKBVdhdGNoEiUudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuV2F0Y2hSZXF1ZXN0GiYudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuV2F0Y2hSZXNwb25zZSIGyvMYAggBMAESiQEKDVJlYWRTZXJpYWxMb2cSLS52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5SZWFkU2VyaWFsTG9nUmVxdWVzdBouLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLlJlYWRTZXJpYWxMb2dSZXNwb25zZSIXyvMYEwgCEg92aXJ0dWFsX21hY2hpbmUwARJiCgpHZXRTZXNzaW9uEioudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuR2V0U2Vzc2lvblJlcXVlc3QaIC52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5TZXNzaW9uIgbK8xgCCAESXwoKQ3JlYXRlTGluaxIqLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLkNyZWF0ZUxpbmtSZXF1ZXN0Gh0udmlydHlhcmQuYXBpLmdhdGV3YXkudjEuTGluayIGyvMYAggBEmsKDkNyZWF0ZUFwaVRva2VuEi4udmlydHlhcmQuYXBpLmdhdGV3YXkudjEuQ3JlYXRlQXBpVG9rZW5SZXF1ZXN0GiEudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuQXBpVG9rZW4iBsrzGAIIARJtCgpMaXN0R3JhbnRzEioudmlydHlhcmQuYXBpLmdhdGV3YXkudjEuTGlzdEdyYW50c1JlcXVlc3QaKy52aXJ0eWFyZC5hcGkuZ2F0ZXdheS52MS5MaXN0R3JhbnRzUmVzcG9uc2UiBsrzGAIIARJiCgtSZXZva2VHcmFudBIrLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLlJldm9rZUdyYW50UmVxdWVzdBoeLnZpcnR5YXJkLmFwaS5nYXRld2F5LnYxLkdyYW50IgbK8xgCCAFiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_inventory_v1_inventory_service, file_virtyard_api_jobs_v1_job_service, file_virtyard_api_locks_v1_lock_service, file_virtyard_api_type_v1_annotations]);
 
 /**
  * What is to be watched; another choice is another call, with the last token of the call before.
@@ -399,6 +399,13 @@ export type Session = Message<"virtyard.api.gateway.v1.Session"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 3;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * The id of the grant by which the caller is let in, as RevokeGrant takes it; empty for a caller with a certificate.
+   *
+   * @generated from field: string grant_id = 4;
+   */
+  grantId: string;
 };
 
 /**
@@ -515,6 +522,119 @@ export const ApiTokenSchema: GenMessage<ApiToken> = /*@__PURE__*/
   messageDesc(file_virtyard_api_gateway_v1_gateway_service, 13);
 
 /**
+ * Asks for the grants that are good.
+ *
+ * @generated from message virtyard.api.gateway.v1.ListGrantsRequest
+ */
+export type ListGrantsRequest = Message<"virtyard.api.gateway.v1.ListGrantsRequest"> & {
+};
+
+/**
+ * Describes the message virtyard.api.gateway.v1.ListGrantsRequest.
+ * Use `create(ListGrantsRequestSchema)` to create a new message.
+ */
+export const ListGrantsRequestSchema: GenMessage<ListGrantsRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_gateway_v1_gateway_service, 14);
+
+/**
+ * The grants that the caller may see, those that end first at the top.
+ *
+ * @generated from message virtyard.api.gateway.v1.ListGrantsResponse
+ */
+export type ListGrantsResponse = Message<"virtyard.api.gateway.v1.ListGrantsResponse"> & {
+  /**
+   * All of them, without their secrets, which are kept nowhere.
+   *
+   * @generated from field: repeated virtyard.api.gateway.v1.Grant grants = 1;
+   */
+  grants: Grant[];
+};
+
+/**
+ * Describes the message virtyard.api.gateway.v1.ListGrantsResponse.
+ * Use `create(ListGrantsResponseSchema)` to create a new message.
+ */
+export const ListGrantsResponseSchema: GenMessage<ListGrantsResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_gateway_v1_gateway_service, 15);
+
+/**
+ * Something that lets somebody in at the front door, without the secret of it.
+ *
+ * @generated from message virtyard.api.gateway.v1.Grant
+ */
+export type Grant = Message<"virtyard.api.gateway.v1.Grant"> & {
+  /**
+   * The id by which it is taken back; nobody comes in by it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What kind of thing it is.
+   *
+   * @generated from field: virtyard.api.gateway.v1.GrantKind kind = 2;
+   */
+  kind: GrantKind;
+
+  /**
+   * As whom its bearer is let in, as user/admin.
+   *
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * What an API token was made for; empty for the other kinds.
+   *
+   * @generated from field: string purpose = 4;
+   */
+  purpose: string;
+
+  /**
+   * When it was made; absent if the gateway that made it did not keep that.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it ends by itself.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 6;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message virtyard.api.gateway.v1.Grant.
+ * Use `create(GrantSchema)` to create a new message.
+ */
+export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_gateway_v1_gateway_service, 16);
+
+/**
+ * Names the grant that is to end.
+ *
+ * @generated from message virtyard.api.gateway.v1.RevokeGrantRequest
+ */
+export type RevokeGrantRequest = Message<"virtyard.api.gateway.v1.RevokeGrantRequest"> & {
+  /**
+   * The id of the grant, as ListGrants and GetSession tell it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message virtyard.api.gateway.v1.RevokeGrantRequest.
+ * Use `create(RevokeGrantRequestSchema)` to create a new message.
+ */
+export const RevokeGrantRequestSchema: GenMessage<RevokeGrantRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_gateway_v1_gateway_service, 17);
+
+/**
  * Whether a source brings news.
  *
  * @generated from enum virtyard.api.gateway.v1.SourceState
@@ -561,6 +681,47 @@ export enum SourceState {
  */
 export const SourceStateSchema: GenEnum<SourceState> = /*@__PURE__*/
   enumDesc(file_virtyard_api_gateway_v1_gateway_service, 0);
+
+/**
+ * What lets somebody in at the front door.
+ *
+ * @generated from enum virtyard.api.gateway.v1.GrantKind
+ */
+export enum GrantKind {
+  /**
+   * Not set; the gateway never sends it.
+   *
+   * @generated from enum value: GRANT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A link that nobody has opened yet.
+   *
+   * @generated from enum value: GRANT_KIND_LINK = 1;
+   */
+  LINK = 1,
+
+  /**
+   * A browser that is signed in.
+   *
+   * @generated from enum value: GRANT_KIND_SESSION = 2;
+   */
+  SESSION = 2,
+
+  /**
+   * A token that programs show.
+   *
+   * @generated from enum value: GRANT_KIND_API_TOKEN = 3;
+   */
+  API_TOKEN = 3,
+}
+
+/**
+ * Describes the enum virtyard.api.gateway.v1.GrantKind.
+ */
+export const GrantKindSchema: GenEnum<GrantKind> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_gateway_v1_gateway_service, 1);
 
 /**
  * What the front door itself can do; everything else on its port is forwarded to the service that owns it.
@@ -617,6 +778,26 @@ export const GatewayService: GenService<{
     methodKind: "unary";
     input: typeof CreateApiTokenRequestSchema;
     output: typeof ApiTokenSchema;
+  },
+  /**
+   * Lists who may come in: links, sessions and API tokens that are good; the caller's own, or everybody's for an administrator.
+   *
+   * @generated from rpc virtyard.api.gateway.v1.GatewayService.ListGrants
+   */
+  listGrants: {
+    methodKind: "unary";
+    input: typeof ListGrantsRequestSchema;
+    output: typeof ListGrantsResponseSchema;
+  },
+  /**
+   * Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out.
+   *
+   * @generated from rpc virtyard.api.gateway.v1.GatewayService.RevokeGrant
+   */
+  revokeGrant: {
+    methodKind: "unary";
+    input: typeof RevokeGrantRequestSchema;
+    output: typeof GrantSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_virtyard_api_gateway_v1_gateway_service, 0);
