@@ -1,4 +1,4 @@
-"""Agents that are killed, hang, stop or lose their heartbeat device: told for what it is, in this order, and once."""
+"""Agents that are killed or lose their heartbeat device: told for what it is, in this order, and once."""
 
 from __future__ import annotations
 
@@ -23,17 +23,13 @@ PATIENCE = 90.0
 """Seconds that a test waits for what takes the time of silence, on a machine that is busy with other tests."""
 
 
-async def test_what_becomes_of_agents_is_told_for_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killed one is disconnected, one that hangs offline after that, one that stops offline only."""
-    monkeypatch.setenv("VIRTYARD_INVENTORY_REPORT_INTERVAL_SECONDS", "4")
-    monkeypatch.setenv("VIRTYARD_INVENTORY_SILENCE_SECONDS", "20")
+async def test_what_becomes_of_agents_is_told_for_what_it_is() -> None:
+    """A device that hangs makes its members late, and an agent that is killed is disconnected until heard again."""
     with open_site("embedded", ("s1", "s2")) as site:
         async with site.client() as client:
             await prepare(site, client, clustered=True)
             await device_hangs(client, site)
             await agent_is_killed(client, site)
-            await control_plane_restarts(client, site)
-            await one_hangs_and_one_stops(client, site)
 
 
 @contextmanager
@@ -75,19 +71,3 @@ async def agent_is_killed(client: Client, site: Site) -> None:
     await told(client, "s1", CONTACT, "SERVER_DISCONNECTED")
     site.start("s1")
     await told(client, "s1", CONTACT, "SERVER_DISCONNECTED", "SERVER_RECONNECTED")
-
-
-async def control_plane_restarts(client: Client, site: Site) -> None:
-    """It was not the agents that went: nothing is told of them, as the story of `one_hangs_and_one_stops` shows."""
-    site.stop("up")
-    site.start("up")
-
-
-async def one_hangs_and_one_stops(client: Client, site: Site) -> None:
-    """The one that hangs is disconnected, then offline, then there again; of the one that stops nothing was lost."""
-    before = ("SERVER_DISCONNECTED", "SERVER_RECONNECTED")
-    site.stop("s1")
-    with site.paused("s2"):
-        await told(client, "s2", CONTACT, "SERVER_DISCONNECTED", "SERVER_OFFLINE", seconds=PATIENCE)
-        await told(client, "s1", CONTACT, *before, "SERVER_OFFLINE", seconds=PATIENCE)
-    await told(client, "s2", CONTACT, "SERVER_DISCONNECTED", "SERVER_OFFLINE", "SERVER_ONLINE")
