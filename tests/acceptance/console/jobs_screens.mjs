@@ -117,6 +117,25 @@ const SCENARIOS = {
     await card.getByTestId("next-runs").waitFor({ state: "detached" });
   },
 
+  /** Reads an error with what to do and what led to it, then signs out. */
+  async failureAndOut(page) {
+    await go(page, `/jobs/${id(asked.operation)}`);
+    const alert = page.getByRole("alert").first();
+    await alert.getByText("What led to it").press("Enter");
+    await alert.getByText("Reason", { exact: true }).waitFor();
+    said.failure = await alert.innerText();
+    await look(page, "failure");
+    await page.getByRole("button", { name: "Person and theme" }).click();
+    await page.getByText("administrator").waitFor();
+    said.who = await page.getByRole("menu").innerText();
+    await page.getByRole("menuitem", { name: "Sign out" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Sign out" }).click();
+    await page.getByText("Nobody is signed in here").waitFor();
+    await page.locator("button[data-state='Signed out']").waitFor();
+    said.rows = await page.locator("[role=treeitem]").count();
+    await page.screenshot({ path: `${asked.shots}/signed-out-1280-light.png` });
+  },
+
   /** Decides on an undo that was refused: looks at what is left, then has it tried again. */
   async residue(page) {
     await go(page, `/jobs/${id(asked.operation)}`);

@@ -35,6 +35,7 @@ from virtyard.api.operations.v1 import (
     restart_virtual_machine_pb2,
 )
 from virtyard_client.client import Client
+from virtyard_client.render.advice import advice
 
 HERE = Path(__file__).parent
 PATIENCE = 300
@@ -216,6 +217,25 @@ async def test_a_schedule_is_run_now_and_disabled(site: Site) -> None:
     assert said["next"] == 5
     assert kept.state == schedule_pb2.SCHEDULE_STATE_DISABLED
     assert said["ran"].split()[-1].rstrip(".") in {job.operation for job in refreshed.jobs}
+
+
+async def test_a_failure_says_what_to_do_and_what_led_to_it_and_a_person_signs_out(site: Site) -> None:
+    """What failed, on which object, why, what the API says to do, and the failed step; then nothing is left."""
+    site.fail_file.write_text("1/1")
+    async with site.client() as client:
+        rename = rename_virtual_machine_pb2.RenameVirtualMachineRequest(name="virtualMachines/db", display_name="D")
+        failed = await run(client, rename, ended=FAILED)
+        site.fail_file.unlink()
+        said = await play(site, "failureAndOut", operation=failed.name)
+    assert failed.error is not None
+    assert "Rename Virtual Machine failed" in said["failure"]
+    assert failed.error.message in said["failure"]
+    assert "virtualMachines/db" in said["failure"]
+    assert f"To do: {advice(failed.error.reason).partition(': `')[0]}" in said["failure"]
+    assert failed.error.reason in said["failure"]
+    assert "step 1" in said["failure"]
+    assert said["who"].startswith("admin")
+    assert said["rows"] == 0
 
 
 async def test_a_list_of_very_many_jobs_scrolls_as_one_of_a_hundred(site: Site) -> None:
