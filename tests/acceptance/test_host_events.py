@@ -33,7 +33,7 @@ from tests.acceptance.test_events import listed
 from virtyard.agent.drivers.hypervisor.trial import stub
 from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2
-from virtyard.api.operations.v1 import kill_virtual_machine_pb2
+from virtyard.api.operations.v1 import delete_virtual_machine_pb2, kill_virtual_machine_pb2
 from virtyard_client.client import Client
 
 pytestmark = pytest.mark.timeout(240)
@@ -225,3 +225,12 @@ async def test_simulated_hosts_have_crashes_and_power_offs_too() -> None:
 
             await see(off, "the simulated power off was told")
             assert (await machine(client, "web")).state == STOPPED
+            (guests,) = site.folder.rglob("guests")
+            assert len(list(guests.iterdir())) == 1, "what ended is kept while its machine is there"
+            await wait_unlocked(client)
+            await run(client, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name="virtualMachines/web"))
+
+            async def forgotten() -> bool:
+                return not list(guests.iterdir())
+
+            await see(forgotten, "nothing of the deleted machine was left on its host")

@@ -119,17 +119,19 @@ def clusters_as_recorded(records: Records, world: World) -> Iterator[str]:
 
 
 def guests_as_recorded(records: Records, world: World) -> Iterator[str]:
-    """Each machine that runs has one guest, on its server; there is no other guest on any host."""
-    running = {
-        (one.uid, id_of(one.server)): True
-        for one in _by_uid(records, "virtualMachines").values()
-        if one.state == _RUNNING
-    }
+    """Each machine that runs has one guest, on its server; other hosts have only ended ones of what is stopped."""
+    machines = _by_uid(records, "virtualMachines")
+    running = {(one.uid, id_of(one.server)): True for one in machines.values() if one.state == _RUNNING}
     there = {
         (path.stem, host): not _load(path)["ended"]
         for host, folder in world.hosts.items()
         for path in folder.glob("sim/guests/*.json")
     }
+    for guest, runs in list(there.items()):
+        machine = machines.get(guest[0])
+        if not runs and machine is not None and not machine.server:
+            # Kept until it is started again or deleted, for whoever wants to know how it ended.
+            del there[guest]
     yield from _both("guest", running, there)
 
 

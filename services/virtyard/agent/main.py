@@ -31,6 +31,7 @@ from virtyard.agent.ledger import Ledger
 from virtyard.agent.metrics import show_host
 from virtyard.agent.rpc import AgentRpc, ParticipantRpc, services
 from virtyard.agent.runner import Runner
+from virtyard.agent.spent_guests import SpentGuests
 from virtyard.kernel.clock import Clock
 from virtyard.runtime.durable_file import sweep_asides
 from virtyard.runtime.metrics import Metrics
@@ -75,6 +76,8 @@ class Agent:
     """What it does."""
     watch: HostWatch
     """Sees what becomes of its storage, links and heartbeats."""
+    spent: SpentGuests
+    """Forgets guests that nobody needs any more."""
     services: list[Service]
     """What it serves."""
     end_streams: Callable[[], None]
@@ -188,6 +191,8 @@ async def open_agent(
         floor = TaskScope("agent.floor")
         _ = floor.start(ledger.floor.run(), name="floor")
         stack.push_async_callback(floor.close)
+        spent = SpentGuests(choice.hypervisor)
+        stack.push_async_callback(spent.close)
         consoles = Consoles(choice.hypervisor)
         stack.push_async_callback(consoles.close)
         served = services(participant_rpc, AgentRpc(facts.look, ledger, consoles))
@@ -202,6 +207,7 @@ async def open_agent(
             ledger=ledger,
             runner=runner,
             watch=watch,
+            spent=spent,
             services=served,
             end_streams=end_streams,
         )

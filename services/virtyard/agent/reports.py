@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
@@ -32,9 +32,9 @@ class Reporter:
         look: Callable[[], Awaitable[agent_service_pb2.Host]],
         send: Send,
         metrics: Metrics | None = None,
-        answered: Callable[[host_service_pb2.ReportHostResponse], None] | None = None,
+        answered: Sequence[Callable[[host_service_pb2.ReportHostResponse], None]] = (),
     ) -> None:
-        """Send what `look` finds by `send`; the metrics count how it went, and `answered` is told what came back."""
+        """Send what `look` finds by `send`; metrics count how it went, `answered` are told what came back."""
         self._metrics = metrics or Metrics()
         self._answered = answered
         self._look = look
@@ -80,6 +80,6 @@ class Reporter:
             _log.info("the inventory takes reports again")
         self._in_contact = True
         self._metrics.reports.add("taken")
-        if self._answered is not None:
-            self._answered(answer)
+        for take in self._answered:
+            take(answer)
         return float(answer.report_interval_seconds) or _INTERVAL

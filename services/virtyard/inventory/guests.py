@@ -11,6 +11,7 @@ told from every other one, and a record that a job has written since is another 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
@@ -23,13 +24,17 @@ from virtyard.inventory.store import InventoryStore
 from virtyard.kernel import event_types
 from virtyard.kernel.names import collection_of
 
-__all__ = ["GuestReports", "read_recorded", "tell_stopped"]
+__all__ = ["GuestReports", "read_needed", "read_recorded", "tell_stopped"]
 
 _PLACED = """
     SELECT object.name, object.uid, object.generation, object.body FROM relation
     JOIN object ON object.name = relation.source
     WHERE relation.target = ? AND relation.kind = 'virtualMachines' AND relation.field = 'server'
         AND object.deleted = 0
+"""
+_BY_UID = """
+    SELECT uid, body FROM object
+    WHERE kind = 'virtualMachines' AND deleted = 0 AND uid IN (SELECT value FROM json_each(?))
 """
 _RUNNING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
 _STARTING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STARTING
@@ -44,6 +49,12 @@ def read_recorded(reader: Reader, server: str) -> list[RecordedGuest]:
             run, starting = machine.placement.run, machine.state == _STARTING
             found.append(RecordedGuest(name=name, uid=uid, generation=generation, run=run, starting=starting))
     return found
+
+
+def read_needed(reader: Reader, server: str, uids: Collection[str]) -> set[str]:
+    """Return those of these machines, by uid, whose ended guests on a server are kept: they do not run elsewhere."""
+    rows = reader.execute(_BY_UID, (json.dumps(sorted(uids)),))
+    return {uid for uid, body in rows if virtual_machine_pb2.VirtualMachine.FromString(body).server in ("", server)}
 
 
 def tell_stopped(transaction: FeedWriter, server: str, lacking: Collection[RecordedGuest], now: datetime) -> None:
@@ -73,15 +84,25 @@ class GuestReports:
         self._reported: dict[str, frozenset[tuple[str, bool, str]]] = {}
         self._look_again: set[str] = set()
         self._suspects: dict[str, frozenset[RecordedGuest]] = {}
+        self._ended: dict[str, Mapping[str, str]] = {}
+        self._spent: dict[str, Mapping[str, str]] = {}
+
+    def spent(self, server: str) -> Mapping[str, str]:
+        """Return the runs, by uid, that the last report of a server showed as ended and that no machine needs."""
+        return self._spent.get(server, {})
 
     def notice(self, objects: Mapping[str, TypedObject | None]) -> None:
-        """Take note of machines that effects placed: the next report of their servers is compared."""
+        """Take note of machines that effects placed or removed: the next report of their servers is compared."""
         for name, message in objects.items():
-            if collection_of(name) == "virtualMachines" and message is not None and message.server:
-                self._look_again.add(message.server)
+            if collection_of(name) == "virtualMachines":
+                # Where a guest has ended, its machine may be gone now, or be placed elsewhere.
+                self._look_again.update(self._ended)
+                if message is not None and message.server:
+                    self._look_again.add(message.server)
             elif collection_of(name) == "servers" and message is None:
                 self._reported.pop(name, None)
-                self._suspects.pop(name, None)
+                for known in (self._suspects, self._ended, self._spent):
+                    known.pop(name, None)
                 self._look_again.discard(name)
 
     async def report(self, server: str, guests: Sequence[agent_service_pb2.Guest]) -> bool:
@@ -117,8 +138,20 @@ class GuestReports:
         if lacking & suspects:
             await self._store.tell_stopped(server, lacking & suspects)
         self._suspects[server] = frozenset(lacking - suspects)
+        await self._look_for_spent(server, guests)
         self._reported[server] = now
         return server in self._look_again or bool(self._suspects[server])
+
+    async def _look_for_spent(self, server: str, guests: Sequence[agent_service_pb2.Guest]) -> None:
+        """Find the guests that have ended and whose machines are gone or run elsewhere."""
+        ended = [guest for guest in guests if not guest.running and not _is_being_ended(guest)]
+        left = {guest.uid: guest.run for guest in ended if guest.run}
+        needed = await self._store.needed_guests(server, left) if left else frozenset()
+        self._spent[server] = {uid: run for uid, run in left.items() if uid not in needed}
+        if left:
+            self._ended[server] = left
+        else:
+            self._ended.pop(server, None)
 
     def _is_idle(self, machine: str) -> bool:
         """Return whether it is known that no operation works on a machine."""

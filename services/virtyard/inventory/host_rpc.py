@@ -104,6 +104,8 @@ class HostRpc:
         )
         if known:
             self._expectations.tell(own, answer)
+            for uid, run in self._guests.spent(own).items():
+                answer.spent_guests.add(uid=uid, run=run)
         return answer
 
 

@@ -19,7 +19,7 @@ from virtyard.inventory.ended_guests import record_ended
 from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, microseconds, raise_events
-from virtyard.inventory.guests import read_recorded, tell_stopped
+from virtyard.inventory.guests import read_needed, read_recorded, tell_stopped
 from virtyard.inventory.listing import EVENTS, parse_place, read_objects
 from virtyard.inventory.model import EndedGuest, Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
 from virtyard.inventory.objects import read_row, read_rows, row_of
@@ -228,6 +228,10 @@ class SqliteStore:
     async def recorded_guests(self, server: str) -> Sequence[RecordedGuest]:
         """See `InventoryStore.recorded_guests`."""
         return await self._database.read(lambda connection: read_recorded(connection, server))
+
+    async def needed_guests(self, server: str, uids: Collection[str]) -> Collection[str]:
+        """See `InventoryStore.needed_guests`."""
+        return await self._database.read(lambda connection: read_needed(connection, server, uids))
 
     async def tell_stopped(self, server: str, lacking: Collection[RecordedGuest]) -> None:
         """See `InventoryStore.tell_stopped`."""

@@ -111,6 +111,10 @@ class InventoryStore(Protocol):
         """Return the machines that are recorded as running on a server."""
         ...
 
+    async def needed_guests(self, server: str, uids: Collection[str]) -> Collection[str]:
+        """Return which ended guests of a server, by uid, are kept: their machines exist, and do not run elsewhere."""
+        ...
+
     async def tell_stopped(self, server: str, lacking: Collection[RecordedGuest]) -> None:
         """Raise an event for each machine whose guest a server lacks, unless its record has changed meanwhile."""
         ...

@@ -89,7 +89,7 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         services = served(agent.services, metrics, shown_at)
         server = await stack.enter_async_context(_served(agent, services, told.state, settings, credentials))
         agent.facts.address = settings[ADVERTISE] or server.address
-        reporter = Reporter(agent.facts.look, link.send, metrics, agent.watch.expect)
+        reporter = Reporter(agent.facts.look, link.send, metrics, (agent.watch.expect, agent.spent.take))
         agent.host.hypervisor.on_change(reporter.change)
         agent.watch.on_change(reporter.change)
         await reporter.open()

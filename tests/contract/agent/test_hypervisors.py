@@ -177,6 +177,24 @@ async def test_a_guest_that_ended_is_forgotten_by_kill(driver: Hypervisor, spec:
     assert await driver.guests() == []
 
 
+async def test_only_an_ended_guest_of_that_run_is_forgotten(driver: Hypervisor, spec: GuestSpec) -> None:
+    """One that runs stays, and so does one whose last run is another than the one that was told of."""
+    info = await driver.start(spec, MARK)
+    assert not await driver.forget(UID, info.run)
+    told: list[str] = []
+    driver.on_change(lambda: told.append("change"))
+    if isinstance(driver, SimHypervisor):
+        driver.end(UID)
+    else:
+        os.kill(info.pid, signal.SIGKILL)
+    await until(lambda: bool(told))
+    assert not await driver.forget(UID, "another")
+    assert not await driver.forget("nobody", info.run)
+    assert [guest.uid for guest in await driver.guests()] == [UID]
+    assert await driver.forget(UID, info.run)
+    assert await driver.guests() == []
+
+
 async def test_a_guest_boots_again_where_it_is(make: Make, driver: Hypervisor, spec: GuestSpec) -> None:
     """Booted under a mark it runs on, in its process, also for the next agent; under the same mark nothing happens."""
     started = await driver.start(spec, MARK)

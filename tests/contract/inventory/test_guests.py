@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.inventory.samples import create, effect, server, update
+from tests.contract.inventory.samples import create, delete, effect, server, update
 from tests.contract.inventory.test_life import done, in_state, story
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.type.v1 import activity_pb2
@@ -168,3 +168,28 @@ async def test_a_report_that_says_nothing_new_reads_nothing(
     await report(reports, "n", "m")
     with pytest.raises(AssertionError, match="were read"):
         await report(reports, "n")
+
+
+async def test_an_ended_guest_is_spent_once_its_machine_is_elsewhere_or_gone(
+    store: SqliteStore, reports: GuestReports
+) -> None:
+    """While its machine is stopped it is kept; what runs, and what an action is just ending, is never spent."""
+    ended = agent_service_pb2.Guest(uid="uid-m", run="run-1")
+    other = agent_service_pb2.Guest(uid="uid-n", run="run-2", running=True)
+    ending = agent_service_pb2.Guest(uid="uid-x", run="run-3", end=agent_service_pb2.GUEST_END_BY_ACTION)
+
+    async def spent() -> dict[str, str]:
+        await reports.report("servers/s", [ended, other, ending])
+        return dict(reports.spent("servers/s"))
+
+    await done(store, effect("2/1/1", update(in_state("m", "STOPPED"), "state", "server"), token=2))
+    assert await spent() == {}
+    await done(store, effect("3/1/1", create(server("t")), token=3))
+    await done(store, effect("4/1/1", update(in_state("m", "RUNNING", "servers/t"), "state", "server"), token=4))
+    assert await spent() == {"uid-m": "run-1"}
+    await done(store, effect("5/1/1", update(in_state("m", "STOPPED"), "state", "server"), token=5))
+    assert await spent() == {}
+    await done(store, effect("6/1/1", delete("virtualMachines/m"), token=6))
+    assert await spent() == {"uid-m": "run-1"}
+    await reports.report("servers/s", [other])
+    assert reports.spent("servers/s") == {}

@@ -103,7 +103,7 @@ class GuestInfo:
     pid: int
     """The process id on the host; 0 where there is no process."""
     running: bool
-    """False once it has ended by itself; its record and its log stay until it is killed or started again."""
+    """False once it has ended by itself; its record and its log stay until it is killed, forgotten or started again."""
     accelerator: str
     """`kvm`, `tcg` or `none`."""
     serial_log: Path | None
@@ -176,6 +176,10 @@ class Hypervisor(Protocol):
 
     async def kill(self, uid: str) -> bool:
         """End the guest at once and forget it; False if it did not run."""
+        ...
+
+    async def forget(self, uid: str, run: str) -> bool:
+        """Forget a guest that has ended, with its log; False if there is none, it runs, or its last run is another."""
         ...
 
     async def shut_down(self, uid: str, grace: float, *, on_wait: Callable[[int], None]) -> bool:

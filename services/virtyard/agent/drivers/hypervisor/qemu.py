@@ -159,6 +159,16 @@ class QemuHypervisor:
         self._tell()
         return ran
 
+    async def forget(self, uid: str, run: str) -> bool:
+        """Remove every file of a guest that has ended."""
+        async with self._lock(uid):
+            guest = self._guests.get(uid)
+            if guest is None or _is_running(guest.record) or self._info(guest.record).run != run:
+                return False
+            await self._forget(uid)
+        self._tell()
+        return True
+
     async def shut_down(self, uid: str, grace: float, *, on_wait: Callable[[int], None]) -> bool:
         """Press the power button, and wait until the guest has gone down; see the contract."""
         guest = self._guests.get(uid)

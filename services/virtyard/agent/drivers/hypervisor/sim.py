@@ -125,11 +125,24 @@ class SimHypervisor:
                 raise Unavailable(settings.refuse_kill)
             await asyncio.sleep(settings.kill_seconds)
             ran = uid not in self._ended
-            self._path(uid).unlink(missing_ok=True)
-            self._guests.pop(uid)
-            self._ended.pop(uid, None)
+            self._remove(uid)
         self._tell()
         return ran
+
+    async def forget(self, uid: str, run: str) -> bool:
+        """Remove the file of a guest that has ended."""
+        async with self._lock(uid):
+            record = self._guests.get(uid)
+            if record is None or uid not in self._ended or _run(record) != run:
+                return False
+            self._remove(uid)
+        self._tell()
+        return True
+
+    def _remove(self, uid: str) -> None:
+        self._path(uid).unlink(missing_ok=True)
+        self._guests.pop(uid)
+        self._ended.pop(uid, None)
 
     async def shut_down(self, uid: str, grace: float, *, on_wait: Callable[[int], None]) -> bool:
         """Let the guest end after the set latency."""

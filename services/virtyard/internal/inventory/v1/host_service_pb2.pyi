@@ -53,6 +53,7 @@ class ReportHostResponse(_message.Message):
     REPORT_INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
     REPOSITORIES_FIELD_NUMBER: _builtins.int
     NETWORKS_FIELD_NUMBER: _builtins.int
+    SPENT_GUESTS_FIELD_NUMBER: _builtins.int
     known: _builtins.bool
     """Whether the server is in the inventory; if not, the report was not kept."""
     report_interval_seconds: _builtins.int
@@ -65,6 +66,10 @@ class ReportHostResponse(_message.Message):
     def networks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarriedNetwork]:
         """The networks that the server carries, for its agent to watch."""
 
+    @_builtins.property
+    def spent_guests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpentGuest]:
+        """Ended guests of the report that no machine needs any more, for its agent to forget."""
+
     def __init__(
         self,
         *,
@@ -72,10 +77,11 @@ class ReportHostResponse(_message.Message):
         report_interval_seconds: _builtins.int = ...,
         repositories: _abc.Iterable[Global___PresentedRepository] | None = ...,
         networks: _abc.Iterable[Global___CarriedNetwork] | None = ...,
+        spent_guests: _abc.Iterable[Global___SpentGuest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "networks", b"networks", "report_interval_seconds", b"report_interval_seconds", "repositories", b"repositories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "networks", b"networks", "report_interval_seconds", b"report_interval_seconds", "repositories", b"repositories", "spent_guests", b"spent_guests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -149,6 +155,32 @@ class PresentedRepository(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PresentedRepository: _TypeAlias = PresentedRepository  # noqa: Y015
+
+@_typing.final
+class SpentGuest(_message.Message):
+    """A guest that has ended, and whose machine was deleted or has begun to run elsewhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """The uid of the virtual machine that it was."""
+    run: _builtins.str
+    """The run that was reported as ended; a later run of the machine is another one."""
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        run: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpentGuest: _TypeAlias = SpentGuest  # noqa: Y015
 
 @_typing.final
 class CarriedNetwork(_message.Message):
