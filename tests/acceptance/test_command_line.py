@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import yaml
 
 from tests.acceptance.asking import create_machine, new_disk, prepare, run, start_machine
 from tests.acceptance.site import PROGRAM, Site, open_site, until
+from virtyard.runtime.pki import Authority
 from virtyard_client.completion import SCRIPTS
 
 pytestmark = pytest.mark.timeout(120)
@@ -120,6 +122,50 @@ def test_status_says_what_answers_and_what_there_is(site: Site) -> None:
     elsewhere = site.folder / "away.json"
     elsewhere.write_text(json.dumps(away))
     assert "cannot be reached" in virtyard(site, "status", "--context", str(elsewhere), code=5)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said", "reason"),
+    [
+        ("away", "nothing answers at 127.0.0.1:1, which the context file", "UNAVAILABLE"),
+        ("ended", "ended at 20", "CERTIFICATE_ENDED"),
+        ("foreign", "has no certificate of the authority", "CERTIFICATE_FOREIGN"),
+        ("stranger", "does not accept the certificate in", "UNAVAILABLE"),
+    ],
+)
+def test_a_connection_that_fails_is_told_in_words(site: Site, trouble: str, said: str, reason: str) -> None:
+    """Which address, file or certificate it is about, and what to do; of what gRPC says of it nothing is left."""
+    whole = json.loads(site.context.read_text())
+    folder = site.folder / trouble
+    if trouble == "away":
+        whole |= dict.fromkeys(("inventory", "jobs", "locks"), "127.0.0.1:1")
+    elif trouble == "ended":
+        begun = datetime.now(UTC) - timedelta(days=2)
+        Authority.load(site.folder / "pki").issue("user/old", folder, lifetime=timedelta(days=1), now=begun)
+    else:
+        Authority.create(site.folder / f"pki-{trouble}", "other.example").issue("user/eve", folder)
+        if trouble == "stranger":
+            shutil.copy(site.folder / "pki" / "ca.pem", folder)
+    if folder.exists():
+        whole["credentials"] = str(folder)
+    context = site.folder / f"{trouble}.json"
+    context.write_text(json.dumps(whole))
+    told = " ".join(virtyard(site, "vm", "list", "--context", str(context), code=5).split())
+    assert said in told
+    assert f"({reason})" in told
+    assert not any(word in told for word in ("all addresses", "SSL", "handshake", "ipv4"))
+
+
+def test_a_lock_in_the_way_is_told_once_with_what_to_do(site: Site) -> None:
+    """Who holds it and what for; not that the object should be in another state, as the lock is all that is wrong."""
+    words = ("lock", "take", "virtualMachines/idle", "--for", "10m", "--json", "--purpose", "backup")
+    held = json.loads(virtyard(site, *words))["name"]
+    again = ("lock", "take", "virtualMachines/idle", "--for", "10m", "--no-wait", "--purpose", "mine")
+    told = " ".join(virtyard(site, *again, code=2).split())
+    virtyard(site, "lock", "release", held)
+    assert told.count(f"held by {held} (backup, by user/admin)") == 1
+    assert "to do: ask for it without --no-wait" in told
+    assert "another state" not in told
 
 
 def test_a_preview_of_any_verb_does_nothing(site: Site) -> None:

@@ -221,6 +221,21 @@ async def test_the_counters_are_told_once_and_again_when_they_differ(site: Site,
     await bare.close()
 
 
+async def test_counters_of_a_filter_are_of_the_jobs_that_it_lists(site: Site, client: Client) -> None:
+    """Those of one operation are told up to its end, and are the same when they are asked for."""
+    matching = f'operation = "{await made(site, client, "counted-alone")}"'
+    listed = await client.jobs.ListJobs(jobs.ListJobsRequest(filter=matching))
+    now = await client.jobs.GetJobSummary(jobs.GetJobSummaryRequest(filter=matching))
+    assert now.total == len(listed.jobs) > 0
+    async with asyncio.timeout(60):
+        async for frame in client.watch_job_summary(matching=matching):
+            if frame.summary.complete == now.total:
+                break
+    with pytest.raises(ClientError) as refusal:
+        await client.jobs.GetJobSummary(jobs.GetJobSummaryRequest(filter="colour = 1"))
+    assert [each.field for each in refusal.value.violations] == ["filter"]
+
+
 @pytest.mark.parametrize("name", WATCHES)
 async def test_a_token_of_another_service_is_refused_and_one_of_another_database_is_a_gap(
     site: Site, client: Client, name: str

@@ -216,10 +216,11 @@ class Client:
         options = watch_pb2.WatchOptions(resume_token=resume_token)
         return self.watch(self.jobs.WatchJobs, job_service_pb2.WatchJobsRequest(filter=matching, options=options))
 
-    def watch_job_summary(self, resume_token: str = "") -> Watch:
-        """Watch the six counters: an iterator over the frames of WatchJobSummary, see `watch`."""
+    def watch_job_summary(self, resume_token: str = "", matching: str = "") -> Watch:
+        """Watch the six counters, of all jobs or of those that match: the frames of WatchJobSummary, see `watch`."""
         options = watch_pb2.WatchOptions(resume_token=resume_token)
-        return self.watch(self.jobs.WatchJobSummary, job_service_pb2.WatchJobSummaryRequest(options=options))
+        request = job_service_pb2.WatchJobSummaryRequest(options=options, filter=matching)
+        return self.watch(self.jobs.WatchJobSummary, request)
 
     def watch_objects(self, matching: str = "", resume_token: str = "") -> Watch:
         """Watch objects of all kinds: an iterator over the frames of WatchObjects, see `watch`."""

@@ -130,6 +130,8 @@ def _run_verb(schema: Schema, method: Method, words: Sequence[str]) -> int:
         return ExitCode.SUCCEEDED
     timeout = _timeout(arguments.text("timeout"))
     request = build(schema, method.request, flags, arguments.values)
+    # What gRPC logs of a handshake that failed is said in the error; it reads this as it is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from virtyard_client.render.screen import Screen
     from virtyard_client.run.session import Session
     from virtyard_client.run.verb import run

@@ -17,6 +17,7 @@ from virtyard_client.command.usage import complain
 from virtyard_client.context import Context, ContextError
 from virtyard_client.errors import ClientError
 from virtyard_client.render.json_line import text_of
+from virtyard_client.run.unreachable import in_words
 from virtyard_client.schema.model import Field, Kind, Method
 from virtyard_client.schema.own import own_schema
 from virtyard_client.schema.schema import Schema
@@ -54,7 +55,9 @@ async def _look(context: Context) -> dict[str, Any]:
             async with asyncio.timeout(_SECONDS):
                 found[part] = await asked
             services.setdefault(service, "")
-        except (ClientError, ContextError, TimeoutError) as error:
+        except ClientError as error:
+            services[service] = str(in_words(error, context))
+        except (ContextError, TimeoutError) as error:
             services[service] = str(error) or f"it did not answer within {_SECONDS:g} s"
 
     async with Client.connect(context) as client:

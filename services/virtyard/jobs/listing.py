@@ -65,7 +65,7 @@ async def list_jobs(store: JobStore, request: job_service_pb2.ListJobsRequest) -
     matches: Callable[[Message], bool] = compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
     size = page_size_of(request.page_size)
     operation, number = decode_page(request.page_token, request.filter, 2)
-    narrow, source = _narrow(request.filter), _source(store, request)
+    narrow, source = narrow_of(request.filter), _source(store, request)
     answer = job_service_pb2.ListJobsResponse()
     while True:
         limit = max(_CHUNK, size + 1) if request.filter else size + 1
@@ -100,7 +100,7 @@ def bounds_of(restrictions: Iterable[Restriction]) -> Bounds:
     return Bounds(since=max(lower, default=None), until=min(upper, default=None))
 
 
-def _narrow(text: str) -> Narrow | None:
+def narrow_of(text: str) -> Narrow | None:
     """Return what a filter demands of all jobs that an index can find, the rarest first."""
     restrictions, _ = restrictions_of(text, job_pb2.Job.DESCRIPTOR)
     equal = {each.path: each.value for each in restrictions if each.operator == "="}

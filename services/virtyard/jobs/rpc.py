@@ -26,7 +26,7 @@ from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
 from virtyard.jobs.submission import Submission
-from virtyard.jobs.summary_watch import SummaryWatch
+from virtyard.jobs.summaries import JobSummaries
 from virtyard.kernel.any import type_of, unpack
 from virtyard.kernel.errors import InvalidRequest, NotFound, Unsupported
 from virtyard.kernel.permissions import Principal, permit
@@ -98,7 +98,7 @@ class JobService:
         self._services = services
         self._control = Control(scheduler)
         self._explainer = Explainer(scheduler, partial(person_of, scheduler.people))
-        self._summary = SummaryWatch(feed, store.count_jobs_at)
+        self._summaries = JobSummaries(feed, store)
         self._methods: dict[str, MethodDescriptor] = {}
 
     def know(self, method: MethodDescriptor) -> None:
@@ -130,8 +130,8 @@ class JobService:
     async def GetJobSummary(
         self, request: job_service_pb2.GetJobSummaryRequest, call: Call
     ) -> operation_pb2.JobSummary:
-        """Return the six counters."""
-        return listing.summarise(await self._store.count_jobs())
+        """Return the six counters, of all jobs or of those that match."""
+        return await self._summaries.now(request.filter)
 
     async def AbortJob(self, request: job_service_pb2.AbortJobRequest, call: Call) -> job_service_pb2.AbortJobResponse:
         """Abort a job with its operation."""
@@ -204,7 +204,7 @@ class JobService:
         self, request: job_service_pb2.WatchJobSummaryRequest, call: Call
     ) -> AsyncIterator[bytes]:
         """Yield the six counters as they change."""
-        async for frame in self._summary.messages(request.options):
+        async for frame in self._summaries.messages(request.options, request.filter):
             yield frame
 
     async def SubmitOperation(

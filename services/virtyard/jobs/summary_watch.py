@@ -43,6 +43,10 @@ class _Counted:
         self._body = summary.SerializeToString()
         self._frames: dict[int, Frame] = {}
 
+    def summary(self) -> operation_pb2.JobSummary:
+        """Return the counters."""
+        return operation_pb2.JobSummary.FromString(self._body)
+
     def frame(self, kind: watch_pb2.FrameKind.ValueType) -> Frame:
         """Return the frame of that kind, whose token says that these counters are known."""
         made = self._frames.get(kind)
@@ -72,6 +76,10 @@ class SummaryWatch:
         """
         response = job_service_pb2.WatchJobSummaryResponse.DESCRIPTOR
         return messages(self._batches(options), _encode, response, options)
+
+    async def now(self) -> operation_pb2.JobSummary:
+        """Return the counters, none older than the feed's head."""
+        return (await self._now()).summary()
 
     async def _now(self) -> _Counted:
         """Return the counters, none older than the feed's head; counted once for all who ask at the same time."""
@@ -124,6 +132,9 @@ class SummaryWatch:
 
 def _encode(frame: Frame) -> bytes:
     head = job_service_pb2.WatchJobSummaryResponse(kind=frame.kind, resume_token=frame.token)
+    if frame.kind in (_SNAPSHOT, _CHANGED) and not frame.body:
+        # Nothing is counted, which serialises to nothing: that is told, too, when the last job is gone.
+        head.summary.SetInParent()
     return with_body(head, _SUMMARY_FIELD, frame.body)
 
 

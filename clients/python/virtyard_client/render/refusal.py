@@ -10,6 +10,11 @@ from virtyard_client.errors import ClientError
 from virtyard_client.render.advice import advice
 from virtyard_client.render.line import Line, Span, wrap
 
+_FOR_LOCKS = (
+    "ask for it without --no-wait, so that it waits its turn; `virtyard lock list` shows who holds what, and why"
+)
+"""What a person does where locks are in the way, whatever the reason is called."""
+
 
 def refusal(
     error: ClientError, flags: Sequence[Flag], width: int, subject: str = "", about: str = ""
@@ -43,11 +48,15 @@ def refusal(
     if resource and resource not in error.message:
         yield (Span(f"  resource: {resource}"),)
     for lock in error.locks:
+        if lock.object in error.message and lock.holder in error.message:
+            continue
         verb = "is waited for by" if lock.waiting else "is held by"
         percent = f", {lock.percent:.0f} %" if lock.percent else ""
-        purpose = f" {lock.purpose}" if lock.purpose else ""
+        purpose = f" ({lock.purpose})" if lock.purpose else ""
         yield from wrap(f"{lock.object} {verb} {lock.holder}{purpose}{percent}", width, indent="  ")
     if error.retry_after:
         yield (Span(f"  try again in {error.retry_after:g} s"),)
+    elif error.locks:
+        yield from wrap(f"to do: {_FOR_LOCKS}", width, indent="  ", style="dim")
     elif to_do := advice(error.reason):
         yield from wrap(f"to do: {to_do}", width, indent="  ", style="dim")

@@ -79,10 +79,19 @@ class Session:
         """The verb of the same noun that reads, as get or list."""
         return next(method for method in self.verbs() if method.verb == verb)
 
+    @property
+    def context(self) -> Context:
+        """The context by --context, VIRTYARD_CONTEXT or the default context file.
+
+        Raises:
+            ContextError: it cannot be read.
+        """
+        return Context.load(self.arguments.text("context") or None)
+
     def connect(self) -> Client:
         """A client by --context, VIRTYARD_CONTEXT or the default context file.
 
         Raises:
             ContextError: there is none, or it cannot be read.
         """
-        return Client.connect(Context.load(self.arguments.text("context") or None))
+        return Client.connect(self.context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from virtyard_client.command.options import ExitCode
@@ -15,6 +16,7 @@ from virtyard_client.render.line import line
 from virtyard_client.render.refusal import refusal
 from virtyard_client.run import describing, exporting, longrunning, operation, reading, watching
 from virtyard_client.run.session import Session
+from virtyard_client.run.unreachable import in_words
 from virtyard_client.schema.own import CLIENT, OPERATION, OPERATIONS
 
 Handler = Callable[[Session], Awaitable[ExitCode]]
@@ -80,6 +82,10 @@ def detached(name: str) -> str:
 def refuse(session: Session, error: ClientError) -> ExitCode:
     """Say what a service refused, and tell by the exit code whether the request or the connection is to be mended."""
     screen = session.screen
+    if error.unreachable:
+        # A context file that is gone by now adds nothing.
+        with contextlib.suppress(ContextError):
+            error = in_words(error, session.context)
     if session.structured:
         screen.complain([line(error_line(error))])
     else:

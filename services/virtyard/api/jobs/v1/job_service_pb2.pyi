@@ -183,12 +183,17 @@ class GetJobSummaryRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    FILTER_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """An AIP-160 filter over the fields of jobs, as in ListJobs: only live jobs that match are counted, all if it is empty."""
     def __init__(
         self,
+        *,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -447,6 +452,9 @@ class WatchJobSummaryRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPTIONS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """An AIP-160 filter over the fields of jobs, as in WatchJobs: the counters are of live jobs that match, of all if empty."""
     @_builtins.property
     def options(self) -> _watch_pb2.WatchOptions:
         """Where the stream of counters is to start; with a token, the counters are sent once they differ from those shown."""
@@ -455,10 +463,11 @@ class WatchJobSummaryRequest(_message.Message):
         self,
         *,
         options: _watch_pb2.WatchOptions | None = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "options", b"options"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
