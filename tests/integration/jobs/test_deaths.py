@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.integration.jobs.site import LIMIT, Site, machine
+from tests.integration.jobs.test_failure import Tries, rival
 from tests.integration.jobs.test_late_messages import Post
+from tests.integration.jobs.test_lock_break import DISK, begin, break_lock
 from virtyard.agent.actions.catalogue import load
 from virtyard.api.inventory.v1 import server_pb2, virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, wait_explanation_pb2
@@ -20,6 +22,7 @@ from virtyard.api.operations.v1 import (
     stop_virtual_machine_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs import lock_control_rpc
 from virtyard.jobs.deaths import Deaths
 from virtyard.jobs.participants import Link, Listener
 from virtyard.kernel.errors import Unavailable
@@ -380,4 +383,23 @@ async def test_a_step_on_storage_waits_and_says_so_while_nobody_else_reaches_it(
     held.gate.set()
     await site.open_agent(host.partition("/")[2])
     assert not (await site.wait(operation)).HasField("error")
+    await site.wait_released()
+
+
+async def test_a_proof_ends_a_quarantine(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks that were broken by force beside a silent host leave a quarantine, until its death is proven."""
+    operation, _ = await begin(site, machine("web", disks=1))
+    (silent,) = [each for each in site.agents if site.agents[each].runner.running]
+    await die(site, f"servers/{silent}")
+    monkeypatch.setattr(lock_control_rpc, "_PATIENCE", 0.2)
+    assert not (await break_lock(site, DISK)).freed
+    monkeypatch.setattr(lock_control_rpc, "_PATIENCE", LIMIT)
+    answer = await break_lock(site, DISK, force=True)
+    assert (answer.freed, list(answer.quarantined)) == (True, [DISK])
+    site.faults.before["CreateDiskFile"] = Tries()
+    assert "quarantine" in (await site.run(rival())).error.message
+    await site.succeed(confirm(f"servers/{silent}"))
+    assert (await site.wait(operation)).HasField("error")
+    ended = await site.run(rival())
+    assert "quarantine" not in ended.error.message
     await site.wait_released()
