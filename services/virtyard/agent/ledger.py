@@ -219,6 +219,14 @@ class Ledger:
 
         return await self._database.write(greet)
 
+    def check_open(self, step_key: str) -> None:
+        """Refuse the key of an operation that ended and is forgotten (P18).
+
+        Raises:
+            KeyRefused: the operation is forgotten.
+        """
+        check_settled(operation_number(step_key), self.floor.settled_below, step_key)
+
     async def seal(self, request: participant.ResyncRequest) -> None:
         """Refuse every operation below the next one that is not open: what was done for it may be forgotten here.
 

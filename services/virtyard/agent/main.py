@@ -29,6 +29,7 @@ from virtyard.agent.facts import Facts, Resources, resources_of_host
 from virtyard.agent.host_watch import HostWatch
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.metrics import show_host
+from virtyard.agent.other_hosts import OtherHosts
 from virtyard.agent.rpc import AgentRpc, ParticipantRpc, services
 from virtyard.agent.runner import Runner
 from virtyard.agent.spent_guests import SpentGuests
@@ -186,7 +187,7 @@ async def open_agent(
         )
         stack.push_async_callback(runner.close, patience=patience)
         metrics.on_scrape("agent.host", lambda: show_host(metrics, host, runner.running))
-        participant_rpc = ParticipantRpc(runner, ledger)
+        participant_rpc = ParticipantRpc(runner, ledger, OtherHosts(catalogue, host, to_status))
         stack.push_async_callback(participant_rpc.close)
         floor = TaskScope("agent.floor")
         _ = floor.start(ledger.floor.run(), name="floor")

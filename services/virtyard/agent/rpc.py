@@ -10,12 +10,13 @@ from virtyard.agent.handshake import Gate, is_whole
 from virtyard.agent.ledger import Ledger
 from virtyard.agent.ledger_pages import list_ledger
 from virtyard.agent.model import key_of
+from virtyard.agent.other_hosts import OtherHosts
 from virtyard.agent.proven import key_of_settled
 from virtyard.agent.runner import Runner
 from virtyard.agent.session import Session
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.kernel.errors import InternalError, Unavailable, VirtyardError
+from virtyard.kernel.errors import InternalError, InvalidRequest, Unavailable, VirtyardError
 from virtyard.runtime.floor import Floors
 from virtyard.runtime.rpc import Call, Service
 from virtyard.runtime.scope import TaskScope
@@ -26,9 +27,10 @@ _log = logging.getLogger(__name__)
 class ParticipantRpc:
     """Serves `ParticipantService` for one host."""
 
-    def __init__(self, runner: Runner, ledger: Ledger) -> None:
-        """Hand effects to `runner`, once it is known that `ledger` is whole."""
+    def __init__(self, runner: Runner, ledger: Ledger, others: OtherHosts) -> None:
+        """Hand effects to `runner`, once it is known that `ledger` is whole; `others` looks for what dead hosts did."""
         self._runner = runner
+        self._others = others
         self._ledger = ledger
         self._gate = Gate()
         self._scope = TaskScope("agent.streams")
@@ -69,7 +71,13 @@ class ParticipantRpc:
             if record is None:
                 raise Unavailable(f"{request.step_key} is not known, and this agent is closed", retry_after=1.0)
             return participant.SettleResponse(record=record)
-        return participant.SettleResponse(record=await self._runner.settle(request))
+        record = await self._runner.settle(request)
+        if request.HasField("effect") and record.state == participant.EFFECT_STATE_NOT_BEGUN:
+            self._ledger.check_open(request.step_key)
+            if key_of(request.effect) != (request.step_key, int(request.phase), request.attempt):
+                raise InvalidRequest.of("effect", "allowed is the effect of the same step, phase and attempt")
+            record = await self._others.look_for(request.effect)
+        return participant.SettleResponse(record=record)
 
     async def Hello(self, request: participant.HelloRequest, call: Call) -> participant.HelloResponse:
         """Number a handshake, and open if the ledger has all that the scheduler knows of."""

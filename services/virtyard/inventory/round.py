@@ -243,9 +243,11 @@ class Round:
         self._touched.update(writes.touched)
         self._rows.update(writes.rows)
         self._written.append((entry.record, writes.names))
+        origin = Origin.of(effect.step_key, undone=reverting)
+        for event in writes.events:
+            event.job = origin.job
         self._events += writes.events
         if writes.changes:
-            origin = Origin.of(effect.step_key, undone=reverting)
             self._events += tell_life(self._transaction, writes.changes, origin, self._now)
 
     def _prior_of(self, step_key: str) -> bytes:

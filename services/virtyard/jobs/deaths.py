@@ -1,7 +1,8 @@
 """Deaths: open steps of servers that are proven dead, and what each comes to without its server (P17).
 
 What lives on the host alone came to nothing, and its undo is done: nothing of it is left. What was to end with the host
-has ended. Past the point of no return, and on storage, nothing is settled without the server.
+has ended. What is on storage is looked for through another server that has the repository. Past the point of no return
+nothing is settled without the server, unless another one finds it done.
 
 What a step came to is durable here before anybody acts on it, and the server is told with the next handshake, before
 anything else: so a server that was not dead after all never acts on it again.
@@ -10,7 +11,7 @@ anything else: so a server that was not dead after all never acts on it again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
@@ -20,6 +21,7 @@ from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.death_records import DeathRecords, Key, Settlement
 from virtyard.jobs.greeter import KnownLedgers
 from virtyard.jobs.model import Operation
+from virtyard.jobs.through import Members
 from virtyard.kernel.any import unpack
 from virtyard.kernel.effects import payload
 from virtyard.kernel.errors import WrongState
@@ -45,6 +47,8 @@ class OpenStep:
     """The action's message: what is done, or what undoes it."""
     forward: bool = False
     """Whether it is only ever tried forward, as nothing takes it back."""
+    effect: participant.Effect | None = None
+    """The whole effect, for another server that looks for it; None where nobody is to be asked."""
 
     @classmethod
     def of(cls, effect: participant.Effect) -> OpenStep:
@@ -54,12 +58,13 @@ class OpenStep:
             key=(effect.step_key, int(effect.phase), effect.attempt),
             asked=payload(effect),
             forward=doing and not effect.HasField("undo"),
+            effect=effect,
         )
 
     @classmethod
-    def settling(cls, request: participant.SettleRequest, asked: AnyMessage) -> OpenStep:
+    def settling(cls, effect: participant.Effect) -> OpenStep:
         """Return an effect that is to be settled on the way back."""
-        return cls(key=(request.step_key, int(request.phase), request.attempt), asked=asked)
+        return replace(cls.of(effect), forward=False)
 
 
 def reports_of(settled: Mapping[Key, participant.EffectRecord]) -> Iterator[participant.EffectReport]:
@@ -84,7 +89,7 @@ def verdict(step: OpenStep) -> Verdict:
     """Return what a step comes to."""
     hint = action_hint(descriptor_of(unpack(step.asked)))
     if hint.domain != annotations_pb2.EFFECT_DOMAIN_HOST:
-        text = "it is on storage that others reach, and waits until its server is back"
+        text = "it is on storage: another server that has the repository looks for it, else it waits for its server"
         return Verdict(state=participant.EFFECT_STATE_RUNNING, words=text)
     if step.key[1] == participant.PHASE_UNDO:
         return Verdict(state=participant.EFFECT_STATE_DONE, words="nothing of it is left, so it is undone")
@@ -109,6 +114,12 @@ class Deaths:
         self._records = records
         self._ledgers = ledgers
         self._view = view
+        self.members: Members | None = None
+        """Looks for what is on storage through other servers; nobody does if None."""
+
+    def why_not(self, server: str, operation: int) -> str:
+        """Return why a step of an operation stays open though its server is proven dead; empty if that is not so."""
+        return self.members.why_not(server, operation) if self.members is not None else ""
 
     async def proof(self, server: str) -> server_pb2.ProvenDeath | None:
         """Return the proof that a server is dead, if there is one that still counts.
@@ -134,8 +145,10 @@ class Deaths:
         steps = list(steps)
         death = await self.proof(server) if steps else None
         if death is None:
+            if self.members is not None:
+                self.members.forget(server)
             return {}
-        settled = [found for step in steps if (found := _settled(server, step, death)) is not None]
+        settled = [found for step in steps if (found := await self._settled(server, step, death)) is not None]
         if settled:
             await self._records.settle(server, settled)
         return {each.key: each.record for each in settled}
@@ -154,11 +167,25 @@ class Deaths:
             raise WrongState(text, resource=server, metadata={"field": "name"})
         return self._records.asking(server, hello)
 
+    async def _settled(self, server: str, step: OpenStep, death: server_pb2.ProvenDeath) -> Settlement | None:
+        state = verdict(step).state
+        if state != participant.EFFECT_STATE_RUNNING:
+            return _by_death(server, step, state, death)
+        domain = action_hint(descriptor_of(unpack(step.asked))).domain
+        on_storage = domain == annotations_pb2.EFFECT_DOMAIN_STORAGE
+        if self.members is None or step.effect is None or not on_storage:
+            return None
+        found = await self.members.settle(server, step.effect)
+        if found is None:
+            return None
+        if found.state != participant.EFFECT_STATE_NOT_BEGUN:
+            return Settlement(key=step.key, record=found)
+        return None if step.forward else _by_death(server, step, participant.EFFECT_STATE_FAILED, death)
 
-def _settled(server: str, step: OpenStep, death: server_pb2.ProvenDeath) -> Settlement | None:
-    state = verdict(step).state
-    if state == participant.EFFECT_STATE_RUNNING:
-        return None
+
+def _by_death(
+    server: str, step: OpenStep, state: participant.EffectState.ValueType, death: server_pb2.ProvenDeath
+) -> Settlement:
     record = participant.EffectRecord(step_key=step.key[0], state=state)
     if state == participant.EFFECT_STATE_DONE:
         name = f"type.googleapis.com/{result_type(step.asked).full_name}"

@@ -92,6 +92,9 @@ class Explainer:
         await self._add_own_operation(told, operation, planned, now)
         await self._add_hosts(told)
         told.summary = summary(told, now)
+        for name in told.job.silent_servers if told.cause == pb.WAIT_CAUSE_CONTACT_LOST else ():
+            why = self._scheduler.world.participants.why_unsettled(name, number)
+            told.summary += f"; {why}" if why else ""
         told.remedies.extend(remedies(told, now))
         return told
 

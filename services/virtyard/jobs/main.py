@@ -37,6 +37,7 @@ from virtyard.jobs.rpc import JobService, Operations, OperationServices
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
 from virtyard.jobs.submission import Submission
+from virtyard.jobs.through import Members
 from virtyard.jobs.webhooks import WEBHOOK_POLICY, WebhookPolicy
 from virtyard.jobs.world import World
 from virtyard.kernel.clock import Clock
@@ -144,6 +145,7 @@ async def open_jobs(
             greeter = Greeter(store.ledgers, store.settled, store.open_operations, death_records)
             proxy.settled_below = lambda: store.settled.below
             participants, due = Participants(connect, tasks, greeter, deaths), DueWork(store, proxy, port)
+            deaths.members = Members(port.view, lambda server: participants.link(server).reached())
             definitions = Definitions(inventory)
             filters, counted = JobFilters(definitions, clock), CountedLocks({COPY: copies_per_server})
             world = World(

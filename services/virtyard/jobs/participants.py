@@ -18,7 +18,6 @@ from typing import Any, cast
 
 import grpc
 import grpc.aio
-from google.protobuf.any_pb2 import Any as AnyMessage
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # has no stubs
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -104,13 +103,13 @@ class Link:
             del self._open[key]
 
     async def settle(
-        self, request: participant.SettleRequest, asked: AnyMessage | None = None
+        self, request: participant.SettleRequest, effect: participant.Effect | None = None
     ) -> participant.EffectRecord:
         """Ask until the participant has answered, however long it is silent (P1), or is proven dead (P17).
 
         Args:
             request: what is to be settled.
-            asked: the action's message; without it nothing is settled without the participant.
+            effect: the same as it was sent; without it nothing is settled without the participant.
 
         Raises:
             VirtyardError: the participant refused, as with a stale epoch.
@@ -132,7 +131,7 @@ class Link:
             except VirtyardError as error:
                 _log.debug("%s cannot be connected: %s", self.name, error)
                 self._missed()
-            if asked is not None and (found := await self._settle_without([OpenStep.settling(request, asked)])):
+            if effect is not None and (found := await self._settle_without([OpenStep.settling(effect)])):
                 return next(iter(found.values()))
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -383,6 +382,10 @@ class Participants:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener(self.silent())
+
+    def why_unsettled(self, name: str, operation: int) -> str:
+        """Return why a step of an operation stays open though its participant is proven dead; empty if not so."""
+        return self._deaths.why_not(name, operation) if self._deaths is not None else ""
 
     def silent(self) -> frozenset[str]:
         """Return the names of the participants that contact was lost with."""

@@ -11,7 +11,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import on_failure, outcome, schedule
 from virtyard.jobs.early_release import KEEPING, shrink
-from virtyard.jobs.effects import reference_of, step_key
+from virtyard.jobs.effects import make_round, reference_of, step_key
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Shape, StepRef
 from virtyard.jobs.world import World
@@ -139,8 +139,8 @@ class Rollback:
             stop=True,
         )
         while True:
-            asked = ref.step.do if phase == participant.PHASE_DO else ref.step.undo
-            result = await link.settle(request, asked)
+            (effect,) = make_round(self._keeper.operation, [ref], phase)
+            result = await link.settle(request, effect)
             if outcome.is_overtaken(result):
                 raise StaleEpoch(result.error.message, resource=self._keeper.operation.name)
             if result.state != participant.EFFECT_STATE_RUNNING:

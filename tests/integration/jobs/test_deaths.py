@@ -8,16 +8,21 @@ from typing import Any
 import pytest
 
 from tests.integration.jobs.site import LIMIT, Site, machine
-from tests.integration.jobs.test_late_messages import Post, new_disk
+from tests.integration.jobs.test_failure import Tries, rival
+from tests.integration.jobs.test_late_messages import Post
+from tests.integration.jobs.test_lock_break import DISK, begin, break_lock
+from virtyard.agent.actions.catalogue import load
 from virtyard.api.inventory.v1 import server_pb2, virtual_disk_pb2, virtual_machine_pb2
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, wait_explanation_pb2
 from virtyard.api.operations.v1 import (
     confirm_server_dead_pb2,
     create_virtual_disk_pb2,
+    refresh_server_pb2,
     start_virtual_machine_pb2,
     stop_virtual_machine_pb2,
 )
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs import lock_control_rpc
 from virtyard.jobs.deaths import Deaths
 from virtyard.jobs.participants import Link, Listener
 from virtyard.kernel.errors import Unavailable
@@ -123,8 +128,8 @@ async def test_a_step_of_a_dead_host_came_to_nothing_and_its_late_message_is_ref
 
     monkeypatch.setattr(Link, "send", note)
     # While an older operation is open its number keeps the floor down, which would refuse the late message as well.
-    older = Held(site, "CreateDiskFile")
-    await site.submit(new_disk())
+    older = Held(site, "RefreshHost")
+    await site.submit(refresh_server_pb2.RefreshServerRequest(name="servers/s2"))
     await older.wait()
     operation, held = await begin_start(site)
     await die(site)
@@ -258,9 +263,18 @@ async def test_a_stop_is_done_where_its_host_has_ended(site: Site) -> None:
     assert await state_of(site) == "STOPPED"
 
 
-async def test_a_step_on_storage_waits_and_says_so(site: Site) -> None:
-    """What it made may be on the storage that others reach: only its own host tells, when that is back."""
-    held = Held(site, "CreateDiskFile")
+async def new_disk_dies(site: Site, *, made: bool) -> tuple[str, str, Held]:
+    """Have a host end in the middle of making a disk's image, or with it made and not told; return who, and what."""
+    began, gate = asyncio.Event(), asyncio.Event()
+    held = Held.__new__(Held)
+    held.began, held.gate = began, gate
+
+    async def hold(message: Any, context: Any) -> None:
+        if made and not began.is_set():
+            await load()["virtyard.api.actions.v1.CreateDiskFile"].do(message, context)
+        await held._hold()
+
+    site.faults.before["CreateDiskFile"] = hold
     disk = virtual_disk_pb2.VirtualDisk(repository="repositories/R", size_bytes=1 << 20)
     request = create_virtual_disk_pb2.CreateVirtualDiskRequest(virtual_disk_id="d", virtual_disk=disk)
     operation = (await site.submit(request)).name
@@ -269,13 +283,123 @@ async def test_a_step_on_storage_waits_and_says_so(site: Site) -> None:
     (host,) = {step.participant for step in job.steps} - {"inventory"}
     await die(site, host)
     await wait_lost(site, operation)
-    preview = operation_pb2.OperationMetadata()
-    (await site.submit(confirm(host, validate_only=True))).metadata.Unpack(preview)
-    assert "waits until its server is back" in preview.settlements[0].verdict
-    await site.succeed(confirm(host))
-    (job,) = await site.jobs_of(operation)
-    assert job.contact_lost
+    return operation, host, held
+
+
+async def come_back(site: Site, host: str, held: Held) -> None:
+    """Let a host return, with nothing that stops it, and wait until it was told what was settled without it."""
+    site.faults.before.clear()
     held.gate.set()
     await site.open_agent(host.partition("/")[2])
-    assert (await site.wait(operation)).done
+    site.jobs.scheduler.world.participants.link(host)._wake.set()
+
+    async def told() -> bool:
+        records = site.jobs.scheduler.world.store.database
+        rows = await records.read(lambda sql: sql.execute("SELECT count(*) FROM settled_without").fetchone())
+        return bool(rows[0] == 0)
+
+    await site.wait_until(told)
+
+
+async def test_an_image_that_a_dead_host_made_is_found_through_another_member(site: Site) -> None:
+    """Its operation goes on with what the other one found, as if its own host had answered."""
+    operation, host, held = await new_disk_dies(site, made=True)
+    before = [file for file in site.files() if file.startswith("R/disks/")]
+    await site.succeed(confirm(host))
+    assert not (await site.wait(operation)).HasField("error")
+    assert [file for file in site.files() if file.startswith("R/disks/")] == before
+    await come_back(site, host, held)
+    assert site.faults.done["CreateDiskFile"] == 0
+    assert [file for file in site.files() if file.startswith("R/disks/")] == before
+
+
+async def test_an_image_that_a_dead_host_made_is_undone_through_another_member(site: Site) -> None:
+    """An operation that goes back has it removed there, and its late effect makes nothing."""
+    empty = site.files()
+    operation, host, held = await new_disk_dies(site, made=True)
+    assert site.files() != empty
+    (job,) = await site.jobs_of(operation)
+    await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=job.name))
+    preview = operation_pb2.OperationMetadata()
+    (await site.submit(confirm(host, validate_only=True))).metadata.Unpack(preview)
+    assert "another server that has the repository looks for it" in preview.settlements[0].verdict
+    await site.succeed(confirm(host))
+    assert (await site.wait(operation)).HasField("error")
+    await site.wait_released()
+    assert site.files() == empty
+    await come_back(site, host, held)
+    assert site.files() == empty
+    assert site.faults.done["CreateDiskFile"] == 0
+
+
+async def test_an_image_that_a_dead_host_did_not_make_came_to_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its operation goes back, and the effect is refused when it comes late to the host that is back."""
+    sent: list[tuple[str, participant.Effect]] = []
+    send = Link.send
+
+    def note(link: Link, effects: list[participant.Effect], listener: Listener) -> None:
+        sent.extend((link.name, effect) for effect in effects if effect.target == "virtualDisks/d")
+        send(link, effects, listener)
+
+    monkeypatch.setattr(Link, "send", note)
+    # As above; one on each server, since the one on the host that dies ends with it.
+    older = Held(site, "RefreshHost")
+    for name in site.addresses:
+        await site.submit(refresh_server_pb2.RefreshServerRequest(name=f"servers/{name}"))
+    await older.wait()
+    empty = site.files()
+    operation, host, held = await new_disk_dies(site, made=False)
+    await site.succeed(confirm(host))
+    ended = await site.wait(operation)
+    assert "the power cable is pulled" in ended.error.message
+    await come_back(site, host, held)
+    post = Post.__new__(Post)
+    post.held = [each for each in sent if each[0] == host and each[1].phase == participant.PHASE_DO][-1:]
+    late = await post.deliver(site)
+    assert late.state == participant.EFFECT_STATE_FAILED
+    assert "the power cable is pulled" in late.error.message
+    assert site.files() == empty
+    older.gate.set()
+
+
+async def test_a_step_on_storage_waits_and_says_so_while_nobody_else_reaches_it(site: Site) -> None:
+    """The repository that only its own host has is looked at by nobody else, and the wait says why."""
+    operation, host, held = await new_disk_dies(site, made=True)
+    other = next(name for name in site.addresses if f"servers/{name}" != host)
+    await die(site, f"servers/{other}")
+    await site.succeed(confirm(host))
+    (job,) = await site.jobs_of(operation)
+
+    async def told() -> bool:
+        explained = await site.service.ExplainWait(wait_explanation_pb2.ExplainWaitRequest(name=job.name))
+        return "must be looked for by another server: no other server that is online" in explained.summary
+
+    await site.wait_until(told)
+    (job,) = await site.jobs_of(operation)
+    assert job.contact_lost
+    site.faults.before.clear()
+    held.gate.set()
+    await site.open_agent(host.partition("/")[2])
+    assert not (await site.wait(operation)).HasField("error")
+    await site.wait_released()
+
+
+async def test_a_proof_ends_a_quarantine(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks that were broken by force beside a silent host leave a quarantine, until its death is proven."""
+    operation, _ = await begin(site, machine("web", disks=1))
+    (silent,) = [each for each in site.agents if site.agents[each].runner.running]
+    await die(site, f"servers/{silent}")
+    monkeypatch.setattr(lock_control_rpc, "_PATIENCE", 0.2)
+    assert not (await break_lock(site, DISK)).freed
+    monkeypatch.setattr(lock_control_rpc, "_PATIENCE", LIMIT)
+    answer = await break_lock(site, DISK, force=True)
+    assert (answer.freed, list(answer.quarantined)) == (True, [DISK])
+    site.faults.before["CreateDiskFile"] = Tries()
+    assert "quarantine" in (await site.run(rival())).error.message
+    await site.succeed(confirm(f"servers/{silent}"))
+    assert (await site.wait(operation)).HasField("error")
+    ended = await site.run(rival())
+    assert "quarantine" not in ended.error.message
     await site.wait_released()

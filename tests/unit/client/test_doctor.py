@@ -87,6 +87,16 @@ def test_a_job_that_does_not_go_on_is_told(fields: dict[str, Any], severity: Sev
     assert (found.severity, found.command) == (severity, command)
 
 
+def test_a_job_that_waits_for_a_silent_host_is_told_with_the_way_out() -> None:
+    """The server of the open step is named, where that is a server."""
+    step = job_pb2.Step(participant="servers/s1", state=job_pb2.STEP_STATE_STARTED)
+    found = only(Sight(now=NOW, jobs=[job("7-1", job_pb2.JOB_STATE_RUNNING, contact_lost=True, steps=[step])]))
+    assert "virtyard server confirm-dead s1 --proof WHY" in found.advice
+    step.participant = "inventory"
+    found = only(Sight(now=NOW, jobs=[job("7-1", job_pb2.JOB_STATE_RUNNING, contact_lost=True, steps=[step])]))
+    assert "confirm-dead" not in found.advice
+
+
 def test_a_job_at_work_is_no_finding() -> None:
     """However long it runs; an abort that was just asked for is none either."""
     running = job("7-1", job_pb2.JOB_STATE_RUNNING, 100_000)

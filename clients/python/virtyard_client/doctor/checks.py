@@ -100,7 +100,7 @@ def _stuck(job: job_pb2.Job) -> Finding | None:
             severity=Severity.CRITICAL,
             what=f"{_named(job)} has lost contact with {silent}",
             why="it does not answer, and nothing is guessed meanwhile: locks stay held",
-            advice="see to the host, its network and its agent; the job goes on when it answers",
+            advice=_see_to(job),
             command=f"virtyard job explain {name}",
         )
     if job.held:
@@ -123,6 +123,14 @@ def _stuck(job: job_pb2.Job) -> Finding | None:
             command=f"virtyard job explain {name}",
         )
     return None
+
+
+def _see_to(job: job_pb2.Job) -> str:
+    """Return what helps where hosts of a job are silent; that of one which is certainly off can be said."""
+    advice = "see to the host, its network and its agent; the job goes on when it answers"
+    silent = sorted({step.participant for step in job.steps if _is_open(step)})
+    dead = next((name for name in silent if name.startswith("servers/")), "")
+    return f"{advice}; if it is certainly off: virtyard server confirm-dead {_id(dead)} --proof WHY" if dead else advice
 
 
 def _slow(sight: Sight, job: job_pb2.Job, patience: float) -> Finding | None:

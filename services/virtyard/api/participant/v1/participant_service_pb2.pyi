@@ -713,6 +713,7 @@ class SettleRequest(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
     step_key: _builtins.str
     """The step key of the effect to settle."""
     phase: Global___Phase.ValueType
@@ -723,6 +724,12 @@ class SettleRequest(_message.Message):
     """The epoch of the operation, a count of its adoptions, as its present scheduler knows it."""
     stop: _builtins.bool
     """Stop the effect if it is under way, and answer then."""
+    @_builtins.property
+    def effect(self) -> Global___Effect:
+        """The effect itself where its own host is proven dead: its mark is looked for on storage that is reached from here as
+        well, what is half done is removed, and an undo is carried out; the key stays refused here all the same.
+        """
+
     def __init__(
         self,
         *,
@@ -731,10 +738,11 @@ class SettleRequest(_message.Message):
         attempt: _builtins.int = ...,
         epoch: _builtins.int = ...,
         stop: _builtins.bool = ...,
+        effect: Global___Effect | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "epoch", b"epoch", "phase", b"phase", "step_key", b"step_key", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "effect", b"effect", "epoch", b"epoch", "phase", b"phase", "step_key", b"step_key", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
