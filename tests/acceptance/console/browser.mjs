@@ -40,21 +40,32 @@ export async function go(page, path) {
   }, path);
 }
 
-/** What axe finds in the parts of a page, the screen itself if none are named, that is serious or critical, a line each; contrast is dear. */
-export async function seriousFindings(page, where, parts = ["main"], contrast = true) {
+const COLOURS = ["color-contrast", "link-in-text-block"];
+const EVERYTHING = { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] };
+
+/**
+ * What axe finds in the parts of a page, the screen itself if none are named, that is serious or critical, a line each.
+ * Each look is dear: a page that was looked at in one theme differs in the other by its `colours` only, and a page made
+ * of widgets that were looked at elsewhere need be looked at for its `structure` only.
+ */
+export async function seriousFindings(page, where, parts = ["main"], aspect = "everything") {
   if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
   const { violations } = await page.evaluate(
-    ({ include, enabled }) =>
+    ({ include, runOnly, rules }) =>
       window.axe.run(
         { include },
         {
           preload: false,
           resultTypes: ["violations"],
-          rules: { "color-contrast": { enabled } },
-          runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+          rules,
+          runOnly,
         },
       ),
-    { include: parts.map((part) => [part]), enabled: contrast },
+    {
+      include: parts.map((part) => [part]),
+      runOnly: aspect === "colours" ? { type: "rule", values: COLOURS } : EVERYTHING,
+      rules: aspect === "structure" ? Object.fromEntries(COLOURS.map((rule) => [rule, { enabled: false }])) : {},
+    },
   );
   return violations
     .filter((violation) => ["serious", "critical"].includes(violation.impact))

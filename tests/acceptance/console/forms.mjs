@@ -12,13 +12,13 @@ for (const { name, title, object } of operations) {
   await form.waitFor();
   await unfold(form);
   // All forms are made of the same widgets, so that their colours need be looked at in some forms only.
-  findings.push(...(await seriousFindings(page, name, ["main"], dark.includes(name))));
+  findings.push(...(await seriousFindings(page, name, ["main"], dark.includes(name) ? "everything" : "structure")));
   const fields = await form.locator("input:not([type=hidden]), textarea, fieldset").count();
   const json = await form.getByText("Written as JSON.").count();
   said.push({ name, fields, json });
   if (dark.includes(name)) {
     await page.emulateMedia({ colorScheme: "dark" });
-    findings.push(...(await seriousFindings(page, `${name} in dark`)));
+    findings.push(...(await seriousFindings(page, `${name} in dark`, ["main"], "colours")));
     await page.screenshot({ path: `${shots}/form-${name}-dark.png` });
     await page.emulateMedia({ colorScheme: "light" });
     await page.screenshot({ path: `${shots}/form-${name}.png` });

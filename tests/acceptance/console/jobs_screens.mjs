@@ -1,4 +1,5 @@
 // What people do on the screens of jobs, events and locks, each scenario in a browser of its own; says what it saw.
+import { readFile } from "node:fs/promises";
 import { go, openConsole, seriousFindings } from "./browser.mjs";
 
 const asked = JSON.parse(process.argv[2]);
@@ -117,6 +118,62 @@ const SCENARIOS = {
     await card.getByTestId("next-runs").waitFor({ state: "detached" });
   },
 
+  /** Holds an operation, lets it go on, moves it in its queues, saves it; then the list, its counters, and the drawer. */
+  async steer(page) {
+    const main = page.locator("main");
+    const dialog = page.getByRole("dialog");
+    await go(page, `/jobs/${id(asked.operation)}`);
+    await main.getByRole("button", { name: "Priority", exact: true }).click();
+    await dialog.getByLabel("Priority, from -20 to 20").fill("15");
+    await dialog.getByLabel("Why").fill("it is urgent");
+    await dialog.getByRole("button", { name: "Set priority" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await main.getByRole("button", { name: "Hold", exact: true }).click();
+    await dialog.getByLabel("Why").fill("not before noon");
+    await dialog.getByRole("button", { name: "Hold", exact: true }).click();
+    await main.getByRole("button", { name: "Release", exact: true }).waitFor();
+    await until(async () => (await main.locator("[data-job]").first().innerText()).includes("not before noon"));
+    said.held = await main.locator("[data-job]").first().innerText();
+    await look(page, "held");
+    await main.getByRole("button", { name: "Release", exact: true }).click();
+    await dialog.getByRole("button", { name: "Release", exact: true }).click();
+    await main.getByRole("button", { name: "Hold", exact: true }).waitFor();
+    const [download] = await Promise.all([page.waitForEvent("download"), main.getByRole("button", { name: "Export", exact: true }).click()]);
+    said.file = download.suggestedFilename();
+    said.exported = (await readFile(await download.path(), "utf8")).trim().split("\n").map((line) => JSON.parse(line).job);
+    await seeCounters();
+    await chooseColumns();
+    await openDrawer();
+  },
+
+  /** Takes a lock and gives it back; breaks that of an operation whose host is silent, in its two phases. */
+  async breakLocks(page) {
+    const dialog = page.getByRole("dialog");
+    await go(page, "/locks");
+    await page.getByRole("button", { name: "Take a lock" }).click();
+    await dialog.getByLabel("Object").fill("virtualMachines/db");
+    await dialog.getByLabel("What for").fill("new memory is put in");
+    await dialog.getByRole("button", { name: "Take", exact: true }).click();
+    await dialog.waitFor({ state: "detached" });
+    const mine = page.locator("tr[data-lock]");
+    await until(async () => (await mine.first().innerText()).includes("held"));
+    said.taken = await mine.first().innerText();
+    await page.locator('[role=treeitem][data-key="virtualMachines/db"] [data-lock]').waitFor();
+    await page.getByRole("button", { name: "Release the lock on virtualMachines/db" }).click();
+    await page.getByText("No person holds a lock.").waitFor();
+
+    await page.getByRole("button", { name: `Break the locks of ${asked.holder}` }).first().click();
+    await dialog.getByLabel("Why the locks must go").fill("its host is silent");
+    await dialog.getByRole("button", { name: "Break", exact: true }).click();
+    await dialog.getByText("They are not free yet").waitFor();
+    said.first = await dialog.innerText();
+    await look(page, "break-not-free", ["[role=dialog]"]);
+    await dialog.getByRole("button", { name: "Free them all the same" }).click();
+    await dialog.getByText("They are free, and some objects are in quarantine").waitFor();
+    said.second = await dialog.innerText();
+    await dialog.getByRole("button", { name: "Close" }).last().click();
+  },
+
   /** Reads an error with what to do and what led to it, then signs out. */
   async failureAndOut(page) {
     await go(page, `/jobs/${id(asked.operation)}`);
@@ -148,6 +205,76 @@ const SCENARIOS = {
   },
 };
 
+/** Reads on until a text is there that depends on what is counted elsewhere, as both may change meanwhile. */
+async function until(condition) {
+  const deadline = Date.now() + 90_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not in time: ${condition}`);
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+}
+
+/** The numbers of the pane at the bottom, each with the list that it leads to. */
+async function seeCounters() {
+  const pane = page.getByRole("region", { name: "Job summary" });
+  said.counters = {};
+  for (const label of ["Pending", "In Progress", "Failed", "Aborted", "Complete", "Total"]) {
+    const counter = pane.locator(`[data-counter="${label}"]`);
+    await counter.click();
+    const listed = page.getByTestId("job-count");
+    await until(async () => {
+      const number = Number((await counter.locator("strong").innerText()).replace(/\D/g, ""));
+      said.counters[label] = number;
+      return (await listed.innerText()) === `All ${number} jobs are here.`;
+    });
+  }
+}
+
+/** Chooses what the list shows; it is remembered by the browser. */
+async function chooseColumns() {
+  const list = page.getByRole("treegrid", { name: "Operations and jobs" });
+  await page.getByRole("button", { name: "Columns" }).click();
+  await page.getByRole("checkbox", { name: "Priority" }).check();
+  await page.getByRole("checkbox", { name: "User" }).uncheck();
+  await page.keyboard.press("Escape");
+  await page.reload();
+  await list.getByRole("row").nth(1).waitFor();
+  said.columns = await list.getByRole("columnheader").allInnerTexts();
+  said.row = await list.getByRole("row").filter({ hasText: asked.title }).first().innerText();
+}
+
+/** The tree is a drawer on a narrow screen: nobody comes into it by Tab while it is closed; it opens, and goes with a visit. */
+async function openDrawer() {
+  await page.setViewportSize({ width: 390, height: 844 });
+  said.tabbedWhileClosed = await tabThrough(["banner", "main"]);
+  await page.getByRole("button", { name: "Open the navigation" }).click();
+  const machine = page.locator('[role=treeitem][data-key="virtualMachines/web"]');
+  await machine.waitFor();
+  await page.screenshot({ path: `${asked.shots}/drawer-390-light.png` });
+  findings.push(...(await seriousFindings(page, "drawer at 390", ["nav", "header"])));
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.screenshot({ path: `${asked.shots}/drawer-390-dark.png` });
+  await page.emulateMedia({ colorScheme: "light" });
+  await machine.getByRole("link").click();
+  await page.getByRole("heading", { name: "web", exact: true }).waitFor();
+  await page.getByRole("button", { name: "Open the navigation" }).waitFor();
+  await page.setViewportSize({ width: 1280, height: 900 });
+}
+
+/** The landmarks that the Tab key comes to, from the top of the page until it has been in all that are named. */
+async function tabThrough(wanted) {
+  await page.evaluate(() => document.activeElement?.blur());
+  const landmarks = { NAV: "navigation", HEADER: "banner", MAIN: "main", FOOTER: "contentinfo" };
+  const met = new Set();
+  await until(async () => {
+    await page.keyboard.press("Tab");
+    const tag = await page.evaluate(() => document.activeElement?.closest("#root > * > :is(nav, header, main, footer)")?.tagName);
+    if (tag) met.add(landmarks[tag]);
+    return wanted.every((each) => met.has(each));
+  });
+  return [...met];
+}
+
 /** Takes pictures of a screen in both widths and themes, sees that it fits, and lets axe look at both themes. */
 async function look(page, name, parts) {
   for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"]]) {
@@ -156,7 +283,7 @@ async function look(page, name, parts) {
     // Colours that are on their way to the other theme are nobody's.
     await page.evaluate(() => document.getAnimations().forEach((animation) => animation.effect?.getComputedTiming().iterations !== Infinity && animation.finish()));
     await page.screenshot({ path: `${asked.shots}/${name}-${width}-${scheme}.png` });
-    if (width > 390) findings.push(...(await seriousFindings(page, `${name} at ${width} in ${scheme}`, parts)));
+    if (width > 390) findings.push(...(await seriousFindings(page, `${name} at ${width} in ${scheme}`, parts, scheme === "dark" ? "colours" : "everything")));
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (over > 0) findings.push(`${name} at ${width}: the page is ${over} pixels too wide`);
   }

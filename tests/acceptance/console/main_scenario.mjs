@@ -30,7 +30,7 @@ async function look(where, parts = ["body"]) {
     await page.setViewportSize({ width, height });
     for (const colorScheme of ["dark", "light"]) {
       await page.emulateMedia({ colorScheme });
-      findings.push(...(await seriousFindings(page, `${where}, ${colorScheme}, ${width}`, parts)));
+      findings.push(...(await seriousFindings(page, `${where}, ${colorScheme}, ${width}`, parts, colorScheme === "dark" ? "colours" : "everything")));
       await page.screenshot({ path: `${shots}/${where}-${width}-${colorScheme}.png` });
     }
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

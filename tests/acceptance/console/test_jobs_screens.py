@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.asking import (
     FAILED,
+    LIMIT,
     ask,
     create_machine,
     create_repository,
@@ -26,7 +27,7 @@ from tests.acceptance.console.chromium import SCREENS, build_console, link_to, o
 from tests.acceptance.console.many_jobs import FEW, fill_history
 from tests.acceptance.site import Site, open_site
 from virtyard.api.inventory.v1 import inventory_service_pb2, schedule_pb2
-from virtyard.api.jobs.v1 import job_service_pb2, operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import (
     create_schedule_pb2,
     kill_virtual_machine_pb2,
@@ -217,6 +218,60 @@ async def test_a_schedule_is_run_now_and_disabled(site: Site) -> None:
     assert said["next"] == 5
     assert kept.state == schedule_pb2.SCHEDULE_STATE_DISABLED
     assert said["ran"].split()[-1].rstrip(".") in {job.operation for job in refreshed.jobs}
+
+
+async def test_an_operation_is_steered_and_found_by_counters_and_columns(site: Site) -> None:
+    """Priority, hold with its reason, release and export do what they say; each counter leads to what it counts."""
+    behave(site, start_seconds=300.0)
+    async with site.client() as client:
+        holder = (await ask(client, start_machine("web"))).name
+        rename = rename_virtual_machine_pb2.RenameVirtualMachineRequest(name="virtualMachines/web", display_name="W")
+        waiter = (await ask(client, rename)).name
+        said = await play(site, "steer", operation=waiter, title="Rename Virtual Machine")
+        (waiting,) = await list_jobs(client, waiter)
+        behave(site)
+        for name in (waiter, holder):
+            (job,) = await list_jobs(client, name)
+            await client.jobs.AbortJob(job_service_pb2.AbortJobRequest(name=job.name))
+            await client.wait(name, timeout=LIMIT)
+    assert "held by a person: not before noon" in said["held"]
+    assert (waiting.priority, waiting.held) == (15, 0)
+    assert said["file"] == f"{waiter.replace('/', '-')}.jsonl"
+    assert [job["priority"] for job in said["exported"]] == [15]
+    assert said["counters"]["Pending"] >= 1, "one that waits for locks is pending too"
+    assert said["counters"]["Total"] == sum(said["counters"].values()) - said["counters"]["Total"]
+    assert "Priority" in said["columns"]
+    assert "User" not in said["columns"]
+    assert "15" in said["row"].split()
+    assert set(said["tabbedWhileClosed"]) == {"banner", "main"}, "the drawer is closed"
+
+
+async def test_a_persons_lock_comes_and_goes_and_a_silent_hosts_is_broken_in_two_phases(site: Site) -> None:
+    """First the break names the step that is not settled and frees nothing; by force it says what is in quarantine."""
+    behave(site, start_seconds=300.0)
+    async with site.client() as client:
+        holder = await start_and_see_begun(client, "web")
+        with site.paused("s1"):
+            said = await play(site, "breakLocks", holder=holder)
+        behave(site)
+        await client.wait(holder, timeout=LIMIT)
+    assert "new memory is put in" in said["taken"]
+    assert "Start the guest" in said["first"]
+    assert "servers/s1" in said["first"]
+    assert "virtualMachines/web" in said["second"]
+
+
+async def start_and_see_begun(client: Client, machine: str) -> str:
+    """Start a machine, and return the operation once its host is in the middle of it."""
+    operation = str((await ask(client, start_machine(machine))).name)
+    async with asyncio.timeout(LIMIT):
+        while not any(
+            step.title == "Start the guest" and step.state == job_pb2.STEP_STATE_STARTED
+            for job in await list_jobs(client, operation)
+            for step in job.steps
+        ):
+            await asyncio.sleep(0.05)
+    return operation
 
 
 async def test_a_failure_says_what_to_do_and_what_led_to_it_and_a_person_signs_out(site: Site) -> None:

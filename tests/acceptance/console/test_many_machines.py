@@ -14,7 +14,7 @@ from tests.acceptance.site import Site, open_site
 from virtyard.api.operations.v1 import rename_virtual_machine_pb2
 
 FEW, MANY = 100, 10_000
-CHANGES = 5
+CHANGES = 3
 """So many machines are renamed, one after another, while the tree is looked at."""
 pytestmark = pytest.mark.timeout(900)
 

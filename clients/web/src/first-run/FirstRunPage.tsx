@@ -32,7 +32,7 @@ export default function FirstRunPage() {
             ))}
           </List>
           {consolePath && (
-            <Alert color="green" variant="outline" title={<Text fw={600} c="var(--mantine-color-text)">A machine is running</Text>}>
+            <Alert color="green" variant="outline" title="A machine is running">
               <Group gap="sm">
                 <Text size="sm">See what it shows, and talk to it.</Text>
                 <Button component={Link} to={consolePath} size="compact-sm" leftSection={<IconDeviceDesktop size={16} aria-hidden />}>

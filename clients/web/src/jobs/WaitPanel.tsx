@@ -15,7 +15,7 @@ export function WaitPanel({ story }: { story: Story }) {
   const told = useExplanation(story);
   if (!told || QUIET.has(told.cause)) return null;
   return (
-    <Alert color="yellow" variant="outline" icon={<IconHourglass aria-hidden />} title={<Text fw={600} c="var(--mantine-color-text)">{capitalised(told.summary)}</Text>} data-testid="wait">
+    <Alert color="yellow" variant="outline" icon={<IconHourglass aria-hidden />} title={capitalised(told.summary)} data-testid="wait">
       {told.queuePlace > 0 && <Text size="sm">It is number {told.queuePlace} in the queue.</Text>}
       <List size="sm">
         {told.parties.map((party) => (

@@ -61,7 +61,7 @@ function Views({ name, title, running }: { name: string; title: string; running:
 
 function NotRunning({ name }: { name: string }) {
   return (
-    <Alert mb="sm" variant="outline" color="gray" title={<Text fw={600}>The machine does not run</Text>}>
+    <Alert mb="sm" variant="outline" color="gray" title="The machine does not run">
       <Group gap="sm">
         <Text size="sm">Its screen is there once it is started.</Text>
         <Button component={Link} size="compact-sm" to={runPath("StartVirtualMachine", { object: name })}>

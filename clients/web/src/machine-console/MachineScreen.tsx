@@ -70,7 +70,7 @@ export function MachineScreen({ machine, title }: { machine: string; title: stri
         </Group>
       </Group>
       {screen.state.phase === "disconnected" && (
-        <Alert color="yellow" variant="outline" title={<Text fw={600} c="var(--mantine-color-text)">Disconnected</Text>}>
+        <Alert color="yellow" variant="outline" title="Disconnected">
           <Text size="sm">{screen.state.why}</Text>
         </Alert>
       )}

@@ -3,6 +3,7 @@ import { AppShell, Burger, Group } from "@mantine/core";
 import { useDisclosure, useLocalStorage } from "@mantine/hooks";
 import type { ReactNode } from "react";
 import { NavigationTree } from "../tree/NavigationTree";
+import { useNarrow } from "../ui/use-narrow";
 import { CreateMenu } from "./CreateMenu";
 import { EventCount } from "./EventCount";
 import { JobSummaryPane, usePaneHeight } from "./JobSummaryPane";
@@ -17,6 +18,7 @@ export function Shell({ children }: { children: ReactNode }) {
   const [drawer, { toggle, close }] = useDisclosure(false);
   const [paneOpen, setPaneOpen] = useLocalStorage({ key: "virtyard.job-summary", defaultValue: true });
   const paneHeight = usePaneHeight(paneOpen);
+  const narrow = useNarrow();
   return (
     <AppShell
       header={{ height: 52 }}
@@ -48,7 +50,8 @@ export function Shell({ children }: { children: ReactNode }) {
           <PersonMenu />
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar p="xs" className={classes.navbar} aria-label="Navigation">
+      {/* A closed drawer is only moved off the screen: neither the keyboard nor a screen reader may come into it there. */}
+      <AppShell.Navbar p="xs" className={classes.navbar} aria-label="Navigation" inert={narrow && !drawer}>
         <DrawerScreens onVisit={close} />
         <NavigationTree onVisit={close} />
       </AppShell.Navbar>

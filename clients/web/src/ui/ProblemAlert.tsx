@@ -27,7 +27,7 @@ export function ProblemAlert({ title, problem, about = "", causes = [], onClose 
       variant="outline"
       color="red"
       icon={<IconAlertTriangle aria-hidden />}
-      title={<Text fw={600} c="var(--mantine-color-text)">{title}</Text>}
+      title={title}
       withCloseButton={onClose !== undefined}
       closeButtonLabel="Close this message"
       {...(onClose ? { onClose } : {})}

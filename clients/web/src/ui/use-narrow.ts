@@ -1,4 +1,4 @@
-// Whether the screen is too narrow for tables, so that rows are shown as cards.
+// Whether the screen is too narrow for tables and for the navigation beside it: rows are cards, the navigation is a drawer.
 import { useMediaQuery } from "@mantine/hooks";
 
 export function useNarrow(): boolean {
