@@ -32,10 +32,14 @@ class Record:
 
 
 def begin_time(pid: int) -> str:
-    """Return when a process began, in the system's own words; empty if it is gone or a zombie."""
+    """Return when a process began, in the system's own words; empty if it is gone or a zombie.
+
+    A zombie some of whose threads still end is there: it may hold its locks of files.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]
+        is_gone = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
+        return "" if is_gone else fields[19]
     except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return ""
