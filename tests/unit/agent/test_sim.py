@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.clock import FakeClock
+from virtyard.agent.drivers.hypervisor import sim
 from virtyard.agent.drivers.hypervisor.contract import GuestSpec
 from virtyard.agent.drivers.hypervisor.sim import SimHypervisor, SimSettings
 from virtyard.kernel.errors import CapacityExhausted, Unavailable
+from virtyard.runtime.durable_file import Record, read_record
 
 
 def spec(number: int) -> GuestSpec:
@@ -42,6 +45,29 @@ async def test_settings_are_read_while_it_runs(tmp_path: Path) -> None:
         await driver.kill("m1")
     (tmp_path / "settings.json").unlink()
     assert await driver.kill("m1")
+
+
+async def test_settings_that_are_half_written_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for crashes meanwhile goes on looking."""
+    looked = asyncio.Event()
+
+    def read(path: Path) -> Record | None:
+        if path.name == "settings.json":
+            looked.set()
+        return read_record(path)
+
+    monkeypatch.setattr(sim, "read_record", read)
+    driver = SimHypervisor(state=tmp_path, clock=FakeClock())
+    await driver.open()
+    await driver.start(spec(1), "1/1/1")
+    written = json.dumps({"crash": ["m1"]})
+    (tmp_path / "settings.json").write_text(written[:4])
+    async with asyncio.timeout(20):
+        await looked.wait()
+        (tmp_path / "settings.json").write_text(written)
+        while [guest.uid for guest in await driver.guests() if guest.running]:
+            await asyncio.sleep(0.01)
+    await driver.close()
 
 
 async def test_a_thousand_guests_are_cheap(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from virtyard.agent.drivers.hypervisor.contract import GuestEnd, GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_values, decode, encode
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, WrongState
+from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, DataLoss, Unavailable, WrongState
 from virtyard.runtime.durable_file import read_record
 from virtyard.runtime.scope import TaskScope
 
@@ -193,7 +193,7 @@ class SimHypervisor:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 settings = self._present_settings()
-            except (OSError, ValueError):
+            except (OSError, ValueError, DataLoss):
                 continue  # somebody is just writing it
             if not settings.crash and not settings.power_off:
                 continue

@@ -65,7 +65,7 @@ class _GrantKind:
 class _GrantKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GRANT_KIND_UNSPECIFIED: _GrantKind.ValueType  # 0
-    """Not set; the gateway never sends it."""
+    """Not set; every grant that is listed has a kind."""
     GRANT_KIND_LINK: _GrantKind.ValueType  # 1
     """A link that nobody has opened yet."""
     GRANT_KIND_SESSION: _GrantKind.ValueType  # 2
@@ -77,7 +77,7 @@ class GrantKind(_GrantKind, metaclass=_GrantKindEnumTypeWrapper):
     """What lets somebody in at the front door."""
 
 GRANT_KIND_UNSPECIFIED: GrantKind.ValueType  # 0
-"""Not set; the gateway never sends it."""
+"""Not set; every grant that is listed has a kind."""
 GRANT_KIND_LINK: GrantKind.ValueType  # 1
 """A link that nobody has opened yet."""
 GRANT_KIND_SESSION: GrantKind.ValueType  # 2

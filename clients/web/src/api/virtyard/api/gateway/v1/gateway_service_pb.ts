@@ -689,7 +689,7 @@ export const SourceStateSchema: GenEnum<SourceState> = /*@__PURE__*/
  */
 export enum GrantKind {
   /**
-   * Not set; the gateway never sends it.
+   * Not set; every grant that is listed has a kind.
    *
    * @generated from enum value: GRANT_KIND_UNSPECIFIED = 0;
    */
