@@ -164,6 +164,7 @@ SERVER_PROVEN_DEAD = EventType(
     advice="Nothing; when its agent reports again, the proof ends and the server is refreshed.",
     about=("servers",),
     acknowledgeable=True,
+    condition=Condition.SERVER_SILENT,
     cleared_by=("SERVER_ONLINE", "OBJECT_DELETED"),
 )
 SERVER_DISCONNECTED = EventType(

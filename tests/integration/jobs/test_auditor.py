@@ -62,6 +62,7 @@ class Audit:
             connection.executemany(sql, rows or [()])
             if database == self.site.locks.database.path:
                 connection.execute("UPDATE counter SET revision = revision + 1")
+                self.site.locks.feed.pages.forget()  # what is shown to many is read anew when the service writes
 
     def plant_lock(self, owner: str, name: str, mode: LockMode, token: int) -> None:
         """Have somebody hold a lock."""

@@ -83,8 +83,10 @@ from virtyard.operations.contract import OperationType
 M = TypeVar("M", bound=Message)
 
 GIB = 1 << 30
-OF_REPORTS = frozenset({"report_time", "guest_uids", "repositories", "links", "agent_start", "look", "heartbeats"})
-"""What only reports tell of a server: the events of links and storage come from comparing one with the one before."""
+OF_REPORTS = frozenset(
+    {"report_time", "guest_uids", "repositories", "links", "agent_start", "look", "heartbeats", "death"}
+)
+"""What no look of a job brings: events of links and storage come from comparing reports, a death is a person's word."""
 OWNER = "site-1"
 SEED = uuid.UUID("00000000-0000-4000-8000-000000000001")
 SERVICE = "virtyard.api.operations.v1.OperationService."

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xample/noop/v1/pass.proto\x12\x0f\x65xample.noop.v1\"1\n\x04Pass\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x19\n\x11hold_milliseconds\x18\x02 \x01(\x03\"\'\n\nPassResult\x12\x19\n\x11held_milliseconds\x18\x01 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xample/noop/v1/pass.proto\x12\x0f\x65xample.noop.v1\x1a&virtyard/api/type/v1/annotations.proto\"9\n\x04Pass\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x19\n\x11hold_milliseconds\x18\x02 \x01(\x03:\x06\xca\xf3\x18\x02\x08\x01\"\'\n\nPassResult\x12\x19\n\x11held_milliseconds\x18\x01 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'example.noop.v1.pass_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PASS']._serialized_start=47
-  _globals['_PASS']._serialized_end=96
-  _globals['_PASSRESULT']._serialized_start=98
-  _globals['_PASSRESULT']._serialized_end=137
+  _globals['_PASS']._loaded_options = None
+  _globals['_PASS']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_PASS']._serialized_start=87
+  _globals['_PASS']._serialized_end=144
+  _globals['_PASSRESULT']._serialized_start=146
+  _globals['_PASSRESULT']._serialized_end=185
 # @@protoc_insertion_point(module_scope)
