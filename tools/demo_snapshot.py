@@ -17,8 +17,8 @@ from virtyard.kernel.names import kinds
 
 NOUNS = tuple(kind.field.replace("_", "-") for kind in kinds().values())
 """Every kind of object, as the command line calls it."""
-VOLATILE = frozenset({"observed", "activity"})
-"""Fields that reports and projections change, never an operation's undo."""
+VOLATILE = frozenset({"observed", "activity", "etag"})
+"""Fields that reports and projections change, as that a heartbeat is late; the generation tells what jobs changed."""
 
 Read = Callable[[Sequence[str]], list[list[dict[str, Any]]]]
 """Runs commands and returns the objects that each of them prints."""

@@ -50,6 +50,7 @@ ELSEWHERE = {
     "virtyard serve inventory": "the name of a command: its line in operations.md is run",
     "virtyard serve jobs": "the name of a command: its line in operations.md is run",
     "virtyard serve gateway": "the name of a command: its line in operations.md is run",
+    "virtyard server confirm-dead": "the name of a command: its line in operations.md is run",
     "virtyard console": "needs a running site: tests/acceptance/test_demo.py",
     "virtyard console --token": "needs a running site: tests/acceptance/test_gateway.py",
     "virtyard console --list": "needs a running site: tests/integration/gateway/test_signing_out.py",
