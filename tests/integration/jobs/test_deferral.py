@@ -104,6 +104,11 @@ async def test_a_member_that_does_not_answer_is_put_off_and_the_operation_ends_p
     assert (late.desired_revision, late.applied_revision) == (1, 0)
     assert (await server(site, "servers/s1")).desired_revision == 0
     await site.wait_released()
+
+    async def told() -> bool:
+        return bool(await site.events("servers/s3"))
+
+    await site.wait_until(told)  # what is due to the inventory is delivered behind the end
     events = await site.events("servers/s3")
     assert [(event.type, event.severity) for event in events] == [("JOB_DEFERRED", event_pb2.SEVERITY_WARNING)]
     assert events[0].operation == operation.name
