@@ -15,6 +15,8 @@ from tools.demo_site import Site
 from virtyard.agent.drivers.network.bridge import BridgeNetwork
 from virtyard.kernel.errors import VirtyardError
 
+_TRIAL = "trial"
+"""The uid of a bridge by which an agent, of any site, finds out whether it can make one."""
 NETWORKS = Path("/sys/class/net")
 
 
@@ -45,9 +47,10 @@ def refusal() -> str:
 
 
 def links(site: Site) -> list[Link]:
-    """Return the bridges of the site in the order of their names."""
+    """Return the bridges of the site in the order of their names, without those that agents make on trial."""
     known = [path.read_bytes() for path in (site.folder / "state").glob("**/*.db*") if path.is_file()]
-    return [link for link in _marked() if any(link.uid.encode() in content for content in known)]
+    made = [link for link in _marked() if link.uid != _TRIAL]
+    return [link for link in made if any(link.uid.encode() in content for content in known)]
 
 
 def _marked() -> Iterator[Link]:
