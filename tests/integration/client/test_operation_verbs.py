@@ -205,11 +205,13 @@ async def test_refusal_names_the_flag_and_the_holder(site: Site) -> None:
     """A violation is shown by the flag that sets the field; the exit code says that nothing was changed."""
     site.answers[CREATE] = _invalid()
     ended = await run(site, *WORDS)
-    assert ended.err.splitlines() == [
+    said = ended.err.splitlines()
+    assert said[:3] == [
         "virtyard: the machine is too small (INVALID_REQUEST)",
         "  --memory: at least 16 MiB",
-        "  serverPools/Finance is held by operations/7 Create Server Pool, 43 %",
+        "  serverPools/Finance is held by operations/7 (Create Server Pool), 43 %",
     ]
+    assert said[3].startswith("  to do: ask for it without --no-wait")
     assert (ended.code, ended.out) == (2, "")
 
 
