@@ -45,10 +45,15 @@ class DeadServers:
             self._note(server, observation.observed)
 
     def notice(self, objects: Mapping[str, TypedObject | None]) -> None:
-        """Take note of the proofs that effects have written."""
+        """Take note of the proofs that effects have written, and of machines that they left on dead servers."""
         for name, message in objects.items():
-            if collection_of(name) == "servers" and message is not None:
+            if message is None:
+                continue
+            kind = collection_of(name)
+            if kind == "servers":
                 self._note(name, message.observed)
+            elif kind == "virtualMachines" and message.server in self._dead:
+                self._news.set()
 
     def _note(self, server: str, observed: server_pb2.ServerObservation) -> None:
         if observed.HasField("death"):
@@ -56,16 +61,22 @@ class DeadServers:
             self._news.set()
 
     async def run(self) -> None:
-        """Look at the machines of dead servers, until cancelled; without a death nothing is done."""
+        """Look at the machines of dead servers, until cancelled; while there are none of them nothing is done."""
         while True:
             await self._news.wait()
+            self._news.clear()
             try:
-                await self._look()
+                is_done = await self._look()
             except VirtyardError as error:
                 _log.warning("machines of dead servers could not be recorded as stopped: %s", error)
+                is_done = False
+            if not is_done:
+                self._news.set()
             await asyncio.sleep(_PAUSE)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Record what can be recorded, and return whether no machine is left on any dead server."""
+        left = 0
         observations = await self._store.observations()
         for server, death in list(self._dead.items()):
             known = observations.get(server)
@@ -74,15 +85,14 @@ class DeadServers:
                 continue
             reason = f"{server} is proven dead ({death.reason})"
             crashed = agent_service_pb2.GUEST_END_CRASHED
+            guests = await self._store.recorded_guests(server)
             ended = [
-                EndedGuest(guest=guest, end=crashed, reason=reason)
-                for guest in await self._store.recorded_guests(server)
-                if self._is_idle(guest.name)
+                EndedGuest(guest=guest, end=crashed, reason=reason) for guest in guests if self._is_idle(guest.name)
             ]
             if ended:
                 await self._store.record_ended(server, ended)
-        if not self._dead:
-            self._news.clear()
+            left += len(guests)
+        return not left
 
     def _is_idle(self, machine: str) -> bool:
         activity = self._activity(machine) if self._activity is not None else None

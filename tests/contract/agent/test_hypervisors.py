@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.clock import FakeClock
-from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestSpec, Hypervisor, NicSpec
+from virtyard.agent.drivers.hypervisor.contract import DiskSpec, GuestInfo, GuestSpec, Hypervisor, NicSpec
 from virtyard.agent.drivers.hypervisor.qemu import QemuHypervisor
 from virtyard.agent.drivers.hypervisor.qemu_command import architecture
 from virtyard.agent.drivers.hypervisor.sim import SimHypervisor
@@ -96,6 +96,17 @@ async def until(condition: Callable[[], bool], limit: float = 10.0) -> None:
             await asyncio.sleep(0.01)
 
 
+async def end_by_itself(driver: Hypervisor, info: GuestInfo) -> None:
+    """Have a guest end that nobody asked to, and wait until the driver has told."""
+    told: list[str] = []
+    driver.on_change(lambda: told.append("change"))
+    if isinstance(driver, SimHypervisor):
+        driver.end(UID)
+    else:
+        os.kill(info.pid, signal.SIGKILL)
+    await until(lambda: bool(told))
+
+
 async def test_a_started_guest_runs_and_is_found(driver: Hypervisor, spec: GuestSpec) -> None:
     """A start gives the guest with its mark; find and guests give the same."""
     info = await driver.start(spec, MARK)
@@ -149,13 +160,7 @@ async def test_a_change_is_told(driver: Hypervisor, spec: GuestSpec) -> None:
 async def test_a_guest_that_ends_by_itself_is_noticed(driver: Hypervisor, spec: GuestSpec) -> None:
     """A guest whose process is killed is reported as not running, keeps its record, and can be started again."""
     info = await driver.start(spec, MARK)
-    told: list[str] = []
-    driver.on_change(lambda: told.append("change"))
-    if isinstance(driver, SimHypervisor):
-        driver.end(UID)
-    else:
-        os.kill(info.pid, signal.SIGKILL)
-    await until(lambda: bool(told))
+    await end_by_itself(driver, info)
     ended = await driver.find(UID)
     assert ended == replace(info, running=False, pid=0, display=None)
     again = await driver.start(spec, "13/1/1")
@@ -166,13 +171,7 @@ async def test_a_guest_that_ends_by_itself_is_noticed(driver: Hypervisor, spec: 
 async def test_a_guest_that_ended_is_forgotten_by_kill(driver: Hypervisor, spec: GuestSpec) -> None:
     """Killing a guest that ended already answers False and removes its record."""
     info = await driver.start(spec, MARK)
-    told: list[str] = []
-    driver.on_change(lambda: told.append("change"))
-    if isinstance(driver, SimHypervisor):
-        driver.end(UID)
-    else:
-        os.kill(info.pid, signal.SIGKILL)
-    await until(lambda: bool(told))
+    await end_by_itself(driver, info)
     assert not await driver.kill(UID)
     assert await driver.guests() == []
 
@@ -181,13 +180,7 @@ async def test_only_an_ended_guest_of_that_run_is_forgotten(driver: Hypervisor, 
     """One that runs stays, and so does one whose last run is another than the one that was told of."""
     info = await driver.start(spec, MARK)
     assert not await driver.forget(UID, info.run)
-    told: list[str] = []
-    driver.on_change(lambda: told.append("change"))
-    if isinstance(driver, SimHypervisor):
-        driver.end(UID)
-    else:
-        os.kill(info.pid, signal.SIGKILL)
-    await until(lambda: bool(told))
+    await end_by_itself(driver, info)
     assert not await driver.forget(UID, "another")
     assert not await driver.forget("nobody", info.run)
     assert [guest.uid for guest in await driver.guests()] == [UID]
