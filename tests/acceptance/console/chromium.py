@@ -96,6 +96,15 @@ def play_with_cues(script: str, site: Site, cues: Mapping[str, Callable[[], None
             process.kill()
 
 
+def assert_as_cheap(many: Mapping[str, float], few: Mapping[str, float]) -> None:
+    """Assert that a page with much in it had to do no more for something than one with little, by `cost.mjs`.
+
+    Long tasks are in the message alone: on a busy machine they tell of the others on it, and `make bench` has them.
+    """
+    assert many["added"] <= 1.5 * few["added"] + 50, (few, many)
+    assert many["cpu"] <= 2 * few["cpu"] + 200, (few, many)
+
+
 def link_to(site: Site) -> str:
     """Return a link that signs the administrator in, once."""
     environment = {**os.environ, "VIRTYARD_CONTEXT": str(site.context)}

@@ -1,15 +1,12 @@
 // Scrolls through the navigation tree while machines change, and says what that cost the page.
 import { createInterface } from "node:readline";
 import { openConsole } from "./browser.mjs";
+import { measuring } from "./cost.mjs";
 
 const { link, machines, changed } = JSON.parse(process.argv[2]);
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const { page, close } = await openConsole({ link });
 page.setDefaultTimeout(120_000);
-await page.evaluate(() => {
-  window.longTasks = [];
-  new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask" });
-});
 
 const tree = page.getByRole("tree", { name: "Site" });
 const group = tree.locator('[data-key^="rest of "]');
@@ -17,23 +14,6 @@ await group.getByText(String(machines), { exact: true }).waitFor();
 // A group with so many below it is closed at first.
 await group.locator("[aria-hidden]").first().click();
 await tree.locator(`[aria-setsize="${machines}"]`).first().waitFor();
-
-/** What the page did while something was done: tasks of more than 50 ms, and elements that came and went. */
-async function cost(doing) {
-  await page.evaluate(() => new Promise((resolve) => requestIdleCallback(resolve)));
-  await page.evaluate(() => {
-    window.longTasks.length = 0;
-    window.added = 0;
-    window.watcher = new MutationObserver((records) => records.forEach((record) => (window.added += record.addedNodes.length)));
-    window.watcher.observe(document.querySelector("[role=tree]"), { childList: true, subtree: true });
-  });
-  await doing();
-  return page.evaluate(() => {
-    window.watcher.disconnect();
-    const tasks = window.longTasks;
-    return { tasks: tasks.length, blocked: tasks.reduce((sum, each) => sum + each, 0), longest: Math.max(0, ...tasks), added: window.added };
-  });
-}
 
 /** Scrolls down and up by screens, one step a frame, 40 steps each time. */
 async function scroll(times) {
@@ -54,10 +34,11 @@ async function change() {
   await answers.next();
 }
 
+const cost = await measuring(page, "[role=tree]");
 await scroll(1);
 const scrolling = await cost(() => scroll(2));
 const elements = await tree.evaluate((element) => element.querySelectorAll("*").length);
-const changing = await cost(change);
+const changing = await cost(change, 1);
 // To the very end by one key: the last machine is there, and the tree is still as small.
 await tree.press("End");
 await tree.locator('[data-key="networks"]').waitFor();

@@ -1,7 +1,7 @@
 // A long table of which only what is seen is in the page: with keys, for screen readers, in rows or in cards.
 import { Box, Text } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { memo, useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 import classes from "./VirtualGrid.module.css";
 
 /** A column of the table. */
@@ -87,7 +87,7 @@ export function VirtualGrid<R>(props: Props<R>) {
         <Header columns={columns} narrow={narrow} template={template} />
         <Box role="rowgroup" style={{ height: virtual.getTotalSize(), position: "relative", minWidth: narrow ? undefined : "min-content" }}>
           {items.map((item) => (
-            <GridRow
+            <KeptRow
               key={props.keyOf(rows[item.index] as R)}
               grid={props}
               row={rows[item.index] as R}
@@ -174,6 +174,9 @@ function GridRow<R>({ grid, row, index, id, top, height, template, isActive, onA
     </div>
   );
 }
+
+/** A step of scrolling leaves the properties of the table alone: only rows that come into view are drawn then. */
+const KeptRow = memo(GridRow) as typeof GridRow;
 
 function keysOf<R>(grid: Props<R>, active: number, move: (to: number) => void, page: number) {
   const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
