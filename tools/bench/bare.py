@@ -2,7 +2,8 @@
 
 Both fan-outs send the same bytes to the same readers, a chunk whenever the client asks for one by `Publish`.
 
-Usage: python -m tools.bench.bare FOLDER, prints the address of the server.
+Usage: python -m tools.bench.bare FOLDER [unbounded], prints the address of the server. With the second word all that a
+reader has not read is kept waiting for it in memory, as a feed without bounds would.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from virtyard.runtime.feed import Feed, Frame
 from virtyard.runtime.pki import Credentials
 from virtyard.runtime.rpc import Service
 from virtyard.runtime.scope import TaskScope
+from virtyard.runtime.subscription import BOUNDS, Bounds
 from virtyard.runtime.wire import Wire
 
 _QUEUE = 64
+UNBOUNDED = Bounds(items=1 << 40, entries=1 << 40, size=1 << 60)
 _CHANGED = watch_pb2.FRAME_KIND_CHANGED
 PRINCIPAL = Principal.of("user/admin", frozenset({annotations_pb2.ROLE_ADMINISTRATOR}))
 
@@ -162,8 +165,8 @@ class Measured:
         return b""
 
 
-async def _main(folder: Path) -> None:
-    feed = Feed("jobs")
+async def _main(folder: Path, bounds: Bounds) -> None:
+    feed = Feed("jobs", bounds=bounds)
     async with (
         await Database.open(folder / "feed.db", "virtyard.jobs.migrations", feed, SystemClock()) as database,
         TaskScope("bench") as scope,
@@ -182,4 +185,4 @@ async def _main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    loop.run(_main(Path(sys.argv[1])))
+    loop.run(_main(Path(sys.argv[1]), UNBOUNDED if sys.argv[2:] == ["unbounded"] else BOUNDS))

@@ -34,12 +34,12 @@ class Plain:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls, folder: Path) -> AsyncIterator[Plain]:
+    async def started(cls, folder: Path, *words: str) -> AsyncIterator[Plain]:
         """Start one, with an empty database, on certificates that are in this folder already."""
         for file in ("feed.db", "feed.db-wal", "feed.db-shm"):
             await asyncio.to_thread((folder / file).unlink, missing_ok=True)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tools.bench.bare", str(folder)),
+            *(sys.executable, "-m", "tools.bench.bare", str(folder), *words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment(),
