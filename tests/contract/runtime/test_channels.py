@@ -39,7 +39,7 @@ def leaves(kind: type[VirtyardError]) -> list[type[VirtyardError]]:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until the condition holds, at most two seconds."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -157,8 +157,8 @@ async def test_deadline_ends_the_wait(connect: Connect, locks: Locks) -> None:
     begun = time.monotonic()
     with pytest.raises(errors.DeadlineExceeded), errors_named():
         await stub.ListLocks(ListLocksRequest(), timeout=0.1)
-    assert time.monotonic() - begun < 2
-    await asyncio.wait_for(locks.left.wait(), 2)
+    assert time.monotonic() - begun < 10
+    await asyncio.wait_for(locks.left.wait(), 10)
 
 
 async def test_deadline_ends_a_stream(connect: Connect, locks: Locks) -> None:
@@ -167,7 +167,7 @@ async def test_deadline_ends_a_stream(connect: Connect, locks: Locks) -> None:
     with pytest.raises(errors.DeadlineExceeded), errors_named():
         async for _ in stub.WatchLocks(WatchLocksRequest(filter="silent"), timeout=0.1):
             pass
-    await asyncio.wait_for(locks.left.wait(), 2)
+    await asyncio.wait_for(locks.left.wait(), 10)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ async def test_leaving_a_read_cancels_it(connect: Connect, locks: Locks) -> None
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await asyncio.wait_for(locks.left.wait(), 2)
+    await asyncio.wait_for(locks.left.wait(), 10)
 
 
 async def _list(stub: LockServiceStub) -> None:
@@ -291,7 +291,7 @@ async def test_call_object_can_be_cancelled(connect: Connect, locks: Locks) -> N
         await call
     assert call.cancelled()
     assert await call.code() is grpc.StatusCode.CANCELLED
-    await asyncio.wait_for(locks.left.wait(), 2)
+    await asyncio.wait_for(locks.left.wait(), 10)
     locks.left.clear()
     stream = stub.WatchLocks(WatchLocksRequest())
     frames = aiter(stream)
@@ -299,7 +299,7 @@ async def test_call_object_can_be_cancelled(connect: Connect, locks: Locks) -> N
     stream.cancel()
     with pytest.raises(asyncio.CancelledError):
         await drain(frames)
-    await asyncio.wait_for(locks.left.wait(), 2)
+    await asyncio.wait_for(locks.left.wait(), 10)
 
 
 async def test_stream_of_a_stalled_reader_is_bounded(connect: Connect, locks: Locks) -> None:
@@ -315,7 +315,7 @@ async def test_stream_of_a_stalled_reader_is_bounded(connect: Connect, locks: Lo
     numbers = [first, *[await number(stream) for _ in range(2000)]]
     assert numbers == list(range(2001))
     stream.cancel()
-    await asyncio.wait_for(locks.left.wait(), 2)
+    await asyncio.wait_for(locks.left.wait(), 10)
 
 
 async def test_error_comes_behind_the_messages_before_it(connect: Connect, locks: Locks) -> None:
@@ -388,7 +388,7 @@ async def test_leaving_a_conversation_closes_the_callee(connect: Connect, locks:
     await call.write(AcquireRequest())
     await call.read()
     call.cancel()
-    await asyncio.wait_for(locks.left.wait(), 2)
+    await asyncio.wait_for(locks.left.wait(), 10)
 
 
 async def test_unknown_fields_are_refused_with_their_path(connect: Connect, locks: Locks) -> None:

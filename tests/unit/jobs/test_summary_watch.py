@@ -81,10 +81,10 @@ async def jobs(tmp_path: Path) -> AsyncIterator[Jobs]:
 async def take(
     frames: AsyncGenerator[pb.WatchJobSummaryResponse, None], count: int
 ) -> list[pb.WatchJobSummaryResponse]:
-    """Return the next frames, each within two seconds."""
+    """Return the next frames, each within twenty seconds."""
     found = []
     for _ in range(count):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             found.append(await anext(frames))
     return found
 

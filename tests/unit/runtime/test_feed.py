@@ -47,8 +47,8 @@ class Reader:
         self._frames = feed.watch(topics, options, snapshot, matches, fold=fold, scope=scope)
 
     async def next(self) -> Frame:
-        """Return the next frame, which must come within two seconds."""
-        async with asyncio.timeout(2):
+        """Return the next frame, which must come within twenty seconds."""
+        async with asyncio.timeout(20):
             return await anext(self._frames)
 
     async def take(self, count: int) -> list[Shown]:
