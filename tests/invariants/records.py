@@ -15,6 +15,7 @@ from typing import Any
 
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs.archive import unpack_operation
 from virtyard.jobs.model import Operation
 from virtyard.jobs.store import OPERATION_COLUMNS, load
 from virtyard.kernel.names import INVENTORY, kinds
@@ -25,6 +26,10 @@ _DONE = participant.EFFECT_STATE_DONE
 _JOURNAL = "SELECT sequence, topic, key, removed, body FROM journal ORDER BY sequence"
 _FEED = "SELECT sequence, oldest FROM feed"
 _EVENT_KEYS = "SELECT key FROM event WHERE key IS NOT NULL UNION ALL SELECT key FROM event_fold"
+_REQUESTS = " UNION ALL ".join(
+    f"SELECT principal, request_id, number FROM {table} WHERE request_id IS NOT NULL"
+    for table in ("operation", "archived_operation")
+)
 _LEDGER = "SELECT operation, step_key, phase, attempt, state FROM ledger"
 
 
@@ -90,7 +95,9 @@ class Records:
     last_token: int
     """The last fencing token that was given out."""
     operations: Mapping[int, Operation]
-    """Every operation by its number."""
+    """Every operation by its number, archived ones too."""
+    archived: frozenset[int]
+    """The numbers of those that are archived, of which there are no rows of jobs."""
     requests: Rows
     """(principal, request id, number) of those that have a request id."""
     open_numbers: frozenset[int]
@@ -169,12 +176,12 @@ def _read_locks(path: Path) -> dict[str, Any]:
 
 def _read_jobs(path: Path) -> dict[str, Any]:
     with closing(_open(path)) as sql:
-        operations = [load(row) for row in sql.execute(f"SELECT {OPERATION_COLUMNS} FROM operation")]
+        live = [load(row) for row in sql.execute(f"SELECT {OPERATION_COLUMNS} FROM operation")]
+        archived = [unpack_operation(body) for (body,) in sql.execute("SELECT body FROM archived_operation")]
         return {
-            "operations": {one.number: one for one in operations},
-            "requests": sql.execute(
-                "SELECT principal, request_id, number FROM operation WHERE request_id IS NOT NULL"
-            ).fetchall(),
+            "operations": {one.number: one for one in (*archived, *live)},
+            "archived": frozenset(one.number for one in archived),
+            "requests": sql.execute(_REQUESTS).fetchall(),
             "open_numbers": frozenset(number for (number,) in sql.execute("SELECT number FROM operation WHERE open")),
             "jobs": sql.execute("SELECT operation, number, name, state, body FROM job").fetchall(),
             "job_counts": dict(sql.execute("SELECT state, jobs FROM job_count WHERE jobs <> 0")),

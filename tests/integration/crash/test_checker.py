@@ -24,10 +24,12 @@ from tools.operation_costs import furnish
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.operations.v1 import delete_network_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.archive import archive, read_leaving
 from virtyard.jobs.store import RELEASE
 from virtyard.kernel.job_states import JobState, StepState
 
 EXAMPLES = load()
+ARCHIVED, FOREVER = 2, 0.0
 STORY = ("create_virtual_machine", "start_virtual_machine", "create_network", "create_server_pool")
 Break = Callable[[Path], object]
 
@@ -54,6 +56,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             gone = delete_network_pb2.DeleteNetworkRequest(name="networks/lan")
             assert (await site.run(gone)).HasField("error")
             await site.wait_released()
+            # The oldest are archived, as they are after a while.
+            leaving = await site.jobs.database.read(lambda sql: read_leaving(sql, FOREVER, 0, ARCHIVED))
+            await site.jobs.database.write(lambda transaction: archive(transaction, leaving))
             assert lasting_findings(folder, folder / "share") == []
 
     asyncio.run(tell())
@@ -124,6 +129,14 @@ BREACHES: dict[str, tuple[Break, str]] = {
     "operation left open": (
         sql("jobs.db", "UPDATE operation SET open = 1 WHERE number = 7"),
         "operations/7 is open in its row or in its record, not in both",
+    ),
+    "archived job left live": (
+        sql("jobs.db", "UPDATE job SET operation = 1, number = number + 90 WHERE operation = 7 AND number = 1"),
+        "operations/1 is archived and has rows for jobs",
+    ),
+    "archived operation gone": (
+        sql("jobs.db", "DELETE FROM archived_job", "DELETE FROM archived_operation WHERE number = 2"),
+        "has the mark 2/1/1 of no operation",
     ),
     "job gone": (
         sql("jobs.db", "DELETE FROM job WHERE operation = 7 AND number = 1"),
