@@ -142,7 +142,8 @@ def _play(site: Site) -> str:
         raise DemoError(f"DRIVER=qemu was asked for, and the agents use {used}")
     observed = screen.list_objects("server")[0]["observed"]
     why = (why or str(observed.get("hypervisorReason", ""))).rstrip(".")
-    return _summary(screen, time.monotonic() - began, used, why)
+    console = demo_site.run(site, "console").partition("?")[0].strip()
+    return _summary(screen, time.monotonic() - began, used, why, console)
 
 
 def _choose_driver(site: Site) -> tuple[str, str, guest.Guest]:
@@ -196,14 +197,14 @@ def _show_processes(site: Site, addresses: dict[str, str]) -> None:
         print(f"  {record.name:<10} process {record.pid:<7} {addresses[record.name]}", flush=True)
 
 
-def _summary(screen: Screen, seconds: float, driver: str, why: str) -> str:
+def _summary(screen: Screen, seconds: float, driver: str, why: str, console: str) -> str:
     print("\nSummary\n")
     for title, spent in screen.times:
         print(f"  {spent:5.1f} s  {title}")
     print(f"  {seconds:5.1f} s  in all, with the start of the processes\n")
     print(f"All {screen.checks} checks hold.")
     if os.environ.get("KEEP", "") in ("", "0"):
-        print("`make demo KEEP=1` leaves the site running, and says where its web console is.")
+        print(f"The web console was at {console}; `make demo KEEP=1` leaves it running, with a link that opens it.")
     if driver != "qemu":
         return f"Ran on SIMULATED hosts, driver {driver}: {why}"
     return textwrap.fill(f"Ran real QEMU guests, driver qemu: {why}", WIDTH, break_on_hyphens=False)
