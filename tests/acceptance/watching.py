@@ -124,9 +124,10 @@ class Bare:
         self._channel = grpc.aio.secure_channel(site.addresses[watched.service], credentials, options=options)
         self._watched, self._operation = watched, operation
 
-    def open(self, token: str = "") -> AsyncIterator[Any]:
+    def open(self, token: str = "", *, mark_live: bool = False) -> AsyncIterator[Any]:
         """Open the stream behind a token."""
-        return aiter(self._watched.bare(self._channel, self._operation, watch_pb2.WatchOptions(resume_token=token)))
+        options = watch_pb2.WatchOptions(resume_token=token, mark_live=mark_live)
+        return aiter(self._watched.bare(self._channel, self._operation, options))
 
     async def frames(self, token: str = "", *, last: str = "", skip: bool = False) -> list[Any]:
         """Return the frames from a token on, up to the one with the last token, or else up to the bookmark."""
