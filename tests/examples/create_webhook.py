@@ -17,7 +17,7 @@ def request(webhook_id: str = "pager", url: str = "http://127.0.0.1:9/events", *
 
 
 EXAMPLE = Example(
-    request=lambda site: request(event_filter="severity >= WARNING", labels={"of": "operations"}),
+    request=lambda site: request(event_filter="severity >= WARNING", within="serverPools/pool"),
     titles=["Create Webhook"],
     prepare=lambda site: [request("old", event_filter="type = FOREIGN_FILE")],
     bad=(
@@ -30,6 +30,9 @@ EXAMPLE = Example(
         Bad(request=lambda site: request(url="https://a:b@h/"), reason="INVALID_REQUEST", field="webhook.url"),
         Bad(request=lambda site: request(url="https://h/a b"), reason="INVALID_REQUEST", field="webhook.url"),
         Bad(request=lambda site: request(secret_version=-1), reason="INVALID_REQUEST", field="webhook.secret_version"),
+        Bad(request=lambda site: request(within="pool"), reason="INVALID_REQUEST", field="webhook.within"),
+        Bad(request=lambda site: request(within="pools/pool"), reason="INVALID_REQUEST", field="webhook.within"),
+        Bad(request=lambda site: request(within="serverPools/none"), reason="NOT_FOUND", field="webhook.within"),
         Bad(
             request=lambda site: request(event_filter="kind = x"),
             reason="INVALID_REQUEST",

@@ -31,7 +31,7 @@ from virtyard.gateway.sessions import Grant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.call import MAX_MESSAGE_BYTES
-from virtyard.runtime.status import named, peer_cancels_named, to_status
+from virtyard.runtime.status import named, to_status
 
 __all__ = ["CALLER", "ConnectApp", "error_json"]
 
@@ -169,8 +169,8 @@ class _Forwarding:
     async def unary(self, request: Any, context: RequestContext[Any, Any]) -> _Answer:
         """Answer with one message."""
         try:
-            with peer_cancels_named():
-                raw = await self._forward.start(self._method, request, *_along(self._method, context))
+            along = _along(self._method, context)
+            raw = await self._forward.unary(self._method, request, *along, ending=CALLER.get().ending)
         except Exception as error:
             raise _named(error) from error
         return _Answer(raw, self._method.response)

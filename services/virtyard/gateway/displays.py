@@ -18,6 +18,7 @@ from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.gateway.connect import CALLER
 from virtyard.gateway.machines import Machines
 from virtyard.gateway.refusals import refuse_socket
+from virtyard.gateway.sessions import Ending
 from virtyard.kernel.errors import NotFound, Unavailable, VirtyardError
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import named, peer_cancels_named
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 _PATH: Final = re.compile(r"/console/(?:virtualMachines/)?(?P<id>[a-z0-9][a-z0-9.-]*)/vnc")
 _SUBPROTOCOL: Final = "binary"
 _FIRST_WORD_SECONDS = 10.0
-_TRY_AGAIN, _BROKEN, _DONE = 1013, 1011, 1000
+_TRY_AGAIN, _BROKEN, _MAY_NOT, _DONE = 1013, 1011, 1008, 1000
 
 
 class Displays:
@@ -46,14 +47,16 @@ class Displays:
             await refuse_socket(NotFound(f"there is no console at {scope['path']}"))(scope, receive, send)
             return
         _ = await receive()
-        name, call = f"virtualMachines/{match['id']}", None
+        name, call, ending = f"virtualMachines/{match['id']}", None, CALLER.get().ending
         try:
             call, first = await self._open(name)
+            if ending.is_over:
+                raise ending.error
             offered = scope.get("subprotocols") or ()
             chosen = _SUBPROTOCOL if _SUBPROTOCOL in offered else None
             await send({"type": "websocket.accept", "subprotocol": chosen})
-            with CALLER.get().ending.telling(call.cancel):
-                await _carry(call, first, receive, send)
+            with ending.telling(call.cancel):
+                await _carry(call, first, receive, send, ending)
         except VirtyardError as error:
             await refuse_socket(error)(scope, receive, send)
         finally:
@@ -94,8 +97,8 @@ async def _ended(call: Any, name: str) -> VirtyardError:
     return named(grpc.aio.AioRpcError(await call.code(), grpc.aio.Metadata(), metadata, details=details))
 
 
-async def _carry(call: Any, first: bytes, receive: Any, send: Any) -> None:
-    """Carry both directions, each as fast as its reader; whoever ends, ends both."""
+async def _carry(call: Any, first: bytes, receive: Any, send: Any, ending: Ending) -> None:
+    """Carry both directions, each as fast as its reader; whoever ends, ends both, and so does the caller's grant."""
     async with TaskScope("display") as scope:
         sending = scope.start(_send(call, receive), name="display input")
         # What waits for news of the display is woken when the browser has left.
@@ -112,9 +115,12 @@ async def _carry(call: Any, first: bytes, receive: Any, send: Any) -> None:
             told = named(error)
             code, reason = (_TRY_AGAIN if isinstance(told, Unavailable) else _BROKEN), told.message
         except Unavailable:
-            if sending.done():
+            if ending.is_over:
+                code, reason = _MAY_NOT, ending.error.message
+            elif sending.done():
                 return
-            code, reason = _TRY_AGAIN, "the server of the machine has hung up"
+            else:
+                code, reason = _TRY_AGAIN, "the server of the machine has hung up"
         with suppress(Exception):
             await send({"type": "websocket.close", "code": code, "reason": reason[:120]})
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final, cast
 
 import grpc
@@ -31,7 +32,8 @@ EXPIRES: Final = "virtyard-expires"
 GRANT: Final = "virtyard-grant"
 """Tells the gateway's own service the id of the grant by which the caller is let in."""
 
-_TAKEN_BACK: Final = "this session or API token has been taken back; `virtyard console` makes another"
+_REVOKE: Final = "/virtyard.api.gateway.v1.GatewayService/RevokeGrant"
+_MAY_BE_DONE: Final = "what this call asked for may have been done all the same"
 _OF_THE_HOP: Final = re.compile(
     r":.*|(accept|access-control|connect|grpc|if|proxy|sec|upgrade|virtyard|x)(-.*)?|authorization|cache-control"
     r"|connection|content-(encoding|length|type)|cookie|date|dnt|expect|forwarded|host|keep-alive|origin|pragma|priority"
@@ -119,6 +121,40 @@ class Forward:
             found = self._callables[method.path] = _callable(channel, method)
         return found(request, timeout=timeout, metadata=(*speaking_for(principal), *metadata))
 
+    async def unary(
+        self,
+        method: PublicMethod,
+        request: bytes | AsyncIterable[bytes],
+        principal: Principal,
+        metadata: Metadata = (),
+        timeout: float | None = None,
+        *,
+        ending: Ending,
+    ) -> bytes:
+        """Return the answer of a call that has one.
+
+        Args:
+            method: what is called.
+            request: the request, or a stream of them, as the method takes it.
+            principal: for whom.
+            metadata: what goes along, made by `forwarded`.
+            timeout: seconds; None for ever.
+            ending: of the caller's grant; the call is abandoned with it, but not what a store has of it by then.
+
+        Raises:
+            Unauthenticated: the caller's grant has ended; whether the service did what was asked is not known.
+        """
+        call = self.start(method, request, principal, metadata, timeout)
+        # Whoever takes back what lets in themselves is told that it is done.
+        told = nullcontext() if method.path == _REVOKE else ending.telling(call.cancel)
+        try:
+            with peer_cancels_named(), told:
+                return cast(bytes, await call)
+        except Unavailable:
+            if ending.is_over:
+                raise Unauthenticated(f"{ending.error.message}; {_MAY_BE_DONE}") from None
+            raise
+
     async def stream(
         self,
         method: PublicMethod,
@@ -140,7 +176,7 @@ class Forward:
             ending: of the caller's grant; the stream ends with it.
 
         Raises:
-            Unauthenticated: the caller's grant has been taken back.
+            Unauthenticated: the caller's grant has ended.
         """
         ending = ending or Ending()
         farewell = _Farewell(method, request)
@@ -157,7 +193,7 @@ class Forward:
                     yield answer
         except Unavailable:
             if ending.is_over:
-                raise Unauthenticated(_TAKEN_BACK) from None
+                raise ending.error from None
             if not (self._closing and farewell.is_watch):
                 raise
             yield farewell.frame()

@@ -28,6 +28,7 @@ from virtyard.runtime.channel import open_channel
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.pki import Credentials
 from virtyard.runtime.rpc import Service
+from virtyard.runtime.scope import TaskScope
 
 __all__ = ["Gateway", "open_gateway"]
 
@@ -114,6 +115,8 @@ async def open_gateway(
     sessions = Sessions(folder / "sessions.json", clock)
     methods = public_methods(public_services())
     async with AsyncExitStack() as stack:
+        scope = await stack.enter_async_context(TaskScope("gateway"))
+        _ = scope.start(sessions.end_in_time(), name="gateway sessions")
         known = dict(channels)
         forward = Forward(known)
         machines = Machines(channels["inventory"], lambda address, who: open_channel(address, credentials, who))

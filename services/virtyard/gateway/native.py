@@ -17,7 +17,7 @@ from virtyard.gateway.public import PublicMethod
 from virtyard.gateway.sessions import Ending, Grant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.permissions import Principal
-from virtyard.runtime.status import code_of, named, peer_cancels_named, to_status
+from virtyard.runtime.status import code_of, named, to_status
 
 __all__ = ["NativeHandler"]
 
@@ -64,8 +64,8 @@ class _Native:
     async def unary(self, request: Any, context: Context) -> bytes:
         """Answer with one message."""
         try:
-            with peer_cancels_named():
-                answer: bytes = await self._forward.start(self.method, request, *self._along(context)[0])
+            along, ending = self._along(context)
+            answer = await self._forward.unary(self.method, request, *along, ending=ending)
         except Exception as error:  # noqa: BLE001 - every end is told to the caller
             await _abort(context, error)
         return answer

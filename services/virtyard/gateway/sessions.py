@@ -7,6 +7,7 @@ file signs nobody in.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,28 +40,45 @@ API: Final = "api"
 """The kind of a token that programs show."""
 _BYTES = 32
 _ID_DIGITS = 16
+_LOOK = 1.0
+"""Seconds between two looks at which grants have become void by time."""
+_TAKEN_BACK: Final = "this session or API token has been taken back; `virtyard console` makes another"
+_EXPIRED: Final = "this session or API token has reached its end; `virtyard console` makes another"
 
 
 class Ending:
-    """Whether a grant has been taken back, and what is to end with it at once."""
+    """Whether a grant is good no more, and what is to end with it at once."""
 
     def __init__(self) -> None:
-        """Not yet."""
-        self.is_over = False
+        """It is good."""
+        self._why = ""
         self._told: set[Callable[[], object]] = set()
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the grant has been taken back or has become void by time."""
+        return bool(self._why)
+
+    @property
+    def error(self) -> Unauthenticated:
+        """Return what those are told whose call or stream has ended with the grant."""
+        return Unauthenticated(self._why)
 
     @contextmanager
     def telling(self, callback: Callable[[], object]) -> Iterator[None]:
-        """Have a function called when the grant is taken back, while the block lasts."""
+        """Have a function called when the grant ends, while the block lasts; at once if it has ended already."""
         self._told.add(callback)
         try:
+            # It may have ended since the caller was let in: a request's body is read in between.
+            if self.is_over:
+                callback()
             yield
         finally:
             self._told.discard(callback)
 
-    def end(self) -> None:
-        """Take the grant back."""
-        self.is_over = True
+    def end(self, why: str) -> None:
+        """End everything that runs under the grant, for a reason that is told."""
+        self._why = why
         for callback in tuple(self._told):
             callback()
 
@@ -82,7 +100,7 @@ class Grant:
     create_time: datetime | None = None
     """When it was made; None if that was not kept."""
     ending: Ending = field(default_factory=Ending, compare=False, repr=False)
-    """Whether it has been taken back; streams that it has open end with it."""
+    """Whether it has ended; calls, streams and WebSockets that run under it end with it."""
 
 
 class Sessions:
@@ -140,7 +158,7 @@ class Sessions:
         return sorted(seen, key=lambda grant: grant.expire_time)
 
     def revoke(self, grant_id: str, principal: Principal) -> Grant:
-        """Take a grant back for somebody who may see it; the streams that it has open end.
+        """Take a grant back for somebody who may see it; everything that runs under it ends.
 
         Raises:
             NotFound: there is none of this id for this person.
@@ -149,11 +167,23 @@ class Sessions:
             if grant.id == grant_id and _may_see(principal, grant):
                 del self._grants[digest]
                 self._keep()
-                grant.ending.end()
+                grant.ending.end(_TAKEN_BACK)
                 return grant
         raise NotFound(
             f"no link, session or API token {grant_id!r} is good; `virtyard console --list` shows those that are"
         )
+
+    def end_expired(self) -> None:
+        """Forget the grants that have become void by time, and end everything that runs under them."""
+        now = self._clock.now()
+        for digest in [digest for digest, grant in self._grants.items() if grant.expire_time <= now]:
+            self._grants.pop(digest).ending.end(_EXPIRED)
+
+    async def end_in_time(self) -> None:
+        """Look for ever, each second, at which grants have become void by time."""
+        while True:
+            self.end_expired()
+            await asyncio.sleep(_LOOK)
 
     def of_cookie(self, secret: str) -> Grant:
         """Return the session of a browser.
@@ -181,11 +211,10 @@ class Sessions:
     def _make(self, kind: str, principal: Principal, lifetime: timedelta, purpose: str = "") -> tuple[str, Grant]:
         if principal.kind != "user":
             raise PermissionDenied(f"{principal.identity} cannot be signed in; people can")
-        now = self._clock.now()
-        self._grants = {digest: grant for digest, grant in self._grants.items() if grant.expire_time > now}
+        self.end_expired()
         if sum(grant.kind == kind for grant in self._grants.values()) >= MOST_GRANTS:
             raise CapacityExhausted(f"{MOST_GRANTS} of these are good already; wait until some have ended")
-        secret = secrets.token_urlsafe(_BYTES)
+        secret, now = secrets.token_urlsafe(_BYTES), self._clock.now()
         digest = _digest(secret)
         grant = Grant(
             kind=kind,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
 
 from virtyard.inventory.model import Reader, TypedObject
 from virtyard.kernel.names import collection_of
@@ -60,16 +60,19 @@ class Belonging:
 
     def is_within(self, name: str, outer: str) -> bool:
         """Return whether an object is another one, or belongs to it, or did so when it was removed."""
-        looked_at: set[str] = set()
-        waiting = [name]
+        return name == outer or outer in self.around(name)
+
+    def around(self, name: str) -> Iterator[str]:
+        """Yield all that an object belongs to, or did so when it was removed; each once, the nearest first."""
+        met = {name}
+        waiting = deque([name])
         while waiting:
-            each = waiting.pop()
-            if each == outer:
-                return True
-            if each not in looked_at:
-                looked_at.add(each)
-                waiting.extend(self._owners.get(each) or self._gone.get(each, ()))
-        return False
+            each = waiting.popleft()
+            for owner in self._owners.get(each) or self._gone.get(each, ()):
+                if owner not in met:
+                    met.add(owner)
+                    waiting.append(owner)
+                    yield owner
 
     def _remember(self, name: str, owners: tuple[str, ...]) -> None:
         if owners:

@@ -48,7 +48,7 @@ Wanted = Callable[[event_pb2.Event], bool]
 def watch_events(
     feed: Feed, request: inventory_service_pb2.WatchEventsRequest, belonging: Belonging
 ) -> AsyncGenerator[bytes, None]:
-    """Return the messages of WatchEvents; `belonging` says what is within an object, if only that is to be told of.
+    """Return the messages of WatchEvents; `belonging` says what is within an object, and what an object belongs to.
 
     The journal of the feed is shorter than the log. A watcher whose place it has forgotten is told GAP, and the
     snapshot that follows begins behind that place: what it misses is only what the log itself has forgotten.
@@ -57,7 +57,17 @@ def watch_events(
         InvalidRequest: the token or the filter cannot be read.
     """
     response = inventory_service_pb2.WatchEventsResponse.DESCRIPTOR
-    return messages(_batches(feed, request, belonging), _encode, response, request.options)
+    batches = _batches(feed, request, belonging)
+    if not request.show_belongs_to:
+        return messages(batches, _encode, response, request.options)
+    return messages(_own(batches), partial(_encode_with_owners, belonging), response, request.options)
+
+
+async def _own(batches: AsyncGenerator[Sequence[Frame], None]) -> AsyncGenerator[Sequence[Frame], None]:
+    """Yield the same as frames of this watcher's own: what they are told with is not so for the next one."""
+    async with aclosing(batches):
+        async for batch in batches:
+            yield [replace(frame) for frame in batch]
 
 
 async def _batches(
@@ -130,3 +140,11 @@ def _encode(frame: Frame) -> bytes:
         number = number_of(frame.key)
         head.name, head.revised = f"events/{number}", number != place_of(frame.key)
     return with_body(head, _EVENT_FIELD, frame.body)
+
+
+def _encode_with_owners(belonging: Belonging, frame: Frame) -> bytes:
+    if not frame.body:
+        return _encode(frame)
+    owners = belonging.around(event_pb2.Event.FromString(frame.body).object)
+    # Messages that are put behind each other are merged when they are read.
+    return _encode(frame) + inventory_service_pb2.WatchEventsResponse(belongs_to=owners).SerializeToString()

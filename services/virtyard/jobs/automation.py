@@ -102,9 +102,9 @@ class Automation:
             tasks.create_task(self._webhooks.run(), name="webhooks")
             tasks.create_task(self._triggers.retries.run(), name="retries")
 
-    async def _take(self, event: event_pb2.Event, token: str) -> None:
+    async def _take(self, event: event_pb2.Event, belongs_to: Sequence[str], token: str) -> None:
         """Have an event fire triggers, then put it in line for webhooks; the last of them moves the token."""
-        webhooks = self._webhooks.waiting(event)
+        webhooks = self._webhooks.waiting(event, belongs_to)
         await self._triggers.take(event, "" if webhooks else token)
         if webhooks:
             await self._webhooks.take(event, token, webhooks)

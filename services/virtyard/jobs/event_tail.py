@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc.aio
@@ -36,7 +36,7 @@ class EventTail:
         channel: grpc.aio.Channel,
         definitions: Definitions,
         states: RunStates,
-        take: Callable[[event_pb2.Event, str], Awaitable[None]],
+        take: Callable[[event_pb2.Event, Sequence[str], str], Awaitable[None]],
     ) -> None:
         """Follow nothing until `follow` runs.
 
@@ -44,7 +44,7 @@ class EventTail:
             channel: a channel to the inventory.
             definitions: is told to read again what an event says has changed.
             states: where the place in the feed is durable.
-            take: does what an event calls for, given the token behind it.
+            take: does what an event calls for, given what its object belongs to, and the token behind it.
         """
         self._channel = channel
         self._definitions = definitions
@@ -78,7 +78,7 @@ class EventTail:
         stub: Any = inventory_service_pb2_grpc.InventoryServiceStub(self._channel)
         options = watch_pb2.WatchOptions(resume_token=self._token, skip_snapshot=not self._token)
         frames: AsyncIterable[inventory_service_pb2.WatchEventsResponse] = stub.WatchEvents(
-            inventory_service_pb2.WatchEventsRequest(options=options), wait_for_ready=True
+            inventory_service_pb2.WatchEventsRequest(options=options, show_belongs_to=True), wait_for_ready=True
         )
         return frames
 
@@ -91,7 +91,7 @@ class EventTail:
             await self._definitions.refresh(frame.event.object)
             for uid in self._definitions.take_gone():
                 await self._states.forget(uid)
-            await self._take(frame.event, frame.resume_token)
+            await self._take(frame.event, frame.belongs_to, frame.resume_token)
             self._unkept += 1
         if frame.resume_token:
             first = not self._token

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any
@@ -90,10 +91,11 @@ class Webhooks:
         self._changed = asyncio.Event()
         definitions.listen(self._changed.set)
 
-    def waiting(self, event: event_pb2.Event) -> list[webhook_pb2.Webhook]:
-        """Return the webhooks that are to send an event."""
-        resting = webhook_pb2.WEBHOOK_STATE_DISABLED
-        return [each for each in self._definitions.webhooks() if each.state != resting and concerns(each, event)]
+    def waiting(self, event: event_pb2.Event, belongs_to: Sequence[str]) -> list[webhook_pb2.Webhook]:
+        """Return the webhooks that are to send an event, given what its object belongs to."""
+        resting, places = webhook_pb2.WEBHOOK_STATE_DISABLED, {"", event.object, *belongs_to}
+        known = [each for each in self._definitions.webhooks() if each.state != resting and each.within in places]
+        return [each for each in known if concerns(each, event)]
 
     async def take(self, event: event_pb2.Event, token: str, webhooks: list[webhook_pb2.Webhook]) -> None:
         """Put an event in line for these webhooks; durable with the token when this returns.

@@ -6,7 +6,8 @@ will be once it is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from google.protobuf.message import Message
 
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.kernel.names import Kind, id_of, kinds
+from virtyard.kernel.names import Kind, collection_of, id_of, kind_of, kinds
 from virtyard.kernel.options import descriptor_of, fields_of, is_output, reference_type
 from virtyard.kernel.plan import Ids, PlanBuilder, delete
 from virtyard.kernel.validation import configured
@@ -33,27 +34,28 @@ OWNER = "owner"
 """The field of a definition that the scheduler fills in before it plans: who asked for it."""
 
 
-def creates(request: type[Message], title: str, check: Check) -> OperationType:
+def creates(request: type[Message], title: str, check: Check, *, existing: str = "") -> OperationType:
     """Return the operation type that makes a definition.
 
     Args:
         request: the request's class, as `CreateTriggerRequest`.
         title: the job's title, as people know it.
         check: see `Check`.
+        existing: a field of the definition that names an object of any kind; it must be there, but may go later.
     """
     field = definition_field(request)
     kind = _kind_of(field)
     return OperationType(
         method=_method(request),
-        selections=partial(_select_name, kind, field),
-        plan=partial(_plan_creation, kind, field, title, check),
+        selections=partial(_select_name, kind, field, existing),
+        plan=partial(_plan_creation, kind, field, title, check, existing),
     )
 
 
-def updates_whole(request: type[Message], title: str, check: Check) -> OperationType:
-    """Return the operation type that changes a definition, which is checked as it will be; see `updating`."""
+def updates_whole(request: type[Message], title: str, check: Check, *, existing: str = "") -> OperationType:
+    """Return the operation type that changes a definition, checked as it will be; see `updating` and `creates`."""
 
-    def check_merged(_: View, before: Any, wanted: Any, paths: Sequence[str], field: str) -> None:
+    def check_merged(view: View, before: Any, wanted: Any, paths: Sequence[str], field: str) -> None:
         after = type(before)()
         after.CopyFrom(before)
         for path in paths:
@@ -62,8 +64,13 @@ def updates_whole(request: type[Message], title: str, check: Check) -> Operation
             if each.name in paths:
                 _take(wanted, after, each)
         check(after, field)
+        if existing in paths:
+            _see_existing(view, after, existing, field)
 
-    return updates(request, title, check_merged)
+    made, definition = updates(request, title, check_merged), definition_field(request)
+    if not existing:
+        return made
+    return replace(made, selections=lambda asked: [*made.selections(asked), *_named_in(definition, existing, asked)])
 
 
 def deletes(request: type[Message], title: str) -> OperationType:
@@ -95,8 +102,26 @@ def _name(kind: Kind, field: FieldDescriptor, request: Any) -> str:
     return named(kind.collection, getattr(request, identifier), identifier)
 
 
-def _select_name(kind: Kind, field: FieldDescriptor, request: Any) -> Sequence[participant.Selection]:
-    return [select(_name(kind, field, request))]
+def _select_name(kind: Kind, field: FieldDescriptor, existing: str, request: Any) -> Sequence[participant.Selection]:
+    return [select(_name(kind, field, request)), *_named_in(field, existing, request)]
+
+
+def _named_in(field: FieldDescriptor, existing: str, request: Any) -> Iterator[participant.Selection]:
+    """Yield the selection of what a definition names in a field; none if it names nothing that could be there."""
+    name = getattr(getattr(request, field.name), existing) if existing else ""
+    if collection_of(name) in kinds():
+        yield select(name)
+
+
+def _see_existing(view: View, definition: Any, existing: str, field: str) -> None:
+    """Refuse a definition that names an object which is not there.
+
+    Raises:
+        NotFound: naming the field.
+    """
+    name = getattr(definition, existing)
+    if name:
+        view.get(name, kind_of(name).message, field=f"{field}.{existing}")
 
 
 def _select_named(request: Any) -> Sequence[participant.Selection]:
@@ -104,7 +129,7 @@ def _select_named(request: Any) -> Sequence[participant.Selection]:
 
 
 def _plan_creation(
-    kind: Kind, field: FieldDescriptor, title: str, check: Check, request: Any, view: View, ids: Ids
+    kind: Kind, field: FieldDescriptor, title: str, check: Check, existing: str, request: Any, view: View, ids: Ids
 ) -> plan_pb2.Plan:
     name = _name(kind, field, request)
     check_free(view, name, f"{field.name}_id")
@@ -115,6 +140,8 @@ def _plan_creation(
     wanted.name, wanted.uid = name, ids.uid(name)
     wanted.display_name = display_name(wanted.display_name, id_of(name), f"{field.name}.display_name")
     check(wanted, field.name)
+    if existing:
+        _see_existing(view, wanted, existing, field.name)
     builder = PlanBuilder(view)
     builder.job(title, name).write(f"Record the {kind.noun}", wanted)
     return builder.build(name)

@@ -7,6 +7,7 @@ import re
 from virtyard.api.inventory.v1 import event_pb2, webhook_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.filters import compile_filter
+from virtyard.kernel.names import check_id, kinds
 from virtyard.kernel.templates import kinds_of_events
 
 LONGEST_URL = 2000
@@ -32,6 +33,16 @@ def check_webhook(webhook: webhook_pb2.Webhook, field: str) -> None:
     if webhook.event_filter.strip():
         _ = kinds_of_events(webhook.event_filter, f"{field}.event_filter")
         _ = compile_filter(webhook.event_filter, event_pb2.Event.DESCRIPTOR)
+    if webhook.within:
+        _check_within(webhook.within, f"{field}.within")
+
+
+def _check_within(name: str, field: str) -> None:
+    collection, slash, identifier = name.partition("/")
+    if collection not in kinds() or not slash:
+        text = f"{name!r} is not the name of an object; allowed is one as serverPools/production, or nothing for all"
+        raise InvalidRequest.of(field, text)
+    check_id(identifier, field)
 
 
 def _check_url(url: str, field: str) -> None:

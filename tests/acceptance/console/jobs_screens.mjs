@@ -243,15 +243,16 @@ async function chooseColumns() {
   said.row = await list.getByRole("row").filter({ hasText: asked.title }).first().innerText();
 }
 
-/** The tree is a drawer on a narrow screen: nobody comes into it by Tab while it is closed; it opens, and goes with a visit. */
+/** The tree is a drawer on a narrow screen: nobody comes into it by Tab while it is closed, nor out while it is open. */
 async function openDrawer() {
   await page.setViewportSize({ width: 390, height: 844 });
   said.tabbedWhileClosed = await tabThrough(["banner", "main"]);
+  said.drawer = await keysInDrawer();
   await page.getByRole("button", { name: "Open the navigation" }).click();
   const machine = page.locator('[role=treeitem][data-key="virtualMachines/web"]');
   await machine.waitFor();
   await page.screenshot({ path: `${asked.shots}/drawer-390-light.png` });
-  findings.push(...(await seriousFindings(page, "drawer at 390", ["nav", "header"])));
+  findings.push(...(await seriousFindings(page, "drawer at 390", ["[role=dialog]", "header"])));
   await page.emulateMedia({ colorScheme: "dark" });
   await page.screenshot({ path: `${asked.shots}/drawer-390-dark.png` });
   await page.emulateMedia({ colorScheme: "light" });
@@ -260,6 +261,39 @@ async function openDrawer() {
   await page.waitForURL("**/objects/virtualMachines/web");
   await page.getByRole("button", { name: "Open the navigation" }).waitFor();
   await page.setViewportSize({ width: 1280, height: 900 });
+}
+
+/** What the keys do that open the drawer, go round in it both ways, and close it. */
+async function keysInDrawer() {
+  const met = { within: [], beneath: true };
+  const here = () => page.evaluate(() => [document.activeElement?.closest("[role=dialog]") !== null, document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent]);
+  await page.getByRole("button", { name: "Open the navigation" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator('[role=dialog] [role=treeitem][data-key="virtualMachines/web"]').waitFor();
+  await until(async () => (await here())[0]);
+  const [, first] = await here();
+  for (const key of ["Tab", "Shift+Tab"]) {
+    let stops = 0;
+    do {
+      await page.keyboard.press(key);
+      const [within, name] = await here();
+      met.within.push(within);
+      if (name === first) break;
+    } while (++stops < 40);
+    met[key] = stops;
+  }
+  met.beneath = await page.evaluate(() => {
+    document.querySelector("main").focus();
+    return document.activeElement?.tagName === "MAIN";
+  });
+  const search = page.getByRole("textbox", { name: "Search the site" });
+  await search.fill("web");
+  await page.keyboard.press("Escape");
+  met.search = await search.inputValue();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await until(async () => (await here())[1] === "Open the navigation");
+  return met;
 }
 
 /** The landmarks that the Tab key comes to, from the top of the page until it has been in all that are named. */

@@ -242,6 +242,11 @@ async def test_an_operation_is_steered_and_found_by_counters_and_columns(site: S
     assert "User" not in said["columns"]
     assert "15" in said["row"].split()
     assert set(said["tabbedWhileClosed"]) == {"banner", "main"}, "the drawer is closed"
+    drawer = said["drawer"]
+    assert all(drawer["within"]), "Tab leads out of the open drawer"
+    assert drawer["Tab"] == drawer["Shift+Tab"] > 4, "round by the links, the search and the tree"
+    assert not drawer["beneath"], "what is beneath the drawer can be come to"
+    assert drawer["search"] == "", "the first Escape emptied the search"
 
 
 async def test_a_persons_lock_comes_and_goes_and_a_silent_hosts_is_broken_in_two_phases(site: Site) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.contract.inventory.conftest import Dump
-from tests.contract.inventory.samples import create, delete, effect, machine, pool, server
+from tests.contract.inventory.samples import create, delete, effect, machine, pool, server, update, vnic
 from tests.contract.inventory.served import Served
 from tests.contract.inventory.test_reads import execute
 from tests.fakes.clock import FakeClock
 from virtyard.api.inventory.v1 import inventory_service_pb2 as pb
+from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.inventory import event_log
 from virtyard.inventory.belonging import Belonging
@@ -35,10 +36,18 @@ class Frames:
     """The frames of a watch over events, each awaited with a deadline."""
 
     def __init__(
-        self, served: Served, text: str = "", token: str = "", *, skip_snapshot: bool = False, within: str = ""
+        self,
+        served: Served,
+        text: str = "",
+        token: str = "",
+        *,
+        skip_snapshot: bool = False,
+        within: str = "",
+        show_belongs_to: bool = False,
     ) -> None:
         options = watch_pb2.WatchOptions(resume_token=token, skip_snapshot=skip_snapshot)
-        call = served.reads.WatchEvents(pb.WatchEventsRequest(options=options, filter=text, within=within))
+        asked = pb.WatchEventsRequest(options=options, filter=text, within=within, show_belongs_to=show_belongs_to)
+        call = served.reads.WatchEvents(asked)
         self._frames: AsyncIterator[pb.WatchEventsResponse] = aiter(call)
 
     async def next(self) -> pb.WatchEventsResponse:
@@ -242,3 +251,21 @@ async def test_events_within_an_object_are_watched_and_counted(served: Served) -
         await served.reads.CountEvents(pb.CountEventsRequest(within="pool"))
     with pytest.raises(InvalidRequest, match="within"), errors_named():
         await Frames(served, within="pool").next()
+
+
+async def test_who_asks_is_told_what_each_object_belongs_to(served: Served) -> None:
+    """As it is when the frame comes, the nearest first; what was removed as it was last; others are told nothing."""
+    made = [create(pool("a")), create(server("s", pool="serverPools/a")), create(machine("m"))]
+    await execute(served, effect("1/1/1", *made, create(vnic("v", of="virtualMachines/m"))))
+    asking, plain = Frames(served, show_belongs_to=True), Frames(served)
+    told = {frame.event.object: list(frame.belongs_to) for frame in (await asking.until(BOOKMARK))[:-1]}
+    apart: dict[str, list[str]] = {"serverPools/a": [], "virtualMachines/m": []}
+    assert told == {**apart, "servers/s": ["serverPools/a"], "vnics/v": ["virtualMachines/m"]}
+    assert not any(frame.belongs_to for frame in await plain.until(BOOKMARK))
+    moved = virtual_machine_pb2.VirtualMachine(name="virtualMachines/m", server_pool="serverPools/a")
+    await execute(served, effect("2/1/1", update(moved, "server_pool"), token=2))
+    await execute(served, effect("3/1/1", delete("vnics/v"), token=3))
+    changes = [await asking.next(), await asking.next()]
+    assert [list(each.belongs_to) for each in changes] == [["serverPools/a"], ["virtualMachines/m", "serverPools/a"]]
+    unasked = [await plain.next(), await plain.next()]
+    assert [(each.event, list(each.belongs_to)) for each in unasked] == [(each.event, []) for each in changes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,13 +14,16 @@ import grpc
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from tests.contract.inventory.samples import create, effect, pool, update
 from tests.integration.jobs.receiver import Receiver, receiving
-from tests.integration.jobs.site import Site
+from tests.integration.jobs.site import Site, machine
 from tests.integration.jobs.test_triggers import tell
-from virtyard.api.inventory.v1 import webhook_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2, webhook_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2 as pb
 from virtyard.api.jobs.v1 import automation_service_pb2_grpc
 from virtyard.api.operations.v1 import create_webhook_pb2, delete_webhook_pb2, update_webhook_pb2
+from virtyard.api.participant.v1 import participant_service_pb2
+from virtyard.api.participant.v1.participant_service_pb2_grpc import ParticipantServiceStub
 from virtyard.jobs.webhooks import WEBHOOK_POLICY
 
 QUICK = replace(WEBHOOK_POLICY, first_pause=0.01, longest_pause=0.05)
@@ -274,3 +278,43 @@ async def test_a_webhook_that_rests_sends_nothing_and_one_that_is_deleted_leaves
         return not rows["jobs", "webhook_delivery"]
 
     await site.wait_until(nothing_left)
+
+
+async def write(site: Site, number: int, change: write_objects_pb2.ObjectWrite) -> None:
+    """Write to the inventory what no operation does: one effect of an operation of its own, with its token."""
+    call = ParticipantServiceStub(site._near["inventory"]).Execute()
+    asked = effect(f"{number}/1/1", change, token=number)
+    await call.write(participant_service_pb2.ExecuteRequest(effects=[asked]))
+    await call.done_writing()
+    reports = [report async for response in call for report in response.reports]
+    assert [report.result.state for report in reports] == [participant_service_pb2.EFFECT_STATE_DONE], reports
+
+
+def moved(name: str, pool: str) -> write_objects_pb2.ObjectWrite:
+    """Return the write that moves a machine to another pool."""
+    return update(virtual_machine_pb2.VirtualMachine(name=name, server_pool=pool), "server_pool")
+
+
+async def test_one_of_a_pool_sends_what_is_about_the_pool_and_what_belongs_to_it_when_it_happens(site: Site) -> None:
+    """A machine's events come while it is in the pool, from its move on; those of another pool do not."""
+    finance, mover, other = "serverPools/Finance", "virtualMachines/mover", "serverPools/other"
+    await write(site, 1_000_000, create(pool("other")))
+    for name in ("inside", "mover"):
+        await site.succeed(machine(name, disks=0, vnics=0))
+    await write(site, 1_000_001, moved(mover, other))
+    with receiving() as receiver:
+        await define(site, receiver.url, within=finance)
+        await define(site, receiver.url, "every")
+        for key, subject in (("a", finance), ("b", "virtualMachines/inside"), ("c", mover), ("d", other)):
+            await tell(site, key, subject)
+        # Frames say what an object belongs to when they come, so the move waits for those before it.
+        await until(site, lambda shown: shown.delivered == 4, "webhooks/every")
+        await write(site, 1_000_002, moved(mover, finance))
+        await tell(site, "e", mover)
+        await until(site, lambda shown: shown.delivered == 5, "webhooks/every")
+        await write(site, 1_000_003, moved(mover, other))
+        await tell(site, "f", mover)
+        await until(site, lambda shown: shown.delivered == 6, "webhooks/every")
+        # Both were lined up in one commit for each event.
+        await until(site, lambda shown: not shown.pending)
+    assert Counter(keys(receiver)) == {"a": 2, "b": 2, "c": 1, "d": 1, "e": 2, "f": 1}

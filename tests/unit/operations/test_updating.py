@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.unit.operations.estate import Estate, done_by, field_of, refusal, titles, update_cases
-from virtyard.api.inventory.v1 import virtual_machine_pb2, write_objects_pb2
-from virtyard.api.operations.v1 import update_virtual_machine_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2, webhook_pb2, write_objects_pb2
+from virtyard.api.operations.v1 import update_virtual_machine_pb2, update_webhook_pb2
 from virtyard.kernel.errors import EtagMismatch, InvalidRequest, NotFound
 from virtyard.kernel.names import kinds, unwrap
 from virtyard.kernel.options import hint_of
@@ -130,3 +130,26 @@ def test_field_that_is_changed_elsewhere_is_refused_by_name() -> None:
     machine = virtual_machine_pb2.VirtualMachine(name=WEB, memory_bytes=1 << 30, description="x")
     request = update_virtual_machine_pb2.UpdateVirtualMachineRequest(virtual_machine=machine)
     assert field_of(refusal(estate, request)) == "virtual_machine.memory_bytes"
+
+
+@pytest.mark.parametrize(
+    ("within", "error"),
+    [
+        ("serverPools/none", NotFound),
+        ("pool", InvalidRequest),
+        ("pools/a", InvalidRequest),
+        ("servers/a b", InvalidRequest),
+    ],
+)
+def test_a_webhook_cannot_be_given_an_object_that_is_not_there(within: str, error: type[Exception]) -> None:
+    """The refusal names the field; one that is there is taken, and can be taken away though it is gone meanwhile."""
+    estate, _ = CASES["Update webhook"]
+    name = "webhooks/pager"
+    request = update_webhook_pb2.UpdateWebhookRequest(webhook=webhook_pb2.Webhook(name=name, within=within))
+    refused = refusal(estate, request)
+    assert (type(refused), field_of(refused)) == (error, "webhook.within")
+    request.webhook.within = "serverPools/Finance"
+    assert written(estate, request)[1].within == "serverPools/Finance"
+    request.webhook.within = ""
+    request.update_mask.paths.append("within")
+    assert written(estate, request) == (["within"], webhook_pb2.Webhook(name=name))

@@ -40,7 +40,8 @@ export function WebhookCard({ webhook }: { webhook: Webhook }) {
       problem={problem}
     >
       <Text size="sm">
-        Sends {webhook.eventFilter ? <>events with <Code>{webhook.eventFilter}</Code></> : "every event"} to <Code style={{ overflowWrap: "anywhere" }}>{webhook.url}</Code>
+        Sends {webhook.eventFilter ? <>events with <Code>{webhook.eventFilter}</Code></> : "every event"}
+        {webhook.within && <> about <Code>{webhook.within}</Code> and what belongs to it</>} to <Code style={{ overflowWrap: "anywhere" }}>{webhook.url}</Code>
       </Text>
       {status && (
         <Group gap="lg" style={{ rowGap: 4 }}>

@@ -1,5 +1,5 @@
 // What is around every screen: header, navigation, and the Job Summary pane at the bottom.
-import { AppShell, Burger, Group } from "@mantine/core";
+import { AppShell, Burger, Drawer, Group } from "@mantine/core";
 import { useDisclosure, useLocalStorage } from "@mantine/hooks";
 import type { ReactNode } from "react";
 import { NavigationTree } from "../tree/NavigationTree";
@@ -15,14 +15,17 @@ import classes from "./Shell.module.css";
 import { Wordmark } from "./Wordmark";
 
 export function Shell({ children }: { children: ReactNode }) {
-  const [drawer, { toggle, close }] = useDisclosure(false);
+  const [drawer, { open, close }] = useDisclosure(false);
   const [paneOpen, setPaneOpen] = useLocalStorage({ key: "virtyard.job-summary", defaultValue: true });
   const paneHeight = usePaneHeight(paneOpen);
   const narrow = useNarrow();
+  const opened = narrow && drawer;
   return (
     <AppShell
+      // Dialogs are beside it in the page: with the drawer open nothing else can be come to.
+      inert={opened}
       header={{ height: 52 }}
-      navbar={{ width: 290, breakpoint: "sm", collapsed: { mobile: !drawer } }}
+      navbar={{ width: 290, breakpoint: "sm", collapsed: { mobile: true } }}
       footer={{ height: paneHeight }}
       padding="md"
       transitionDuration={0}
@@ -32,15 +35,8 @@ export function Shell({ children }: { children: ReactNode }) {
       </a>
       <AppShell.Header className={classes.header}>
         <Group gap="xs" wrap="nowrap" miw={0}>
-          <Burger
-            opened={drawer}
-            onClick={toggle}
-            hiddenFrom="sm"
-            size="sm"
-            aria-label={drawer ? "Close the navigation" : "Open the navigation"}
-            aria-expanded={drawer}
-          />
-          <Wordmark onClick={close} />
+          <Burger onClick={open} hiddenFrom="sm" size="sm" aria-label="Open the navigation" aria-haspopup="dialog" aria-expanded={opened} />
+          <Wordmark />
           <HeaderScreens />
         </Group>
         <Group gap={6} wrap="nowrap">
@@ -50,11 +46,13 @@ export function Shell({ children }: { children: ReactNode }) {
           <PersonMenu />
         </Group>
       </AppShell.Header>
-      {/* A closed drawer is only moved off the screen: neither the keyboard nor a screen reader may come into it there. */}
-      <AppShell.Navbar p="xs" className={classes.navbar} aria-label="Navigation" inert={narrow && !drawer}>
-        <DrawerScreens onVisit={close} />
-        <NavigationTree onVisit={close} />
-      </AppShell.Navbar>
+      {narrow ? (
+        <NavigationDrawer opened={opened} close={close} />
+      ) : (
+        <AppShell.Navbar p="xs" className={classes.navbar} aria-label="Navigation">
+          <NavigationTree />
+        </AppShell.Navbar>
+      )}
       <AppShell.Main id="screen" tabIndex={-1} className={classes.main}>
         <NotLiveBar />
         {children}
@@ -63,5 +61,24 @@ export function Shell({ children }: { children: ReactNode }) {
         <JobSummaryPane open={paneOpen} onToggle={() => setPaneOpen(!paneOpen)} />
       </AppShell.Footer>
     </AppShell>
+  );
+}
+
+/** The navigation of a narrow window: a modal dialog that goes with a visit. */
+function NavigationDrawer({ opened, close }: { opened: boolean; close: () => void }) {
+  return (
+    <Drawer
+      opened={opened}
+      onClose={close}
+      title="Navigation"
+      size={320}
+      padding="xs"
+      transitionProps={{ duration: 0 }}
+      classNames={{ content: classes.drawer!, body: classes.drawerBody! }}
+      closeButtonProps={{ "aria-label": "Close the navigation" }}
+    >
+      <DrawerScreens onVisit={close} />
+      <NavigationTree onVisit={close} />
+    </Drawer>
   );
 }

@@ -31,6 +31,8 @@ export function NavigationTree({ onVisit }: { onVisit?: () => void }) {
         value={search}
         onChange={(event) => setSearch(event.currentTarget.value)}
         onKeyDown={(event) => event.key === "Escape" && setSearch("")}
+        // Escape empties the search first, and closes the drawer around it only then.
+        data-mantine-stop-propagation={search ? true : undefined}
       />
       {!ready ? (
         <Stack gap={8} px="xs" aria-busy="true" aria-label="Loading the site">

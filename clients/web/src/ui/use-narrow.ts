@@ -2,5 +2,5 @@
 import { useMediaQuery } from "@mantine/hooks";
 
 export function useNarrow(): boolean {
-  return useMediaQuery("(max-width: 48em)", window.innerWidth <= 768, { getInitialValueInEffect: false }) ?? false;
+  return useMediaQuery("(width < 48em)", window.innerWidth < 768, { getInitialValueInEffect: false }) ?? false;
 }

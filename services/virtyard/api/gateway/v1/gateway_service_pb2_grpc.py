@@ -119,7 +119,7 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeGrant(self, request, context):
-        """Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out.
+        """Takes a link, a session or an API token back at once, with everything that runs under it; a session's end is a sign-out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

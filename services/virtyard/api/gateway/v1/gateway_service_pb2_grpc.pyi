@@ -29,7 +29,7 @@ class GatewayServiceStub:
     ListGrants: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListGrantsRequest, _gateway_service_pb2.ListGrantsResponse]
     """Lists who may come in: links, sessions and API tokens that are good; the caller's own, or everybody's for an administrator."""
     RevokeGrant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RevokeGrantRequest, _gateway_service_pb2.Grant]
-    """Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out."""
+    """Takes a link, a session or an API token back at once, with everything that runs under it; a session's end is a sign-out."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the front door itself can do; everything else on its port is forwarded to the service that owns it."""
@@ -88,6 +88,6 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.RevokeGrantRequest,
         context: _aio.ServicerContext[_gateway_service_pb2.RevokeGrantRequest, _abc.Awaitable[_gateway_service_pb2.Grant]],
     ) -> _abc.Awaitable[_gateway_service_pb2.Grant]:
-        """Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out."""
+        """Takes a link, a session or an API token back at once, with everything that runs under it; a session's end is a sign-out."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _aio.Server) -> None: ...

@@ -1438,10 +1438,13 @@ class WatchEventsRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     WITHIN_FIELD_NUMBER: _builtins.int
+    SHOW_BELONGS_TO_FIELD_NUMBER: _builtins.int
     filter: _builtins.str
     """An AIP-160 filter over the fields of an event, as in a list of them."""
     within: _builtins.str
     """An object: only events about it and about what belongs to it when the frame comes, as in a list of them."""
+    show_belongs_to: _builtins.bool
+    """True to be told with each event what its object belongs to."""
     @_builtins.property
     def options(self) -> _watch_pb2.WatchOptions:
         """Where the watch over events is to start; without a token up to 1000 of the latest come first."""
@@ -1452,10 +1455,11 @@ class WatchEventsRequest(_message.Message):
         options: _watch_pb2.WatchOptions | None = ...,
         filter: _builtins.str = ...,
         within: _builtins.str = ...,
+        show_belongs_to: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "options", b"options", "within", b"within"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "options", b"options", "show_belongs_to", b"show_belongs_to", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1473,6 +1477,7 @@ class WatchEventsResponse(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     REVISED_FIELD_NUMBER: _builtins.int
     FURTHER_FIELD_NUMBER: _builtins.int
+    BELONGS_TO_FIELD_NUMBER: _builtins.int
     kind: _watch_pb2.FrameKind.ValueType
     """What kind of frame this is; an event comes as SNAPSHOT or CHANGED, and again for each thing that becomes of it."""
     resume_token: _builtins.str
@@ -1489,6 +1494,10 @@ class WatchEventsResponse(_message.Message):
     def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchEventsResponse]:
         """The frames of events that follow this one at once, if the options allow batches; they have none of their own."""
 
+    @_builtins.property
+    def belongs_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the object of the event belongs to when the frame comes, as its server and its pool; only if it was asked for."""
+
     def __init__(
         self,
         *,
@@ -1498,10 +1507,11 @@ class WatchEventsResponse(_message.Message):
         event: _event_pb2.Event | None = ...,
         revised: _builtins.bool = ...,
         further: _abc.Iterable[Global___WatchEventsResponse] | None = ...,
+        belongs_to: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "further", b"further", "kind", b"kind", "name", b"name", "resume_token", b"resume_token", "revised", b"revised"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["belongs_to", b"belongs_to", "event", b"event", "further", b"further", "kind", b"kind", "name", b"name", "resume_token", b"resume_token", "revised", b"revised"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

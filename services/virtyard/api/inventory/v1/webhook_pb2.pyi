@@ -85,6 +85,7 @@ class Webhook(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     EVENT_FILTER_FIELD_NUMBER: _builtins.int
     SECRET_VERSION_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as webhooks/ID; it never changes."""
     uid: _builtins.str
@@ -105,6 +106,8 @@ class Webhook(_message.Message):
     """An AIP-160 filter over the fields of an event, as severity >= WARNING; empty for every event."""
     secret_version: _builtins.int
     """The number of the secret that signs; raise it to have another one. 0 means 1."""
+    within: _builtins.str
+    """An object: only events about it, and about what belongs to it when each is put in line; empty for those of all objects."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -138,10 +141,11 @@ class Webhook(_message.Message):
         url: _builtins.str = ...,
         event_filter: _builtins.str = ...,
         secret_version: _builtins.int = ...,
+        within: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "event_filter", b"event_filter", "generation", b"generation", "labels", b"labels", "name", b"name", "secret_version", b"secret_version", "state", b"state", "uid", b"uid", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "event_filter", b"event_filter", "generation", b"generation", "labels", b"labels", "name", b"name", "secret_version", b"secret_version", "state", b"state", "uid", b"uid", "update_time", b"update_time", "url", b"url", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

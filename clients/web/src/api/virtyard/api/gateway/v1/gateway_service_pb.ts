@@ -790,7 +790,7 @@ export const GatewayService: GenService<{
     output: typeof ListGrantsResponseSchema;
   },
   /**
-   * Takes a link, a session or an API token back at once, with the streams that it has open; a session's end is a sign-out.
+   * Takes a link, a session or an API token back at once, with everything that runs under it; a session's end is a sign-out.
    *
    * @generated from rpc virtyard.api.gateway.v1.GatewayService.RevokeGrant
    */
