@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.asking import create_pool, create_repository
-from tests.examples.contract import Example, load_present
+from tests.examples.contract import Example, load
 from tests.integration.jobs.site import Site, running
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
@@ -50,6 +50,9 @@ async def furnish(site: Site, stage: Any, example: Example) -> None:
     await site.succeed(create_repository(stage, "shared"))
     for request in example.prepare(stage):
         await site.succeed(request)
+    if example.gone:
+        await site.close_agent(example.gone)
+        await site.show_offline(example.gone)
     await site.wait_released()
 
 
@@ -57,7 +60,7 @@ async def main() -> None:
     """Print a row for each example."""
     print("| operation | jobs | steps | commits: jobs + locks + inventory + ledgers | ms |")
     print("|---|---|---|---|---|")
-    for name, example in load_present().items():
+    for name, example in load().items():
         with tempfile.TemporaryDirectory(prefix="virtyard-costs-") as folder:
             print(await cost(name, example, Path(folder)), flush=True)
 

@@ -65,6 +65,8 @@ class Site:
         """The address that a process listens on, where it is not 127.0.0.1."""
         self.namespaces: dict[str, str] = {}
         """The network namespace that a process runs in, where it is not the machine's own."""
+        self.settings: dict[str, str] = {}
+        """Settings of the processes that are started from now on, by their variables."""
         self.nursery: Nursery | None = None
         """Starts the processes, if it is there; without it each loads its modules anew."""
         self._commands = compose_commands()
@@ -128,7 +130,7 @@ class Site:
         runtime = self.folder / "run" / name
         # No configuration file of the machine on which the tests run.
         own = {"VIRTYARD_CONTEXT": str(self.context), "VIRTYARD_RUNTIME": str(runtime)}
-        return {"VIRTYARD_CONFIG": os.devnull, **os.environ, **own}
+        return {"VIRTYARD_CONFIG": os.devnull, **os.environ, **self.settings, **own}
 
     def start(
         self, name: str, *, kill_at: str = "", stop_at: str = "", wait: bool = True, memory_bytes: int = 64 << 30

@@ -71,12 +71,7 @@ class Example:
     clustered: bool = False
     """True where the pool must be a cluster."""
     gone: str = ""
-    """The server whose agent must have ended long ago; kills at the points of such a type have tests of their own."""
-
-
-def load_present() -> Mapping[str, Example]:
-    """Return the examples that can be asked while every agent runs."""
-    return {name: example for name, example in load().items() if not example.gone}
+    """The server whose agent must have ended so long ago that it is offline; once proven dead it is not asked again."""
 
 
 def load() -> Mapping[str, Example]:

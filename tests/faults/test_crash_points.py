@@ -38,7 +38,7 @@ from tests.integration.crash.stage import EXAMPLES, TORTURE, WHOLE, chosen, ordi
 from tests.invariants.check import lasting_findings
 from tools import processes
 from tools.points import note
-from virtyard.api.inventory.v1 import server_pb2
+from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
@@ -50,6 +50,8 @@ BESIDE = re.compile(
     r"|jobs\.(adopt|run_state|event_tail|archive|forget|forget_ids|stopped)"
 )
 """Transitions of reports, handshakes, starts and keepers, which come when they come, whatever runs."""
+SILENCE = {"VIRTYARD_INVENTORY_REPORT_INTERVAL_SECONDS": "1", "VIRTYARD_INVENTORY_SILENCE_SECONDS": "8"}
+"""After how long a server is offline whose agent was ended: nobody waits for that longer than need be."""
 TRIES = 3
 """How often an example is run to come to a point: children that come together may share a commit, and then do not."""
 
@@ -74,6 +76,8 @@ class Stage:
         self.site = site
         self.client = client
         self.example = example
+        self._agents = list(SERVERS)
+        """The servers whose agents run."""
         self._kept = site.folder.parent / "kept"
         self._parts = (site.folder / "state", site.shared, site.effect_log)
 
@@ -94,7 +98,23 @@ class Stage:
             await self.keep(pool)
         for request in self.example.prepare(self.site):
             await run(self.client, request)
+        if self.example.gone:
+            await self._lose(self.example.gone)
         await self.keep("example")
+
+    async def _lose(self, server: str) -> None:
+        """End the agent of a server, and wait until the example is accepted, as the server is offline."""
+        self.site.kill(server)
+        self._agents.remove(server)
+        self.site.stop("inventory")
+        self.site.settings.update(SILENCE)
+        try:
+            self.site.start("inventory")
+        finally:
+            self.site.settings.clear()
+        async with asyncio.timeout(LIMIT):
+            while not await self._serves(accepted=True):
+                await asyncio.sleep(0.1)
 
     async def keep(self, name: str) -> None:
         """Copy the site's disks as they are now, under a name, to come back to them."""
@@ -124,12 +144,16 @@ class Stage:
         await wait_unlocked(self.client)
 
     async def _can_ask(self) -> bool:
+        """Tell whether the example is accepted; a proof of death would be, but would prove nothing a second time."""
         request = self.example.request(self.site)
         asked: Any = type(request)()
         asked.CopyFrom(request)
         asked.validate_only = True
         try:
             await ask(self.client, asked)
+            if self.example.gone:
+                server = inventory_service_pb2.GetServerRequest(name=f"servers/{self.example.gone}")
+                return not (await self.client.inventory.GetServer(server)).observed.HasField("death")
         except ClientError as error:
             if error.unreachable:
                 raise
@@ -140,26 +164,26 @@ class Stage:
         processes.end([self.site.record(name) for name in (*self.site.control_plane, *SERVERS)], 10.0)
 
     async def _start(self) -> None:
-        for name in (*self.site.control_plane, *SERVERS):
+        for name in (*self.site.control_plane, *self._agents):
             self.site.start(name, wait=False)
-        for name in (*self.site.control_plane, *SERVERS):
+        for name in (*self.site.control_plane, *self._agents):
             await asyncio.to_thread(self.site.wait_serving, name)
         async with asyncio.timeout(LIMIT):
             while not await self._serves():
                 await asyncio.sleep(0.05)
 
-    async def _serves(self) -> bool:
+    async def _serves(self, *, accepted: bool = False) -> bool:
+        """Tell whether the services answer; with `accepted`, whether they take the example, too."""
         try:
             await wait_unlocked(self.client)
-            await self._can_ask()
+            return await self._can_ask() or not accepted
         except ClientError:
             return False
-        return True
 
     async def points(self) -> list[Point]:
         """Run the example, and return the durable transitions of every process during it."""
         await self.ready()
-        names = (*self.site.control_plane, *SERVERS)
+        names = (*self.site.control_plane, *self._agents)
         logs = {name: self.site.moments / f"{name}.log" for name in names}
         before = {name: log.stat().st_size if log.exists() else 0 for name, log in logs.items()}
         await run(self.client, self.example.request(self.site))
@@ -169,7 +193,7 @@ class Stage:
             with log.open() as file:
                 file.seek(before[name])
                 for transition, ordinal in ordinals(file.read().split()):
-                    victims = SERVERS if name in SERVERS else (name,)
+                    victims = self._agents if name in SERVERS else (name,)
                     if BESIDE.fullmatch(transition) is None:
                         found[transition, ordinal] = Point(victims=victims, name=transition, ordinal=ordinal)
         return [found[key] for key in sorted(found)]

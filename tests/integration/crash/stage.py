@@ -19,15 +19,17 @@ from typing import Any, TypeVar
 import grpc
 from google.longrunning import operations_pb2
 
-from tests.examples.contract import Example, load_present
+from tests.examples.contract import Example, load
 from tests.integration.jobs.site import Site, running
 from tests.invariants.check import lasting_findings
 from tools.operation_costs import SERVERS, furnish
+from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.jobs.v1 import job_service_pb2, operation_pb2, plan_pb2
 from virtyard.kernel.plan import pack
+from virtyard.kernel.view import select
 
 T = TypeVar("T")
-EXAMPLES = load_present()
+EXAMPLES = load()
 WHOLE = frozenset(
     {
         "add_server_to_server_pool",
@@ -72,18 +74,24 @@ class Stage:
 
     async def ready(self) -> None:
         """See to it that the example can be asked: as it is, or after what it prepares, or on a new site."""
-        if self.site is None or not await self._previews():
+        if self.site is None or not await self._can_ask():
             if self.site is not None:
                 for request in self.example.prepare(self.site):
                     try:
                         await self.site.succeed(request)
                     except grpc.aio.AioRpcError:
                         break
-            if self.site is None or not await self._previews():
+            if self.site is None or not await self._can_ask():
                 await self.renew()
         await self.site.wait_released()
 
-    async def _previews(self) -> bool:
+    async def _can_ask(self) -> bool:
+        """Tell whether the example is accepted; a proof of death would be, but would prove nothing a second time."""
+        if self.example.gone:
+            name = f"servers/{self.example.gone}"
+            server = (await self.site.view(select(name))).get(name, server_pb2.Server)
+            if server.observed.HasField("death"):
+                return False
         try:
             await self.plan()
         except grpc.aio.AioRpcError:
@@ -124,6 +132,9 @@ class Stage:
         """Return every object as it looks, less what shows only that it was written."""
         seen = {}
         for name, message in (await self.site.objects()).items():
+            if isinstance(message, server_pb2.Server) and message.observed.HasField("death"):
+                # The rest of what is observed comes from agents; this is what an operation says.
+                seen[f"{name} is dead"] = message.observed.death.SerializeToString(deterministic=True)
             for field in _PASSING:
                 if field in message.DESCRIPTOR.fields_by_name:
                     message.ClearField(field)

@@ -215,6 +215,10 @@ class Site:
         """Stop the agent of a server; what runs there is left to be taken up."""
         await self._agents.pop(name).aclose()
 
+    async def show_offline(self, name: str) -> None:
+        """Let the inventory find that a server has been silent for long enough."""
+        await self.inventory.presence._store_state(f"servers/{name}", server_pb2.SERVER_STATE_OFFLINE, None)
+
     @property
     def service(self) -> Any:
         """The stub of JobService."""

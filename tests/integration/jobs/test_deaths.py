@@ -79,7 +79,7 @@ async def begin_start(site: Site) -> tuple[str, Held]:
 
 async def offline(site: Site, server: str = S1) -> None:
     """Let the inventory find that a server has been silent for long enough."""
-    await site.inventory.presence._store_state(server, server_pb2.SERVER_STATE_OFFLINE, None)
+    await site.show_offline(server.partition("/")[2])
 
 
 async def die(site: Site, server: str = S1) -> None:

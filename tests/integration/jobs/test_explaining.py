@@ -107,6 +107,9 @@ async def test_every_other_cause_is_told_with_what_helps(site: Site, monkeypatch
     assert behind.cause == pb.WAIT_CAUSE_PREDECESSOR
     assert behind.summary.endswith("of the same operation comes first")
     assert [party.job for party in behind.parties] == [f"jobs/{number(name)}-{DISK_JOB}"]
+    second, chain = f"jobs/{number(name)}-4", [(edge.waiter, edge.blocker, edge.kind) for edge in behind.edges]
+    assert (f"jobs/{number(name)}-5", second, pb.WAIT_EDGE_KIND_PREDECESSOR) in chain
+    assert (second, f"jobs/{number(name)}-{DISK_JOB}", pb.WAIT_EDGE_KIND_PREDECESSOR) in chain
     done = await explain(site, name, 1)
     assert (done.cause, list(done.remedies)) == (pb.WAIT_CAUSE_NONE, [])
 

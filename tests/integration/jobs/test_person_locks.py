@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tests.integration.jobs.site import Site, machine
+from tests.integration.jobs.test_explaining import HOLDER, explain
 from tests.integration.jobs.test_failure import Gate
 from tests.integration.jobs.test_lock_break import broken_events, refusal_of
 from virtyard.api.inventory.v1 import virtual_machine_pb2
@@ -21,6 +22,7 @@ from virtyard.api.jobs.v1 import (
     lock_control_service_pb2,
     lock_control_service_pb2_grpc,
 )
+from virtyard.api.jobs.v1.wait_explanation_pb2 import WAIT_EDGE_KIND_UNDER
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.locks.v1.lock_service_pb2_grpc import LockServiceStub
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2
@@ -140,6 +142,8 @@ async def test_what_runs_under_a_lock_does_not_wait_for_it(site: Site, people: t
     assert isinstance(refused, WrongState)
     assert running in refused.message
     assert [list(each.operations) for each in await ann.list()] == [[running]]
+    edges = [(edge.waiter, edge.blocker, edge.kind) for edge in (await explain(site, other)).edges]
+    assert edges == [(other, lock.name, HOLDER), (lock.name, running, WAIT_EDGE_KIND_UNDER)]
     gate.opened.set()
     assert not (await site.wait(running)).HasField("error")
     await site.wait_until(lambda: released(ann, lock.name))
