@@ -106,6 +106,11 @@ def _certificate_ending(_: Reader, __: LockActivity | None, event: event_pb2.Eve
     return f"no renewed certificate of {event.object} was found yet"
 
 
+def _clock_jumped(_: Reader, __: LockActivity | None, event: event_pb2.Event) -> str:
+    # The service tells when the clocks agree, which clears the event; till it has seen that this one was acknowledged.
+    return f"the clock of {event.object} does not follow that of its machine yet"
+
+
 LOOKS: Mapping[Condition, Look] = MappingProxyType(
     {
         Condition.HAPPENED: _nothing,
@@ -119,6 +124,7 @@ LOOKS: Mapping[Condition, Look] = MappingProxyType(
         Condition.LINK_DOWN: _link_down,
         Condition.HEARTBEAT_LATE: _heartbeat_late,
         Condition.CERTIFICATE_ENDING: _certificate_ending,
+        Condition.CLOCK_JUMPED: _clock_jumped,
     }
 )
 """The look of each condition."""

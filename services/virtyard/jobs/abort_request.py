@@ -11,7 +11,7 @@ from google.rpc import code_pb2, status_pb2
 
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import schedule
+from virtyard.jobs import schedule, stamps
 from virtyard.jobs.control_events import event_of
 from virtyard.jobs.model import Operation, Shape
 from virtyard.kernel import event_types
@@ -77,4 +77,4 @@ def cancelled_status(record: Record) -> status_pb2.Status:
 
 def _add_hop(record: Record, source: str, reason: str) -> None:
     record.abort_hop.source, record.abort_hop.reason = source, reason
-    record.abort_hop.time.GetCurrentTime()
+    stamps.ask(record.abort_hop.time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import uuid
 
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.jobs.model import Operation, job_name
@@ -25,5 +25,5 @@ def event_of(operation: Operation, kind: EventType, text: str, reason: str) -> c
     event = new_event(kind, subject, message, operation=operation.name, job=job)
     request = control_service_pb2.RaiseEventsRequest()
     # Each time is an event of its own; the due row keeps the key, so asking again raises none twice.
-    request.events.add(key=f"{operation.name}/{kind.name.lower()}/{time.time_ns()}", event=event)
+    request.events.add(key=f"{operation.name}/{kind.name.lower()}/{uuid.uuid4().hex}", event=event)
     return request

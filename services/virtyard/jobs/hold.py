@@ -12,7 +12,7 @@ from functools import partial
 
 from virtyard.api.jobs.v1 import hold_pb2, job_pb2, operation_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import hold_flag
+from virtyard.jobs import hold_flag, stamps
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.control_events import event_of
 from virtyard.jobs.keeper import Keeper
@@ -54,7 +54,7 @@ class Hold:
                 raise WrongState(f"{name} {what}; only what goes forward can be set aside", resource=name)
             record.held = PERSON
             record.hold.CopyFrom(hold_pb2.Hold(principal=principal, reason=reason))
-            record.hold.time.GetCurrentTime()
+            stamps.ask(record.hold.time)
 
         text = f"{principal} set {name} ({self._keeper.operation.record.title}) aside"
         await self._commit("jobs.held", change, event_types.OPERATION_HELD, text, reason)

@@ -17,7 +17,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import broken, lock_uses, outcome, render, schedule, stall
+from virtyard.jobs import broken, lock_uses, outcome, render, schedule, stall, stamps
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -76,6 +76,7 @@ class Keeper:
                 over = stall.end_stalls(draft) if self.stalled else []
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
+                stamps.fill(draft, jobs, self._world.clock.now())
                 ended = _due(candidate)
                 freed = () if ended else broken.releases(self.operation.record, draft, ended=False)
                 due = ended or [*_due_early(self.operation.record, draft), *freed]
@@ -118,7 +119,7 @@ class Keeper:
         record.outcome = job_pb2.OUTCOME_NONE
         if status is not record.error:
             record.error.CopyFrom(status)
-        record.end_time.GetCurrentTime()
+        stamps.ask(record.end_time)
 
     @property
     def ended(self) -> bool:
@@ -130,7 +131,7 @@ class Keeper:
         record.state, record.outcome = operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE
         if schedule.deferred_jobs(self.operation.shape, record):
             record.state, record.outcome = operation_pb2.OPERATION_STATE_PARTIAL, job_pb2.OUTCOME_PARTIAL
-        record.end_time.GetCurrentTime()
+        stamps.ask(record.end_time)
         record.response.CopyFrom(outcome.response_of(replace(self.operation, record=record)))
 
     def show_progress(self, reference: str, progress: participant.Progress) -> None:

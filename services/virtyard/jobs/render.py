@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 from google.longrunning import operations_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -248,10 +247,3 @@ def _family_done(shape: Shape, record: record_pb2.OperationRecord, planned: plan
 def _trace_id(record: record_pb2.OperationRecord) -> str:
     parent = record.trace_context.get("traceparent", "")
     return parent.split("-")[1] if parent.count("-") == 3 else ""
-
-
-def now() -> Timestamp:
-    """Return the present time as a message."""
-    stamp = Timestamp()
-    stamp.GetCurrentTime()
-    return stamp

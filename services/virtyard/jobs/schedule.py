@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import hold_flag
+from virtyard.jobs import hold_flag, stamps
 from virtyard.jobs.model import Shape, StepRef, job_name
 from virtyard.kernel.errors import WrongState
 from virtyard.kernel.job_states import ENDED, JobEvent, JobState, StepState, check_step_change, next_job_state
@@ -52,14 +52,14 @@ def change_step(record: Record, reference: str, state: StepState) -> record_pb2.
 
 
 def change_job(record: Record, job: str, event: JobEvent) -> None:
-    """Change a job's state by the table, with its times."""
+    """Change a job's state by the table, and ask for its times."""
     changed = record.jobs[job]
     after = next_job_state(changed.state, event)
     changed.state = int(after)  # type: ignore[assignment]  # the enums share their numbers
     if event is JobEvent.START:
-        changed.start_time.GetCurrentTime()
+        stamps.ask(changed.start_time)
     if after in ENDED:
-        changed.end_time.GetCurrentTime()
+        stamps.ask(changed.end_time)
     elif event is JobEvent.ROLL_BACK:
         changed.ClearField("end_time")
 

@@ -60,7 +60,7 @@ class Submission:
             inventory: what plans are made from.
             tokens: gives the resume tokens, by feed, from which everything that comes now is seen.
             run: begins to run an operation that is durable.
-            clock: tells whether a deadline has passed.
+            clock: tells whether a deadline has passed, and when an operation was accepted.
             admit: raises for an operation that a filter rejects, or that could never begin.
         """
         self._operations = operations
@@ -146,7 +146,7 @@ class Submission:
             resume_tokens={**before, "inventory": inventory_token},
             trace_context=trace,
         )
-        record.create_time.GetCurrentTime()
+        record.create_time.FromDatetime(self._clock.now())
         new_record(record, shape)
         operation = Operation(shape=shape, request=kept, record=record)
         self._admit(operation)

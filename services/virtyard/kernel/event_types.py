@@ -488,6 +488,28 @@ CERTIFICATE_RENEWED = EventType(
     meaning="A renewed certificate was found in place of one that was near its end.",
     advice="Nothing.",
 )
+CLOCK_JUMPED = EventType(
+    name="CLOCK_JUMPED",
+    severity=_WARNING,
+    meaning=(
+        "The clock of a service's machine was set by more than a minute. The service's own time does not follow, so "
+        "that nothing ends or begins by it: deadlines, schedules, locks with an end, what is kept for a time."
+    ),
+    advice=(
+        "If the machine's clock is right now, acknowledge this and the service follows within seconds; if it is wrong, "
+        "set it right. A time service that keeps it in step confirms it by itself after a minute."
+    ),
+    acknowledgeable=True,
+    condition=Condition.CLOCK_JUMPED,
+    # A further jump takes the place of the one before.
+    cleared_by=("CLOCK_AGREES", "CLOCK_JUMPED"),
+)
+CLOCK_AGREES = EventType(
+    name="CLOCK_AGREES",
+    severity=_INFORMATIONAL,
+    meaning="The time of a service and the clock of its machine agree again, or will soon, as the message says.",
+    advice="Nothing.",
+)
 FLOOD_FOLDED = EventType(
     name="FLOOD_FOLDED",
     severity=_INFORMATIONAL,
@@ -565,6 +587,8 @@ EVENT_TYPES = (
     FLOOD_FOLDED,
     CERTIFICATE_ENDING,
     CERTIFICATE_RENEWED,
+    CLOCK_JUMPED,
+    CLOCK_AGREES,
 )
 """Every type, in the order in which the documentation shows them."""
 

@@ -15,6 +15,7 @@ from virtyard.jobs.main import open_jobs
 from virtyard.kernel.errors import Unavailable
 from virtyard.locks.main import open_locks
 from virtyard.processes.certificates import reported_over, services_watched, watched
+from virtyard.processes.clock_watch import clock_watched, clock_watched_here
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
     ADDRESS,
@@ -61,6 +62,7 @@ class _Process:
         self._settings = settings
         self._shown_at = settings[METRICS[service]]
         self._metrics = Metrics()
+        self._clock = SystemClock()
         self._shared = shared_options(settings, self._metrics)
         self._credentials: Credentials = credentials_of(settings[PKI], f"service/{service}")
 
@@ -77,24 +79,25 @@ class _Process:
             await stop.wait()
 
     async def _locks(self, stack: AsyncExitStack) -> None:
-        locks = await stack.enter_async_context(open_locks(self._settings[STATE], SystemClock(), **self._shared))
+        locks = await stack.enter_async_context(open_locks(self._settings[STATE], self._clock, **self._shared))
         await self._serve(stack, locks.services, locks.feed)
 
     async def _inventory(self, stack: AsyncExitStack) -> None:
         locks = await self._channel(stack, "locks")
         options = inventory_options(self._settings)
         inventory = await stack.enter_async_context(
-            open_inventory(self._settings[STATE], SystemClock(), locks, **options, **self._shared)
+            open_inventory(self._settings[STATE], self._clock, locks, **options, **self._shared)
         )
         await self._serve(stack, inventory.services, inventory.feed, on_closing=[inventory.end_streams])
         await stack.enter_async_context(services_watched(self._settings[PKI], inventory.services))
+        await stack.enter_async_context(clock_watched_here(self._clock, "inventory", inventory.services))
 
     async def _jobs(self, stack: AsyncExitStack) -> None:
         inventory = await self._channel(stack, "inventory")
         jobs = await stack.enter_async_context(
             open_jobs(
                 self._settings[STATE],
-                SystemClock(),
+                self._clock,
                 inventory=inventory,
                 locks=await self._channel(stack, "locks"),
                 credentials=self._credentials,
@@ -107,17 +110,19 @@ class _Process:
         await jobs.scheduler.start()
         await server.set_serving(True)
         await stack.enter_async_context(watched(lambda: [self._credentials.directory], reported_over(inventory)))
+        await stack.enter_async_context(clock_watched(self._clock, "jobs", inventory))
 
     async def _gateway(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         channels = {name: await self._channel(stack, name) for name in KEEPERS}
         gateway = await stack.enter_async_context(
-            open_gateway(settings[STATE], SystemClock(), channels, self._credentials, **gateway_options(settings))
+            open_gateway(settings[STATE], self._clock, channels, self._credentials, **gateway_options(settings))
         )
         if settings[WEB]:
             address = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))
             say(f"virtyard gateway shows the console at http://{address}/; `virtyard console` signs you in")
         await self._serve(stack, gateway.services, on_closing=[gateway.end_streams])
+        await stack.enter_async_context(clock_watched(self._clock, "gateway", channels["inventory"]))
 
     async def _serve(
         self,

@@ -14,6 +14,7 @@ from virtyard.jobs.main import open_jobs
 from virtyard.kernel.permissions import Principal
 from virtyard.locks.main import open_locks
 from virtyard.processes.certificates import services_watched
+from virtyard.processes.clock_watch import clock_watched_here
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
     AUDIT_INTERVAL,
@@ -105,6 +106,7 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
             _ = await stack.enter_async_context(gateway.front_door(settings[WEB], grace=settings[STOP_GRACE]))
         await server.set_serving(True)
         await stack.enter_async_context(services_watched(pki, inventory.services))
+        await stack.enter_async_context(clock_watched_here(clock, "up", inventory.services))
         shown = await stack.enter_async_context(measured(metrics, shown_at, "up"))
         write_context(settings[CONTEXT], dict.fromkeys(SERVICES, server.address), pki, {"up": shown})
         if settings[WEB]:

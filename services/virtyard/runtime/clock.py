@@ -1,7 +1,8 @@
 """The system's clock: wall time once at the start, then monotonic, so that a jump of the wall clock moves nothing.
 
 A small difference to the wall clock is slewed away; one above a minute is not followed but reported, until somebody
-confirms it with `follow` (P33).
+confirms it with `follow` (P33). Time that was shown is never undercut: of a wall clock that was set back and confirmed,
+this one goes at half its pace until the two meet.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ JUMP = 60.0
 """Seconds of difference to the wall clock above which it is not followed."""
 
 _SLEW = 0.005
+_WAIT = 0.5
+"""The part of its pace that the clock gives up while a wall clock that was set back catches up with it."""
 _EVERY = 1.0
 
 
@@ -42,6 +45,7 @@ class SystemClock:
         self._time = max(wall(), floor.timestamp() if floor else 0.0)
         self._checked = self._then
         self._last = self._time
+        self._awaited = 0.0
 
     @property
     def offset(self) -> float:
@@ -50,8 +54,9 @@ class SystemClock:
 
     @property
     def jumped(self) -> bool:
-        """Return whether the wall clock has left this one by more than is followed."""
-        return abs(self.offset) > JUMP
+        """Return whether the wall clock has left this one by more than is followed, and nobody has confirmed that."""
+        offset = self.offset
+        return abs(offset) > JUMP and not self._is_awaited(offset)
 
     def monotonic(self) -> float:
         """Return seconds since an arbitrary start; never falls."""
@@ -67,9 +72,11 @@ class SystemClock:
             self._time, self._then = floor.timestamp(), self._steady()
 
     def follow(self) -> None:
-        """Accept the wall clock as it is, as a person has confirmed; a time that was shown is still not undercut."""
-        self._then = self._steady()
-        self._time = max(self._wall(), self._last)
+        """Accept the wall clock as it is, as a person has confirmed: at once if it is ahead, else by going slower."""
+        offset = self.offset
+        self._awaited = min(offset, 0.0)
+        if offset > 0:
+            self._time, self._then = self._wall(), self._steady()
 
     def _read(self) -> float:
         steady = self._steady()
@@ -86,5 +93,13 @@ class SystemClock:
         self._checked = self._then = steady
         self._time = reached
         if abs(difference) <= JUMP:
+            self._awaited = 0.0
             limit = passed * _SLEW
             self._time += max(-limit, min(limit, difference))
+        elif self._is_awaited(difference):
+            self._awaited = difference
+            self._time += max(-passed * _WAIT, difference)
+
+    def _is_awaited(self, offset: float) -> bool:
+        """Return whether the wall clock is behind by no more than was confirmed: it has not been set again since."""
+        return self._awaited - JUMP <= offset < 0 and self._awaited < 0

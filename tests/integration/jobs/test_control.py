@@ -105,6 +105,7 @@ async def test_a_held_operation_ends_what_runs_and_begins_nothing(site: Site, ga
         await gate.begun.wait()
     held = await hold(site, name)
     assert (held.held, held.hold.reason, held.hold.principal) == (PERSON, "let me look", "user/admin")
+    assert held.hold.time.ToNanoseconds() >= held.create_time.ToNanoseconds()
     gate.open.set()
 
     async def first_disk_made() -> bool:

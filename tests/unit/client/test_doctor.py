@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from virtyard.api.inventory.v1 import repository_pb2, server_pb2
+from virtyard.api.inventory.v1 import event_pb2, repository_pb2, server_pb2
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.runtime.pki import Authority
@@ -187,3 +187,13 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path) -> None:
     der = ssl.PEM_cert_to_DER_cert(f"{first}-----END CERTIFICATE-----\n")
     with pytest.raises(ValueError, match="ends inside"):
         end_of(der[:100])
+
+
+def test_a_clock_that_was_set_is_told_with_what_confirms_it() -> None:
+    """The service's own words are the reason, and acknowledging its event is what helps."""
+    event = event_pb2.Event(name="events/12", object="services/jobs", message="the machine's clock has jumped")
+    found = only(Sight(now=NOW, clocks=[event]))
+    assert (found.severity, found.why) == (Severity.WARNING, event.message)
+    assert found.what == "the time of services/jobs is not that of its machine"
+    assert found.command == "virtyard event acknowledge 12"
+    assert found.repair is None

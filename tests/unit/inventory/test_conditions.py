@@ -17,6 +17,7 @@ LASTING = {
     "LINK_DOWN": Condition.LINK_DOWN,
     "HEARTBEAT_LATE": Condition.HEARTBEAT_LATE,
     "CERTIFICATE_ENDING": Condition.CERTIFICATE_ENDING,
+    "CLOCK_JUMPED": Condition.CLOCK_JUMPED,
     "JOB_DEFERRED": Condition.SERVER_BEHIND,
 }
 
@@ -40,6 +41,10 @@ def test_every_condition_has_its_look() -> None:
 def test_what_a_return_ends_has_a_look() -> None:
     """A type that another one ends by telling that all is well, as online ends offline, tells of something lasting."""
     ended = [kind for kind in EVENT_TYPES if set(kind.cleared_by) & {"SERVER_ONLINE", "STORAGE_BACK", "LINK_UP"}]
-    ended += [kind for kind in EVENT_TYPES if set(kind.cleared_by) & {"HEARTBEAT_IN_TIME", "CERTIFICATE_RENEWED"}]
+    ended += [
+        kind
+        for kind in EVENT_TYPES
+        if set(kind.cleared_by) & {"HEARTBEAT_IN_TIME", "CERTIFICATE_RENEWED", "CLOCK_AGREES"}
+    ]
     assert ended
     assert all(kind.condition not in (None, *WITHOUT_A_LOOK) for kind in ended)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from virtyard.runtime.clock import SystemClock
 
 
@@ -25,6 +27,11 @@ class Hardware:
         return SystemClock(floor=floor, wall=lambda: self.wall, steady=lambda: self.steady)
 
 
+def jumped(clock: SystemClock) -> bool:
+    """Return whether the clock says so now; what it said before tells nothing."""
+    return clock.jumped
+
+
 def test_jump_of_an_hour_is_not_followed() -> None:
     """An hour forward or back changes neither the time nor its pace, and is noticed."""
     for jump in (3600.0, -3600.0):
@@ -34,24 +41,65 @@ def test_jump_of_an_hour_is_not_followed() -> None:
         hardware.pass_(10)
         hardware.wall += jump
         assert (clock.now() - before).total_seconds() == 10
-        assert clock.jumped
+        assert jumped(clock)
         assert clock.offset == jump
         hardware.pass_(100)
         assert (clock.now() - before).total_seconds() == 110
 
 
-def test_confirmed_jump_is_followed_but_time_never_falls() -> None:
-    """After a person has confirmed it the clock follows; a jump back holds the time until it is caught up."""
+def test_confirmed_jump_forward_is_followed_at_once() -> None:
+    """After a person has confirmed it the clock is where the machine's is, and goes on with it."""
     hardware = Hardware()
     clock = hardware.clock()
     hardware.wall += 3600
+    assert jumped(clock)
     clock.follow()
     assert clock.now().timestamp() == hardware.wall
-    assert not clock.jumped
-    shown = clock.now()
-    hardware.wall -= 7200
+    assert not jumped(clock)
+    hardware.pass_(100)
+    assert clock.now().timestamp() == hardware.wall
+
+
+def test_confirmed_jump_back_is_caught_up_with_and_time_never_falls() -> None:
+    """The clock goes at half its pace until the machine's has caught up, and then with it."""
+    hardware = Hardware()
+    clock = hardware.clock()
+    began = last = clock.now().timestamp()
+    hardware.wall -= 3600
     clock.follow()
-    assert clock.now() >= shown
+    assert not jumped(clock)
+    for second in range(7200):
+        hardware.pass_(1)
+        now = clock.now().timestamp()
+        assert now >= last
+        last = now
+        assert not jumped(clock)
+        if second == 1799:
+            assert now - began == pytest.approx(900, abs=1)
+    assert clock.now().timestamp() == pytest.approx(hardware.wall, abs=61)
+    for _ in range(15_000):
+        hardware.pass_(1)
+        last, before = clock.now().timestamp(), last
+        assert last > before
+    assert abs(clock.offset) < 0.01
+
+
+def test_a_further_jump_is_not_covered_by_what_was_confirmed() -> None:
+    """Who confirmed one jump has said nothing of another one, in whatever direction, while the first is caught up."""
+    for jump in (-600.0, 7200.0):
+        hardware = Hardware()
+        clock = hardware.clock()
+        hardware.wall -= 3600
+        clock.follow()
+        for _ in range(600):
+            hardware.pass_(1)
+            clock.now()
+        assert not jumped(clock)
+        hardware.wall += jump
+        assert jumped(clock)
+        before = clock.now()
+        hardware.pass_(100)
+        assert (clock.now() - before).total_seconds() == pytest.approx(100)
 
 
 def test_small_difference_is_slewed() -> None:

@@ -31,6 +31,7 @@ def examine(sight: Sight, patience: float) -> list[Finding]:
         *_locks(sight),
         *_servers(sight),
         *_certificates(sight),
+        *_clocks(sight),
         *_disks(sight),
     ]
     return sorted(found, key=lambda finding: -finding.severity)
@@ -214,6 +215,17 @@ def _certificates(sight: Sight) -> Iterator[Finding]:
             why=f"it was issued for that long; it is at {certificate.place}",
             advice="have the authority of the site issue another one, and restart who uses it",
             command="virtyard pki issue --help",
+        )
+
+
+def _clocks(sight: Sight) -> Iterator[Finding]:
+    for event in sight.clocks:
+        yield Finding(
+            severity=Severity.WARNING,
+            what=f"the time of {event.object} is not that of its machine",
+            why=event.message,
+            advice="if the machine's clock is right, acknowledge that, and the service follows; if not, set it right",
+            command=f"virtyard event acknowledge {_id(event.name)}",
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 
-from virtyard.api.inventory.v1 import inventory_service_pb2, repository_pb2, server_pb2
+from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, repository_pb2, server_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard_client.client import Client
@@ -27,6 +27,7 @@ SECONDS = 10.0
 SETTLING = 6.0
 """Seconds in which the locks of an operation that has just ended are gone."""
 _PAGE = 1000
+_JUMPED = "type = CLOCK_JUMPED AND open = true"
 _SERVING = b"\x08\x01"
 _PEOPLE = ("virtyard.api.jobs.v1.LockControlService", "ListPersonLocks")
 
@@ -65,6 +66,8 @@ class Sight:
     """Every repository."""
     certificates: Sequence[Certificate] = ()
     """Certificates whose end is known."""
+    clocks: Sequence[event_pb2.Event] = ()
+    """The events that tell of a clock which was set, and that nobody has confirmed."""
     disks: Sequence[Disk] = ()
     """File systems of this machine."""
 
@@ -85,6 +88,8 @@ async def look(context: Context) -> Sight:
             await _serving(client, "inventory", sight)
             sight.servers = [each async for each in _servers(client)]
             sight.repositories = [each async for each in _repositories(client)]
+            wanted = inventory_service_pb2.ListEventsRequest(filter=_JUMPED, page_size=_PAGE)
+            sight.clocks = (await client.inventory.ListEvents(wanted)).events
 
         async def jobs() -> None:
             await _serving(client, "jobs", sight)

@@ -1,0 +1,44 @@
+"""The times in an operation's record: asked for by what decides, and given by the process's clock at the commit (P33).
+
+Decisions are pure and have no clock; whoever commits a record has one. So a time that is due is marked, as a time that
+is there and says nothing, and filled in by the keeper before the commit. All times of one commit are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from virtyard.internal.jobs.v1 import record_pb2
+
+__all__ = ["ask", "fill"]
+
+_ASKED = Timestamp()
+
+
+def ask(stamp: Timestamp) -> None:
+    """Mark a time of a record as due with the commit that the change is part of."""
+    stamp.CopyFrom(_ASKED)
+
+
+def fill(record: record_pb2.OperationRecord, jobs: Iterable[str], now: datetime) -> None:
+    """Give the times that were asked for since the last commit.
+
+    Args:
+        record: the record that is about to be committed.
+        jobs: the jobs that may have changed.
+        now: the present time by the process's clock.
+    """
+    stamps = [record.end_time] if record.HasField("end_time") else []
+    if record.HasField("abort_hop") and record.abort_hop.HasField("time"):
+        stamps.append(record.abort_hop.time)
+    if record.HasField("hold") and record.hold.HasField("time"):
+        stamps.append(record.hold.time)
+    for job in jobs:
+        own = record.jobs[job]
+        stamps += [getattr(own, field) for field in ("start_time", "end_time") if own.HasField(field)]
+    for stamp in stamps:
+        if stamp == _ASKED:
+            stamp.FromDatetime(now)
