@@ -266,6 +266,22 @@ def test_a_description_has_the_latest_events(site: Site) -> None:
     assert described["events"][0]["type"] == "MACHINE_STARTED"
 
 
+def test_a_failure_is_told_in_a_few_lines_and_whole_if_that_is_asked_for(site: Site) -> None:
+    """What failed and what to do about it; with --verbose also the job, its object and the step that led to it."""
+    site.fail_file.write_text("1/1")
+    try:
+        short = virtyard(site, "vm", "rename", "idle", "Nobody", "--wait", code=1)
+        whole = virtyard(site, "vm", "rename", "idle", "Nobody", "--wait", "--verbose", code=1)
+    finally:
+        site.fail_file.unlink()
+    assert "Rename Virtual Machine: step 1/1 fails" in short
+    assert "to do: " in short
+    assert "because" not in short
+    assert "because jobs/" in whole
+    assert "on virtualMachines/idle" in whole
+    assert "because step 1, Change the display name (by inventory)" in whole
+
+
 def test_finished_jobs_are_kept_if_that_is_asked_for(site: Site) -> None:
     """`--on-failure` decides what a failure leaves: the exit code, what is missing, and what is there say so."""
     disks = ("--disk", "repository=shared,size=4M", "--disk", "repository=shared,size=4M")
