@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.integration.jobs import site as site_module
 from tests.integration.jobs.site import Site, running
 from tests.integration.jobs.test_job_filters import SCHEDULES, define, ends_well, schedule, status, submit_held
+from tests.integration.jobs.test_person_locks import person
+from tests.integration.jobs.test_schedules import define as define_schedule
+from tests.integration.jobs.test_schedules import labelled, wait_for
+from tests.integration.jobs.test_schedules import status as schedule_status
 from virtyard.api.inventory.v1 import event_pb2, filter_pb2, inventory_service_pb2, inventory_service_pb2_grpc
-from virtyard.api.jobs.v1 import job_service_pb2
-from virtyard.api.operations.v1 import delete_filter_pb2
+from virtyard.api.jobs.v1 import job_service_pb2, lock_control_service_pb2
+from virtyard.api.operations.v1 import delete_filter_pb2, refresh_server_pb2
 from virtyard.api.type.v1 import annotations_pb2
+from virtyard.jobs import schedules
+from virtyard.jobs.history import JOB_HISTORY, History, Keep
 from virtyard.kernel.permissions import Principal
 from virtyard.processes.clock_watch import ClockWatch
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.local import LocalChannel
 
+START = datetime(2030, 1, 1, 12, 15, tzinfo=UTC).timestamp()
 HOUR = 3600.0
 CLOCK = "services/up"
 SLACK = 60.0
@@ -31,13 +40,23 @@ SLACK = 60.0
 
 
 class Machine:
-    """The clocks of the machine that a site runs on, of which a test sets the wall clock."""
+    """The clocks of the machine that a site runs on, of which a test sets the wall clock, or passes time on both."""
 
     def __init__(self) -> None:
-        """Begin with the real time."""
+        """Begin at a quarter past noon, so that no hour begins by itself while a test runs."""
         self.set_by = 0.0
         """Seconds by which the wall clock was set."""
-        self.clock = SystemClock(wall=lambda: time.time() + self.set_by)
+        self.passed = 0.0
+        """Seconds that a test has let pass."""
+        self._began = time.monotonic()
+        self.clock = self.start()
+
+    def start(self) -> SystemClock:
+        """Return the clock of a process that starts now."""
+        return SystemClock(wall=lambda: START + self.set_by + self._steady() - self._began, steady=self._steady)
+
+    def _steady(self) -> float:
+        return time.monotonic() + self.passed
 
 
 @pytest.fixture
@@ -214,6 +233,66 @@ async def test_a_restart_ends_a_jump_that_was_told_before(site: Site, machine: M
     """The next process begins with the machine's time, and knows of the event that is open still."""
     machine.set_by += HOUR
     await watched.look()
-    machine.clock = SystemClock(wall=lambda: time.time() + machine.set_by)
+    machine.clock = machine.start()
     told, agrees = await Watched(site, machine).look()
     assert (told.open, agrees.type) == (False, "CLOCK_AGREES")
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forth", "back"])
+async def test_a_schedule_is_due_by_what_has_passed(
+    site: Site, machine: Machine, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    """What comes every hour neither comes by a jump, nor again by one back; after an hour it comes."""
+    monkeypatch.setattr(schedules, "_LOOK", 0.02)
+    await define_schedule(site, refresh_server_pb2.RefreshServerRequest(name="servers/s1"), "target", cron="0 0 1 1 *")
+    await define_schedule(site, labelled(), cron="0 * * * *")
+    first = (await schedule_status(site)).next_times[0]
+    assert first.ToDatetime(UTC) == datetime(2030, 1, 1, 13, tzinfo=UTC)
+    machine.set_by += jump
+    shown = await schedule_status(site)
+    assert (shown.next_times[0], shown.runs) == (first, 0)
+    await site.close_jobs()
+    await site.open_jobs()
+    shown = await schedule_status(site)
+    assert (shown.next_times[0], shown.runs) == (first, 0)
+    machine.passed += HOUR
+    shown = await wait_for(site, runs=1)
+    assert shown.next_times[0].seconds == first.seconds + HOUR
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forth", "back"])
+async def test_a_lock_of_a_person_has_the_rest_of_its_time(site: Site, machine: Machine, jump: float) -> None:
+    """What is left of half an hour is the same before a jump, after it, and after a restart of the scheduler."""
+    await define_schedule(site, refresh_server_pb2.RefreshServerRequest(name="servers/s1"), "target", cron="0 0 1 1 *")
+    await site.wait_released()
+    async with AsyncExitStack() as stack:
+        taken = await (await person(site, stack, "ann")).take("schedules/target", seconds=HOUR / 2)
+        machine.set_by += jump
+        await site.close_jobs()
+        await site.open_jobs()
+        ann = await person(site, stack, "ann")
+
+        async def held() -> bool:
+            return [each.state for each in await ann.list()] == [lock_control_service_pb2.PERSON_LOCK_STATE_HELD]
+
+        await site.wait_until(held)
+        (lock,) = await ann.list()
+        assert lock.name == taken.name
+        left = lock.end_time.ToDatetime(UTC) - machine.clock.now()
+        assert HOUR / 2 - SLACK < left.total_seconds() <= HOUR / 2
+        assert await site.held_locks() == ["schedules/target"]
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forth", "back"])
+async def test_what_is_kept_for_a_time_is_kept_for_what_has_passed(site: Site, machine: Machine, jump: float) -> None:
+    """Half an hour after its end an operation is archived: not by a jump, and not late by one back."""
+    name = (await site.succeed(schedule("kept"))).name
+    half = Keep(age=timedelta(seconds=HOUR / 2), count=10**6)
+    retention = replace(JOB_HISTORY, live=half, archive=Keep(age=timedelta(days=365), count=10**6))
+    store = site.jobs.scheduler.world.store
+    machine.set_by += jump
+    await History(store, machine.clock, retention).tidy()
+    assert await site.jobs_of(name)
+    machine.passed += HOUR / 2 + SLACK
+    await History(store, machine.clock, retention).tidy()
+    assert not await site.jobs_of(name)
