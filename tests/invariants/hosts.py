@@ -172,7 +172,7 @@ def marks_of_successes(records: Records, world: World) -> Iterator[str]:
         operation = records.operations.get(int(number))
         if operation is None:
             yield f"{thing} has the mark {mark} of no operation"
-        elif operation.record.state in _KEPT or operation.record.superseded_by or mark in undone:
+        elif operation.record.state in _KEPT or records.is_taken_over(operation) or mark in undone:
             continue
         elif not _made_again(operation, reference, records):
             yield f"{thing} was made by {operation.name} step {reference}, and that operation left nothing"

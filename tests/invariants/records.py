@@ -16,12 +16,13 @@ from typing import Any
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.archive import unpack_operation
-from virtyard.jobs.model import Operation
+from virtyard.jobs.model import Operation, operation_number
 from virtyard.jobs.store import OPERATION_COLUMNS, load
 from virtyard.kernel.names import INVENTORY, kinds
 
 Rows = Sequence[tuple[Any, ...]]
 ACTIVE = operation_pb2.OPERATION_STATE_ACTIVE
+_SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
 _DONE = participant.EFFECT_STATE_DONE
 _JOURNAL = "SELECT sequence, topic, key, removed, body FROM journal ORDER BY sequence"
 _FEED = "SELECT sequence, oldest FROM feed"
@@ -129,6 +130,11 @@ class Records:
     def ended(self) -> Mapping[int, Operation]:
         """The operations that have ended."""
         return {number: one for number, one in self.operations.items() if one.record.state != ACTIVE}
+
+    def is_taken_over(self, operation: Operation) -> bool:
+        """Tell whether another operation has bound itself to take over what this one did, and does or did (P12)."""
+        by = self.operations.get(operation_number(operation.record.superseded_by))
+        return by is not None and by.record.takes_over == operation.name and by.record.state in (ACTIVE, _SUCCEEDED)
 
 
 def read(folder: Path) -> Records:

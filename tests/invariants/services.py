@@ -44,7 +44,7 @@ def ended_as_promised(records: Records) -> Iterator[str]:
             outcome = job_pb2.OUTCOME_PARTIAL if kept else job_pb2.OUTCOME_NONE
             allowed = {StepState.UNDONE, StepState.SKIPPED, StepState.FAILED, StepState.PENDING}
             allowed |= {StepState.UNDO_FAILED} if kept else set()
-            allowed |= {StepState.DONE} if record.superseded_by else set()
+            allowed |= {StepState.DONE} if records.is_taken_over(operation) else set()
             wanted = {JobState.FAILED, JobState.ABORTED}
             if not record.HasField("error"):
                 yield f"{name} ended badly and does not say why"

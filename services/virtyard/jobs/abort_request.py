@@ -18,7 +18,7 @@ from virtyard.kernel import event_types
 from virtyard.kernel.errors import Cancelled
 from virtyard.runtime.status import to_status
 
-__all__ = ["AbortRequest", "cancelled_status", "note", "note_yield", "tell"]
+__all__ = ["AbortRequest", "cancelled_status", "note", "note_left_alone", "note_yield", "tell"]
 
 Record = record_pb2.OperationRecord
 
@@ -40,7 +40,7 @@ def note(record: Record, asked: AbortRequest, shape: Shape) -> bool:
     if record.abort_requested:
         return False
     record.abort_requested, record.abort_reason, record.abort_cause = True, asked.reason, asked.cause
-    record.too_late = schedule.pivot_started(shape, record)
+    record.too_late = schedule.pivot_started(shape, record) or bool(record.takes_over)
     _add_hop(record, asked.principal or asked.cause, asked.reason)
     return True
 
@@ -50,6 +50,14 @@ def note_yield(record: Record, by: str) -> None:
     record.abort_requested, record.superseded_by = True, by
     if not record.HasField("abort_hop"):
         _add_hop(record, by, "it yields to that")
+
+
+def note_left_alone(record: Record) -> None:
+    """Put into a record that what its operation had to yield to is gone, so that it is undone like any aborted one."""
+    by, record.superseded_by = record.superseded_by, ""
+    if record.abort_hop.source == by:
+        record.abort_reason = f"it yielded to {by}, which did not take over"
+    record.error.CopyFrom(cancelled_status(record))
 
 
 def tell(operation: Operation, asked: AbortRequest, *, first: bool) -> control_service_pb2.RaiseEventsRequest:

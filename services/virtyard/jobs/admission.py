@@ -26,7 +26,7 @@ from virtyard.kernel.errors import Contended
 from virtyard.kernel.lock_modes import LockMode, supremum
 from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.plan import Ids
-from virtyard.locks.model import Blocker, Grant, LockSet, LockWish, QueuePlace
+from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace
 from virtyard.runtime import telemetry
 
 Tokens = Sequence[lock_pb2.LockToken]
@@ -46,12 +46,12 @@ class Admission:
     """Gets the locks of one operation."""
 
     def __init__(
-        self, keeper: Keeper, world: World, on_blocked: Callable[[Blocker], None], hold: Hold, ranking: Ranking
+        self, keeper: Keeper, world: World, on_place: Callable[[QueuePlace], None], hold: Hold, ranking: Ranking
     ) -> None:
-        """Work for the operation that the keeper keeps; `on_blocked` is told who holds what it waits for."""
+        """Work for the operation that the keeper keeps; `on_place` is told its place while it waits."""
         self._keeper = keeper
         self._world = world
-        self._on_blocked = on_blocked
+        self._on_place = on_place
         self._hold = hold
         self._ranking = ranking
 
@@ -97,7 +97,8 @@ class Admission:
         operation = self._keeper.operation
         operation.waiting_for = ""
         self._world.quarantine.check(self._world.operations[operation.record.method], operation)
-        return None if grant is None or operation.record.abort_requested else tokens_of(grant)
+        aborted_in_time = operation.record.abort_requested and not operation.record.too_late
+        return None if grant is None or aborted_in_time else tokens_of(grant)
 
     def _lock_set(self) -> LockSet:
         record = self._keeper.operation.record
@@ -129,9 +130,7 @@ class Admission:
             if operation.record.jobs[job.id].state == job_pb2.JOB_STATE_WAITING_FOR_LOCKS
         ]
         self._keeper.show(waiting)
-        for blocker in place.blockers:
-            if not blocker.waiting:
-                self._on_blocked(blocker)
+        self._on_place(place)
 
     async def _replan(self, held: Tokens) -> bool:
         """Make the plan again and commit it; tell whether the held locks suffice for it."""

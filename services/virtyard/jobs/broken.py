@@ -67,7 +67,7 @@ def releases(before: Record, after: Record, *, ended: bool) -> Iterator[Due]:
     if ended and after.HasField("broken"):
         owners.append(rollback_owner(number))
     for owner in owners:
-        release = lock_service_pb2.OwnerRelease(owner=owner, epoch=after.epoch)
+        release = lock_service_pb2.OwnerRelease(owner=owner, epoch=after.epoch, heir=after.superseded_by)
         yield Due(key=f"release {owner.partition('/')[2]}", kind=RELEASE, body=release.SerializeToString())
 
 

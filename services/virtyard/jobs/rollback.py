@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import on_failure, outcome, schedule
+from virtyard.jobs import abort_request, on_failure, outcome, schedule
 from virtyard.jobs.early_release import KEEPING, shrink
 from virtyard.jobs.effects import make_round, reference_of, step_key
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Shape, StepRef
+from virtyard.jobs.preemption import Preemption
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import StaleEpoch
 from virtyard.kernel.job_states import StepState
@@ -28,7 +29,12 @@ class Rollback:
     """Undoes one operation."""
 
     def __init__(
-        self, keeper: Keeper, world: World, send: Send, inbox: asyncio.Queue[participant.EffectReport | None]
+        self,
+        keeper: Keeper,
+        world: World,
+        send: Send,
+        inbox: asyncio.Queue[participant.EffectReport | None],
+        preemption: Preemption,
     ) -> None:
         """Work for the operation that the keeper keeps, with the runner's way to send and to hear."""
         self._keeper = keeper
@@ -36,10 +42,15 @@ class Rollback:
         self._send = send
         self._inbox = inbox
         self._decided = asyncio.Event()
+        self._preemption = preemption
+        self._taken_over = False
 
     async def run(self) -> None:
         """Undo everything and end the operation; stays, with the locks held, while an undo is refused."""
-        rounds = await self._settle_all() or self._undoing()
+        rounds = await self._settle_all()
+        if self._must_give_way(self._keeper.operation.record):
+            rounds = await self._give_way()
+        rounds = rounds or self._undoing()
         while not self._keeper.ended:
             if rounds:
                 rounds = await self._undo(rounds)
@@ -83,9 +94,10 @@ class Rollback:
         """Write the intents of the next undo rounds, or the end if there is nothing left to undo; return the rounds."""
         shape = self._keeper.operation.shape
         # Nothing is undone past an undo that was refused: what was done before it may be what it needs.
-        if schedule.in_flight(shape, record) or schedule.stuck_jobs(shape, record):
+        if schedule.in_flight(shape, record) or schedule.stuck_jobs(shape, record) or self._must_give_way(record):
             return []
-        rounds = schedule.next_undos(shape, record)
+        # What was taken over is not undone: it would be void (P12).
+        rounds = [] if record.superseded_by else schedule.next_undos(shape, record)
         if not rounds and not any(state == StepState.UNDOING for state in schedule.states(shape, record)):
             schedule.end_rollback(shape, record)
             partial = schedule.left_residue(shape, record)
@@ -96,6 +108,22 @@ class Rollback:
         elif record.options.on_failure in KEEPING:
             shrink(shape, record)
         return rounds
+
+    def _must_give_way(self, record: Record) -> bool:
+        """Tell whether the operation yields with something left that nobody has taken over yet."""
+        return bool(record.superseded_by) and not self._taken_over and schedule.is_left(self._shape, record)
+
+    async def _give_way(self) -> list[list[StepRef]]:
+        """Have the operation that this one yields to take over what is left, or undo it if that one is gone (P12)."""
+        operation = self._keeper.operation
+        self._taken_over = await self._preemption.take_over(operation.name, operation.record.superseded_by)
+
+        def change(record: Record) -> list[list[StepRef]]:
+            if not self._taken_over:
+                abort_request.note_left_alone(record)
+            return self.advance(record)
+
+        return await self._keeper.commit("jobs.given_way", change, everything=True)
 
     def _undoing(self) -> list[list[StepRef]]:
         """Return the steps whose undo was under way when another scheduler left them."""

@@ -27,6 +27,7 @@ from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
 from virtyard.jobs.model import Operation, StepRef
+from virtyard.jobs.preemption import Preemption
 from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.roll_call import Answers, call_roll
 from virtyard.jobs.rollback import Rollback
@@ -40,7 +41,6 @@ from virtyard.kernel.errors import (
     Unavailable,
 )
 from virtyard.kernel.job_states import JobEvent, StepState
-from virtyard.locks.model import Blocker
 from virtyard.runtime import telemetry
 from virtyard.runtime.logs import bound
 from virtyard.runtime.status import to_status
@@ -53,24 +53,23 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Runs one operation to its end."""
 
-    def __init__(
-        self, operation: Operation, world: World, on_blocked: Callable[[Operation, Blocker], None] | None = None
-    ) -> None:
-        """Take over an operation that is durable and not ended; `on_blocked` is told who holds what it waits for."""
+    def __init__(self, operation: Operation, world: World, preemption: Preemption) -> None:
+        """Take over an operation that is durable and not ended; `preemption` is told its place while it waits."""
         self.operation = operation
         self._world = world
         self._inbox: asyncio.Queue[participant.EffectReport | None] = asyncio.Queue()
         self._keeper = Keeper(operation, world)
-        self._on_blocked = on_blocked
         self.hold = Hold(self._keeper, lambda: self._inbox.put_nowait(None))
         self._gate = StepGate(world.counted, operation, lambda: self._inbox.put_nowait(None))
         self.ranking = Ranking(self._keeper, world.locks)
-        self._admission = Admission(self._keeper, world, self._notice_blocker, self.hold, self.ranking)
-        self._rollback = Rollback(self._keeper, world, self._send, self._inbox)
+        self._admission = Admission(
+            self._keeper, world, partial(preemption.notice_place, operation), self.hold, self.ranking
+        )
+        self._rollback = Rollback(self._keeper, world, self._send, self._inbox, preemption)
         self._break = LockBreak(self._keeper, world, self._rollback)
         self._aborted = AbortSignal()
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
-        if operation.record.abort_requested:
+        if _must_abort(operation.record):
             self._aborted.give()
         self._rounds: list[list[str]] = []
         self._results: dict[str, participant.EffectRecord] = {}
@@ -109,7 +108,8 @@ class Runner:
         except StaleEpoch:
             # It ended in the meantime, or another scheduler has it; either way this request changes nothing.
             return False
-        self._aborted.give()
+        if in_time:
+            self._aborted.give()
         self._inbox.put_nowait(None)
         return in_time
 
@@ -144,9 +144,21 @@ class Runner:
             self._aborted.give()
             self._inbox.put_nowait(None)
 
-    def _notice_blocker(self, blocker: Blocker) -> None:
-        if self._on_blocked is not None:
-            self._on_blocked(self.operation, blocker)
+    async def take_over(self, yielding: str) -> bool:
+        """Bind the operation to its end, for one that yielded to it; durable when this returns (P12).
+
+        Returns False if it was aborted in time, is set aside or has ended.
+        """
+
+        def change(record: Record) -> bool:
+            if not (record.abort_requested or record.held or record.rolling_back):
+                record.takes_over = yielding
+            return record.takes_over == yielding
+
+        try:
+            return await self._keeper.commit("jobs.takes_over", change)
+        except StaleEpoch:
+            return False
 
     def notice_contact(self, silent: frozenset[str]) -> None:
         """Show which of the operation's participants are silent."""
@@ -185,6 +197,9 @@ class Runner:
                 await self._world.participants.link(step.participant, step.participant_address).meet()
         except Unavailable as error:
             # Nothing was sent yet, so this is no lost contact to wait out: the address is wrong, or the host is down.
+            if self.operation.record.takes_over:
+                self._keeper.granted = tokens
+                return True  # it has begun where the one that yielded to it left off, at the same host
             await self._end_before_start(to_status(error), cancelled=False)
             return False
         self._keeper.granted = tokens
@@ -388,7 +403,9 @@ class Runner:
                 record.error.CopyFrom(cancelled_status(record))
             on_failure.turn_round(shape, record)
             # The end is a commit of its own: a job is seen to roll back before it is seen to have failed.
-            return [] if schedule.in_flight(shape, record) else schedule.next_undos(shape, record)
+            if schedule.in_flight(shape, record) or record.superseded_by:
+                return []
+            return schedule.next_undos(shape, record)
 
         await self._keeper.commit("jobs.Cf", change, everything=True)
 

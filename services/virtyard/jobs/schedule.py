@@ -285,10 +285,8 @@ def next_undos(shape: Shape, record: Record) -> list[Round]:
 
     Undone are DONE steps, and FAILED ones that left something, the last done first. A step is undone when nothing that
     was done after it in a way that relies on it is left: the order of the journal decides, and steps of children that
-    ran beside each other are undone beside each other. What had to yield is not undone: it would be void (P12).
+    ran beside each other are undone beside each other.
     """
-    if record.superseded_by:
-        return []
     candidates = sorted(
         (ref for ref in shape.steps.values() if _needs_undo(record, ref)),
         key=lambda ref: _order(record, ref.reference),
@@ -302,6 +300,11 @@ def next_undos(shape: Shape, record: Record) -> list[Round]:
             step = change_step(record, ref.reference, StepState.UNDOING)
             step.undo_attempt += 1
     return rounds
+
+
+def is_left(shape: Shape, record: Record) -> bool:
+    """Tell whether anything is left that is to be undone, now that the operation goes back."""
+    return any(_needs_undo(record, ref) for ref in shape.steps.values())
 
 
 def _needs_undo(record: Record, ref: StepRef) -> bool:

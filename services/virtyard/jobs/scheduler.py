@@ -22,16 +22,16 @@ from virtyard.jobs.due import DueWork
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.metrics import observe_end, show_open
-from virtyard.jobs.model import Operation, operation_number
+from virtyard.jobs.model import Operation
 from virtyard.jobs.orphans import sweep_for_ever
 from virtyard.jobs.person_locks import PersonLocks
+from virtyard.jobs.preemption import Preemption
 from virtyard.jobs.probation import Probation, in_order
 from virtyard.jobs.runner import Runner
 from virtyard.jobs.stall_watch import StallWatch
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import NotFound, Unavailable, WrongState
 from virtyard.kernel.invariants import Invariant
-from virtyard.locks.model import Blocker
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.scope import TaskScope
 
@@ -76,6 +76,7 @@ class Scheduler:
         self._probation = Probation(world.clock)
         self.stalls = StallWatch(world.clock, self._runners)
         self.people = PersonLocks(world.store.database, world.locks, world.clock, tasks, due.add, self.under)
+        self._preemption = Preemption(world.operations, self.find, self._steer, tasks)
         self._others: list[Callable[[], Coroutine[object, object, None]]] = []
         self.before_start: Callable[[], Awaitable[None]] | None = None
         """Is waited for before anything is adopted."""
@@ -117,7 +118,7 @@ class Scheduler:
     async def _try_one_by_one(self, adopted: list[Operation]) -> None:
         """Begin what was adopted one by one, each behind its mark, and then what has waited (P21)."""
         for operation in in_order(adopted):
-            runner = Runner(operation, self.world, self._notice_blocker)
+            runner = Runner(operation, self.world, self._preemption)
             await self._probation.hold_poison(runner.keeper)
             if not operation.record.held:
                 await self._probation.mark(runner.keeper)
@@ -239,22 +240,8 @@ class Scheduler:
         for runner in self._runners.values():
             runner.notice_contact(silent)
 
-    def _notice_blocker(self, waiting: Operation, blocker: Blocker) -> None:
-        """Have an operation that is in the way of one it yields to stop (P12).
-
-        The one that waits is queued by now, so the lock is its own in the transaction in which the other gives it up.
-        """
-        holder = self._runners.get(operation_number(blocker.owner))
-        if holder is None or holder.operation.record.superseded_by:
-            return
-        yields_to = self.world.operations[holder.operation.record.method].yields_to
-        targets = {job.object for job in holder.operation.shape.plan.jobs}
-        if waiting.record.method in yields_to and blocker.object in targets:
-            stop = self._steer(holder.operation.number, lambda runner: runner.supersede(waiting.name))
-            _ = self._tasks.start(stop, name=f"supersede {holder.operation.name}")
-
     def _begin(self, operation: Operation) -> None:
-        _ = self._begin_runner(Runner(operation, self.world, self._notice_blocker))
+        _ = self._begin_runner(Runner(operation, self.world, self._preemption))
 
     def _begin_runner(self, runner: Runner) -> asyncio.Task[None]:
         self._runners[runner.operation.number] = runner
@@ -304,7 +291,7 @@ class Scheduler:
                 _log.warning("%s cannot be taken up yet: %s", runner.operation.name, error)
                 await asyncio.sleep(_PAUSE)
             else:
-                return Runner(stored, self.world, self._notice_blocker)
+                return Runner(stored, self.world, self._preemption)
 
     async def _steer(self, number: int, steer: Callable[[Runner], Coroutine[object, object, object]]) -> None:
         """Do something to an operation by what runs it; by the successor, if a defect comes in between."""

@@ -95,6 +95,8 @@ class Release:
     """The epoch of who speaks for the owner."""
     keep: Mapping[str, LockMode] | None = None
     """What stays held, in an equal or weaker mode; None closes the owner for ever."""
+    heir: str = ""
+    """The waiting owner to which the locks pass at once where its whole set is within them; empty for none (P12)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

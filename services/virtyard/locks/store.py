@@ -188,7 +188,7 @@ def _refusal(table: LockTable, command: LockSet | Release | Rerank, now: datetim
         elif isinstance(command, Rerank):
             table.set_priority(command.owner, command.epoch, command.priority, now)
         elif command.keep is None:
-            table.release(command.owner, command.epoch, now)
+            table.release(command.owner, command.epoch, now, command.heir)
         else:
             table.shrink(command.owner, command.epoch, command.keep, now)
     except VirtyardError as error:

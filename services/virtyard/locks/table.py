@@ -1,8 +1,8 @@
 """The lock table: who holds what, who waits, and who goes next; pure and in memory.
 
 Invariants: no two owners hold one object in conflicting modes; a set is granted as a whole or not at all; a set is
-granted if and only if it conflicts with no holder and with no waiter of lower rank (P15), and no set that could be
-granted is left waiting when a method returns; fencing tokens only rise.
+granted if and only if it conflicts with no holder and with no waiter of lower rank (P15), or inherits what is given
+back (P12), and no set that could be granted is left waiting when a method returns; fencing tokens only rise.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from virtyard.kernel.errors import (
 )
 from virtyard.kernel.lock_modes import LockMode, covers, merge
 from virtyard.locks.closed_owners import ClosedOwners, ClosedOwnersInMemory
+from virtyard.locks.inheritance import inherits
 from virtyard.locks.model import (
     Blocker,
     Change,
@@ -94,8 +95,10 @@ class LockTable:
             raise PayloadMismatch(f"{wanted.owner} asked for another set before", resource=wanted.owner)
         return self._raise_epoch(claim, wanted.epoch)
 
-    def release(self, owner: str, epoch: int, now: datetime) -> None:
+    def release(self, owner: str, epoch: int, now: datetime, heir: str = "") -> None:
         """Close the owner for ever: give back all that it holds, forget what it waits for. Repeating it does nothing.
+
+        What it holds passes to `heir`, if that waits for no more than this, before anybody else is looked at (P12).
 
         Raises:
             StaleEpoch: a higher epoch of the owner was seen.
@@ -108,6 +111,9 @@ class LockTable:
             self._children.pop(owner, None)
             self.closed.close(owner, epoch)
             self._replace(claim, None)
+            waiting = self._claims.get(heir)
+            if waiting is not None and inherits(waiting, claim, self._objects):
+                self._replace(waiting, self._granted(waiting, now))
             self._grant_freed(claim.locks, now)
             return
         closed = self.closed.epoch_of(owner)

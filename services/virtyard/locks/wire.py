@@ -136,18 +136,20 @@ def release(message: pb.OwnerRelease) -> Release:
     """Return what an owner gives back.
 
     Raises:
-        InvalidRequest: the owner is missing, or what is kept has no name or no mode.
+        InvalidRequest: the owner is missing, what is kept has no name or no mode, or there is an heir of a part.
     """
     if not message.owner:
         raise InvalidRequest.of("owners.owner", "is required")
     keep = {each.object: _mode(each) for each in message.keep} or None
-    return Release(owner=message.owner, epoch=message.epoch, keep=keep)
+    if keep and message.heir:
+        raise InvalidRequest.of("owners.heir", "is not allowed beside keep; only an owner that is closed has an heir")
+    return Release(owner=message.owner, epoch=message.epoch, keep=keep, heir=message.heir)
 
 
 def release_message(given_back: Release) -> pb.OwnerRelease:
     """Return the message that gives back what an owner held."""
     keep = [pb.LockRequest(object=name, mode=mode_number(mode)) for name, mode in (given_back.keep or {}).items()]
-    return pb.OwnerRelease(owner=given_back.owner, epoch=given_back.epoch, keep=keep)
+    return pb.OwnerRelease(owner=given_back.owner, epoch=given_back.epoch, keep=keep, heir=given_back.heir)
 
 
 def report_message(news: Report) -> pb.LockSetReport:

@@ -37,6 +37,7 @@ MOST_RESTARTS = 3
 
 owners = st.sampled_from(["o1", "o2", "o3", "o4", "o5", "o6"])
 sets = st.dictionaries(st.sampled_from(sorted(TREE)), st.sampled_from(MODES), min_size=1, max_size=3)
+heirs = st.sampled_from(["", "", "o1", "o2", "o3", "o4", "o5", "o6"])
 epochs = st.sampled_from([1, 1, 1, 2, 3])
 turns = st.sampled_from([0, 0, 0, 1, 2])
 priorities = st.sampled_from([0, 0, 1, -1])
@@ -100,12 +101,13 @@ class LockHistories(RuleBasedStateMachine):
         owner = data.draw(st.sampled_from(sorted(self.model.owners)))
         self.expect(self.asked[owner], self.reason_of_repeating(owner))
 
-    @rule(owner=owners, epoch=epochs)
-    def release(self, owner: str, epoch: int) -> None:
-        """Close an owner for ever; a lower epoch than was seen is refused."""
+    @rule(owner=owners, epoch=epochs, heir=heirs)
+    def release(self, owner: str, epoch: int, heir: str) -> None:
+        """Close an owner for ever; a lower epoch than was seen is refused. An heir passes all who wait (P12)."""
         owner += self.suffix
-        expected = self.model.release(owner, epoch)
-        answer = self.world.release([Release(owner=owner, epoch=epoch)])
+        heir = heir and heir + self.suffix
+        expected = self.model.release(owner, epoch, heir)
+        answer = self.world.release([Release(owner=owner, epoch=epoch, heir=heir)])
         self.world.check("epochs", answer == expected, f"Release of {owner}: {answer!r}, not {expected!r}")
 
     @precondition(lambda self: self.model.closed)
@@ -198,6 +200,26 @@ class LockHistories(RuleBasedStateMachine):
         answer = self.world.release([Release(owner=owner, epoch=9)])
         self.world.check("epochs", not answer, answer)
         self.observe()
+
+    @rule(data=st.data())
+    def yield_to_another(self, data: st.DataObject) -> None:
+        """A holder gives its locks to one that waits for no more, past others that came before with any priority."""
+        number = len(self.arrived)
+        name, above = f"yielded{number}{self.suffix}", f"above{number}{self.suffix}"
+        holder, third, heir = (f"{who}{number}{self.suffix}" for who in ("stop", "rename", "kill"))
+        more = data.draw(st.booleans())
+        self.come(holder, {name: LockMode.X}, 1, 0, 0)
+        self.come(third, {name: LockMode.X}, 1, data.draw(priorities), 0)
+        self.come(heir, {name: LockMode.X, above: LockMode.IX} if more else {name: LockMode.X}, 1, 0, 0)
+        for _ in range(2):
+            self.model.release(holder, 1, heir)
+            answer = self.world.release([Release(owner=holder, epoch=1, heir=heir)])
+            self.world.check("idempotence", not answer, answer)
+        self.observe()
+        if not more:
+            self.world.check("inheritance", {heir, third} & self.holding == {heir}, self.holding)
+        for owner in (heir, third):
+            self.release_and_check(owner)
 
     @precondition(lambda self: any(lock.granted is None for lock in self.locks))
     @rule(data=st.data())
@@ -312,11 +334,15 @@ class LockHistories(RuleBasedStateMachine):
         self.world.highest = max([self.world.highest, *fresh])
 
     def see_grants(self) -> None:
-        """At each grant: nobody of lower rank waits for the same, and nobody was passed more often than P15 allows."""
+        """At each grant: nobody of lower rank waits for the same, and nobody was passed more often than P15 allows.
+
+        An heir does not count: whom it passes waited for the holder whose locks it has now, and so waits no longer than
+        if that one had gone on (P12).
+        """
         owners = properties.by_owner(self.locks)
         modes = {owner: {lock.object: lock.mode for lock in mine} for owner, mine in owners.items()}
         holding = {lock.owner for lock in properties.held(self.locks)}
-        for granted in holding - self.holding:
+        for granted in holding - self.holding - self.model.heirs:
             for waiter in owners.keys() - holding:
                 if not any(properties.meeting(modes[granted], modes[waiter])):
                     continue

@@ -185,8 +185,18 @@ def grant_nobody_who_listens(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Claim, "grant", lambda self: replace(grant(self), locks=grant(self).locks[:1]))
 
 
+def let_nobody_inherit(patch: pytest.MonkeyPatch) -> None:
+    """Give what is given back for another one to whoever comes next."""
+    patch.setattr(table, "inherits", lambda heir, left, objects: False)
+
+
+def let_anybody_inherit(patch: pytest.MonkeyPatch) -> None:
+    """Give an heir all that it waits for, whoever holds it."""
+    patch.setattr(table, "inherits", lambda heir, left, objects: heir.waiting)
+
+
 BUGS: list[tuple[Bug, set[str]]] = [
-    (forget_a_conflict, {"exclusion"}),
+    (forget_a_conflict, {"exclusion", "blockers"}),
     (forget_intentions, {"closure"}),
     (reuse_a_token, {"tokens"}),
     (forget_the_last_token, {"tokens"}),
@@ -201,6 +211,8 @@ BUGS: list[tuple[Bug, set[str]]] = [
     (blame_everybody, {"blockers"}),
     (lose_what_is_released_in_part, {"replay", "model"}),
     (grant_nobody_who_listens, {"atomicity", "notification"}),
+    (let_nobody_inherit, {"inheritance", "model"}),
+    (let_anybody_inherit, {"exclusion", "model", "rank", "bounded bypass"}),
 ]
 """Each bug with the properties by which it may be found; which is first depends on the history."""
 

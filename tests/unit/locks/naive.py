@@ -33,7 +33,7 @@ class Owner:
 
 
 class NaiveTable:
-    """P2, P3, P5 and P15 by the letter."""
+    """P2, P3, P5, P12 and P15 by the letter."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -41,6 +41,8 @@ class NaiveTable:
         self.closed: dict[str, int] = {}
         self.arrivals = 0
         self.tokens = 0
+        self.heirs: set[str] = set()
+        """Who was granted its set as an heir, past whoever waited."""
 
     def in_the_way(self, owner: Owner) -> list[Owner]:
         """Return the holders, and the waiters of lower rank, that the owner conflicts with."""
@@ -54,12 +56,25 @@ class NaiveTable:
         """Grant in rank order until nobody can be granted."""
         for owner in sorted(self.owners.values(), key=lambda each: each.rank):
             if owner.tokens is None and not self.in_the_way(owner):
-                owner.tokens = {}
-                for name in sorted(owner.locks):
-                    self.tokens += 1
-                    owner.tokens[name] = self.tokens
+                self.grant(owner)
                 self.settle()
                 return
+
+    def grant(self, owner: Owner) -> None:
+        """Give the owner its set, with the tokens that come next."""
+        owner.tokens = {}
+        for name in sorted(owner.locks):
+            self.tokens += 1
+            owner.tokens[name] = self.tokens
+
+    def inherit(self, heir: Owner, left: Owner) -> None:
+        """Grant a waiter past all others that waits for no more than what was just given back, and for no holder."""
+        within = left.tokens is not None and all(
+            name in left.locks and covers(left.locks[name], mode) for name, mode in heir.asked.items()
+        )
+        if heir.tokens is None and within and all(other.tokens is None for other in self.in_the_way(heir)):
+            self.grant(heir)
+            self.heirs.add(heir.name)
 
     def acquire(self, name: str, epoch: int, locks: ModesByObject, priority: int, turn: int) -> str:
         """Grant or queue; return the name of the refusal, or nothing."""
@@ -103,14 +118,16 @@ class NaiveTable:
             self.settle()
         return ""
 
-    def release(self, name: str, epoch: int) -> str:
+    def release(self, name: str, epoch: int, heir: str = "") -> str:
         """Close for ever; return the name of the refusal, or nothing."""
         seen = self.closed.get(name, self.owners[name].epoch if name in self.owners else epoch)
         if epoch < seen:
             return "STALE_EPOCH"
         if name not in self.closed:
             self.closed[name] = epoch
-            self.owners.pop(name, None)
+            left = self.owners.pop(name, None)
+            if left is not None and heir in self.owners:
+                self.inherit(self.owners[heir], left)
             self.settle()
         return ""
 

@@ -362,3 +362,48 @@ def test_a_priority_moves_no_holder_and_speaks_for_the_present_epoch_only(table:
     table.release("a", 2, NOW)
     with pytest.raises(OwnerClosed):
         table.set_priority("a", 2, 20, NOW)
+
+
+def queue_for_vm(table: LockTable, *, above: bool = True) -> None:
+    """Have `stop` hold the machine, and a rename of high priority and a kill wait for it."""
+    ask(table, "stop", {"pool": IX, "vm": X})
+    ask(table, "rename", {"vm": X}, priority=5)
+    ask(table, "kill", {"pool": IX, "vm": X} if above else {"host": IX, "vm": X})
+
+
+def test_an_heir_has_the_locks_before_everybody_who_waits(table: LockTable) -> None:
+    """What a holder gives back for another one is that one's at once, under new tokens; later ones wait on (P12)."""
+    queue_for_vm(table)
+    before = tokens(table.claim("stop"))
+    table.release("stop", 1, NOW, "kill")
+    assert (waits(table, "kill"), waits(table, "rename")) == (False, True)
+    assert all(number > max(before.values()) for number in tokens(table.claim("kill")).values())
+    table.release("stop", 1, NOW, "rename")
+    assert waits(table, "rename"), "a holder that is closed leaves nothing"
+    table.release("kill", 1, NOW)
+    assert not waits(table, "rename")
+
+
+def test_nobody_inherits_more_than_was_held(table: LockTable) -> None:
+    """Who waits for more than what is given back keeps its place, so that no others are passed by it."""
+    queue_for_vm(table, above=False)
+    table.release("stop", 1, NOW, "kill")
+    assert (waits(table, "kill"), waits(table, "rename")) == (True, False)
+
+
+def test_an_heir_waits_for_those_who_share_what_is_given_back(table: LockTable) -> None:
+    """Inheriting passes those who wait, and never those who hold."""
+    ask(table, "one", {"vm": S})
+    ask(table, "other", {"vm": S})
+    ask(table, "wish", {"vm": X})
+    table.release("one", 1, NOW, "wish")
+    assert waits(table, "wish")
+
+
+@pytest.mark.parametrize("heir", ["", "nobody", "stop", "idle"])
+def test_without_an_heir_that_waits_the_rank_decides(table: LockTable, heir: str) -> None:
+    """Who does not wait inherits nothing."""
+    queue_for_vm(table)
+    ask(table, "idle", {"other": X})
+    table.release("stop", 1, NOW, heir)
+    assert (waits(table, "kill"), waits(table, "rename")) == (True, False)

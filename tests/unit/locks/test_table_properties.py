@@ -72,11 +72,11 @@ class LockHistories(RuleBasedStateMachine):
         refusal = self.naive.set_priority(owner, epoch, priority)
         assert self.refusal_of(lambda: self.table.set_priority(owner, epoch, priority, NOW)) == refusal
 
-    @rule(owner=owners, epoch=epochs)
-    def release(self, owner: str, epoch: int) -> None:
+    @rule(owner=owners, epoch=epochs, heir=owners)
+    def release(self, owner: str, epoch: int, heir: str) -> None:
         """Both close the owner or refuse a stale epoch; it always succeeds for the highest epoch."""
-        refusal = self.naive.release(owner, epoch)
-        assert self.refusal_of(lambda: self.table.release(owner, epoch, NOW)) == refusal
+        refusal = self.naive.release(owner, epoch, heir)
+        assert self.refusal_of(lambda: self.table.release(owner, epoch, NOW, heir)) == refusal
         if not refusal:
             assert self.table.claim(owner) is None
 

@@ -69,7 +69,7 @@ reports = st.one_of(
 )
 releases = st.builds(
     Release, owner=names, epoch=numbers, keep=st.none() | st.dictionaries(names, modes, min_size=1, max_size=3)
-)
+) | st.builds(Release, owner=names, epoch=numbers, heir=names)
 
 
 def test_modes_have_the_numbers_of_the_contract() -> None:
@@ -99,6 +99,13 @@ def test_a_report_survives_the_wire(value: Report) -> None:
 def test_a_release_survives_the_wire(value: Release) -> None:
     """To keep something is not to close, and the other way round."""
     assert wire.release(wire.release_message(value)) == value
+
+
+def test_only_what_is_closed_has_an_heir() -> None:
+    """Who keeps something gives nothing on, and is told which field is wrong."""
+    kept = wire.release_message(Release(owner="a", epoch=1, keep={"vm": LockMode.S}, heir="b"))
+    with pytest.raises(InvalidRequest, match=r"owners\.heir"):
+        wire.release(kept)
 
 
 @given(locks=st.lists(granted_locks, min_size=1, max_size=4).map(tuple), waiting=st.booleans(), when=moments)

@@ -498,10 +498,15 @@ class OwnerRelease(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
+    HEIR_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """The operation or person."""
     epoch: _builtins.int
     """The owner's epoch, a count of its adoptions, as the caller knows it."""
+    heir: _builtins.str
+    """A waiting owner, as operations/12, to which the locks pass at once, before whoever waits in front of it, where its
+    whole set is within them; empty where they are for whoever comes next. Only for an owner that is closed for ever.
+    """
     @_builtins.property
     def keep(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockRequest]:
         """What stays held, in an equal or weaker mode; empty closes the owner for ever."""
@@ -512,10 +517,11 @@ class OwnerRelease(_message.Message):
         owner: _builtins.str = ...,
         epoch: _builtins.int = ...,
         keep: _abc.Iterable[Global___LockRequest] | None = ...,
+        heir: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "keep", b"keep", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "heir", b"heir", "keep", b"keep", "owner", b"owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -153,6 +153,7 @@ class OperationRecord(_message.Message):
     ABORT_CAUSE_FIELD_NUMBER: _builtins.int
     BROKEN_FIELD_NUMBER: _builtins.int
     ABORT_HOP_FIELD_NUMBER: _builtins.int
+    TAKES_OVER_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -174,7 +175,7 @@ class OperationRecord(_message.Message):
     abort_reason: _builtins.str
     """The words with which the abort was asked for."""
     too_late: _builtins.bool
-    """The request to abort came after the pivot had started."""
+    """The request to abort came after the pivot had started, or after it had taken over from another operation."""
     rolling_back: _builtins.bool
     """Done steps are being undone."""
     failed_job: _builtins.str
@@ -190,7 +191,7 @@ class OperationRecord(_message.Message):
     lock_round: _builtins.int
     """How often another lock set was asked for, at the original rank."""
     superseded_by: _builtins.str
-    """The operation to which this one had to yield, so that nothing of it is undone."""
+    """The operation to which this one has to yield, so that nothing of it is undone; taken back if that one is gone before."""
     held: _job_pb2.HeldReason.ValueType
     """Why it is set aside; unspecified while it is not."""
     strikes: _builtins.int
@@ -201,6 +202,8 @@ class OperationRecord(_message.Message):
     """The number of times that somebody changed its priority since it was submitted."""
     abort_cause: _builtins.str
     """What asked for the abort if it was no person: the word deadline."""
+    takes_over: _builtins.str
+    """The operation that yielded to this one with something done and not undone, so that this one cannot be aborted."""
     @_builtins.property
     def options(self) -> _submission_pb2.SubmissionOptions:
         """How it was asked to be run."""
@@ -298,10 +301,11 @@ class OperationRecord(_message.Message):
         abort_cause: _builtins.str = ...,
         broken: Global___BrokenLocks | None = ...,
         abort_hop: _submission_pb2.ReasonHop | None = ...,
+        takes_over: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["abort_hop", b"abort_hop", "broken", b"broken", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_hop", b"abort_hop", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_hop", b"abort_hop", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "takes_over", b"takes_over", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,303 @@
+"""A stop that yields to a kill: whoever else waits, and whatever becomes of the kill, the inventory is true (P12)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+
+from tests.integration.jobs.site import LIMIT, Site, machine
+from tests.integration.jobs.test_control import hold, release
+from virtyard.agent.actions.contract import Context
+from virtyard.api.actions.v1 import shut_down_guest_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.operations.v1 import (
+    kill_virtual_machine_pb2,
+    rename_virtual_machine_pb2,
+    start_virtual_machine_pb2,
+    stop_virtual_machine_pb2,
+)
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.preemption import Preemption
+from virtyard.locks import table
+
+WEB = "virtualMachines/web"
+KILL = kill_virtual_machine_pb2.KillVirtualMachineRequest(name=WEB)
+RENAME = rename_virtual_machine_pb2.RenameVirtualMachineRequest(name=WEB, display_name="other")
+RUNNING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
+STOPPED = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED
+CANCELLED = operation_pb2.OPERATION_STATE_CANCELLED
+
+
+class HungShutdown:
+    """A shutdown that ends neither by itself nor, until `let_go`, by being stopped; the guest may be down by then."""
+
+    def __init__(self, *, down: bool) -> None:
+        """Hang before the guest is down, or after it."""
+        self.down = down
+        self.hung = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def __call__(self, message: Message, context: Context) -> None:
+        """Hang."""
+        assert isinstance(message, shut_down_guest_pb2.ShutDownGuest)
+        if self.down:
+            await context.host.hypervisor.shut_down(message.uid, message.grace_seconds, on_wait=lambda _: None)
+        self.hung.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.let_go.wait()
+
+
+async def hang(site: Site, *, down: bool) -> tuple[HungShutdown, str]:
+    """Have the machine web run, and a stop of it hang; return how to let it go on, and the stop."""
+    (site.share / "vmlinuz").write_bytes(b"a kernel")
+    web = machine("web", disks=0, vnics=0)
+    web.virtual_machine.boot.kernel_path = str(site.share / "vmlinuz")
+    await site.succeed(web)
+    await site.succeed(start_virtual_machine_pb2.StartVirtualMachineRequest(name=WEB, server="servers/s1"))
+    await site.wait_released()
+    hung = site.faults.before["ShutDownGuest"] = HungShutdown(down=down)
+    stop = (await site.submit(stop_virtual_machine_pb2.StopVirtualMachineRequest(name=WEB, grace_seconds=600))).name
+    async with asyncio.timeout(LIMIT):
+        await hung.hung.wait()
+    return hung, stop
+
+
+async def record_of(site: Site, name: str) -> record_pb2.OperationRecord:
+    """Return the record of an operation, as it is stored."""
+    return (await site.jobs.scheduler.world.store.get(int(name.partition("/")[2]))).record
+
+
+async def preempt(site: Site, stop: str) -> str:
+    """Submit a kill, and return it once the stop yields to it."""
+    kill = (await site.submit(KILL)).name
+
+    async def yields() -> bool:
+        return (await record_of(site, stop)).superseded_by == kill
+
+    await site.wait_until(yields)
+    return kill
+
+
+async def waits(site: Site, name: str) -> None:
+    """Wait until the lock service has queued an operation."""
+
+    async def queued() -> bool:
+        return any(
+            view.owner == name and view.granted is None for view in await site.jobs.scheduler.world.locks.locks()
+        )
+
+    await site.wait_until(queued)
+
+
+async def abort(site: Site, name: str) -> None:
+    """Ask for an abort of the only job of an operation."""
+    await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=f"jobs/{name.partition('/')[2]}-1"))
+
+
+async def guest_runs(site: Site) -> bool:
+    """Tell whether the guest of the machine runs on its host."""
+    found = (await site.objects())[WEB]
+    assert isinstance(found, virtual_machine_pb2.VirtualMachine)
+    return not await site.agents["s1"].host.hypervisor.is_down(found.uid)
+
+
+async def state_of(site: Site) -> tuple[virtual_machine_pb2.VirtualMachineState.ValueType, bool]:
+    """Return the state that is recorded of the machine, and whether its guest runs."""
+    found = (await site.objects())[WEB]
+    assert isinstance(found, virtual_machine_pb2.VirtualMachine)
+    return found.state, await guest_runs(site)
+
+
+def meta(operation: operations_pb2.Operation) -> operation_pb2.OperationMetadata:
+    """Return what an operation shows of itself."""
+    found = operation_pb2.OperationMetadata()
+    assert operation.metadata.Unpack(found)
+    return found
+
+
+async def test_a_kill_goes_before_whoever_waited_longer(site: Site) -> None:
+    """The stop's locks pass to the kill, not to the rename before it, which gets them then (P12)."""
+    hung, stop = await hang(site, down=True)
+    rename = (await site.submit(RENAME)).name
+    await waits(site, rename)
+    kill = await preempt(site, stop)
+    hung.let_go.set()
+    for each in (kill, rename):
+        assert not (await site.wait(each)).HasField("error")
+    assert meta(await site.wait(stop)).superseded_by == kill
+    killed, renamed = await record_of(site, kill), await record_of(site, rename)
+    assert min(each.fencing_token for each in renamed.tokens) > max(each.fencing_token for each in killed.tokens)
+    assert await state_of(site) == (STOPPED, False)
+
+
+@pytest.mark.parametrize("down", [True, False])
+async def test_a_kill_that_is_aborted_before_its_grant_leaves_a_true_inventory(site: Site, *, down: bool) -> None:
+    """What nobody takes over is undone as after any abort: the guest runs, as is recorded."""
+    hung, stop = await hang(site, down=down)
+    kill = await preempt(site, stop)
+    await abort(site, kill)
+    assert meta(await site.wait(kill)).state == CANCELLED
+    hung.let_go.set()
+    ended = meta(await site.wait(stop))
+    assert (ended.state, ended.outcome) == (CANCELLED, job_pb2.OUTCOME_NONE)
+    # With nothing to take over, it is enough to make way.
+    assert ended.superseded_by == ("" if down else kill)
+    assert site.faults.done["undo BootGuest"] == int(down)
+    assert await state_of(site) == (RUNNING, True)
+    await site.wait_released()
+
+
+async def test_without_looking_for_the_kill_a_machine_counts_as_running_that_is_not(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switched off, the test above would fail: a stop that trusts in its kill leaves a guest that is down."""
+
+    async def trust(self: Preemption, yielding: str, by: str) -> bool:
+        return True
+
+    monkeypatch.setattr(Preemption, "take_over", trust)
+    hung, stop = await hang(site, down=True)
+    kill = await preempt(site, stop)
+    await abort(site, kill)
+    await site.wait(kill)
+    hung.let_go.set()
+    await site.wait(stop)
+    assert await state_of(site) == (RUNNING, False)
+
+
+async def test_without_inheritance_the_one_that_waited_longer_goes_first(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switched off, the first test would fail: the rename, queued before the kill, has the machine first."""
+    monkeypatch.setattr(table, "inherits", lambda heir, left, objects: False)
+    hung, stop = await hang(site, down=True)
+    rename = (await site.submit(RENAME)).name
+    await waits(site, rename)
+    kill = await preempt(site, stop)
+    hung.let_go.set()
+    for each in (kill, rename):
+        await site.wait(each)
+    killed, renamed = await record_of(site, kill), await record_of(site, rename)
+    assert max(each.fencing_token for each in renamed.tokens) < min(each.fencing_token for each in killed.tokens)
+
+
+async def test_a_kill_that_has_taken_over_is_not_aborted(site: Site) -> None:
+    """From the take-over on an abort is too late, though the kill has no locks yet: the stop is not undone any more."""
+    hung, stop = await hang(site, down=True)
+    kill = await preempt(site, stop)
+    late: list[str] = []
+    take_over = Preemption.take_over
+
+    async def abort_right_after(self: Preemption, yielding: str, by: str) -> bool:
+        taken = await take_over(self, yielding, by)
+        await abort(site, kill)
+        late.append(by)
+        return taken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Preemption, "take_over", abort_right_after)
+        hung.let_go.set()
+        killed = meta(await site.wait(kill))
+        stopped = meta(await site.wait(stop))
+    assert late == [kill]
+    assert (killed.state, killed.too_late) == (operation_pb2.OPERATION_STATE_SUCCEEDED, True)
+    assert stopped.superseded_by == kill
+    assert await state_of(site) == (STOPPED, False)
+
+
+async def test_a_kill_that_has_taken_over_waits_for_its_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others end where their host cannot be reached before they begin; this one would leave a guest down for good."""
+    hung, stop = await hang(site, down=True)
+    kill = await preempt(site, stop)
+    take_over = Preemption.take_over
+
+    async def lose_host(self: Preemption, yielding: str, by: str) -> bool:
+        taken = await take_over(self, yielding, by)
+        await site.close_agent("s1")
+        return taken
+
+    monkeypatch.setattr(Preemption, "take_over", lose_host)
+    hung.let_go.set()
+    assert meta(await site.wait(stop)).superseded_by == kill
+
+    async def begun() -> bool:
+        return (await site.job_states(kill)) == ["RUNNING"]
+
+    await site.wait_until(begun)
+    await site.open_agent("s1")
+    assert not (await site.wait(kill)).HasField("error")
+    assert await state_of(site) == (STOPPED, False)
+
+
+async def test_a_kill_that_is_set_aside_takes_nothing_over(site: Site) -> None:
+    """Nobody knows how long it stays so, or whether it goes on at all: the stop is undone, and the kill comes later."""
+    hung, stop = await hang(site, down=True)
+    kill = await preempt(site, stop)
+    await hold(site, kill)
+    hung.let_go.set()
+    assert meta(await site.wait(stop)).superseded_by == ""
+    assert await state_of(site) == (RUNNING, True)
+    await release(site, kill)
+    assert not (await site.wait(kill)).HasField("error")
+    assert await state_of(site) == (STOPPED, False)
+
+
+async def die_at(site: Site, moment: str) -> None:
+    """Return once the scheduler has ended right after the next commit of this name, before anybody heard of it."""
+    dead = asyncio.Event()
+
+    def die(transition: str) -> None:
+        if transition == moment and not dead.is_set():
+            site.jobs.scheduler.stop()
+            dead.set()
+
+    site.on_transition = die
+    async with asyncio.timeout(LIMIT):
+        await dead.wait()
+    await site.close_jobs()
+
+
+@pytest.mark.parametrize("moment", ["jobs.superseded", "jobs.takes_over", "jobs.Ct", "locks.L1"])
+async def test_a_scheduler_that_dies_between_yield_and_grant_is_followed_by_one_that_goes_on(
+    site: Site, moment: str
+) -> None:
+    """After each commit of the hand-over another scheduler brings it to the same end, past the one that waits."""
+    hung, stop = await hang(site, down=True)
+    rename = (await site.submit(RENAME)).name
+    await waits(site, rename)
+    async with asyncio.TaskGroup() as tasks:
+        dying = tasks.create_task(die_at(site, moment))
+        await asyncio.sleep(0)  # it listens from here on
+        kill = (await site.submit(KILL)).name
+        hung.let_go.set()
+        await dying
+    await site.open_jobs()
+    for each in (kill, rename):
+        assert not (await site.wait(each)).HasField("error")
+    assert meta(await site.wait(stop)).superseded_by == kill
+    killed, renamed = await record_of(site, kill), await record_of(site, rename)
+    assert min(each.fencing_token for each in renamed.tokens) > max(each.fencing_token for each in killed.tokens)
+    assert await state_of(site) == (STOPPED, False)
+
+
+async def test_a_kill_that_is_aborted_after_the_scheduler_died_leaves_a_true_inventory(site: Site) -> None:
+    """The next scheduler asks the kill again, and not what the last one knew of it."""
+    hung, stop = await hang(site, down=True)
+    async with asyncio.TaskGroup() as tasks:
+        dying = tasks.create_task(die_at(site, "jobs.Cf"))
+        await asyncio.sleep(0)  # it listens from here on
+        kill = (await site.submit(KILL)).name
+        await dying
+    await site.open_jobs()
+    await abort(site, kill)
+    hung.let_go.set()
+    for each in (kill, stop):
+        ended = meta(await site.wait(each))
+        assert (ended.state, ended.superseded_by) == (CANCELLED, "")
+    assert await state_of(site) == (RUNNING, True)
