@@ -69,7 +69,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
             getattr(job, name).CopyFrom(getattr(own, name))
     if waits := counted_waits(operation, planned):
         job.waiting_for = waits
-    elif int(own.state) == JobState.WAITING_FOR_LOCKS:
+    elif int(own.state) == JobState.WAITING_FOR_LOCKS or record.held == job_pb2.HELD_REASON_FILTER:
         job.waiting_for = operation.waiting_for
     elif job.stalled:
         job.waiting_for = _stalled(operation)

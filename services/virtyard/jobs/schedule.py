@@ -64,6 +64,11 @@ def change_job(record: Record, job: str, event: JobEvent) -> None:
         changed.ClearField("end_time")
 
 
+def first_jobs(shape: Shape) -> set[str]:
+    """Return the jobs that no other job comes before: they wait for the operation's locks, the others for them."""
+    return {job.id for job in shape.plan.jobs if not job.after and (not job.parent or not shape.jobs[job.parent].after)}
+
+
 def pivot_started(shape: Shape, record: Record) -> bool:
     """Tell whether the point of no return has been passed."""
     return any(
