@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import hold_flag
+from virtyard.jobs import acceptance, hold_flag
 from virtyard.jobs.model import Operation, Shape, job_name, operation_name
 from virtyard.jobs.on_failure import missing_of
 from virtyard.jobs.outcome import residue_of
@@ -105,7 +105,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
     )
     metadata.residue.extend(missing_of(operation))
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
-        metadata.residue.extend(residue_of(operation))
+        metadata.residue.extend([*residue_of(operation), *acceptance.left_of(operation)])
     hold_flag.show(record, metadata)
     if with_plan:
         metadata.plan.CopyFrom(operation.shape.plan)
@@ -201,8 +201,11 @@ def _percent(operation: Operation, reference: str) -> float:
     if state == StepState.STARTED:
         live = operation.progress.get(reference)
         return live.percent if live is not None else 0.0
-    if state == StepState.SKIPPED and operation.shape.steps[reference].job.deferrable and not record.rolling_back:
+    job = operation.shape.steps[reference].job
+    if state == StepState.SKIPPED and job.deferrable and not record.rolling_back:
         return 100.0  # done instead of it was what the job chose to do
+    if state in (StepState.SKIPPED, StepState.FAILED) and int(record.jobs[job.id].state) == JobState.COMPLETED:
+        return 100.0  # it was given up, and nothing of the job is left to do
     return _SHARE.get(state, 0.0)
 
 

@@ -169,11 +169,16 @@ def _decide(shape: Shape, record: Record, job: plan_pb2.PlannedJob) -> None:
 
 def _passed(shape: Shape, record: Record) -> set[str]:
     """Return the steps that nothing waits for any more: what does not need a job that was given up goes past it."""
-    passed = {reference for reference, own in record.steps.items() if int(own.state) in _PASSED}
+    passed = {reference for reference, own in record.steps.items() if int(own.state) in _PASSED or _is_left(own)}
     for job, own in record.jobs.items():
         if int(own.state) in GIVEN_UP:
             passed.update(shape.own[job])
     return passed
+
+
+def _is_left(own: record_pb2.StepRecord) -> bool:
+    """Tell whether a step was not done, and a person has accepted that."""
+    return int(own.state) == StepState.FAILED and own.accepted
 
 
 def complete_jobs(shape: Shape, record: Record) -> None:
