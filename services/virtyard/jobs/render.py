@@ -48,7 +48,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         cause=own.cause,
         outcome=_outcome(own),
         child_jobs=[job_name(number, child.id) for child in children],
-        origin=record.origin,
+        origin=job_pb2.ORIGIN_PARENT if planned.parent else record.origin,
         reason=record.options.reason,
         principal=record.principal,
         trace_id=_trace_id(record),
