@@ -39,6 +39,13 @@ def ended_as_promised(records: Records) -> Iterator[str]:
             outcome = job_pb2.OUTCOME_COMPLETE if record.state == _SUCCEEDED else job_pb2.OUTCOME_PARTIAL
             allowed = {StepState.DONE, StepState.SKIPPED}
             wanted = {JobState.COMPLETED}
+            # Past the pivot a person may have accepted what failed; the job tells it.
+            left = {each for each in steps if record.steps[each].accepted and steps[each] == StepState.FAILED}
+            if any(not record.jobs[each.partition("/")[0]].residue for each in left) or (
+                left and record.state != _PARTIAL
+            ):
+                yield f"{name} does not tell what was left of {sorted(left)}"
+            steps = {each: state for each, state in steps.items() if each not in left}
         else:
             kept = StepState.UNDO_FAILED in steps.values()
             outcome = job_pb2.OUTCOME_PARTIAL if kept else job_pb2.OUTCOME_NONE

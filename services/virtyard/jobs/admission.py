@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import schedule
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
@@ -37,9 +38,10 @@ def new_record(record: record_pb2.OperationRecord, shape: Shape) -> None:
     """Give the record of an operation that has done nothing the jobs of its plan, the first ones waiting for locks."""
     record.steps.clear()
     record.jobs.clear()
+    first = schedule.first_jobs(shape)
     for job in shape.plan.jobs:
-        first = not job.after and (not job.parent or not shape.jobs[job.parent].after)
-        record.jobs[job.id].state = job_pb2.JOB_STATE_WAITING_FOR_LOCKS if first else job_pb2.JOB_STATE_PENDING
+        waits = job.id in first
+        record.jobs[job.id].state = job_pb2.JOB_STATE_WAITING_FOR_LOCKS if waits else job_pb2.JOB_STATE_PENDING
 
 
 class Admission:

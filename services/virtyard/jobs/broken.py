@@ -168,7 +168,9 @@ def passed_pivot(shape: Shape, record: Record) -> bool:
     """Tell whether the pivot, which is settled, was done or left something."""
     pivots = (reference for reference, ref in shape.steps.items() if ref.step.kind == plan_pb2.STEP_KIND_PIVOT)
     return any(
-        schedule.step_state(record, reference) == StepState.DONE or record.steps[reference].left_residue
+        schedule.step_state(record, reference) == StepState.DONE
+        or record.steps[reference].left_residue
+        or record.steps[reference].accepted  # what is behind it may be done
         for reference in pivots
         if reference in record.steps
     )

@@ -14,6 +14,7 @@ from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.jobs.v1 import wait_explanation_pb2 as pb
 from virtyard.api.locks.v1 import owner_pb2
 from virtyard.jobs import waiting
+from virtyard.jobs.acceptance import refusals
 from virtyard.jobs.estimate import UNKNOWN, estimate
 from virtyard.jobs.model import Operation, job_name, operation_name, operation_number, owner_name
 from virtyard.jobs.person_locks import PersonLocks
@@ -177,8 +178,13 @@ class Explainer:
             aborting=record.abort_requested and not record.too_late,
             too_late=record.too_late or waiting.passed_pivot(operation),
             residue=job.residue,
+            refused=refusals(operation, planned),
         )
-        found = UNKNOWN if party.silent_servers else await estimate(operation, self._scheduler.world.store, now)
+        found = (
+            UNKNOWN
+            if party.silent_servers or party.refused
+            else await estimate(operation, self._scheduler.world.store, now)
+        )
         if found.end is not None:
             party.expected_end_time.FromDatetime(found.end)
             party.estimate = found.source

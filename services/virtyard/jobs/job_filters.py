@@ -1,26 +1,29 @@
 """Filters over operations: refused as they are submitted, or kept back before their locks are asked for (P20).
 
-An operation that has its locks, or waits for them, is past every filter. Operations on filters always pass, or one that
-matches everything could never be taken away again. How many began within a minute is counted by this process; after a
-restart the count begins anew.
+An operation that has its locks, or waits for them, is past every filter; one that a filter may keep back is PENDING up
+to there, as nothing of it is queued. Operations on filters always pass, or one that matches everything could never be
+taken away again. How many began within a minute is counted by this process; after a restart the count begins anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from virtyard.api.inventory.v1 import filter_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.internal.jobs.v1 import operation_summary_pb2, record_pb2
+from virtyard.jobs import schedule
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.definitions import Definitions
-from virtyard.jobs.model import Operation
+from virtyard.jobs.model import Operation, Shape
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, WrongState
 from virtyard.kernel.filters import compile_filter
+from virtyard.kernel.job_states import JobEvent, JobState
 
 if TYPE_CHECKING:
     from virtyard.jobs.keeper import Keeper
@@ -30,6 +33,7 @@ __all__ = ["JobFilters", "summary_of"]
 _MINUTE = 60.0
 _OWN = frozenset({"CreateFilter", "UpdateFilter", "DeleteFilter"})
 _HELD = job_pb2.HELD_REASON_FILTER
+_KEEPING = (filter_pb2.FILTER_ACTION_PAUSE, filter_pb2.FILTER_ACTION_DRAIN, filter_pb2.FILTER_ACTION_RATE_LIMIT)
 
 
 class JobFilters:
@@ -45,7 +49,7 @@ class JobFilters:
         definitions.listen(self._tell)
 
     def admit(self, operation: Operation) -> None:
-        """Let an operation be submitted.
+        """Let an operation be submitted; its jobs are PENDING if it has to pass a filter yet.
 
         Raises:
             WrongState: a filter rejects it; the refusal names the filter.
@@ -57,6 +61,9 @@ class JobFilters:
                 resource=each.name,
                 metadata={"filter": each.name},
             )
+        if any(next(self._matching(operation, action), None) is not None for action in _KEEPING):
+            for own in operation.record.jobs.values():
+                own.state = job_pb2.JOB_STATE_PENDING
 
     async def hold(self, keeper: Keeper, aborted: AbortSignal) -> None:
         """Wait until no filter keeps an operation back that has no locks, or until it is aborted."""
@@ -73,8 +80,8 @@ class JobFilters:
         finally:
             self._held.pop(operation.number, None)
         operation.waiting_for = ""
-        if operation.record.held == _HELD:
-            await keeper.commit("jobs.passed_filter", _set_held(job_pb2.HELD_REASON_UNSPECIFIED), everything=True)
+        if operation.record.held == _HELD or _is_pending(operation):
+            await keeper.commit("jobs.passed_filter", partial(_pass, operation.shape), everything=True)
         self._tell()
 
     def concerned(self, found: filter_pb2.Filter, operations: Iterable[Operation]) -> tuple[list[str], list[str]]:
@@ -89,7 +96,7 @@ class JobFilters:
     async def _show(self, keeper: Keeper, name: str) -> None:
         keeper.operation.waiting_for = f"{name}, which keeps it back"
         if keeper.operation.record.held != _HELD:
-            await keeper.commit("jobs.held_by_filter", _set_held(_HELD), everything=True)
+            await keeper.commit("jobs.held_by_filter", _keep_back, everything=True)
         keeper.show(keeper.operation.shape.jobs)
 
     def _holder(self, operation: Operation) -> tuple[str, float | None]:
@@ -137,11 +144,25 @@ async def _wait(news: asyncio.Event, seconds: float | None) -> None:
         return
 
 
-def _set_held(reason: job_pb2.HeldReason.ValueType) -> Callable[[record_pb2.OperationRecord], None]:
-    def change(record: record_pb2.OperationRecord) -> None:
-        record.held = reason
+def _keep_back(record: record_pb2.OperationRecord) -> None:
+    record.held = _HELD
 
-    return change
+
+def _pass(shape: Shape, record: record_pb2.OperationRecord) -> None:
+    """Let an operation go on to ask for its locks; one that is aborted asks for none."""
+    if record.held == _HELD:
+        record.held = job_pb2.HELD_REASON_UNSPECIFIED
+    if not record.abort_requested:
+        for job in schedule.first_jobs(shape):
+            if schedule.job_state(record, job) == JobState.PENDING:
+                schedule.change_job(record, job, JobEvent.ASK_LOCKS)
+
+
+def _is_pending(operation: Operation) -> bool:
+    """Tell whether an operation that goes on does not wait for its locks yet."""
+    return not operation.record.abort_requested and all(
+        int(own.state) == JobState.PENDING for own in operation.record.jobs.values()
+    )
 
 
 def _matches(found: filter_pb2.Filter, operation: Operation) -> bool:

@@ -129,7 +129,7 @@ class Keeper:
     def mark_succeeded(self, record: Record) -> None:
         """Put a good end into a record whose jobs are all completed; it is committed with them (Ct)."""
         record.state, record.outcome = operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE
-        if schedule.deferred_jobs(self.operation.shape, record):
+        if schedule.deferred_jobs(self.operation.shape, record) or any(own.residue for own in record.jobs.values()):
             record.state, record.outcome = operation_pb2.OPERATION_STATE_PARTIAL, job_pb2.OUTCOME_PARTIAL
         stamps.ask(record.end_time)
         record.response.CopyFrom(outcome.response_of(replace(self.operation, record=record)))

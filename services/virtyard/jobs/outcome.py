@@ -110,6 +110,7 @@ def events_of(operation: Operation) -> control_service_pb2.RaiseEventsRequest:
     request = ending_events(operation)
     if operation.record.state in (operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_PARTIAL):
         _add_failures(request, operation)
+        _add_left(request, operation)
         _add_deferred(request, operation)
         _add_findings(request, operation)
     return request
@@ -125,6 +126,17 @@ def _add_failures(request: control_service_pb2.RaiseEventsRequest, operation: Op
         for subject in dict.fromkeys([job.object, *(step.target for step in job.steps)]):
             key = f"failed/{job.id}/{subject}"
             _add_event(request, operation, job, key, event_types.JOB_FAILED, subject, text, [own.error])
+
+
+def _add_left(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:
+    """Add what a person has accepted as it is past the pivot, on the object of its job."""
+    for job in operation.shape.plan.jobs:
+        own = operation.record.jobs[job.id]
+        if own.residue and not operation.record.rolling_back:
+            left = [operation.record.steps[f"{job.id}/{step.id}"] for step in job.steps]
+            text = f"{job.title} is left as it is: {'; '.join(own.residue)}"
+            causes = [step.error for step in left if step.accepted and step.error.code]
+            _add_event(request, operation, job, f"left/{job.id}", event_types.JOB_FAILED, job.object, text, causes)
 
 
 def _add_deferred(request: control_service_pb2.RaiseEventsRequest, operation: Operation) -> None:

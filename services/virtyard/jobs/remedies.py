@@ -77,6 +77,7 @@ def _see_to_host(told: pb.WaitExplanation, now: datetime) -> Iterator[pb.WaitRem
 
 def _decide(told: pb.WaitExplanation) -> Iterator[pb.WaitRemedy]:
     for party in everybody(told):
+        yield from _decide_past_pivot(party)
         if party.state != job_pb2.JOB_STATE_ROLLBACK_FAILED:
             continue
         left = f" ({party.residue[0]})" if party.residue else ""
@@ -88,6 +89,15 @@ def _decide(told: pb.WaitExplanation) -> Iterator[pb.WaitRemedy]:
             text=f"leave what {party.job} left behind, and see to it by hand",
             command=f"virtyard job accept {_id(party.job)}",
         )
+
+
+def _decide_past_pivot(party: pb.WaitParty) -> Iterator[pb.WaitRemedy]:
+    """Offer what a person can decide about what is refused past the point of no return."""
+    if party.refused:
+        text = f"remove what is in the way of {party.job} ({party.refused[0]}), and have it tried now"
+        yield pb.WaitRemedy(text=text, command=f"virtyard job retry {_id(party.job)}")
+        text = f"leave what {party.job} cannot do, past its point of no return, and see to it by hand"
+        yield pb.WaitRemedy(text=text, command=f"virtyard job accept {_id(party.job)}")
 
 
 def _go_before(told: pb.WaitExplanation) -> Iterator[pb.WaitRemedy]:

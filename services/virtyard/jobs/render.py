@@ -9,7 +9,7 @@ from google.longrunning import operations_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import hold_flag
+from virtyard.jobs import acceptance, hold_flag
 from virtyard.jobs.model import Operation, Shape, job_name, operation_name
 from virtyard.jobs.on_failure import missing_of
 from virtyard.jobs.outcome import residue_of
@@ -47,7 +47,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         cause=own.cause,
         outcome=_outcome(own),
         child_jobs=[job_name(number, child.id) for child in children],
-        origin=record.origin,
+        origin=job_pb2.ORIGIN_PARENT if planned.parent else record.origin,
         reason=record.options.reason,
         principal=record.principal,
         trace_id=_trace_id(record),
@@ -68,7 +68,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
             getattr(job, name).CopyFrom(getattr(own, name))
     if waits := counted_waits(operation, planned):
         job.waiting_for = waits
-    elif int(own.state) == JobState.WAITING_FOR_LOCKS:
+    elif int(own.state) == JobState.WAITING_FOR_LOCKS or record.held == job_pb2.HELD_REASON_FILTER:
         job.waiting_for = operation.waiting_for
     elif job.stalled:
         job.waiting_for = _stalled(operation)
@@ -104,7 +104,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
     )
     metadata.residue.extend(missing_of(operation))
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
-        metadata.residue.extend(residue_of(operation))
+        metadata.residue.extend([*residue_of(operation), *acceptance.left_of(operation)])
     hold_flag.show(record, metadata)
     if with_plan:
         metadata.plan.CopyFrom(operation.shape.plan)
@@ -200,8 +200,11 @@ def _percent(operation: Operation, reference: str) -> float:
     if state == StepState.STARTED:
         live = operation.progress.get(reference)
         return live.percent if live is not None else 0.0
-    if state == StepState.SKIPPED and operation.shape.steps[reference].job.deferrable and not record.rolling_back:
+    job = operation.shape.steps[reference].job
+    if state == StepState.SKIPPED and job.deferrable and not record.rolling_back:
         return 100.0  # done instead of it was what the job chose to do
+    if state in (StepState.SKIPPED, StepState.FAILED) and int(record.jobs[job.id].state) == JobState.COMPLETED:
+        return 100.0  # it was given up, and nothing of the job is left to do
     return _SHARE.get(state, 0.0)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import abort_request, on_failure, outcome, schedule
+from virtyard.jobs import abort_request, back_off, on_failure, outcome, schedule
 from virtyard.jobs.early_release import KEEPING, shrink
 from virtyard.jobs.effects import make_round, reference_of, step_key
 from virtyard.jobs.keeper import Keeper
@@ -50,7 +50,7 @@ class Rollback:
         rounds = await self._settle_all()
         if self._must_give_way(self._keeper.operation.record):
             rounds = await self._give_way()
-        rounds = rounds or self._undoing()
+        rounds = rounds or await self._resumed()
         while not self._keeper.ended:
             if rounds:
                 rounds = await self._undo(rounds)
@@ -135,6 +135,14 @@ class Rollback:
         ]
         return open_refs[::-1]
 
+    async def _resumed(self) -> list[list[StepRef]]:
+        """Return the undos that were under way before, once what is left of the pause between two tries is over."""
+        rounds, record = self._undoing(), self._keeper.operation.record
+        now = self._world.clock.now()
+        steps = [record.steps[ref.reference] for refs in rounds for ref in refs]
+        await asyncio.sleep(max((back_off.remaining(each, now, longest=_LONGEST_PAUSE) for each in steps), default=0.0))
+        return rounds
+
     async def _settle_all(self) -> list[list[StepRef]]:
         """Stop and settle every started step, however long its participant is silent; return the next rounds."""
         operation = self._keeper.operation
@@ -188,20 +196,26 @@ class Rollback:
                 if reference in pending:
                     results[reference] = report.result
         refused: list[str] = []
+        attempt, pause = 0, 0.0
 
         def change(record: Record) -> list[list[StepRef]]:
+            nonlocal attempt, pause
             refused[:] = keep_undone(record, results, self._keeper.operation.name)
-            return [] if refused else self.advance(record)
+            if not refused:
+                return self.advance(record)
+            attempt = max(record.steps[reference].undo_attempt for reference in refused)
+            pause = back_off.pause_of(attempt, first=_PAUSE, longest=_LONGEST_PAUSE)
+            for reference in refused:
+                back_off.note(record.steps[reference], self._world.clock.now(), pause)
+            return []
 
         following = await self._keeper.commit("jobs.Cu", change)
         if not refused:
             return following
-        record = self._keeper.operation.record
-        attempt = max(record.steps[reference].undo_attempt for reference in refused)
         if attempt > outcome.MOST_ATTEMPTS:
             await self._give_up(refused)
             return []
-        await asyncio.sleep(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+        await asyncio.sleep(pause)
         return [[pending[reference]] for reference in refused]
 
     async def _give_up(self, refused: list[str]) -> None:

@@ -143,17 +143,17 @@ class JobService:
         return job_service_pb2.AbortJobResponse(job=await self._job(number, job), too_late=not in_time)
 
     async def RetryJob(self, request: job_service_pb2.RetryJobRequest, call: Call) -> job_pb2.Job:
-        """Try the refused undos of a job again."""
+        """Try the refused undos of a job, or its refused steps past the pivot, again."""
         number, job = job_numbers(request.name)
         await self._store.get_job(number, job)
-        await self._scheduler.retry_undo(number, str(job))
+        await self._scheduler.retry(number, str(job))
         return await self._job(number, job)
 
     async def AcceptJob(self, request: job_service_pb2.AcceptJobRequest, call: Call) -> job_pb2.Job:
-        """Accept what the refused undos of a job left."""
+        """Accept what the refused undos of a job, or its refused steps past the pivot, left."""
         number, job = job_numbers(request.name)
         await self._store.get_job(number, job)
-        await self._scheduler.accept_residue(number, str(job))
+        await self._scheduler.accept(number, str(job))
         return await self._job(number, job)
 
     async def HoldJob(self, request: job_control_pb2.HoldJobRequest, call: Call) -> job_pb2.Job:

@@ -17,7 +17,7 @@ from google.rpc import status_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import abort_request, on_failure, outcome, schedule
+from virtyard.jobs import abort_request, back_off, on_failure, outcome, schedule
 from virtyard.jobs.abort_request import AbortRequest, cancelled_status
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
@@ -27,6 +27,7 @@ from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
 from virtyard.jobs.model import Operation, StepRef
+from virtyard.jobs.past_pivot import PastPivot
 from virtyard.jobs.preemption import Preemption
 from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.roll_call import Answers, call_roll
@@ -66,6 +67,7 @@ class Runner:
             self._keeper, world, partial(preemption.notice_place, operation), self.hold, self.ranking
         )
         self._rollback = Rollback(self._keeper, world, self._send, self._inbox, preemption)
+        self._past_pivot = PastPivot(self._keeper, self._rollback.settle, lambda: self._inbox.put_nowait(None))
         self._break = LockBreak(self._keeper, world, self._rollback)
         self._aborted = AbortSignal()
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
@@ -118,13 +120,19 @@ class Runner:
         """The keeper of the operation's record."""
         return self._keeper
 
-    async def retry_undo(self, job: str) -> None:
-        """Have the refused undos of a job tried again; see `Rollback.retry`."""
-        await self._rollback.retry(job)
+    async def retry(self, job: str) -> None:
+        """Have what is refused in a job tried again; see `Rollback.retry` and `PastPivot.retry`."""
+        if self.operation.record.rolling_back:
+            await self._rollback.retry(job)
+        else:
+            self._past_pivot.retry(job)
 
-    async def accept_residue(self, job: str) -> None:
-        """Leave what the refused undos of a job left; see `Rollback.accept`."""
-        await self._rollback.accept(job)
+    async def accept(self, job: str) -> None:
+        """Leave what is refused in a job as it is; see `Rollback.accept` and `PastPivot.accept`."""
+        if self.operation.record.rolling_back:
+            await self._rollback.accept(job)
+        else:
+            await self._past_pivot.accept(job)
 
     async def break_locks(self, asked: BreakRequest, patience: float) -> list[Unsettled]:
         """Break the operation's locks; see `LockBreak`. Return the steps that are not settled when the time is up."""
@@ -242,8 +250,7 @@ class Runner:
         resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
         if not _must_abort(record):
             if resumed:
-                for refs in _rounds_of(resumed):
-                    self._send(refs, participant.PHASE_DO)
+                await self._resume(resumed)
             else:
                 await self._begin()
         while not self._keeper.ended:
@@ -252,6 +259,9 @@ class Runner:
             if _must_abort(self.operation.record):
                 await self._turn_round(None)
                 return True
+            if self._past_pivot.has_accepted:
+                await self._leave_accepted()
+                continue
             if not self._gate.is_due:
                 await self._next_results()
             results = self._complete_rounds()
@@ -264,6 +274,24 @@ class Runner:
             elif await self._handle_failure(failed, results):
                 return True
         return False
+
+    async def _leave_accepted(self) -> None:
+        """Settle what a person has accepted as it is, and send what comes after it."""
+        answers = await self._call_roll(self.operation, {})
+        settled, rounds = await self._past_pivot.leave(partial(self._advance, answers=answers))
+        left = [[reference for reference in refs if reference not in settled] for refs in self._rounds]
+        self._rounds = [refs for refs in left if refs]
+        self._launch(rounds)
+
+    async def _resume(self, started: list[StepRef]) -> None:
+        """Send again what was under way when another scheduler left it; what waits for another try waits on."""
+        now, steps = self._world.clock.now(), self.operation.record.steps
+        wanted = [ref for ref in started if not steps[ref.reference].accepted]
+        waits = [back_off.remaining(steps[ref.reference], now, longest=_LONGEST_PAUSE) for ref in wanted]
+        for refs in _rounds_of([ref for ref, wait in zip(wanted, waits, strict=True) if not wait]):
+            self._send(refs, participant.PHASE_DO)
+        if waiting := [ref for ref, wait in zip(wanted, waits, strict=True) if wait]:
+            await self._send_after(waiting, max(waits))
 
     async def _begin(self) -> None:
         """Commit the first intents and send them, once the operation is not set aside."""
@@ -358,8 +386,10 @@ class Runner:
     async def _try_again(self, results: dict[str, participant.EffectRecord]) -> None:
         """Commit the clean failure with the intent of the next attempt, wait, and send it (P8)."""
         again: list[StepRef] = []
+        pause = 0.0
 
         def change(record: Record) -> None:
+            nonlocal pause
             again.clear()
             for reference, result in results.items():
                 if result.state == participant.EFFECT_STATE_DONE or on_failure.is_given_up(record, reference):
@@ -370,20 +400,28 @@ class Runner:
                 if result.HasField("error"):
                     step.error.CopyFrom(result.error)
                 again.append(self.operation.shape.steps[reference])
+            attempt = min(record.steps[ref.reference].attempt for ref in again)
+            pause = back_off.pause_of(attempt, first=_PAUSE, longest=_LONGEST_PAUSE)
+            for ref in again:
+                back_off.note(record.steps[ref.reference], self._world.clock.now(), pause)
 
         await self._keeper.commit("jobs.retry", change)
-        attempt = min(self.operation.record.steps[ref.reference].attempt for ref in again)
-        await self._pause(min(_PAUSE * 2 ** min(attempt, 10), _LONGEST_PAUSE))
+        await self._send_after(again, pause)
+
+    async def _send_after(self, refs: Sequence[StepRef], pause: float) -> None:
+        """Send the intended next try of steps after a pause, those of them that a person has not accepted by then."""
+        await self._pause(pause)
         await self.hold.wait_lifted(self._aborted)
-        if not _must_abort(self.operation.record):
-            self._launch([again])
+        again = [ref for ref in refs if not self.operation.record.steps[ref.reference].accepted]
+        if again and not _must_abort(self.operation.record):
+            self._launch(_rounds_of(again))
 
     async def _pause(self, seconds: float) -> None:
-        """Wait before another attempt; an abort that comes in time ends the wait."""
+        """Wait before another attempt; an abort that comes in time, or a person's decision, ends the wait."""
         if self.operation.record.too_late:
-            await asyncio.sleep(seconds)
+            await self._past_pivot.sleep(seconds)
         else:
-            await self._aborted.wait_for(asyncio.sleep(seconds))
+            await self._aborted.wait_for(self._past_pivot.sleep(seconds))
 
     async def _turn_round(
         self,

@@ -64,6 +64,11 @@ def change_job(record: Record, job: str, event: JobEvent) -> None:
         changed.ClearField("end_time")
 
 
+def first_jobs(shape: Shape) -> set[str]:
+    """Return the jobs that no other job comes before: they wait for the operation's locks, the others for them."""
+    return {job.id for job in shape.plan.jobs if not job.after and (not job.parent or not shape.jobs[job.parent].after)}
+
+
 def pivot_started(shape: Shape, record: Record) -> bool:
     """Tell whether the point of no return has been passed."""
     return any(
@@ -164,11 +169,16 @@ def _decide(shape: Shape, record: Record, job: plan_pb2.PlannedJob) -> None:
 
 def _passed(shape: Shape, record: Record) -> set[str]:
     """Return the steps that nothing waits for any more: what does not need a job that was given up goes past it."""
-    passed = {reference for reference, own in record.steps.items() if int(own.state) in _PASSED}
+    passed = {reference for reference, own in record.steps.items() if int(own.state) in _PASSED or _is_left(own)}
     for job, own in record.jobs.items():
         if int(own.state) in GIVEN_UP:
             passed.update(shape.own[job])
     return passed
+
+
+def _is_left(own: record_pb2.StepRecord) -> bool:
+    """Tell whether a step was not done, and a person has accepted that."""
+    return int(own.state) == StepState.FAILED and own.accepted
 
 
 def complete_jobs(shape: Shape, record: Record) -> None:

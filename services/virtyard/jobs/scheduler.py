@@ -188,23 +188,23 @@ class Scheduler:
             raise Unavailable(f"{operation.name} is not being run yet; try again", retry_after=1.0)
         return operation.record.state == operation_pb2.OPERATION_STATE_CANCELLED
 
-    async def retry_undo(self, number: int, job: str) -> None:
-        """Have the refused undos of a job tried again; durable when this returns.
+    async def retry(self, number: int, job: str) -> None:
+        """Have the refused undos of a job, or its refused steps past the pivot, tried again.
 
         Raises:
-            WrongState: none of its undos was refused, or its operation has ended.
+            WrongState: nothing of it was refused, or its operation has ended.
             NotFound: there is no such operation.
         """
-        await (await self.running(number)).retry_undo(job)
+        await (await self.running(number)).retry(job)
 
-    async def accept_residue(self, number: int, job: str) -> None:
-        """Leave what the refused undos of a job left; durable when this returns.
+    async def accept(self, number: int, job: str) -> None:
+        """Leave what the refused undos of a job, or its refused steps past the pivot, left; durable when this returns.
 
         Raises:
-            WrongState: none of its undos was refused, or its operation has ended.
+            WrongState: nothing of it was refused, or its operation has ended.
             NotFound: there is no such operation.
         """
-        await (await self.running(number)).accept_residue(job)
+        await (await self.running(number)).accept(job)
 
     async def break_locks(self, number: int, asked: BreakRequest, patience: float) -> list[Unsettled]:
         """Break the locks of an operation; durable when this returns. Return the steps that are not settled by then.

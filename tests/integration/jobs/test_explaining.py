@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -72,6 +72,23 @@ async def test_a_wait_for_locks_is_told_with_the_whole_chain(site: Site) -> None
     own = await explain(site, first)
     assert own.cause == pb.WAIT_CAUSE_HELD
     assert own.summary == f"{first} is set aside: user/admin set it aside"
+    gate.open.set()
+
+
+async def test_how_long_it_takes_yet_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of the service: how far the one in the way is, and what is left at the pace that it has had."""
+    gate, holder, (first, *_) = await queue_up(site)
+    (party,) = (await explain(site, first)).parties
+    begun = (await get(site, holder)).start_time.ToDatetime(UTC)
+    spent = timedelta(minutes=7) * party.percent / (100 - party.percent)
+    with monkeypatch.context() as frozen:
+        frozen.setattr(type(site.jobs.scheduler.world.clock), "now", lambda _: begun + spent)
+        told = await explain(site, first)
+    left = f"{party.percent:.0f} % done, about 7 minutes left"
+    assert [remedy.text for remedy in told.remedies if f"jobs/{number(holder)}-" in remedy.text] == [
+        f"wait: jobs/{number(holder)}-1 (Start Virtual Machine) is {left}",
+        f"abort jobs/{number(holder)}-1 (Start Virtual Machine), {left}",
+    ]
     gate.open.set()
 
 

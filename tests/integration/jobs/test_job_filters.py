@@ -17,6 +17,7 @@ from virtyard.api.jobs.v1 import (
     automation_service_pb2_grpc,
     job_pb2,
     job_service_pb2,
+    job_service_pb2_grpc,
     operation_pb2,
 )
 from virtyard.api.operations.v1 import (
@@ -27,8 +28,10 @@ from virtyard.api.operations.v1 import (
     refresh_server_pb2,
     update_filter_pb2,
 )
-from virtyard.api.type.v1 import submission_pb2
+from virtyard.api.type.v1 import annotations_pb2, submission_pb2
+from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
+from virtyard.runtime.local import LocalChannel
 
 NAME = "filters/calm"
 SCHEDULES = 'objects:"schedules/"'
@@ -98,7 +101,7 @@ async def test_what_is_paused_holds_no_lock_says_by_whom_and_goes_on_when_the_fi
     await define(site, filter_pb2.FILTER_ACTION_PAUSE, f'{SCHEDULES} AND NOT reason = "urgent"')
     name = await submit_held(site, schedule("a"))
     (job,) = await site.jobs_of(name)
-    assert (job.state, job.waiting_for) == (job_pb2.JOB_STATE_WAITING_FOR_LOCKS, f"{NAME}, which keeps it back")
+    assert (job.state, job.waiting_for) == (job_pb2.JOB_STATE_PENDING, f"{NAME}, which keeps it back")
     operation = await site.jobs.scheduler.look(int(name.partition("/")[2]))
     assert operation.record.held == job_pb2.HELD_REASON_FILTER
     assert await site.held_locks() == []
@@ -164,6 +167,59 @@ async def test_so_many_begin_in_a_minute_in_their_order(site: Site) -> None:
     changed.filter.limit_per_minute = 4
     await site.succeed(changed)
     await ends_well(site, fourth)
+
+
+class Minutes:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        """Begin at nought."""
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.seconds
+
+
+async def test_the_next_begins_once_a_minute_has_passed(site: Site) -> None:
+    """By itself, no earlier, and no more than the limit."""
+    filters: Any = site.jobs.scheduler.world.filters
+    clock = filters._clock = Minutes()
+    await define(site, filter_pb2.FILTER_ACTION_RATE_LIMIT, limit_per_minute=1)
+    await site.succeed(schedule("a"))
+    clock.seconds = 59.9
+    second, third = await submit_held(site, schedule("b")), await submit_held(site, schedule("c"))
+    assert [job.state for job in await site.jobs_of(second)] == [job_pb2.JOB_STATE_PENDING]
+    # Each change of a filter has those that are kept back look again.
+    other = filter_pb2.Filter(matches="title = none", action=filter_pb2.FILTER_ACTION_PAUSE)
+    await site.succeed(create_filter_pb2.CreateFilterRequest(filter_id="other", filter=other))
+    await known(site, lambda filters: len(filters) == 2)
+    assert list((await status(site)).held_operations) == [second, third]
+    clock.seconds = 60.0
+    await ends_well(site, second)
+    assert list((await status(site)).held_operations) == [third]
+    await site.succeed(delete_filter_pb2.DeleteFilterRequest(name=NAME))
+    await ends_well(site, third)
+
+
+async def test_what_one_person_submits_is_kept_back(site: Site) -> None:
+    """By the principal; what another person submits of the same kind is not."""
+    await define(site, filter_pb2.FILTER_ACTION_PAUSE, 'principal = "user/ann"')
+    ann = Principal.of("user/ann", frozenset({annotations_pb2.ROLE_ADMINISTRATOR}))
+    async with LocalChannel(site.jobs.services, ann) as channel:
+        stub: Any = job_service_pb2_grpc.JobServiceStub(channel)
+        asked = job_service_pb2.SubmitOperationRequest(request=pack(schedule("a")))
+        name = (await stub.SubmitOperation(asked)).name
+
+    async def held() -> bool:
+        return list((await status(site)).held_operations) == [name]
+
+    await site.wait_until(held)
+    await site.succeed(schedule("b"))
+    assert [job.principal for job in await site.jobs_of(name)] == ["user/ann"]
+    assert list((await status(site)).held_operations) == [name]
+    await site.succeed(delete_filter_pb2.DeleteFilterRequest(name=NAME))
+    await ends_well(site, name)
 
 
 async def test_what_was_there_before_a_drain_runs_to_its_end(site: Site) -> None:

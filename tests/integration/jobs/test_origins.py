@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.jobs.site import Site
+from tests.integration.jobs.site import LIMIT, Site
 from tests.integration.jobs.test_history import ARCHIVED, NOTHING, listed, tidy
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import schedule_pb2, server_pb2, trigger_pb2
@@ -48,6 +49,7 @@ from virtyard.runtime.status import errors_named
 
 WAITING, COMPLETED = job_pb2.JOB_STATE_WAITING_FOR_LOCKS, job_pb2.JOB_STATE_COMPLETED
 PERSON, EVENT, SCHEDULE = job_pb2.ORIGIN_PERSON, job_pb2.ORIGIN_EVENT, job_pb2.ORIGIN_SCHEDULE
+PARENT = job_pb2.ORIGIN_PARENT
 
 
 def labelled(name: str) -> update_repository_pb2.UpdateRepositoryRequest:
@@ -145,6 +147,40 @@ async def watched(site: Site) -> dict[str, job_pb2.Job]:
     return seen
 
 
+@pytest.fixture
+async def changes(site: Site) -> AsyncIterator[dict[str, list[job_pb2.Job]]]:
+    """Collect what a watcher of all jobs is told behind its snapshot, by the jobs' names."""
+    seen: dict[str, list[job_pb2.Job]] = {}
+    live = asyncio.Event()
+
+    async def watch() -> None:
+        async for frame in site.service.WatchJobs(job_service_pb2.WatchJobsRequest()):
+            if not frame.HasField("job"):
+                live.set()
+            elif live.is_set():
+                seen.setdefault(frame.name, []).append(frame.job)
+
+    task = asyncio.create_task(watch())
+    async with asyncio.timeout(LIMIT):
+        await live.wait()
+    yield seen
+    task.cancel()
+
+
+async def check_transcript(site: Site, jobs: list[job_pb2.Job], *, aborted: bool) -> None:
+    """See that an export has the jobs as they ended, and with the first one what was told of the operation."""
+    request = job_service_pb2.ExportJobsRequest(filter=f'operation = "{jobs[0].operation}"')
+
+    async def told() -> bool:
+        found = {each.job.name: each async for each in site.service.ExportJobs(request)}
+        assert [found[job.name].job for job in jobs] == jobs
+        events = [event.type for event in found[jobs[0].name].events]
+        assert aborted or not {"ABORT_REQUESTED", "OPERATION_ABORTED"} & {*events}
+        return not aborted or {"ABORT_REQUESTED", "OPERATION_ABORTED"} <= {*events}
+
+    await site.wait_until(told)  # events follow their operation
+
+
 async def check_retention(site: Site, name: str) -> None:
     """See that ended jobs leave the live list and its watch as they are, answer from the archive, and then are gone."""
     live = await site.jobs_of(name)
@@ -166,9 +202,13 @@ async def check_retention(site: Site, name: str) -> None:
 @pytest.mark.parametrize("cause", sorted(CAUSES))
 @pytest.mark.parametrize("aborted", [False, True], ids=["done", "aborted"])
 async def test_a_job_is_a_job_whoever_asked_for_it(
-    site: Site, cause: str, aborted: bool, monkeypatch: pytest.MonkeyPatch
+    site: Site,
+    cause: str,
+    aborted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, list[job_pb2.Job]],
 ) -> None:
-    """It is listed, watched, counted, waits for locks by its name, is aborted or ends, and is kept as others are."""
+    """It is listed, watched, counted, waits for locks by its name, is aborted or ends, is told of and kept."""
     ask, origin, target = CAUSES[cause]
     if cause == "reconcile":
         monkeypatch.setattr(roll_call, "PATIENCE", 0.5)
@@ -185,7 +225,7 @@ async def test_a_job_is_a_job_whoever_asked_for_it(
 
         await site.wait_until(waits)
         jobs = await site.jobs_of(name)
-        assert {job.origin for job in jobs} == {origin}
+        assert [job.origin for job in jobs] == [PARENT if job.parent_job else origin for job in jobs]
         assert [bool(job.parent_job) for job in jobs] == [False, *[cause == "parent"] * (len(jobs) - 1)]
         everything = (await site.service.ListJobs(job_service_pb2.ListJobsRequest(page_size=1000))).jobs
         assert {job.name for job in jobs} <= {job.name for job in everything} & set(await watched(site))
@@ -208,6 +248,15 @@ async def test_a_job_is_a_job_whoever_asked_for_it(
         assert job.state == (job_pb2.JOB_STATE_ABORTED if aborted else COMPLETED)
         assert aborted == all(step.state != job_pb2.STEP_STATE_DONE for step in job.steps)
         assert (await site.service.GetJob(job_service_pb2.GetJobRequest(name=job.name))).title == job.title
+    finished = await site.jobs_of(name)
+
+    async def all_told() -> bool:
+        return {job.name for job in finished} <= {told for told, states in changes.items() if states[-1].done}
+
+    await site.wait_until(all_told)
+    for job in finished:
+        assert (changes[job.name][0].done, changes[job.name][-1]) == (False, job), "it was told of from its beginning"
+    await check_transcript(site, finished, aborted=aborted)
     await site.wait_released()
     if cause == "reconcile":
         server = (await site.view(select("servers/s2"))).get("servers/s2", server_pb2.Server)

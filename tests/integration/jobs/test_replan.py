@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,18 @@ from google.longrunning import operations_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tests.integration.jobs.site import LIMIT, MIB, Site, machine
+from tests.integration.jobs.site import LIMIT, MIB, Site, machine, running
 from tests.integration.jobs.test_failure import state_of
-from virtyard.api.inventory.v1 import repository_pb2, server_pb2, virtual_disk_pb2, virtual_machine_pb2
+from tests.integration.jobs.test_pool_failure import SERVERS, memberships
+from tests.integration.jobs.test_pool_failure import pool as clustered
+from virtyard.api.inventory.v1 import repository_pb2, server_pb2, server_pool_pb2, virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.operations.v1 import (
+    add_server_to_server_pool_pb2,
+    create_server_pool_pb2,
     create_virtual_disk_pb2,
+    delete_server_pool_pb2,
+    discover_server_pb2,
     refresh_server_pb2,
     remove_server_from_server_pool_pb2,
     rename_virtual_machine_pb2,
@@ -30,7 +37,8 @@ from virtyard.jobs.admission import MOST_REPLANS
 from virtyard.jobs.model import Operation
 from virtyard.jobs.outcome import reason_of
 from virtyard.jobs.participants import Link
-from virtyard.locks.model import Grant, LockSet
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.locks.model import Grant, LockSet, LockWish, Release
 
 WEB = "virtualMachines/web"
 
@@ -186,6 +194,78 @@ async def test_a_plan_that_needs_fewer_locks_outlives_its_scheduler(
     assert not ended.HasField("error"), ended.error
     assert metadata_of(ended).replans == 1
     await site.wait_released()
+
+
+@pytest.fixture
+async def estate(tmp_path: Path) -> AsyncIterator[Site]:
+    """Run a site whose three servers are discovered and in no pool."""
+    async with running(tmp_path, *SERVERS) as site:
+        for name, address in site.addresses.items():
+            discovered = server_pb2.Server(agent_address=address)
+            await site.succeed(discover_server_pb2.DiscoverServerRequest(server_id=name, server=discovered))
+        await site.wait_released()
+        yield site
+
+
+async def join(site: Site, pool: str, server: str) -> None:
+    """Add a server to a pool."""
+    request = add_server_to_server_pool_pb2.AddServerToServerPoolRequest(name=f"serverPools/{pool}", server=server)
+    await site.succeed(request)
+
+
+async def test_a_pool_that_grew_has_a_job_for_the_new_member(estate: Site) -> None:
+    """P4: a server joins before the pool's locks are granted; the new plan lets it leave too, and nothing is left."""
+    site = estate
+    request = clustered(site)
+    request.servers[:] = ["servers/s1", "servers/s2"]
+    await site.succeed(request)
+    asked = before_grant(site, "Delete Server Pool", lambda: join(site, "Finance", "servers/s3"))
+    operation = await site.succeed(delete_server_pool_pb2.DeleteServerPoolRequest(name="serverPools/Finance"))
+    assert metadata_of(operation).replans == 1
+    left = [job.object for job in await site.jobs_of(operation.name) if job.title == "Leave Cluster"]
+    assert left == ["servers/s1", "servers/s2", "servers/s3"]
+    assert memberships(site) == []
+    assert [each.round for each in asked] == [0, 1]
+    new = {wish.object for wish in asked[1].locks} - {wish.object for wish in asked[0].locks}
+    assert "servers/s3" in new
+
+
+async def test_a_server_that_moved_waits_for_the_pool_that_it_is_in_now(estate: Site) -> None:
+    """P25: it leaves A for B before the grant, and somebody has B for himself: nothing is done under A's lock alone."""
+    site = estate
+    for pool, server in (("A", "servers/s1"), ("B", "servers/s2")):
+        request = create_server_pool_pb2.CreateServerPoolRequest(
+            server_pool_id=pool, server_pool=server_pool_pb2.ServerPool(), servers=[server]
+        )
+        await site.succeed(request)
+    wish = LockWish(object="serverPools/B", mode=LockMode.X, job="")
+
+    async def move_it_and_lock_b() -> None:
+        leave = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+            name="serverPools/A", server="servers/s1"
+        )
+        await site.succeed(leave)
+        await join(site, "B", "servers/s1")
+        locks = site.jobs.scheduler.world.locks
+        other = LockSet(owner="operations/900000", epoch=1, locks=(wish,), purpose="somebody else")
+        await locks.acquire(other, lambda _: None)
+
+    asked = before_grant(site, "Refresh Server", move_it_and_lock_b)
+    looks = site.faults.done["RefreshHost"]
+    name = (await site.submit(refresh_server_pb2.RefreshServerRequest(name="servers/s1"))).name
+
+    async def waits_for_b() -> bool:
+        found = await site.jobs.scheduler.world.locks.locks(f'owner = "{name}"')
+        return {lock.object for lock in found if lock.granted is None} >= {"serverPools/B"}
+
+    await site.wait_until(waits_for_b)
+    assert [each.round for each in asked] == [0, 1]
+    assert "serverPools/A" in {each.object for each in asked[0].locks} - {each.object for each in asked[1].locks}
+    assert await site.job_states(name) == ["WAITING_FOR_LOCKS"]
+    assert site.faults.done["RefreshHost"] == looks, "the host is asked for nothing under the lock of A"
+    await site.jobs.scheduler.world.locks.release([Release(owner="operations/900000", epoch=1)])
+    assert not (await site.wait(name)).HasField("error")
+    assert site.faults.done["RefreshHost"] == looks + 1
 
 
 async def test_an_etag_that_became_stale_before_the_grant_is_refused(furnished: Site) -> None:

@@ -119,11 +119,19 @@ def _stuck(job: job_pb2.Job) -> Finding | None:
         return Finding(
             severity=Severity.WARNING,
             what=f"{_named(job)} makes no progress, though its host answers",
-            why=f"its step has been silent for longer than it may: {job.progress.stage}",
-            advice="see what it does, or abort it",
+            why=_last_error(job) or f"its step has been silent for longer than it may: {job.progress.stage}",
+            advice="see what it does and what helps: abort it, or past its point of no return retry or accept it",
             command=f"virtyard job explain {name}",
         )
     return None
+
+
+def _last_error(job: job_pb2.Job) -> str:
+    """Return why the last try of an open step of a job failed; empty if none did."""
+    return next(
+        (f"its last try failed: {step.error.message}" for step in job.steps if _is_open(step) and step.error.message),
+        "",
+    )
 
 
 def _see_to(job: job_pb2.Job) -> str:

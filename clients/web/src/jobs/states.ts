@@ -81,6 +81,7 @@ const ORIGINS: Partial<Record<Origin, string>> = {
   [Origin.PERSON]: "person",
   [Origin.EVENT]: "event",
   [Origin.SCHEDULE]: "schedule",
+  [Origin.PARENT]: "parent job",
 };
 
 /** Who or what asked for a job. */

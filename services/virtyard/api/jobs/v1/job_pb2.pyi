@@ -186,6 +186,8 @@ class _OriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Origin.ValueTy
     """An event that a trigger was waiting for."""
     ORIGIN_SCHEDULE: _Origin.ValueType  # 3
     """A schedule whose time had come."""
+    ORIGIN_PARENT: _Origin.ValueType  # 4
+    """The job above it, whose child it is; what that came from is in the reason_trail."""
 
 class Origin(_Origin, metaclass=_OriginEnumTypeWrapper):
     """Who or what asked for an operation."""
@@ -198,6 +200,8 @@ ORIGIN_EVENT: Origin.ValueType  # 2
 """An event that a trigger was waiting for."""
 ORIGIN_SCHEDULE: Origin.ValueType  # 3
 """A schedule whose time had come."""
+ORIGIN_PARENT: Origin.ValueType  # 4
+"""The job above it, whose child it is; what that came from is in the reason_trail."""
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 class _StepState:
@@ -362,7 +366,7 @@ class Job(_message.Message):
 
     @_builtins.property
     def residue(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What an undo could not remove, as a person must find it."""
+        """What an undo could not remove, or what was accepted past the pivot, as a person must find it."""
 
     @_builtins.property
     def child_jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

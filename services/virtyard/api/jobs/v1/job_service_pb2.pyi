@@ -255,13 +255,13 @@ Global___AbortJobResponse: _TypeAlias = AbortJobResponse  # noqa: Y015
 
 @_typing.final
 class RetryJobRequest(_message.Message):
-    """Names the job whose undos are to be tried again."""
+    """Names the job of which something is to be tried again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """A job that is ROLLBACK_FAILED, as jobs/12-3."""
+    """A job that is ROLLBACK_FAILED or refused past its pivot, as jobs/12-3."""
     def __init__(
         self,
         *,
@@ -283,7 +283,7 @@ class AcceptJobRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """A job that could not be undone, as jobs/12-3."""
+    """A job that could not be undone, or is refused past its pivot, as jobs/12-3."""
     def __init__(
         self,
         *,

@@ -162,14 +162,15 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """Tries the refused undos of a job again, once what was in their way is gone.
+        """Tries what was refused in a job again, once what was in its way is gone: its undos, or its steps past the pivot.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptJob(self, request, context):
-        """Accepts what the refused undos of a job left behind, so that its operation can end.
+        """Accepts what refused undos of a job left behind, or that its refused steps past the pivot are not done, so that its
+        operation can end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,9 +32,11 @@ class JobServiceStub:
     AbortJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AbortJobRequest, _job_service_pb2.AbortJobResponse]
     """Aborts a job, and with it its whole operation; answers at once."""
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_pb2.Job]
-    """Tries the refused undos of a job again, once what was in their way is gone."""
+    """Tries what was refused in a job again, once what was in its way is gone: its undos, or its steps past the pivot."""
     AcceptJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AcceptJobRequest, _job_pb2.Job]
-    """Accepts what the refused undos of a job left behind, so that its operation can end."""
+    """Accepts what refused undos of a job left behind, or that its refused steps past the pivot are not done, so that its
+    operation can end.
+    """
     HoldJob: _aio.UnaryUnaryMultiCallable[_job_control_pb2.HoldJobRequest, _job_pb2.Job]
     """Sets a job aside with its operation: no new step of it begins, and the locks that it has it keeps."""
     ReleaseJob: _aio.UnaryUnaryMultiCallable[_job_control_pb2.ReleaseJobRequest, _job_pb2.Job]
@@ -103,7 +105,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.RetryJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.RetryJobRequest, _abc.Awaitable[_job_pb2.Job]],
     ) -> _abc.Awaitable[_job_pb2.Job]:
-        """Tries the refused undos of a job again, once what was in their way is gone."""
+        """Tries what was refused in a job again, once what was in its way is gone: its undos, or its steps past the pivot."""
 
     @_abc_1.abstractmethod
     def AcceptJob(
@@ -111,7 +113,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.AcceptJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.AcceptJobRequest, _abc.Awaitable[_job_pb2.Job]],
     ) -> _abc.Awaitable[_job_pb2.Job]:
-        """Accepts what the refused undos of a job left behind, so that its operation can end."""
+        """Accepts what refused undos of a job left behind, or that its refused steps past the pivot are not done, so that its
+        operation can end.
+        """
 
     @_abc_1.abstractmethod
     def HoldJob(

@@ -250,6 +250,7 @@ class WaitParty(_message.Message):
     ABORTING_FIELD_NUMBER: _builtins.int
     TOO_LATE_FIELD_NUMBER: _builtins.int
     RESIDUE_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """The operation, or the owner as the lock service knows it."""
     job: _builtins.str
@@ -294,6 +295,10 @@ class WaitParty(_message.Message):
     def residue(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What its refused undos left, a sentence for each."""
 
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is refused past its point of no return and tried again and again, a sentence for each step."""
+
     def __init__(
         self,
         *,
@@ -315,10 +320,11 @@ class WaitParty(_message.Message):
         aborting: _builtins.bool = ...,
         too_late: _builtins.bool = ...,
         residue: _abc.Iterable[_builtins.str] | None = ...,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected_end_time", b"expected_end_time", "since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aborting", b"aborting", "estimate", b"estimate", "expected_end_time", b"expected_end_time", "held", b"held", "held_by", b"held_by", "job", b"job", "object", b"object", "owner", b"owner", "percent", b"percent", "principal", b"principal", "reason", b"reason", "residue", b"residue", "silent_servers", b"silent_servers", "since_time", b"since_time", "stage", b"stage", "state", b"state", "title", b"title", "too_late", b"too_late"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aborting", b"aborting", "estimate", b"estimate", "expected_end_time", b"expected_end_time", "held", b"held", "held_by", b"held_by", "job", b"job", "object", b"object", "owner", b"owner", "percent", b"percent", "principal", b"principal", "reason", b"reason", "refused", b"refused", "residue", b"residue", "silent_servers", b"silent_servers", "since_time", b"since_time", "stage", b"stage", "state", b"state", "title", b"title", "too_late", b"too_late"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

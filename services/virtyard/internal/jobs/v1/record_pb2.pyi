@@ -378,6 +378,8 @@ class StepRecord(_message.Message):
     LEFT_RESIDUE_FIELD_NUMBER: _builtins.int
     STALLED_FIELD_NUMBER: _builtins.int
     STALLS_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    RETRY_TIME_FIELD_NUMBER: _builtins.int
     state: _job_pb2.StepState.ValueType
     """The step's present state."""
     attempt: _builtins.int
@@ -392,6 +394,8 @@ class StepRecord(_message.Message):
     """It makes no progress for longer than it may, and an event has told so."""
     stalls: _builtins.int
     """The number of times that it was found so."""
+    accepted: _builtins.bool
+    """A person has accepted that it is not done: it is not tried any more, and once it has failed nothing waits for it."""
     @_builtins.property
     def result(self) -> _any_pb2.Any:
         """What the participant gave as the result."""
@@ -399,6 +403,10 @@ class StepRecord(_message.Message):
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Why the last try failed."""
+
+    @_builtins.property
+    def retry_time(self) -> _timestamp_pb2.Timestamp:
+        """When its next try is due, while it waits for that between two tries."""
 
     def __init__(
         self,
@@ -412,10 +420,12 @@ class StepRecord(_message.Message):
         left_residue: _builtins.bool = ...,
         stalled: _builtins.bool = ...,
         stalls: _builtins.int = ...,
+        accepted: _builtins.bool = ...,
+        retry_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result", "retry_time", b"retry_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "stalled", b"stalled", "stalls", b"stalls", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "retry_time", b"retry_time", "stalled", b"stalled", "stalls", b"stalls", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

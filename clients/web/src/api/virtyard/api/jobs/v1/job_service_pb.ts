@@ -270,13 +270,13 @@ export const AbortJobResponseSchema: GenMessage<AbortJobResponse> = /*@__PURE__*
   messageDesc(file_virtyard_api_jobs_v1_job_service, 7);
 
 /**
- * Names the job whose undos are to be tried again.
+ * Names the job of which something is to be tried again.
  *
  * @generated from message virtyard.api.jobs.v1.RetryJobRequest
  */
 export type RetryJobRequest = Message<"virtyard.api.jobs.v1.RetryJobRequest"> & {
   /**
-   * A job that is ROLLBACK_FAILED, as jobs/12-3.
+   * A job that is ROLLBACK_FAILED or refused past its pivot, as jobs/12-3.
    *
    * @generated from field: string name = 1;
    */
@@ -297,7 +297,7 @@ export const RetryJobRequestSchema: GenMessage<RetryJobRequest> = /*@__PURE__*/
  */
 export type AcceptJobRequest = Message<"virtyard.api.jobs.v1.AcceptJobRequest"> & {
   /**
-   * A job that could not be undone, as jobs/12-3.
+   * A job that could not be undone, or is refused past its pivot, as jobs/12-3.
    *
    * @generated from field: string name = 1;
    */
@@ -629,7 +629,7 @@ export const JobService: GenService<{
     output: typeof AbortJobResponseSchema;
   },
   /**
-   * Tries the refused undos of a job again, once what was in their way is gone.
+   * Tries what was refused in a job again, once what was in its way is gone: its undos, or its steps past the pivot.
    *
    * @generated from rpc virtyard.api.jobs.v1.JobService.RetryJob
    */
@@ -639,7 +639,8 @@ export const JobService: GenService<{
     output: typeof JobSchema;
   },
   /**
-   * Accepts what the refused undos of a job left behind, so that its operation can end.
+   * Accepts what refused undos of a job left behind, or that its refused steps past the pivot are not done, so that its
+   * operation can end.
    *
    * @generated from rpc virtyard.api.jobs.v1.JobService.AcceptJob
    */
