@@ -1,4 +1,4 @@
-"""What the doctor looks at: services, jobs, locks, servers, certificates and disks of one site, read side by side."""
+"""What the doctor looks at: services, jobs, locks, servers, webhooks and more of one site, read side by side."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 
-from virtyard.api.inventory.v1 import inventory_service_pb2, repository_pb2, server_pb2
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2
+from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, repository_pb2, server_pb2
+from virtyard.api.jobs.v1 import automation_service_pb2, job_pb2, job_service_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard_client.client import Client
 from virtyard_client.command.request import message_class
@@ -28,6 +28,8 @@ SETTLING = 6.0
 """Seconds in which the locks of an operation that has just ended are gone."""
 _PAGE = 1000
 _SERVING = b"\x08\x01"
+_AUTOMATION = "virtyard.api.jobs.v1.AutomationService"
+_WebhookStatus = automation_service_pb2.WebhookStatus
 _PEOPLE = ("virtyard.api.jobs.v1.LockControlService", "ListPersonLocks")
 
 
@@ -59,6 +61,10 @@ class Sight:
     """Locks that operations hold which have ended, or are not there, seen twice."""
     people: Sequence[Any] = ()
     """The locks that people hold."""
+    violations: Sequence[event_pb2.Event] = ()
+    """Events of broken invariants that nobody has acknowledged."""
+    webhooks: Sequence[automation_service_pb2.WebhookStatus] = ()
+    """What every webhook has sent so far."""
     servers: Sequence[server_pb2.Server] = ()
     """Every server."""
     repositories: Sequence[repository_pb2.Repository] = ()
@@ -85,11 +91,13 @@ async def look(context: Context) -> Sight:
             await _serving(client, "inventory", sight)
             sight.servers = [each async for each in _servers(client)]
             sight.repositories = [each async for each in _repositories(client)]
+            sight.violations = await _violations(client)
 
         async def jobs() -> None:
             await _serving(client, "jobs", sight)
             sight.jobs = [each async for each in _open_jobs(client)]
             sight.people = await _people(client)
+            sight.webhooks = await _webhooks(client)
 
         async def locks() -> None:
             await _serving(client, "locks", sight)
@@ -131,6 +139,30 @@ async def _repositories(client: Client) -> AsyncIterator[repository_pb2.Reposito
             yield repository
         if not page.next_page_token:
             return
+        request.page_token = page.next_page_token
+
+
+async def _violations(client: Client) -> Sequence[event_pb2.Event]:
+    """Return the newest events of broken invariants that are open; a page of them is more than anybody reads."""
+    request = inventory_service_pb2.ListEventsRequest(filter='type = "SAFETY_VIOLATED" AND open = true')
+    return list((await client.inventory.ListEvents(request)).events)
+
+
+async def _webhooks(client: Client) -> Sequence[automation_service_pb2.WebhookStatus]:
+    """Return what every webhook has sent; one that is deleted meanwhile is none."""
+    request = inventory_service_pb2.ListWebhooksRequest(page_size=_PAGE)
+    found = []
+    while True:
+        page = await client.inventory.ListWebhooks(request)
+        for webhook in page.webhooks:
+            asked = automation_service_pb2.GetWebhookStatusRequest(name=webhook.name)
+            try:
+                found.append(await client.call(_AUTOMATION, "GetWebhookStatus", asked, _WebhookStatus))
+            except ClientError as error:
+                if error.code != "NOT_FOUND":
+                    raise
+        if not page.next_page_token:
+            return found
         request.page_token = page.next_page_token
 
 
