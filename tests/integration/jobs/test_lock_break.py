@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.integration.jobs.site import Site, machine
+from tests.integration.jobs.site import Fault, Site, machine
 from tests.integration.jobs.test_failure import Gate, Tries, rival, state_of
 from virtyard.agent.actions.catalogue import load
 from virtyard.api.inventory.v1 import event_pb2, virtual_machine_pb2
@@ -179,15 +179,16 @@ async def test_force_frees_and_puts_into_quarantine(site: Site, monkeypatch: pyt
     await site.wait_released()
 
 
-class Deaf(Gate):
-    """A fault that holds an action however often it is told to stop, as a write into a storage that hangs."""
+def deaf(gate: Gate) -> Fault:
+    """Return a fault that holds an action however often it is told to stop, as a write into a storage that hangs."""
 
-    async def __call__(self, message: object, context: object) -> None:
-        """Wait for the opening and for nothing else."""
-        self.reached.set()
-        while not self.opened.is_set():
+    async def hold(_message: object, _context: object) -> None:
+        gate.reached.set()
+        while not gate.opened.is_set():
             with contextlib.suppress(asyncio.CancelledError):
-                await self.opened.wait()
+                await gate.opened.wait()
+
+    return hold
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
@@ -202,7 +203,8 @@ async def test_without_the_quarantine_the_next_one_acts_beside_the_old(
     async def acted(times: int) -> bool:
         return site.faults.done["CreateDiskFile"] == times
 
-    gate = site.faults.before["CreateDiskFile"] = Deaf()
+    gate = Gate()
+    site.faults.before["CreateDiskFile"] = deaf(gate)
     await site.submit(machine("web", disks=1))
     await gate.reached.wait()
     site.faults.before["CreateDiskFile"] = Tries()
