@@ -12,6 +12,7 @@ from tests.fakes.clock import FakeClock
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, server_pb2, write_objects_pb2
 from virtyard.internal.inventory.v1 import host_service_pb2
+from virtyard.inventory import observations, presence, writes
 from virtyard.kernel.errors import PermissionDenied
 from virtyard.runtime.status import errors_named
 
@@ -122,6 +123,19 @@ async def test_older_look_of_a_job_never_overwrites_a_newer_report(served: Serve
     after = await get(served, "s")
     assert (after.observed.memory_bytes, after.generation) == (3 * GIB, before.generation)
     assert after.state == server_pb2.SERVER_STATE_ONLINE
+
+
+async def test_without_the_comparison_what_is_older_overwrites(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positions are what is compared: switched off, a report and then a job's look take back what is known."""
+    monkeypatch.setattr(presence, "_is_outdated", lambda *_: False)
+    monkeypatch.setattr(observations, "is_older", lambda *_: False)
+    monkeypatch.setattr(writes, "_is_older", lambda *_: False)
+    await execute(served, effect("1/1/1", create(server("s"))))
+    await served.host("s").ReportHost(report("s", memory=3 * GIB, sequence=6))
+    await served.host("s").ReportHost(report("s", memory=2 * GIB, sequence=5))
+    assert (await get(served, "s")).observed.memory_bytes == 2 * GIB
+    await execute(served, effect("2/1/1", looked(memory=1 * GIB, sequence=4), token=2))
+    assert (await get(served, "s")).observed.memory_bytes == 1 * GIB
 
 
 def looked(*, memory: int, sequence: int, ledger: str = "") -> write_objects_pb2.ObjectWrite:

@@ -33,6 +33,7 @@ from virtyard.agent import ledger as ledger_module
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.actions.contract import Context, LeftBehindError, Outcome
 from virtyard.agent.actions.create_disk_file import ACTION as CREATE_DISK
+from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.api.actions.v1 import create_disk_file_pb2, kill_guest_pb2, start_guest_pb2
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -292,6 +293,20 @@ async def test_an_undo_of_nothing_is_success(jobs: Scheduler, tmp_path: Path) ->
     assert error_of(refused[0]).reason == "ALREADY_EXISTS"
     assert [record.changed for record in await jobs.run(undone)] == [False]
     assert files(tmp_path) == ["d1.json", "d1.raw"]
+
+
+async def test_without_the_mark_an_undo_removes_what_is_anothers(
+    jobs: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark is what keeps it: where it is not looked at, the undo of a refused step takes the other's image (P9)."""
+    remove = DirectoryStorage.remove_disk
+    monkeypatch.setattr(DirectoryStorage, "remove_disk", lambda self, place, uid, _: remove(self, place, uid))
+    late = create_disk(tmp_path, "4/1/1", token=2)
+    await jobs.run(create_disk(tmp_path, "3/1/1"))
+    (refused,) = await jobs.run(late)
+    assert error_of(refused).reason == "ALREADY_EXISTS"
+    (undone,) = await jobs.run(undoing(late))
+    assert (undone.state, undone.changed, files(tmp_path)) == (DONE, True, [])
 
 
 async def test_an_undo_of_what_was_so_already_does_nothing(jobs: Scheduler) -> None:

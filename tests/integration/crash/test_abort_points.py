@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.integration.crash.previews import check_preview
 from tests.integration.crash.stage import EXAMPLES, TORTURE, WHOLE, Stage, at, chosen, ended, opened
 from tools.points import note
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, plan_pb2
@@ -27,8 +28,9 @@ SUCCEEDED = (operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE)
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 async def test_an_abort_takes_all_back_or_comes_too_late(name: str, tmp_path: Path) -> None:
-    """At each point the answer to the abort, the end, the site's objects and the checker agree."""
+    """Previewed it leaves nothing; at each point the answer, the end, the site's objects and the checker agree."""
     async with opened(tmp_path, EXAMPLES[name]) as stage:
+        await check_preview(stage)
         found = await stage.points()
         points = chosen(name, found)
         ends = [end for point in points if (end := await abort_at(stage, point)) is not None]

@@ -12,17 +12,20 @@ import pytest
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
-from tests.integration.jobs.site import Site, furnish, machine, running
+from tests.integration.jobs.site import LIMIT, Site, furnish, machine, running
 from tests.integration.jobs.test_failure import Gate, Tries, state_of
 from virtyard.api.inventory.v1 import event_pb2, repository_pb2, server_pb2
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, plan_pb2
 from virtyard.api.operations.v1 import (
     present_repository_pb2,
     refresh_server_pb2,
     start_virtual_machine_pb2,
     unpresent_repository_pb2,
 )
-from virtyard.jobs import roll_call
+from virtyard.internal.jobs.v1.record_pb2 import OperationRecord
+from virtyard.jobs import roll_call, schedule
+from virtyard.jobs.model import Shape
+from virtyard.jobs.participants import Link
 from virtyard.kernel.view import select
 
 ACTIVE, PARTIAL = operation_pb2.OPERATION_STATE_ACTIVE, operation_pb2.OPERATION_STATE_PARTIAL
@@ -194,6 +197,57 @@ async def test_a_member_that_falls_silent_after_its_first_intent_is_waited_for(s
     assert metadata_of(operation).state == operation_pb2.OPERATION_STATE_SUCCEEDED
     assert (await server(site, "servers/s3")).desired_revision == 0
     assert attached(site) == ["s3"]
+
+
+def not_through(shape: Shape, record: OperationRecord) -> list[plan_pb2.PlannedJob]:
+    """Return every deferrable job that has neither ended nor been put off, begun or not."""
+    return [
+        job
+        for job in shape.deferrable
+        if record.jobs[job.id].state != job_pb2.JOB_STATE_COMPLETED and not record.jobs[job.id].deferred
+    ]
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+async def test_without_looking_at_what_has_begun_a_member_acts_behind_the_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch, on: bool
+) -> None:
+    """That a job has begun is what keeps it: else it ends and its locks go, while its server is still at work."""
+    gate, others, answers = Gate(), Gate(), Link.answers
+
+    async def hold_s3(message: Any, context: Any) -> None:
+        await (gate if context.host.server == "servers/s3" else others)(message, context)
+
+    async def silent_s3(link: Link, patience: float) -> bool:
+        return not (link.name == "servers/s3" and gate.reached.is_set()) and await answers(link, patience)
+
+    async def s3_has_it() -> bool:
+        return "s3" in attached(site)
+
+    if not on:
+        monkeypatch.setattr(schedule, "awaiting_contact", not_through)
+    monkeypatch.setattr(Link, "answers", silent_s3)
+    site.faults.before["AttachRepository"] = hold_s3
+    name = (await site.submit(present(*ALL))).name
+    async with asyncio.timeout(LIMIT):
+        await gate.reached.wait()
+    others.opened.set()
+
+    async def others_are_done() -> bool:
+        return [job.state for job in (await site.jobs_of(name))[1:3]] == [job_pb2.JOB_STATE_COMPLETED] * 2
+
+    await site.wait_until(others_are_done)
+    assert (await site.jobs_of(name))[3].deferred is not on
+    if on:
+        assert "servers/s3" in await site.held_locks()
+    else:
+        # Its note that the server is behind is a step like others; the end comes behind it.
+        assert metadata_of(await site.wait(name)).state == PARTIAL
+        await site.wait_released()
+        assert attached(site) == ["s1", "s2"]
+    gate.opened.set()
+    await site.wait_until(s3_has_it)
+    assert metadata_of(await site.wait(name)).state == (operation_pb2.OPERATION_STATE_SUCCEEDED if on else PARTIAL)
 
 
 async def kill_at(site: Site, transition: str, request: Message) -> operations_pb2.Operation:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.integration.jobs.site import Site, machine
+from tests.integration.jobs.site import Fault, Site, machine
 from tests.integration.jobs.test_failure import Gate, Tries, rival, state_of
 from virtyard.agent.actions.catalogue import load
 from virtyard.api.inventory.v1 import event_pb2, virtual_machine_pb2
@@ -21,6 +23,7 @@ from virtyard.api.jobs.v1 import (
 )
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2, edit_virtual_machine_pb2, refresh_repository_pb2
 from virtyard.jobs import lock_control_rpc
+from virtyard.jobs.quarantine import Quarantine
 from virtyard.kernel.errors import InvalidRequest, NotFound, VirtyardError, WrongState
 from virtyard.runtime.status import named
 
@@ -174,6 +177,46 @@ async def test_force_frees_and_puts_into_quarantine(site: Site, monkeypatch: pyt
     assert (await site.wait(name)).HasField("error")
     await site.succeed(rival())
     await site.wait_released()
+
+
+def deaf(gate: Gate) -> Fault:
+    """Return a fault that holds an action however often it is told to stop, as a write into a storage that hangs."""
+
+    async def hold(_message: object, _context: object) -> None:
+        gate.reached.set()
+        while not gate.opened.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await gate.opened.wait()
+
+    return hold
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+async def test_without_the_quarantine_the_next_one_acts_beside_the_old(
+    site: Site, monkeypatch: pytest.MonkeyPatch, on: bool
+) -> None:
+    """The lock is free by force while the action hangs: only the quarantine keeps the next owner off its object."""
+    monkeypatch.setattr(lock_control_rpc, "_PATIENCE", 0.2)
+    if not on:
+        monkeypatch.setattr(Quarantine, "check", lambda *_: None)
+
+    async def acted(times: int) -> bool:
+        return site.faults.done["CreateDiskFile"] == times
+
+    gate = Gate()
+    site.faults.before["CreateDiskFile"] = deaf(gate)
+    await site.submit(machine("web", disks=1))
+    await gate.reached.wait()
+    site.faults.before["CreateDiskFile"] = Tries()
+    assert (await break_lock(site, DISK)).unsettled
+    monkeypatch.setattr(lock_control_rpc, "_PATIENCE", 20.0)
+    assert (await break_lock(site, DISK, force=True)).quarantined
+    next_one = await site.run(rival())
+    assert not gate.opened.is_set()
+    assert ("quarantine" in next_one.error.message) is on
+    assert await acted(0 if on else 1)
+    gate.opened.set()
+    await site.wait_until(lambda: acted(1 if on else 2))
 
 
 async def test_what_others_did_since_is_not_undone(site: Site) -> None:

@@ -12,6 +12,8 @@ from virtyard.api.actions.v1 import create_disk_file_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.type.v1 import watch_pb2
+from virtyard.jobs import store
+from virtyard.runtime.database import Transaction
 from virtyard.runtime.rpc import Method
 
 VM_COMMITS = {"jobs": 7, "locks": 2, "inventory": 3, "agents": 4}
@@ -116,6 +118,25 @@ async def test_the_same_request_id_is_the_same_operation(site: Site) -> None:
     assert first.name == second.name
     await site.wait(first.name)
     assert (await site.submit(request)).name == first.name
+
+
+async def test_without_the_unique_key_two_at_once_are_two_operations(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key decides the race: without it both are planned and stored, and one of them fails though it was done."""
+    await site.jobs.database.write(_drop_the_key)
+    monkeypatch.setattr(store, "_by_request", lambda *_: None)
+    request = machine("web", disks=0)
+    request.request_id = "0d7bb0a4-6f3c-4f2e-9a47-0a63c05c4bd1"
+    made = await asyncio.gather(site.submit(request), site.submit(request))
+    assert len({operation.name for operation in made}) == 2
+    ended = [await site.wait(operation.name) for operation in made]
+    assert sorted(operation.HasField("error") for operation in ended) == [False, True]
+
+
+def _drop_the_key(transaction: Transaction) -> None:
+    transaction.execute("DROP INDEX operation_request")
+    transaction.transition("jobs.test")
 
 
 async def test_progress_of_a_disk_is_shown_and_never_falls(site: Site) -> None:

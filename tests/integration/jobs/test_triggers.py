@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 
 from tests.integration.jobs.site import Site
-from virtyard.api.inventory.v1 import trigger_pb2
+from virtyard.api.inventory.v1 import event_pb2, trigger_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2, automation_service_pb2_grpc, job_pb2
 from virtyard.api.operations.v1 import (
     create_trigger_pb2,
@@ -20,6 +21,10 @@ from virtyard.api.operations.v1 import (
 )
 from virtyard.internal.inventory.v1 import control_service_pb2, control_service_pb2_grpc
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import triggers
+from virtyard.jobs.automatic import AutomaticSubmission
+from virtyard.jobs.run_states import RunStates
+from virtyard.jobs.triggers import Triggers
 from virtyard.kernel import event_types
 from virtyard.kernel.plan import pack
 
@@ -150,6 +155,55 @@ async def test_a_scheduler_that_ends_in_between_submits_it_once(site: Site, tran
     assert sorted(record.options.reason for record in records) == [
         f"triggers/{name}: {key} is there" for name in ("look", "other") for key in ("a", "b")
     ]
+
+
+async def test_without_one_commit_an_event_is_lost(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place is kept before the submission: ended in between, the next scheduler passes the event by (P31)."""
+    kept, fire = asyncio.Event(), Triggers._fire
+
+    async def apart(triggers: Triggers, trigger: trigger_pb2.Trigger, event: event_pb2.Event, token: str) -> None:
+        await triggers._states.save_token(token)
+        kept.set()
+        await asyncio.Event().wait()
+
+    await define(site, labelled())
+    monkeypatch.setattr(Triggers, "_fire", apart)
+    await tell(site, "a")
+    async with asyncio.timeout(20):
+        await kept.wait()
+    await site.close_jobs()
+    monkeypatch.setattr(Triggers, "_fire", fire)
+    await tell(site, "b")
+    await site.open_jobs()
+    await wait_for(site, "runs", 1)
+    assert [record.options.reason for record in await fired(site)] == ["triggers/look: b is there"]
+
+
+@pytest.mark.parametrize("derived", [True, False])
+async def test_without_one_commit_an_event_is_answered_twice(
+    site: Site, monkeypatch: pytest.MonkeyPatch, derived: bool
+) -> None:
+    """The place is kept after it: only a request id that follows from the event finds the first operation (P31)."""
+    submitted, submit = asyncio.Event(), AutomaticSubmission.submit
+
+    async def stand_still(automatic: AutomaticSubmission, request: Message, **fields: Any) -> Any:
+        await submit(automatic, request, **fields)
+        submitted.set()
+        await asyncio.Event().wait()
+
+    await define(site, labelled())
+    if not derived:
+        monkeypatch.setattr(triggers, "_request_id", lambda *_: str(uuid.uuid4()))
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStates, "put", lambda *_: None)
+        patch.setattr(AutomaticSubmission, "submit", stand_still)
+        await tell(site, "a")
+        async with asyncio.timeout(20):
+            await submitted.wait()
+        await site.close_jobs()
+    await site.open_jobs()
+    await wait_for(site, "runs", 1)
+    assert len(await fired(site)) == (1 if derived else 2)
 
 
 async def test_a_trigger_does_not_answer_itself(site: Site) -> None:

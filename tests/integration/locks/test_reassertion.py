@@ -11,6 +11,7 @@ import pytest
 
 from virtyard.kernel.errors import Unavailable, WrongState
 from virtyard.kernel.lock_modes import LockMode
+from virtyard.locks import service
 from virtyard.locks.main import Locks, open_locks
 from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace, Release
 from virtyard.locks.restored import TOKEN_BITS, begin_life
@@ -83,6 +84,16 @@ async def test_what_the_locks_forgot_is_held_again(tmp_path: Path) -> None:
         sets = [wanted("operations/1", "servers/a"), wanted("operations/7", "servers/b", "servers/d")]
         grants = await locks.service.reassert(sets, {"operations/2"})
         assert [grant.owner for grant in grants] == ["operations/1", "operations/7"]
+
+
+async def test_without_the_closed_door_two_hold_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Granting at once, old locks give to another what an open operation holds that they have not heard of."""
+    await lost_time(tmp_path)
+    monkeypatch.setattr(service, "is_restored", lambda _: False)
+    async with open_locks(tmp_path, SystemClock()) as locks:
+        assert isinstance(await asked(locks, wanted("operations/9", "servers/d")), Grant)
+        with pytest.raises(WrongState, match="operations/7 cannot hold"):
+            await locks.service.reassert([wanted("operations/7", "servers/d")], {"operations/1", "operations/9"})
 
 
 async def test_what_does_not_fit_together_grants_nothing(tmp_path: Path) -> None:

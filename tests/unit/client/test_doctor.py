@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from virtyard.api.inventory.v1 import event_pb2, repository_pb2, server_pb2
-from virtyard.api.jobs.v1 import job_pb2
+from virtyard.api.inventory.v1 import event_pb2, repository_pb2, server_pb2, webhook_pb2
+from virtyard.api.jobs.v1 import automation_service_pb2, job_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.runtime.pki import Authority
 from virtyard_client.doctor.certificates import Certificate, end_of, own_certificate
@@ -95,6 +95,42 @@ def test_a_job_that_waits_for_a_silent_host_is_told_with_the_way_out() -> None:
     step.participant = "inventory"
     found = only(Sight(now=NOW, jobs=[job("7-1", job_pb2.JOB_STATE_RUNNING, contact_lost=True, steps=[step])]))
     assert "confirm-dead" not in found.advice
+
+
+def test_broken_locks_that_are_not_settled_are_told_with_the_object_and_the_host() -> None:
+    """Neither as a job that could be released, nor as a mere silence: others are kept off the object meanwhile."""
+    step = job_pb2.Step(participant="servers/s1", state=job_pb2.STEP_STATE_STARTED)
+    broken = job("7-1", job_pb2.JOB_STATE_RUNNING, held=job_pb2.HELD_REASON_BROKEN, contact_lost=True, steps=[step])
+    found = only(Sight(now=NOW, jobs=[broken]))
+    assert (found.severity, found.command) == (Severity.CRITICAL, "virtyard job explain 7-1")
+    assert "virtualDisks/data) were broken" in found.what
+    assert found.why.startswith("servers/s1 has not settled")
+    assert "quarantine" in found.why
+    assert "virtyard server confirm-dead s1" in found.advice
+
+
+def test_a_broken_invariant_is_told_until_somebody_takes_note_of_it() -> None:
+    """With what the auditor saw, and that nothing is to be tidied up before it was reported."""
+    seen = event_pb2.Event(name="events/9", object="virtualDisks/web", message="two exclude each other and hold it")
+    found = only(Sight(now=NOW, violations=[seen]))
+    assert (found.severity, found.why) == (Severity.CRITICAL, "two exclude each other and hold it")
+    assert "virtualDisks/web" in found.what
+    assert "report it" in found.advice
+    assert found.command == "virtyard event acknowledge events/9 --comment WHY"
+
+
+def test_deliveries_that_were_given_up_are_told_with_the_last_reason() -> None:
+    """Those that are still tried are nobody's business yet."""
+    status = automation_service_pb2.WebhookStatus(webhook=webhook_pb2.Webhook(name="webhooks/pager"), pending=7)
+    assert not examine(Sight(now=NOW, webhooks=[status]), PATIENCE)
+    status.dead, status.last_error = 2, "503"
+    found = only(Sight(now=NOW, webhooks=[status]))
+    assert (found.severity, found.what, found.why) == (
+        Severity.WARNING,
+        "webhooks/pager has given up 2 events",
+        "503",
+    )
+    assert found.command == "virtyard webhook retry pager"
 
 
 def test_a_job_at_work_is_no_finding() -> None:

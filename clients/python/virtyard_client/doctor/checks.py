@@ -29,6 +29,8 @@ def examine(sight: Sight, patience: float) -> list[Finding]:
         *_services(sight),
         *_jobs(sight, patience),
         *_locks(sight),
+        *_violations(sight),
+        *_webhooks(sight),
         *_servers(sight),
         *_certificates(sight),
         *_clocks(sight),
@@ -94,6 +96,17 @@ def _stuck(job: job_pb2.Job) -> Finding | None:
             why="; ".join(job.residue) or job.error.message or "an undo was refused",
             advice=f"remove the cause and try again, or accept what is left: virtyard job accept {name}",
             command=f"virtyard job retry {name}",
+        )
+    if job.held == job_pb2.HELD_REASON_BROKEN:
+        # Before the host's silence, which is why this lasts: nobody can release it, and others are kept off.
+        hosts = ", ".join(sorted({step.participant for step in job.steps if _is_open(step)})) or "a participant"
+        return Finding(
+            severity=Severity.CRITICAL,
+            what=f"the locks of {_named(job)} were broken, and what it was doing may still go on",
+            why=f"{hosts} has not settled it; freed by force, the object is in quarantine until then: "
+            "only a refresh, a kill or a forgetting is let through",
+            advice=_see_to(job),
+            command=f"virtyard job explain {name}",
         )
     if job.contact_lost:
         silent = ", ".join(sorted({step.participant for step in job.steps if _is_open(step)}))
@@ -182,6 +195,31 @@ def _locks(sight: Sight) -> Iterator[Finding]:
                 advice="wait for what runs under it, or release it",
                 command=f"virtyard lock release {_id(lock.name)}",
             )
+
+
+def _violations(sight: Sight) -> Iterator[Finding]:
+    for event in sight.violations:
+        yield Finding(
+            severity=Severity.CRITICAL,
+            what=f"what must never be was seen on {event.object}",
+            why=event.message,
+            advice="stop work on it, keep databases and ledgers as they are, and report it; then acknowledge it",
+            command=f"virtyard event acknowledge {event.name} --comment WHY",
+        )
+
+
+def _webhooks(sight: Sight) -> Iterator[Finding]:
+    for status in sight.webhooks:
+        if not status.dead:
+            continue
+        name = _id(status.webhook.name)
+        yield Finding(
+            severity=Severity.WARNING,
+            what=f"{status.webhook.name} has given up {status.dead} event{'' if status.dead == 1 else 's'}",
+            why=status.last_error or "its receiver did not take them, or too many waited",
+            advice=f"mend the receiver, then send them again; they are listed by virtyard webhook deliveries {name}",
+            command=f"virtyard webhook retry {name}",
+        )
 
 
 def _servers(sight: Sight) -> Iterator[Finding]:

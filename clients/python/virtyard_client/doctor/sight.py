@@ -1,4 +1,4 @@
-"""What the doctor looks at: services, jobs, locks, servers, certificates and disks of one site, read side by side."""
+"""What the doctor looks at: services, jobs, locks, servers, webhooks and more of one site, read side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from google.longrunning import operations_pb2
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, repository_pb2, server_pb2
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2
+from virtyard.api.jobs.v1 import automation_service_pb2, job_pb2, job_service_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard_client.client import Client
 from virtyard_client.command.request import message_class
@@ -29,6 +29,8 @@ SETTLING = 6.0
 _PAGE = 1000
 _JUMPED = "type = CLOCK_JUMPED AND open = true"
 _SERVING = b"\x08\x01"
+_AUTOMATION = "virtyard.api.jobs.v1.AutomationService"
+_WebhookStatus = automation_service_pb2.WebhookStatus
 _PEOPLE = ("virtyard.api.jobs.v1.LockControlService", "ListPersonLocks")
 
 
@@ -60,6 +62,10 @@ class Sight:
     """Locks that operations hold which have ended, or are not there, seen twice."""
     people: Sequence[Any] = ()
     """The locks that people hold."""
+    violations: Sequence[event_pb2.Event] = ()
+    """Events of broken invariants that nobody has acknowledged."""
+    webhooks: Sequence[automation_service_pb2.WebhookStatus] = ()
+    """What every webhook has sent so far."""
     servers: Sequence[server_pb2.Server] = ()
     """Every server."""
     repositories: Sequence[repository_pb2.Repository] = ()
@@ -90,11 +96,13 @@ async def look(context: Context) -> Sight:
             sight.repositories = [each async for each in _repositories(client)]
             wanted = inventory_service_pb2.ListEventsRequest(filter=_JUMPED, page_size=_PAGE)
             sight.clocks = (await client.inventory.ListEvents(wanted)).events
+            sight.violations = await _violations(client)
 
         async def jobs() -> None:
             await _serving(client, "jobs", sight)
             sight.jobs = [each async for each in _open_jobs(client)]
             sight.people = await _people(client)
+            sight.webhooks = await _webhooks(client)
 
         async def locks() -> None:
             await _serving(client, "locks", sight)
@@ -136,6 +144,30 @@ async def _repositories(client: Client) -> AsyncIterator[repository_pb2.Reposito
             yield repository
         if not page.next_page_token:
             return
+        request.page_token = page.next_page_token
+
+
+async def _violations(client: Client) -> Sequence[event_pb2.Event]:
+    """Return the newest events of broken invariants that are open; a page of them is more than anybody reads."""
+    request = inventory_service_pb2.ListEventsRequest(filter='type = "SAFETY_VIOLATED" AND open = true')
+    return list((await client.inventory.ListEvents(request)).events)
+
+
+async def _webhooks(client: Client) -> Sequence[automation_service_pb2.WebhookStatus]:
+    """Return what every webhook has sent; one that is deleted meanwhile is none."""
+    request = inventory_service_pb2.ListWebhooksRequest(page_size=_PAGE)
+    found = []
+    while True:
+        page = await client.inventory.ListWebhooks(request)
+        for webhook in page.webhooks:
+            asked = automation_service_pb2.GetWebhookStatusRequest(name=webhook.name)
+            try:
+                found.append(await client.call(_AUTOMATION, "GetWebhookStatus", asked, _WebhookStatus))
+            except ClientError as error:
+                if error.code != "NOT_FOUND":
+                    raise
+        if not page.next_page_token:
+            return found
         request.page_token = page.next_page_token
 
 
