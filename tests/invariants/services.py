@@ -16,11 +16,12 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import submission_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.objects import links_of
-from virtyard.jobs.model import Operation, operation_number, owner_name
+from virtyard.jobs.model import Operation, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE
 from virtyard.kernel.job_states import JobState, StepState
 from virtyard.kernel.lock_modes import LockMode, conflicts
 from virtyard.kernel.names import collection_of
+from virtyard.locks.store import operation_of_owner
 
 Check = Callable[[Records], Iterator[str]]
 _SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
@@ -112,7 +113,7 @@ def locks_follow_operations(records: Records) -> Iterator[str]:
     """Only open operations and people have locks, and what ended is closed, or that is due (P5)."""
     due = {lock_service_pb2.OwnerRelease.FromString(body).owner for _, kind, body in records.due if kind == RELEASE}
     for owner, _, _ in records.owners:
-        number = operation_number(owner)
+        number = operation_of_owner(owner)
         operation = records.operations.get(number)
         if number and operation is None:
             yield f"{owner} has locks and is no operation"
@@ -128,7 +129,7 @@ def locks_follow_operations(records: Records) -> Iterator[str]:
 
 def _is_closed(owner: str, records: Records) -> bool:
     """Tell whether the lock service refuses an owner for ever; below its floor it does so without remembering it."""
-    return owner in records.closed or 0 < operation_number(owner) < records.closed_below
+    return owner in records.closed or 0 < operation_of_owner(owner) < records.closed_below
 
 
 def locks_exclude(records: Records) -> Iterator[str]:
@@ -279,7 +280,7 @@ def nothing_open(records: Records) -> Iterator[str]:
         if operation.record.state == ACTIVE:
             yield f"{operation.name}, {operation.record.title}, has not ended"
     for owner, _, granted in records.owners:
-        if operation_number(owner):
+        if operation_of_owner(owner):
             yield f"{owner} {'holds' if granted else 'waits for'} locks"
     for key, kind, body in records.due:
         # Rows go with the next commit; what counts is whether what they ask for has happened.
