@@ -81,7 +81,7 @@ torture: install-test ## Kill, stop, cut and starve a site for MINUTES under all
 	@$(VENV)/python -m tests.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 torture-points: install-test ## Every crash point, abort point and refused undo of every operation type; takes long, ends with a table
-	@VIRTYARD_TORTURE=1 VIRTYARD_POINTS=build/points $(VENV)/python -m pytest -n auto --dist worksteal tests/faults/test_crash_points.py tests/integration/crash \
+	@VIRTYARD_TORTURE=1 VIRTYARD_POINTS=build/points $(VENV)/python -m pytest -n auto --dist worksteal tests/faults/test_crash_points.py tests/faults/test_story_points.py tests/integration/crash \
 		tests/acceptance/test_every_operation.py tests/integration/locks/test_properties.py \
 		tests/faults/test_histories.py $(ARGS); ended=$$?; $(VENV)/python -m tools.points build/points; exit $$ended
 

@@ -23,6 +23,8 @@ KINDS = {
     "undo": "failing undos",
 }
 """The kinds of points, with their headings."""
+STORY = "story: "
+"""What the name of a story begins with, in the place of an operation type's."""
 BEGIN, END = "<!-- points -->", "<!-- /points -->"
 _FILE = "points.jsonl"
 Found = Mapping[str, Mapping[str, Sequence[int]]]
@@ -51,7 +53,9 @@ def read(folder: Path) -> Found:
 
 
 def table(found: Found) -> str:
-    """Return a row for each type and one for all of them; what was not run shows as a dash."""
+    """Return a row for each type and one for all of them, then the stories; what was not run shows as a dash."""
+    stories = {name.removeprefix(STORY): kinds for name, kinds in found.items() if name.startswith(STORY)}
+    found = {name: kinds for name, kinds in found.items() if not name.startswith(STORY)}
     head = ["| operation type | " + " | ".join(KINDS.values()) + " |", "|---" * (len(KINDS) + 1) + "|"]
     rows = [
         f"| `{name}` | " + " | ".join(_cell(kinds.get(kind)) for kind in KINDS) + " |"
@@ -61,7 +65,11 @@ def table(found: Found) -> str:
     for kind in KINDS:
         ran = [kinds[kind] for kinds in found.values() if kind in kinds]
         sums.append(f"{_cell((sum(one[0] for one in ran), sum(one[1] for one in ran)))} in {len(ran)} types")
-    return "\n".join([*head, *rows, f"| all {len(found)} | " + " | ".join(sums) + " |"])
+    lines = [*head, *rows, f"| all {len(found)} | " + " | ".join(sums) + " |"]
+    if stories:
+        lines += ["", f"| story | {KINDS['crash']} |", "|---|---|"]
+        lines += [f"| {name} | {_cell(kinds.get('crash'))} |" for name, kinds in sorted(stories.items())]
+    return "\n".join(lines)
 
 
 def put_into(page: str, text: str) -> str:

@@ -13,17 +13,22 @@ from tests.invariants.records import ACTIVE, Effect, Records
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.api.type.v1 import submission_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.objects import links_of
-from virtyard.jobs.model import operation_number, owner_name
+from virtyard.jobs.model import Operation, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE
 from virtyard.kernel.job_states import JobState, StepState
 from virtyard.kernel.lock_modes import LockMode, conflicts
 from virtyard.kernel.names import collection_of
+from virtyard.locks.store import operation_of_owner
 
 Check = Callable[[Records], Iterator[str]]
 _SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
 _PARTIAL = operation_pb2.OPERATION_STATE_PARTIAL
+_KEEPS = (submission_pb2.ON_FAILURE_STOP, submission_pb2.ON_FAILURE_CONTINUE)
+_OF_FINISHED = frozenset({StepState.DONE, StepState.SKIPPED})
+_OF_UNDONE = frozenset({StepState.UNDONE, StepState.SKIPPED, StepState.FAILED, StepState.PENDING})
 _DO, _UNDO = participant.PHASE_DO, participant.PHASE_UNDO
 _BARRED = frozenset({"CREATING", "DELETING", "STARTING"})
 """Endings of the states that an object has only while an operation works on it."""
@@ -33,11 +38,14 @@ def ended_as_promised(records: Records) -> Iterator[str]:
     """Every operation that ended did all or nothing, and says which (R1)."""
     for operation in records.ended.values():
         record, name = operation.record, operation.name
+        if record.state == _PARTIAL and record.options.on_failure in _KEEPS:
+            yield from _kept_what_was_finished(operation)
+            continue
         jobs = {JobState(record.jobs[job].state) for job in operation.shape.jobs}
         steps = {reference: StepState(record.steps[reference].state or 1) for reference in operation.shape.steps}
         if record.state in (_SUCCEEDED, _PARTIAL) and not record.HasField("error"):
             outcome = job_pb2.OUTCOME_COMPLETE if record.state == _SUCCEEDED else job_pb2.OUTCOME_PARTIAL
-            allowed = {StepState.DONE, StepState.SKIPPED}
+            allowed = set(_OF_FINISHED)
             wanted = {JobState.COMPLETED}
             # Past the pivot a person may have accepted what failed; the job tells it.
             left = {each for each in steps if record.steps[each].accepted and steps[each] == StepState.FAILED}
@@ -49,7 +57,7 @@ def ended_as_promised(records: Records) -> Iterator[str]:
         else:
             kept = StepState.UNDO_FAILED in steps.values()
             outcome = job_pb2.OUTCOME_PARTIAL if kept else job_pb2.OUTCOME_NONE
-            allowed = {StepState.UNDONE, StepState.SKIPPED, StepState.FAILED, StepState.PENDING}
+            allowed = set(_OF_UNDONE)
             allowed |= {StepState.UNDO_FAILED} if kept else set()
             allowed |= {StepState.DONE} if records.is_taken_over(operation) else set()
             wanted = {JobState.FAILED, JobState.ABORTED}
@@ -64,6 +72,21 @@ def ended_as_promised(records: Records) -> Iterator[str]:
                 yield f"{name} has ended, step {reference} is {state.name}"
         if not record.HasField("end_time"):
             yield f"{name} has ended at no time"
+
+
+def _kept_what_was_finished(operation: Operation) -> Iterator[str]:
+    """Where finished jobs are to be kept when one fails, each job did all or nothing."""
+    record, name = operation.record, operation.name
+    if record.outcome != job_pb2.OUTCOME_PARTIAL:
+        yield f"{name} says outcome {record.outcome}, not {job_pb2.OUTCOME_PARTIAL}"
+    if not record.HasField("end_time"):
+        yield f"{name} has ended at no time"
+    for reference, ref in operation.shape.steps.items():
+        job = JobState(record.jobs[ref.job.id].state)
+        allowed = _OF_FINISHED if job == JobState.COMPLETED else _OF_UNDONE
+        state = StepState(record.steps[reference].state or 1)
+        if state not in allowed or job not in (JobState.COMPLETED, JobState.FAILED, JobState.ABORTED):
+            yield f"{name} has kept what was finished, step {reference} is {state.name} in a job that is {job.name}"
 
 
 def rows_agree_with_records(records: Records) -> Iterator[str]:
@@ -97,7 +120,7 @@ def locks_follow_operations(records: Records) -> Iterator[str]:
     """Only open operations and people have locks, and what ended is closed, or that is due (P5)."""
     due = {lock_service_pb2.OwnerRelease.FromString(body).owner for _, kind, body in records.due if kind == RELEASE}
     for owner, _, _ in records.owners:
-        number = operation_number(owner)
+        number = operation_of_owner(owner)
         operation = records.operations.get(number)
         if number and operation is None:
             yield f"{owner} has locks and is no operation"
@@ -113,7 +136,7 @@ def locks_follow_operations(records: Records) -> Iterator[str]:
 
 def _is_closed(owner: str, records: Records) -> bool:
     """Tell whether the lock service refuses an owner for ever; below its floor it does so without remembering it."""
-    return owner in records.closed or 0 < operation_number(owner) < records.closed_below
+    return owner in records.closed or 0 < operation_of_owner(owner) < records.closed_below
 
 
 def locks_exclude(records: Records) -> Iterator[str]:
@@ -264,7 +287,7 @@ def nothing_open(records: Records) -> Iterator[str]:
         if operation.record.state == ACTIVE:
             yield f"{operation.name}, {operation.record.title}, has not ended"
     for owner, _, granted in records.owners:
-        if operation_number(owner):
+        if operation_of_owner(owner):
             yield f"{owner} {'holds' if granted else 'waits for'} locks"
     for key, kind, body in records.due:
         # Rows go with the next commit; what counts is whether what they ask for has happened.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.internal.inventory.v1 import certificate_pb2, control_service_pb2
 from virtyard.inventory.certificates import end_time
 from virtyard.inventory.store import InventoryStore
@@ -37,6 +38,14 @@ class ControlRpc:
             owner_id=reading.owner_id,
             blocking_events=reading.blocking,
         )
+
+    async def ListLedger(
+        self,
+        request: control_service_pb2.ListLedgerRequest,
+        call: Call,
+    ) -> agent_service_pb2.ListLedgerResponse:
+        """Return a page of the inventory's ledger."""
+        return await self._store.ledger(request.operations, request.after_sequence)
 
     async def ReportCertificate(
         self,

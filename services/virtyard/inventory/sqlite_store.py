@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
@@ -20,6 +21,7 @@ from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, microseconds, raise_events
 from virtyard.inventory.guests import read_needed, read_recorded, tell_stopped
+from virtyard.inventory.ledger_pages import list_ledger
 from virtyard.inventory.listing import EVENTS, parse_place, read_objects
 from virtyard.inventory.model import EndedGuest, Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
 from virtyard.inventory.objects import read_row, read_rows, row_of
@@ -127,6 +129,10 @@ class SqliteStore:
             )
 
         return await self._database.read(run)
+
+    async def ledger(self, operations: Collection[int], after: int) -> agent_service_pb2.ListLedgerResponse:
+        """See `InventoryStore.ledger`."""
+        return await self._database.read(lambda connection: list_ledger(connection, operations, after))
 
     async def get(self, name: str) -> TypedObject:
         """See `InventoryStore.get`."""

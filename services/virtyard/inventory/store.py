@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
@@ -41,6 +42,10 @@ class InventoryStore(Protocol):
         Raises:
             InvalidRequest: a selection is malformed.
         """
+        ...
+
+    async def ledger(self, operations: Collection[int], after: int) -> agent_service_pb2.ListLedgerResponse:
+        """Return a page of what the ledger has of operations, by their numbers; see `ledger_pages.list_ledger`."""
         ...
 
     async def get(self, name: str) -> TypedObject:

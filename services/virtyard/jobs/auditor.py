@@ -21,7 +21,7 @@ from virtyard.api.agent.v1 import agent_service_pb2, agent_service_pb2_grpc
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.type.v1 import watch_pb2
-from virtyard.internal.inventory.v1 import control_service_pb2
+from virtyard.internal.inventory.v1 import control_service_pb2, control_service_pb2_grpc
 from virtyard.jobs.audit import (
     Finding,
     Held,
@@ -72,7 +72,7 @@ class _Watched:
     """An operation whose effects are looked at."""
 
     hosts: frozenset[str]
-    """The hosts of its plan, and of those that it had before."""
+    """The participants of its plan, and of those that it had before: hosts, and the inventory."""
     plan: int
     """The hash of the plan that they were read from."""
     looks: int = _LOOKS_AFTER_THE_END
@@ -227,14 +227,12 @@ class Auditor:
                 self._watched[number] = _Watched(hosts=hosts, plan=hash(plan))
 
     async def _read_ledger(self, host: str, numbers: list[int]) -> Iterable[agent_service_pb2.LedgerEntry] | None:
-        request = agent_service_pb2.ListLedgerRequest(
-            operation_above=_NONE_ABOVE, operations=numbers[-_MOST_OPERATIONS:]
-        )
+        request = _ledger_request(host, numbers[-_MOST_OPERATIONS:])
         entries: list[agent_service_pb2.LedgerEntry] = []
         try:
             async with asyncio.timeout(_TIMEOUT):
                 channel = await self._participants.link(host).reached()
-                stub: Any = agent_service_pb2_grpc.AgentServiceStub(channel)
+                stub = _ledger_stub(host, channel)
                 with errors_named(), peer_cancels_named():
                     while True:
                         page = await stub.ListLedger(request)
@@ -270,9 +268,22 @@ class Auditor:
                 self._untold.clear()
 
 
+def _ledger_request(host: str, numbers: list[int]) -> Any:
+    if host == INVENTORY:
+        return control_service_pb2.ListLedgerRequest(operations=numbers)
+    return agent_service_pb2.ListLedgerRequest(operation_above=_NONE_ABOVE, operations=numbers)
+
+
+def _ledger_stub(host: str, channel: grpc.aio.Channel) -> Any:
+    """Return what lists a ledger: of the inventory, whose ledger is beside its objects, or of an agent."""
+    if host == INVENTORY:
+        return control_service_pb2_grpc.ControlServiceStub(channel)
+    return agent_service_pb2_grpc.AgentServiceStub(channel)
+
+
 def _hosts_of(plan: bytes) -> frozenset[str]:
-    steps = (step for job in plan_pb2.Plan.FromString(plan).jobs for step in job.steps)
-    return frozenset(step.participant for step in steps if step.participant != INVENTORY)
+    """Return the participants of a plan, the inventory among them."""
+    return frozenset(step.participant for job in plan_pb2.Plan.FromString(plan).jobs for step in job.steps)
 
 
 def _held(lock: lock_service_pb2.Lock) -> Held:

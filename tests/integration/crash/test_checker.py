@@ -280,9 +280,10 @@ def test_an_end_that_is_not_what_was_done_is_found(
     assert any(told in line for line in found), found
 
 
-def test_a_release_below_the_floor_is_done(folder: Path) -> None:
+@pytest.mark.parametrize("owner", ["operations/7", "operations/7#rollback"])
+def test_a_release_below_the_floor_is_done(folder: Path, owner: str) -> None:
     """An owner whom the lock service has closed and forgotten is closed; one above its floor is not."""
-    release = lock_service_pb2.OwnerRelease(owner="operations/7", epoch=1).SerializeToString()
+    release = lock_service_pb2.OwnerRelease(owner=owner, epoch=1).SerializeToString()
     records = replace(read(folder), closed={}, due=[("release 7", RELEASE, release)])
     assert "release 7 is due" in list(services.nothing_open(replace(records, closed_below=7)))
     assert "release 7 is due" not in list(services.nothing_open(replace(records, closed_below=8)))

@@ -27,6 +27,15 @@ def test_the_last_word_on_each_type_and_kind_is_shown(tmp_path: Path, monkeypatc
     assert "| all 2 | 29 of 30 in 2 types | 0 of 0 in 0 types | 0 of 0 in 0 types | 2 of 2 in 1 types |" in lines
 
 
+def test_stories_have_a_table_of_their_own() -> None:
+    """A story is no operation type and counts in no sum of theirs."""
+    found = {"start": {"crash": (9, 9)}, f"{points.STORY}it is held": {"crash": (2, 7)}}
+    lines = points.table(found).splitlines()
+    assert lines[-1] == "| it is held | 2 of 7 |"
+    assert "| story | crash points |" in lines
+    assert any(line.startswith("| all 1 | 9 of 9 in 1 types |") for line in lines)
+
+
 def test_nothing_is_noted_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A usual run of the tests leaves no file."""
     monkeypatch.delenv(points.VARIABLE, raising=False)

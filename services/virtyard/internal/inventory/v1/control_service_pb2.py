@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from virtyard.api.agent.v1 import agent_service_pb2 as virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2
 from virtyard.api.inventory.v1 import event_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_event__pb2
 from virtyard.api.inventory.v1 import object_pb2 as virtyard_dot_api_dot_inventory_dot_v1_dot_object__pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as virtyard_dot_api_dot_participant_dot_v1_dot_participant__service__pb2
@@ -29,7 +30,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.internal.inventory.v1 import certificate_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4virtyard/internal/inventory/v1/control_service.proto\x12\x1evirtyard.internal.inventory.v1\x1a%virtyard/api/inventory/v1/event.proto\x1a&virtyard/api/inventory/v1/object.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x30virtyard/internal/inventory/v1/certificate.proto\"b\n\x0bViewRequest\x12:\n\nselections\x18\x01 \x03(\x0b\x32&.virtyard.api.participant.v1.Selection\x12\x17\n\x0funless_sequence\x18\x02 \x01(\x03\"\xca\x01\n\x0cViewResponse\x12\x32\n\x07objects\x18\x01 \x03(\x0b\x32!.virtyard.api.inventory.v1.Object\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x10\n\x08owner_id\x18\x04 \x01(\t\x12\x11\n\tunchanged\x18\x05 \x01(\x08\x12\x39\n\x0f\x62locking_events\x18\n \x03(\x0b\x32 .virtyard.api.inventory.v1.Event\"P\n\x12RaiseEventsRequest\x12:\n\x06\x65vents\x18\x01 \x03(\x0b\x32*.virtyard.internal.inventory.v1.KeyedEvent\"J\n\nKeyedEvent\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05\x65vent\x18\x02 \x01(\x0b\x32 .virtyard.api.inventory.v1.Event\"\x15\n\x13RaiseEventsResponse2\x8e\x03\n\x0e\x43ontrolService\x12i\n\x04View\x12+.virtyard.internal.inventory.v1.ViewRequest\x1a,.virtyard.internal.inventory.v1.ViewResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12~\n\x0bRaiseEvents\x12\x32.virtyard.internal.inventory.v1.RaiseEventsRequest\x1a\x33.virtyard.internal.inventory.v1.RaiseEventsResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12\x90\x01\n\x11ReportCertificate\x12\x38.virtyard.internal.inventory.v1.ReportCertificateRequest\x1a\x39.virtyard.internal.inventory.v1.ReportCertificateResponse\"\x06\xca\xf3\x18\x02\x08\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4virtyard/internal/inventory/v1/control_service.proto\x12\x1evirtyard.internal.inventory.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a%virtyard/api/inventory/v1/event.proto\x1a&virtyard/api/inventory/v1/object.proto\x1a\x35virtyard/api/participant/v1/participant_service.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x30virtyard/internal/inventory/v1/certificate.proto\"b\n\x0bViewRequest\x12:\n\nselections\x18\x01 \x03(\x0b\x32&.virtyard.api.participant.v1.Selection\x12\x17\n\x0funless_sequence\x18\x02 \x01(\x03\"\xca\x01\n\x0cViewResponse\x12\x32\n\x07objects\x18\x01 \x03(\x0b\x32!.virtyard.api.inventory.v1.Object\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x10\n\x08owner_id\x18\x04 \x01(\t\x12\x11\n\tunchanged\x18\x05 \x01(\x08\x12\x39\n\x0f\x62locking_events\x18\n \x03(\x0b\x32 .virtyard.api.inventory.v1.Event\"P\n\x12RaiseEventsRequest\x12:\n\x06\x65vents\x18\x01 \x03(\x0b\x32*.virtyard.internal.inventory.v1.KeyedEvent\"J\n\nKeyedEvent\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05\x65vent\x18\x02 \x01(\x0b\x32 .virtyard.api.inventory.v1.Event\"\x15\n\x13RaiseEventsResponse\"?\n\x11ListLedgerRequest\x12\x12\n\noperations\x18\x01 \x03(\x03\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x32\x82\x04\n\x0e\x43ontrolService\x12i\n\x04View\x12+.virtyard.internal.inventory.v1.ViewRequest\x1a,.virtyard.internal.inventory.v1.ViewResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12~\n\x0bRaiseEvents\x12\x32.virtyard.internal.inventory.v1.RaiseEventsRequest\x1a\x33.virtyard.internal.inventory.v1.RaiseEventsResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12r\n\nListLedger\x12\x31.virtyard.internal.inventory.v1.ListLedgerRequest\x1a).virtyard.api.agent.v1.ListLedgerResponse\"\x06\xca\xf3\x18\x02\x08\x04\x12\x90\x01\n\x11ReportCertificate\x12\x38.virtyard.internal.inventory.v1.ReportCertificateRequest\x1a\x39.virtyard.internal.inventory.v1.ReportCertificateResponse\"\x06\xca\xf3\x18\x02\x08\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +41,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTROLSERVICE'].methods_by_name['View']._serialized_options = b'\312\363\030\002\010\004'
   _globals['_CONTROLSERVICE'].methods_by_name['RaiseEvents']._loaded_options = None
   _globals['_CONTROLSERVICE'].methods_by_name['RaiseEvents']._serialized_options = b'\312\363\030\002\010\004'
+  _globals['_CONTROLSERVICE'].methods_by_name['ListLedger']._loaded_options = None
+  _globals['_CONTROLSERVICE'].methods_by_name['ListLedger']._serialized_options = b'\312\363\030\002\010\004'
   _globals['_CONTROLSERVICE'].methods_by_name['ReportCertificate']._loaded_options = None
   _globals['_CONTROLSERVICE'].methods_by_name['ReportCertificate']._serialized_options = b'\312\363\030\002\010\004'
-  _globals['_VIEWREQUEST']._serialized_start=312
-  _globals['_VIEWREQUEST']._serialized_end=410
-  _globals['_VIEWRESPONSE']._serialized_start=413
-  _globals['_VIEWRESPONSE']._serialized_end=615
-  _globals['_RAISEEVENTSREQUEST']._serialized_start=617
-  _globals['_RAISEEVENTSREQUEST']._serialized_end=697
-  _globals['_KEYEDEVENT']._serialized_start=699
-  _globals['_KEYEDEVENT']._serialized_end=773
-  _globals['_RAISEEVENTSRESPONSE']._serialized_start=775
-  _globals['_RAISEEVENTSRESPONSE']._serialized_end=796
-  _globals['_CONTROLSERVICE']._serialized_start=799
-  _globals['_CONTROLSERVICE']._serialized_end=1197
+  _globals['_VIEWREQUEST']._serialized_start=355
+  _globals['_VIEWREQUEST']._serialized_end=453
+  _globals['_VIEWRESPONSE']._serialized_start=456
+  _globals['_VIEWRESPONSE']._serialized_end=658
+  _globals['_RAISEEVENTSREQUEST']._serialized_start=660
+  _globals['_RAISEEVENTSREQUEST']._serialized_end=740
+  _globals['_KEYEDEVENT']._serialized_start=742
+  _globals['_KEYEDEVENT']._serialized_end=816
+  _globals['_RAISEEVENTSRESPONSE']._serialized_start=818
+  _globals['_RAISEEVENTSRESPONSE']._serialized_end=839
+  _globals['_LISTLEDGERREQUEST']._serialized_start=841
+  _globals['_LISTLEDGERREQUEST']._serialized_end=904
+  _globals['_CONTROLSERVICE']._serialized_start=907
+  _globals['_CONTROLSERVICE']._serialized_end=1421
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from virtyard.api.agent.v1 import agent_service_pb2 as virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2
 from virtyard.internal.inventory.v1 import certificate_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2
 from virtyard.internal.inventory.v1 import control_service_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2
 
@@ -46,6 +47,11 @@ class ControlServiceStub:
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsResponse.FromString,
                 _registered_method=True)
+        self.ListLedger = channel.unary_unary(
+                '/virtyard.internal.inventory.v1.ControlService/ListLedger',
+                request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.ListLedgerRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerResponse.FromString,
+                _registered_method=True)
         self.ReportCertificate = channel.unary_unary(
                 '/virtyard.internal.inventory.v1.ControlService/ReportCertificate',
                 request_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2.ReportCertificateRequest.SerializeToString,
@@ -71,6 +77,13 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLedger(self, request, context):
+        """Lists what the inventory's own ledger has of operations, a page of it, as every host does of its ledger.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportCertificate(self, request, context):
         """Reports when the certificate of a service ends; an event tells of it if that is near.
         """
@@ -90,6 +103,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.RaiseEvents,
                     request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsRequest.FromString,
                     response_serializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsResponse.SerializeToString,
+            ),
+            'ListLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedger,
+                    request_deserializer=virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.ListLedgerRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerResponse.SerializeToString,
             ),
             'ReportCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportCertificate,
@@ -152,6 +170,33 @@ class ControlService:
             '/virtyard.internal.inventory.v1.ControlService/RaiseEvents',
             virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsRequest.SerializeToString,
             virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.RaiseEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.internal.inventory.v1.ControlService/ListLedger',
+            virtyard_dot_internal_dot_inventory_dot_v1_dot_control__service__pb2.ListLedgerRequest.SerializeToString,
+            virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2.ListLedgerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from virtyard.api.agent.v1 import agent_service_pb2 as _agent_service_pb2
 from virtyard.internal.inventory.v1 import certificate_pb2 as _certificate_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2 as _control_service_pb2
 import abc as _abc_1
@@ -21,6 +22,8 @@ class ControlServiceStub:
     """Reads the objects that a plan is made from, at one position of the feed."""
     RaiseEvents: _aio.UnaryUnaryMultiCallable[_control_service_pb2.RaiseEventsRequest, _control_service_pb2.RaiseEventsResponse]
     """Raises events, each once for its key however often it is asked for."""
+    ListLedger: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListLedgerRequest, _agent_service_pb2.ListLedgerResponse]
+    """Lists what the inventory's own ledger has of operations, a page of it, as every host does of its ledger."""
     ReportCertificate: _aio.UnaryUnaryMultiCallable[_certificate_pb2.ReportCertificateRequest, _certificate_pb2.ReportCertificateResponse]
     """Reports when the certificate of a service ends; an event tells of it if that is near."""
 
@@ -42,6 +45,14 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_control_service_pb2.RaiseEventsRequest, _abc.Awaitable[_control_service_pb2.RaiseEventsResponse]],
     ) -> _abc.Awaitable[_control_service_pb2.RaiseEventsResponse]:
         """Raises events, each once for its key however often it is asked for."""
+
+    @_abc_1.abstractmethod
+    def ListLedger(
+        self,
+        request: _control_service_pb2.ListLedgerRequest,
+        context: _aio.ServicerContext[_control_service_pb2.ListLedgerRequest, _abc.Awaitable[_agent_service_pb2.ListLedgerResponse]],
+    ) -> _abc.Awaitable[_agent_service_pb2.ListLedgerResponse]:
+        """Lists what the inventory's own ledger has of operations, a page of it, as every host does of its ledger."""
 
     @_abc_1.abstractmethod
     def ReportCertificate(
