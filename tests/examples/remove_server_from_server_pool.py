@@ -24,7 +24,7 @@ EXAMPLE = Example(
     bad=(
         Bad(
             request=lambda site: Request(name="serverPools/pool", server="servers/s3"),
-            reason="INVALID_REQUEST",
+            reason="WRONG_STATE",
             field="server",
         ),
         Bad(

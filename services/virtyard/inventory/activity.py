@@ -15,6 +15,7 @@ import grpc.aio
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.api.type.v1 import activity_pb2, lock_pb2, watch_pb2
 from virtyard.kernel.errors import VirtyardError
+from virtyard.runtime.resume_point import ResumePoint
 from virtyard.runtime.status import peer_cancels_named
 
 __all__ = ["LockActivity"]
@@ -22,6 +23,8 @@ __all__ = ["LockActivity"]
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+_MOST_NEWS = 10_000
+"""Objects of which it is remembered when their locks last changed; every name that ever was would be too many."""
 _USES = frozenset({lock_pb2.LOCK_MODE_S, lock_pb2.LOCK_MODE_SIX, lock_pb2.LOCK_MODE_X})
 
 
@@ -40,6 +43,9 @@ class LockActivity:
         self._known = False
         self._locks: dict[str, dict[str, lock_pb2.LockInfo]] = {}
         self._fresh: dict[str, dict[str, lock_pb2.LockInfo]] | None = None
+        # The feed's sequence by which the locks of an object last changed, and that for objects which are not in it.
+        self._news: dict[str, int] = {}
+        self._since = 0
 
     @property
     def known(self) -> bool:
@@ -50,13 +56,13 @@ class LockActivity:
         """Return what is known of an object; None if the lock service is not being followed."""
         if not self._known:
             return None
-        locks = self._locks.get(name)
+        locks, sequence = self._locks.get(name), self._news.get(name, self._since)
         if not locks:
-            return activity_pb2.Activity()
+            return activity_pb2.Activity(locks_sequence=sequence)
         shown = sorted(locks.values(), key=lambda info: (info.waiting, info.holder))
         working = {info.holder for info in shown if info.mode in _USES and not info.waiting}
         operations = sorted({holder.partition("#")[0] for holder in working if holder.startswith("operations/")})
-        return activity_pb2.Activity(locked_by=shown, current_operations=operations)
+        return activity_pb2.Activity(locked_by=shown, current_operations=operations, locks_sequence=sequence)
 
     def held_by(self, operation: str) -> set[str]:
         """Return the objects that an operation, as operations/12, holds locks on now; any thread may ask."""
@@ -98,12 +104,13 @@ class LockActivity:
             case watch_pb2.FRAME_KIND_BOOKMARK:
                 self._locks, self._fresh, before = self._fresh or {}, None, self._locks
                 self._known = True
+                self._news, self._since = {}, _sequence(frame)
                 self._tell(before.keys() | self._locks.keys())
             case watch_pb2.FRAME_KIND_CHANGED:
                 self._put(self._locks, frame)
-                self._tell([frame.lock.object])
+                self._note(frame.lock.object, frame)
             case watch_pb2.FRAME_KIND_REMOVED:
-                self._drop(frame.name)
+                self._drop(frame)
 
     def _snapshot(self) -> dict[str, dict[str, lock_pb2.LockInfo]]:
         if self._fresh is None:
@@ -113,17 +120,30 @@ class LockActivity:
     def _put(self, locks: dict[str, dict[str, lock_pb2.LockInfo]], frame: lock_service_pb2.WatchLocksResponse) -> None:
         locks.setdefault(frame.lock.object, {})[frame.name] = _info(frame.lock)
 
-    def _drop(self, key: str) -> None:
-        name = key.partition("|")[0]
+    def _drop(self, frame: lock_service_pb2.WatchLocksResponse) -> None:
+        name = frame.name.partition("|")[0]
         locks = self._locks.get(name)
-        if locks is not None and locks.pop(key, None) is not None:
+        if locks is not None and locks.pop(frame.name, None) is not None:
             if not locks:
                 del self._locks[name]
-            self._tell([name])
+            self._note(name, frame)
+
+    def _note(self, name: str, frame: lock_service_pb2.WatchLocksResponse) -> None:
+        """Remember as of when the locks of an object are known, and tell of them."""
+        sequence = _sequence(frame)
+        if len(self._news) >= _MOST_NEWS:
+            # Everything that came before is known, so this holds for all that are forgotten here.
+            self._news, self._since = {}, sequence
+        self._news[name] = sequence
+        self._tell([name])
 
     def _tell(self, names: Iterable[str]) -> None:
         if self._changed is not None:
             self._changed(names)
+
+
+def _sequence(frame: lock_service_pb2.WatchLocksResponse) -> int:
+    return ResumePoint.parse(frame.resume_token).sequence
 
 
 def _info(lock: lock_service_pb2.Lock) -> lock_pb2.LockInfo:

@@ -39,11 +39,11 @@ class InventoryRpc:
         self,
         store: InventoryStore,
         feed: Feed,
-        activity_of: Callable[[str], activity_pb2.Activity | None],
+        activity_of: Callable[[TypedObject], activity_pb2.Activity],
         acknowledging: Acknowledging,
         belonging: Belonging,
     ) -> None:
-        """Use the store, its feed, and what is known of an object: its locks, its open events, and where it belongs."""
+        """Use the store, its feed, and what is known of an object: its activity, and where it belongs."""
         self._belonging = belonging
         self._store = store
         self._acknowledging = acknowledging
@@ -185,13 +185,11 @@ class InventoryRpc:
         return list_page
 
     def _show(self, items: Iterable[TypedObject], collection: str) -> None:
-        """Put into objects who locks them, and their worst open event."""
+        """Put into objects what is known of them beside their records."""
         if collection == EVENTS:
             return
         for item in items:
-            activity = self._activity_of(item.name)
-            if activity is not None:
-                item.activity.CopyFrom(activity)
+            item.activity.CopyFrom(self._activity_of(item))
 
 
 def page_size(asked: int) -> int:

@@ -16,11 +16,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from virtyard.api.inventory.v1 import inventory_service_pb2, upload_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2
-from virtyard.api.type.v1 import activity_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2, host_service_pb2
 from virtyard.inventory.acknowledging import Acknowledging
+from virtyard.inventory.activities import Activities
 from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.activity_news import ActivityNews
+from virtyard.inventory.allowed_operations import AllowedOperations
 from virtyard.inventory.belonging import Belonging, read_owners
 from virtyard.inventory.built_in import install
 from virtyard.inventory.contacts import Contacts
@@ -45,6 +46,7 @@ from virtyard.inventory.upload_rpc import UploadRpc
 from virtyard.inventory.uploads import COLLECTION, Limits, Uploads
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
+from virtyard.operations.catalogue import load
 from virtyard.runtime.database import Database
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.floor import FloorKeeper
@@ -158,9 +160,7 @@ async def open_inventory(
         _ = scope.start(_restart(store), name="restarts")
         _ = scope.start(floor.run(), name="floor")
 
-        def shown(name: str) -> activity_pb2.Activity | None:
-            return feed.open_events.show(name, activity.of(name) if activity is not None else None)
-
+        shown = Activities(feed.open_events, activity, AllowedOperations(load()))
         acknowledging = Acknowledging(database=database, clock=clock, activity=activity)
         effects = ParticipantRpc(store, scope, LedgerEnd(id=database.identity, floor=floor), metrics)
 
@@ -173,7 +173,7 @@ async def open_inventory(
             yield Inventory(
                 services=(
                     Service(
-                        _service(inventory_service_pb2), InventoryRpc(store, feed, shown, acknowledging, belonging)
+                        _service(inventory_service_pb2), InventoryRpc(store, feed, shown.of, acknowledging, belonging)
                     ),
                     Service(_service(control_service_pb2), ControlRpc(store, feed)),
                     Service(

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from virtyard.api.inventory.v1 import inventory_service_pb2, object_pb2
 from virtyard.api.type.v1 import activity_pb2
 from virtyard.internal.inventory.v1 import object_summary_pb2
+from virtyard.inventory.model import TypedObject
 from virtyard.kernel.filters import compile_filter
 from virtyard.kernel.names import collection_of, unwrap
 from virtyard.runtime.feed import Frame
@@ -23,21 +24,19 @@ _OBJECT_FIELD = inventory_service_pb2.WatchObjectsResponse.DESCRIPTOR.fields_by_
 class ObjectFrames:
     """Makes the bytes of frames, with the activity of the moment in them."""
 
-    def __init__(self, activity: Callable[[str], activity_pb2.Activity | None]) -> None:
-        """Use what is known of locks by an object's name."""
+    def __init__(self, activity: Callable[[TypedObject], activity_pb2.Activity]) -> None:
+        """Use what is known of an object beside its record."""
         self._activity = activity
 
     def encode(self, frame: Frame) -> bytes:
         """Return the serialised `WatchObjectsResponse` of a frame."""
         head = inventory_service_pb2.WatchObjectsResponse(kind=frame.kind, resume_token=frame.token, name=frame.key)
-        body = frame.body
-        activity = self._activity(frame.key) if body else None
-        if activity is not None and activity.ByteSize():
-            wrapped = object_pb2.Object.FromString(body)
-            typed: Any = unwrap(wrapped)
-            typed.activity.CopyFrom(activity)
-            body = wrapped.SerializeToString()
-        return with_body(head, _OBJECT_FIELD, body)
+        if not frame.body:
+            return head.SerializeToString()
+        wrapped = object_pb2.Object.FromString(frame.body)
+        typed: Any = unwrap(wrapped)
+        typed.activity.CopyFrom(self._activity(typed))
+        return with_body(head, _OBJECT_FIELD, wrapped.SerializeToString())
 
 
 def compile_object_filter(text: str) -> Callable[[str, str, bytes], bool] | None:

@@ -58,21 +58,19 @@ class OpenEvents:
         if gone:
             self.changed(gone)
 
-    def show(self, name: str, activity: activity_pb2.Activity | None) -> activity_pb2.Activity | None:
-        """Return the activity of an object with its worst open event in it, the latest of several.
+    def show(self, name: str, shown: activity_pb2.Activity) -> None:
+        """Put an object's worst open event into its activity, the latest of several.
 
         Args:
             name: the object.
-            activity: who locks it; None where that is not known.
+            shown: its activity.
         """
         found = self._of.get(name)
         if not found:
-            return activity
-        shown = activity if activity is not None else activity_pb2.Activity(locks_unknown=True)
+            return
         severity, number = max((severity, number) for number, severity in found.items())
         shown.worst_event, shown.worst_severity = f"events/{number}", severity_word(severity)
         shown.open_events = len(found)
-        return shown
 
     def _put(self, number: int, name: str, severity: int) -> None:
         self._objects[number] = name

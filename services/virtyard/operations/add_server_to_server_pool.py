@@ -24,7 +24,8 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import change_members, join, leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.presentation import plan_attach, plan_record
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.refusals import state_word
+from virtyard.operations.servers import in_no_pool, online_now
 
 Request = add_server_to_server_pool_pb2.AddServerToServerPoolRequest
 
@@ -38,15 +39,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the record and, in a clustered pool, the membership after it."""
     pool = view.get(request.name, server_pool_pb2.ServerPool, field="name", etag=request.etag)
-    if pool.state != server_pool_pb2.SERVER_POOL_STATE_ACTIVE:
-        raise wrong_state("name", pool.name, f"{pool.name} is {state_word(pool)}; it must be active")
     server = view.get(request.server, server_pb2.Server, field="server")
-    if server.server_pool:
-        text = f"{server.name} is in {server.server_pool}; a server that is in no pool is needed"
-        raise wrong_state("server", server.name, text)
-    if server.state != server_pb2.SERVER_STATE_ONLINE:
-        text = f"{server.name} is {state_word(server)}; a server that is online is needed"
-        raise wrong_state("server", server.name, text)
     builder = PlanBuilder(view)
     job = builder.job("Add Server to Server Pool", server.name)
     builder.lock(server.name, LockMode.X, parent=pool.name)
@@ -68,6 +61,13 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     return builder.build(pool.name)
 
 
+def _active(pool: server_pool_pb2.ServerPool) -> str:
+    """Need a pool that is complete, and not on its way out."""
+    if pool.state != server_pool_pb2.SERVER_POOL_STATE_ACTIVE:
+        return f"{pool.name} is {state_word(pool)}; it must be active"
+    return ""
+
+
 def _free_slot(cluster: cluster_pb2.Cluster, device: heartbeat_device_pb2.HeartbeatDevice) -> int:
     taken = {member.slot for member in cluster.members}
     free = next((slot for slot in range(1, device.slots + 1) if slot not in taken), 0)
@@ -83,5 +83,8 @@ def _free_slot(cluster: cluster_pb2.Cluster, device: heartbeat_device_pb2.Heartb
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.AddServerToServerPool", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.AddServerToServerPool",
+    selections=selections,
+    plan=plan,
+    needs={"name": (_active,), "server": (in_no_pool, online_now)},
 )

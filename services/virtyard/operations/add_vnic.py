@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import vnic_pb2
+from virtyard.api.inventory.v1 import virtual_machine_pb2, vnic_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import add_vnic_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -14,7 +14,7 @@ from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
 from virtyard.operations.cards import new_card, plan_card
 from virtyard.operations.contract import OperationType
-from virtyard.operations.machines import MOST_CARDS, check_number, stopped_machine
+from virtyard.operations.machines import MOST_CARDS, check_number, stopped
 from virtyard.operations.naming import check_free, named
 
 Request = add_vnic_pb2.AddVnicRequest
@@ -35,7 +35,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     """Plan the one write; the machine is locked, so that it does not start meanwhile."""
     name = _name(request)
     check_free(view, name, "vnic_id")
-    machine = stopped_machine(view, request.virtual_machine, "virtual_machine")
+    machine = view.get(request.virtual_machine, virtual_machine_pb2.VirtualMachine, field="virtual_machine")
     cards = view.of(vnic_pb2.Vnic, virtual_machine=machine.name)
     check_number(len(cards) + 1, MOST_CARDS, "virtual_machine")
     card = new_card(view, configured(request.vnic), name, ids.uid(name), machine.name, "vnic")
@@ -47,5 +47,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.AddVnic", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.AddVnic",
+    selections=selections,
+    plan=plan,
+    needs={"virtual_machine": (stopped,)},
 )

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import virtual_disk_pb2
+from virtyard.api.inventory.v1 import virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import attach_virtual_disk_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import attachable_machine, free_disk, next_position, plan_attachment, ready_repository
+from virtyard.operations.disks import (
+    disk_ready,
+    next_position,
+    plan_attachment,
+    ready_repository,
+    unattached,
+)
+from virtyard.operations.machines import pooled, stopped
 
 Request = attach_virtual_disk_pb2.AttachVirtualDiskRequest
 
@@ -26,8 +33,8 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the one write; the machine is locked, so that it does not start meanwhile."""
-    disk = free_disk(view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag), "name")
-    machine = attachable_machine(view, request.virtual_machine, "virtual_machine")
+    disk = view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag)
+    machine = view.get(request.virtual_machine, virtual_machine_pb2.VirtualMachine, field="virtual_machine")
     ready_repository(view, disk.repository, machine.server_pool, "name")
     builder = PlanBuilder(view)
     plan_attachment(builder, disk.name, machine, next_position(view, machine, "virtual_machine"))
@@ -35,5 +42,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.AttachVirtualDisk", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.AttachVirtualDisk",
+    selections=selections,
+    plan=plan,
+    needs={"name": (unattached, disk_ready), "virtual_machine": (stopped, pooled)},
 )

@@ -16,7 +16,7 @@ from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.servers import offline
 
 Request = confirm_server_dead_pb2.ConfirmServerDeadRequest
 LONGEST_PROOF = 500
@@ -33,9 +33,6 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     if not request.proof.strip() or len(request.proof) > LONGEST_PROOF:
         allowed = f"1 to {LONGEST_PROOF} characters, not all of them blank, are allowed"
         raise InvalidRequest.of("proof", f"it has {len(request.proof)} characters; {allowed}")
-    if server.state != server_pb2.SERVER_STATE_OFFLINE:
-        text = f"{server.name} is {state_word(server)}; it must have been silent until it is offline"
-        raise wrong_state("name", server.name, text)
     builder = PlanBuilder(view)
     lock = f"proofs/{server.name}"
     job = builder.job("Confirm Server Dead", server.name, lock=lock)
@@ -49,6 +46,7 @@ OPERATION = OperationType(
     method="virtyard.api.operations.v1.OperationService.ConfirmServerDead",
     selections=selections,
     plan=plan,
+    needs={"name": (offline,)},
     safe_in_quarantine=True,
     proves_dead=lambda request: str(request.name),
 )

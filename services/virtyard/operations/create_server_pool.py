@@ -23,7 +23,8 @@ from virtyard.operations.clusters import join, leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import storage_server
 from virtyard.operations.naming import check_free, display_name, named
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.needs import check
+from virtyard.operations.servers import in_no_pool, online_now
 from virtyard.operations.storage_paths import absolute_path
 
 Request = create_server_pool_pb2.CreateServerPoolRequest
@@ -85,10 +86,7 @@ def _members(request: Request, view: View) -> list[server_pb2.Server]:
         server = view.get(name, server_pb2.Server, field=field)
         if any(name == other.name for other in found):
             raise InvalidRequest.of(field, f"{name} is named twice; name each server once")
-        if server.server_pool:
-            raise wrong_state(field, name, f"{name} is in {server.server_pool}; a server that is in no pool is needed")
-        if server.state != server_pb2.SERVER_STATE_ONLINE:
-            raise wrong_state(field, name, f"{name} is {state_word(server)}; a server that is online is needed")
+        check(server, field, in_no_pool, online_now)
         found.append(server)
     return found
 

@@ -13,7 +13,7 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.disks import plan_erasure
 from virtyard.operations.hosts import servers_of, storage_server
-from virtyard.operations.images import ready_image
+from virtyard.operations.images import image_ready
 from virtyard.operations.refusals import listed, wrong_state
 
 Request = delete_image_pb2.DeleteImageRequest
@@ -26,7 +26,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the steps; erasing is the point of no return."""
-    image = ready_image(view.get(request.name, image_pb2.Image, field="name", etag=request.etag), "name")
+    image = view.get(request.name, image_pb2.Image, field="name", etag=request.etag)
     machines = view.of(virtual_machine_pb2.VirtualMachine, cdrom=image.name)
     if machines:
         text = f"{image.name} is in the CD-ROM drive of {listed(machines)}; it must be in none"
@@ -40,5 +40,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.DeleteImage", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.DeleteImage",
+    selections=selections,
+    plan=plan,
+    needs={"name": (image_ready,)},
 )

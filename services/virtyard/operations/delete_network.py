@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import network_pb2, vnic_pb2
+from virtyard.api.inventory.v1 import network_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import delete_network_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.networks import create_bridge, online_server, remove_bridge
-from virtyard.operations.refusals import listed, wrong_state
+from virtyard.operations.networks import create_bridge, online_server, remove_bridge, without_cards
 
 Request = delete_network_pb2.DeleteNetworkRequest
 
@@ -25,9 +24,6 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan a child for each server; until the record is gone everything can be put back."""
     network = view.get(request.name, network_pb2.Network, field="name", etag=request.etag)
-    cards = view.of(vnic_pb2.Vnic, bridged_network=network.name)
-    if cards:
-        raise wrong_state("name", network.name, f"{network.name} has {listed(cards)}; no card may be plugged into it")
     servers = [online_server(view, server, "name") for server in network.servers]
     deleting = network_pb2.Network(name=network.name, state=network_pb2.NETWORK_STATE_DELETING)
     builder = PlanBuilder(view)
@@ -41,5 +37,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.DeleteNetwork", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.DeleteNetwork",
+    selections=selections,
+    plan=plan,
+    needs={"name": (without_cards,)},
 )

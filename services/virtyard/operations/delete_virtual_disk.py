@@ -11,7 +11,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import free_disk, plan_erasure
+from virtyard.operations.disks import disk_ready, plan_erasure, unattached
 from virtyard.operations.hosts import servers_of, storage_server
 
 Request = delete_virtual_disk_pb2.DeleteVirtualDiskRequest
@@ -24,7 +24,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the steps; erasing is the point of no return."""
-    disk = free_disk(view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag), "name")
+    disk = view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag)
     repository = view.get(disk.repository, repository_pb2.Repository, field="name")
     server = storage_server(servers_of(view, repository), disk.uid, repository.name, "name").name
     builder = PlanBuilder(view)
@@ -34,5 +34,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.DeleteVirtualDisk", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.DeleteVirtualDisk",
+    selections=selections,
+    plan=plan,
+    needs={"name": (unattached, disk_ready)},
 )

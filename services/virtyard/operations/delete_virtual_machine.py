@@ -16,7 +16,7 @@ from virtyard.kernel.plan import Ids, JobBuilder, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import servers_of, storage_server
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.machines import stopped
 
 Request = delete_virtual_machine_pb2.DeleteVirtualMachineRequest
 
@@ -30,8 +30,6 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the jobs; see the module for their order."""
     machine = view.get(request.name, virtual_machine_pb2.VirtualMachine, field="name", etag=request.etag)
-    if machine.state != virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED:
-        raise wrong_state("name", machine.name, f"{machine.name} is {state_word(machine)}; it must be stopped")
     disks = view.of(virtual_disk_pb2.VirtualDisk, virtual_machine=machine.name)
     cards = view.of(vnic_pb2.Vnic, virtual_machine=machine.name)
     builder = PlanBuilder(view)
@@ -94,5 +92,8 @@ def _plan_erasure(job: JobBuilder, disks: Sequence[virtual_disk_pb2.VirtualDisk]
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.DeleteVirtualMachine", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.DeleteVirtualMachine",
+    selections=selections,
+    plan=plan,
+    needs={"name": (stopped,)},
 )

@@ -12,8 +12,8 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
+from virtyard.operations.disks import attached
 from virtyard.operations.machines import stopped_machine
-from virtyard.operations.refusals import wrong_state
 
 Request = detach_virtual_disk_pb2.DetachVirtualDiskRequest
 
@@ -26,8 +26,6 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the one write; the machine is locked, so that it does not start meanwhile."""
     disk = view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag)
-    if not disk.virtual_machine:
-        raise wrong_state("name", disk.name, f"{disk.name} is attached to no machine")
     machine = stopped_machine(view, disk.virtual_machine, "name")
     builder = PlanBuilder(view)
     job = builder.job("Remove Virtual Disk from Virtual Machine", disk.name)
@@ -38,5 +36,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.DetachVirtualDisk", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.DetachVirtualDisk",
+    selections=selections,
+    plan=plan,
+    needs={"name": (attached,)},
 )

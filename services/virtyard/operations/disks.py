@@ -21,8 +21,9 @@ from virtyard.kernel.plan import JobBuilder, PlanBuilder, delete, update
 from virtyard.kernel.view import View
 from virtyard.operations.hosts import copy_on, servers_of, storage_server
 from virtyard.operations.images import UsableImage, usable_image
-from virtyard.operations.machines import MOST_DISKS, check_number, stopped_machine
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.machines import MOST_DISKS, check_number, pooled, stopped
+from virtyard.operations.needs import check
+from virtyard.operations.refusals import state_word
 
 MIB = 1 << 20
 
@@ -81,10 +82,15 @@ def ready_repository(view: View, name: str, pool: str, field: str) -> repository
     repository = view.get(name, repository_pb2.Repository, field=field)
     if pool and repository.server_pool != pool:
         raise InvalidRequest.of(field, f"{repository.name} is not presented to {pool}")
-    if repository.state != repository_pb2.REPOSITORY_STATE_READY:
-        text = f"{repository.name} is {state_word(repository)}; it must be ready"
-        raise wrong_state(field, repository.name, text)
+    check(repository, field, repository_ready)
     return repository
+
+
+def repository_ready(repository: repository_pb2.Repository) -> str:
+    """Need a repository that is ready."""
+    if repository.state != repository_pb2.REPOSITORY_STATE_READY:
+        return f"{repository.name} is {state_word(repository)}; it must be ready"
+    return ""
 
 
 def complete(disk: virtual_disk_pb2.VirtualDisk) -> virtual_disk_pb2.VirtualDisk:
@@ -160,27 +166,23 @@ def plan_erasure(
     job.write("Remove the record", delete(name), forward=True)
 
 
-def ready_disk(disk: virtual_disk_pb2.VirtualDisk, field: str) -> virtual_disk_pb2.VirtualDisk:
-    """Return the disk if it is ready.
-
-    Raises:
-        WrongState: it is not; the refusal names `field`.
-    """
+def disk_ready(disk: virtual_disk_pb2.VirtualDisk) -> str:
+    """Need a disk that is ready."""
     if disk.state != virtual_disk_pb2.VIRTUAL_DISK_STATE_READY:
-        raise wrong_state(field, disk.name, f"{disk.name} is {state_word(disk)}; it must be ready")
-    return disk
+        return f"{disk.name} is {state_word(disk)}; it must be ready"
+    return ""
 
 
-def free_disk(disk: virtual_disk_pb2.VirtualDisk, field: str) -> virtual_disk_pb2.VirtualDisk:
-    """Return the disk if it is ready and attached to no machine.
+def attached(disk: virtual_disk_pb2.VirtualDisk) -> str:
+    """Need a disk that a machine has."""
+    return "" if disk.virtual_machine else f"{disk.name} is attached to no machine"
 
-    Raises:
-        WrongState: it is not; the refusal names `field`.
-    """
+
+def unattached(disk: virtual_disk_pb2.VirtualDisk) -> str:
+    """Need a disk that no machine has."""
     if disk.virtual_machine:
-        text = f"{disk.name} is attached to {disk.virtual_machine}; it must be attached to no machine"
-        raise wrong_state(field, disk.name, text)
-    return ready_disk(disk, field)
+        return f"{disk.name} is attached to {disk.virtual_machine}; it must be attached to no machine"
+    return ""
 
 
 def attachable_machine(view: View, name: str, field: str) -> virtual_machine_pb2.VirtualMachine:
@@ -190,9 +192,8 @@ def attachable_machine(view: View, name: str, field: str) -> virtual_machine_pb2
         NotFound: it does not exist.
         WrongState: it is not stopped, or in no pool; the refusal names `field`.
     """
-    machine = stopped_machine(view, name, field)
-    if not machine.server_pool:
-        raise wrong_state(field, machine.name, f"{machine.name} is in no server pool; it must be added to one")
+    machine = view.get(name, virtual_machine_pb2.VirtualMachine, field=field)
+    check(machine, field, stopped, pooled)
     return machine
 
 

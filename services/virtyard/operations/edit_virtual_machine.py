@@ -11,7 +11,8 @@ from virtyard.api.inventory.v1 import image_pb2, virtual_machine_pb2
 from virtyard.api.operations.v1 import edit_virtual_machine_pb2
 from virtyard.kernel.view import View
 from virtyard.operations.images import usable_image
-from virtyard.operations.machines import check_machine, check_stopped
+from virtyard.operations.machines import check_machine, stopped
+from virtyard.operations.needs import check
 from virtyard.operations.updating import updates
 
 
@@ -25,7 +26,7 @@ def _check(
     """Refuse what no hypervisor could run, and a machine that runs: a guest gets its parts when it starts."""
     if list(paths) == ["restart_policy"]:
         return
-    check_stopped(before, f"{field}.name")
+    check(before, f"{field}.name", stopped)
     after = virtual_machine_pb2.VirtualMachine()
     after.CopyFrom(before)
     for path in paths:

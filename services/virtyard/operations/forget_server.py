@@ -27,9 +27,6 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the release, which claiming again undoes, and the removal of the record."""
     server = view.get(request.name, server_pb2.Server, field="name", etag=request.etag)
-    if server.server_pool:
-        text = f"{server.name} is in {server.server_pool}; it must be removed from its pool first"
-        raise wrong_state("name", server.name, text)
     if server.state != server_pb2.SERVER_STATE_ONLINE and not request.force:
         text = f"{server.name} is {state_word(server)}; it must be online, or force must be given"
         raise wrong_state("name", server.name, text)
@@ -56,9 +53,17 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     return builder.build()
 
 
+def _out_of_its_pool(server: server_pb2.Server) -> str:
+    """Need a server that no pool counts on any more."""
+    if server.server_pool:
+        return f"{server.name} is in {server.server_pool}; it must be removed from its pool first"
+    return ""
+
+
 OPERATION = OperationType(
     method="virtyard.api.operations.v1.OperationService.ForgetServer",
     selections=selections,
     plan=plan,
+    needs={"name": (_out_of_its_pool,)},
     safe_in_quarantine=True,
 )

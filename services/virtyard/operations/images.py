@@ -9,7 +9,8 @@ from virtyard.api.actions.v1 import image_file_pb2
 from virtyard.api.inventory.v1 import image_pb2, repository_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.view import View
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.needs import check
+from virtyard.operations.refusals import state_word
 
 _DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 _UPLOAD = re.compile(r"uploads/[A-Za-z0-9]{1,63}")
@@ -36,15 +37,11 @@ class UsableImage:
         )
 
 
-def ready_image(image: image_pb2.Image, field: str) -> image_pb2.Image:
-    """Return the image if it is ready.
-
-    Raises:
-        WrongState: it is not; the refusal names `field`.
-    """
+def image_ready(image: image_pb2.Image) -> str:
+    """Need an image that is ready."""
     if image.state != image_pb2.IMAGE_STATE_READY:
-        raise wrong_state(field, image.name, f"{image.name} is {state_word(image)}; it must be ready")
-    return image
+        return f"{image.name} is {state_word(image)}; it must be ready"
+    return ""
 
 
 def usable_image(view: View, name: str, wanted: image_pb2.ImageFormat.ValueType, pool: str, field: str) -> UsableImage:
@@ -62,7 +59,8 @@ def usable_image(view: View, name: str, wanted: image_pb2.ImageFormat.ValueType,
         InvalidRequest: it is of another format, or not presented to the pool.
         WrongState: it is not ready.
     """
-    image = ready_image(view.get(name, image_pb2.Image, field=field), field)
+    image = view.get(name, image_pb2.Image, field=field)
+    check(image, field, image_ready)
     if image.format != wanted:
         raise InvalidRequest.of(field, f"{image.name} is not allowed; {_USES[wanted]}")
     repository = view.get(image.repository, repository_pb2.Repository, field=field)

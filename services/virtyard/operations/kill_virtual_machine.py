@@ -13,7 +13,7 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.running import KILL, running_machine
+from virtyard.operations.running import KILL, running, running_machine
 
 Request = kill_virtual_machine_pb2.KillVirtualMachineRequest
 
@@ -38,4 +38,10 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     return builder.build(machine.name)
 
 
-OPERATION = OperationType(method=KILL, selections=selections, plan=plan, safe_in_quarantine=True)
+OPERATION = OperationType(
+    method=KILL,
+    selections=selections,
+    plan=plan,
+    needs={"name": (running,)},
+    safe_in_quarantine=True,
+)

@@ -8,7 +8,8 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import PlanBuilder
 from virtyard.kernel.view import View
 from virtyard.operations.images import UsableImage, usable_image
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.needs import check
+from virtyard.operations.refusals import state_word
 from virtyard.operations.storage_paths import absolute_path
 
 MIB = 1 << 20
@@ -73,14 +74,16 @@ def lock_cdrom(builder: PlanBuilder, view: View, cdrom: str, pool: str, field: s
     return found
 
 
-def check_stopped(machine: virtual_machine_pb2.VirtualMachine, field: str) -> None:
-    """Refuse a machine that is not stopped.
-
-    Raises:
-        WrongState: naming `field` and the machine's state.
-    """
+def stopped(machine: virtual_machine_pb2.VirtualMachine) -> str:
+    """Need a machine that is stopped."""
     if machine.state != virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED:
-        raise wrong_state(field, machine.name, f"{machine.name} is {state_word(machine)}; it must be stopped")
+        return f"{machine.name} is {state_word(machine)}; it must be stopped"
+    return ""
+
+
+def pooled(machine: virtual_machine_pb2.VirtualMachine) -> str:
+    """Need a machine that is in a pool."""
+    return "" if machine.server_pool else f"{machine.name} is in no server pool; it must be added to one"
 
 
 def stopped_machine(view: View, name: str, field: str) -> virtual_machine_pb2.VirtualMachine:
@@ -91,7 +94,7 @@ def stopped_machine(view: View, name: str, field: str) -> virtual_machine_pb2.Vi
         WrongState: it is not stopped; the refusal names `field`.
     """
     machine = view.get(name, virtual_machine_pb2.VirtualMachine, field=field)
-    check_stopped(machine, field)
+    check(machine, field, stopped)
     return machine
 
 

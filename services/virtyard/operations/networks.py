@@ -10,7 +10,9 @@ from virtyard.api.inventory.v1 import network_pb2, server_pb2, vnic_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.names import id_of
 from virtyard.kernel.view import View
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.needs import check
+from virtyard.operations.refusals import listed_names, state_word
+from virtyard.operations.servers import online_now
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
@@ -51,8 +53,7 @@ def online_server(view: View, name: str, field: str) -> server_pb2.Server:
         WrongState: it is not online; the refusal names `field`.
     """
     server = view.get(name, server_pb2.Server, field=field)
-    if server.state != server_pb2.SERVER_STATE_ONLINE:
-        raise wrong_state(field, name, f"{name} is {state_word(server)}; a server that is online is needed")
+    check(server, field, online_now)
     return server
 
 
@@ -64,9 +65,22 @@ def ready_network(view: View, name: str, field: str) -> network_pb2.Network:
         WrongState: it is not ready; the refusal names `field`.
     """
     network = view.get(name, network_pb2.Network, field=field)
-    if network.state != network_pb2.NETWORK_STATE_READY:
-        raise wrong_state(field, name, f"{name} is {state_word(network)}; it must be ready")
+    check(network, field, network_ready)
     return network
+
+
+def network_ready(network: network_pb2.Network) -> str:
+    """Need a network that is ready for cards."""
+    if network.state != network_pb2.NETWORK_STATE_READY:
+        return f"{network.name} is {state_word(network)}; it must be ready"
+    return ""
+
+
+def without_cards(network: network_pb2.Network) -> str:
+    """Need a network that no card is plugged into."""
+    if network.vnics:
+        return f"{network.name} has {listed_names(network.vnics)}; no card may be plugged into it"
+    return ""
 
 
 def networks_of(view: View, cards: Sequence[vnic_pb2.Vnic]) -> list[network_pb2.Network]:

@@ -11,7 +11,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import ready_repository
+from virtyard.operations.disks import repository_ready
 from virtyard.operations.presentation import chosen_servers, plan_child, plan_record
 
 Request = present_repository_pb2.PresentRepositoryRequest
@@ -25,8 +25,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan a child for each server; the record names those that were put off too, as that is what is wanted."""
-    view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
-    repository = ready_repository(view, request.name, "", "name")
+    repository = view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
     servers = chosen_servers(request.servers, view, repository, presented=False)
     others = [each for each in view.of(repository_pb2.Repository) if each.name != repository.name]
     wanted = repository_pb2.Repository()
@@ -42,5 +41,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.PresentRepository", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.PresentRepository",
+    selections=selections,
+    plan=plan,
+    needs={"name": (repository_ready,)},
 )

@@ -12,7 +12,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import ready_repository
+from virtyard.operations.disks import repository_ready
 from virtyard.operations.hosts import servers_of, storage_server
 
 Request = refresh_repository_pb2.RefreshRepositoryRequest
@@ -28,8 +28,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the look and the record; under the lock no disk or image comes or goes meanwhile."""
-    view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
-    repository = ready_repository(view, request.name, "", "name")
+    repository = view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
     server = storage_server(servers_of(view, repository), repository.uid, repository.name, "name")
     look = scan_repository_pb2.ScanRepository(
         repository=repository.name,
@@ -58,5 +57,6 @@ OPERATION = OperationType(
     method="virtyard.api.operations.v1.OperationService.RefreshRepository",
     selections=selections,
     plan=plan,
+    needs={"name": (repository_ready,)},
     safe_in_quarantine=True,
 )

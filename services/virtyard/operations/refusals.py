@@ -38,6 +38,10 @@ def state_word(message: Message) -> str:
 
 def listed(messages: Sequence[Message]) -> str:
     """Return the objects' names for a sentence; the first ten, and how many more there are."""
-    names = [str(cast("Any", message).name) for message in messages]
+    return listed_names([str(cast("Any", message).name) for message in messages])
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Return names for a sentence; the first ten, and how many more there are."""
     more = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

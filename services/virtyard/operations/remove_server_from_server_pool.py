@@ -24,6 +24,7 @@ from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import is_behind
 from virtyard.operations.presentation import caught_up, plan_detach, plan_record
 from virtyard.operations.refusals import listed, state_word, wrong_state
+from virtyard.operations.servers import in_a_pool
 
 Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
 
@@ -41,8 +42,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     pool = view.get(request.name, server_pool_pb2.ServerPool, field="name", etag=request.etag)
     server = view.get(request.server, server_pb2.Server, field="server")
     if server.server_pool != pool.name:
-        where = f"is in {server.server_pool}" if server.server_pool else "is in no pool"
-        raise InvalidRequest.of("server", f"{server.name} {where}; a server of {pool.name} is needed")
+        text = f"{server.name} is in {server.server_pool}; a server of {pool.name} is needed"
+        raise InvalidRequest.of("server", text)
     running = view.of(virtual_machine_pb2.VirtualMachine, server=server.name)
     if running:
         text = f"{listed(running)} run on {server.name}; a server on which nothing runs is needed"
@@ -88,5 +89,8 @@ def _plan_leave(
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.RemoveServerFromServerPool", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.RemoveServerFromServerPool",
+    selections=selections,
+    plan=plan,
+    needs={"server": (in_a_pool,)},
 )

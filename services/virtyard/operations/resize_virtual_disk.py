@@ -14,7 +14,7 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import MIB, check_size, ready_disk, ready_repository
+from virtyard.operations.disks import MIB, check_size, disk_ready, ready_repository
 from virtyard.operations.hosts import servers_of, storage_server
 from virtyard.operations.machines import stopped_machine
 
@@ -28,7 +28,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the growth, which can be taken back while the machine is locked, and the record after it."""
-    disk = ready_disk(view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag), "name")
+    disk = view.get(request.name, virtual_disk_pb2.VirtualDisk, field="name", etag=request.etag)
     if check_size(request.size_bytes, "size_bytes") <= disk.size_bytes:
         text = f"{request.size_bytes // MIB} MiB is not allowed; it must be more than the {disk.size_bytes // MIB} MiB"
         raise InvalidRequest.of("size_bytes", f"{text} that the disk has, as making it smaller would lose data")
@@ -52,5 +52,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.ResizeVirtualDisk", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.ResizeVirtualDisk",
+    selections=selections,
+    plan=plan,
+    needs={"name": (disk_ready,)},
 )

@@ -12,7 +12,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.running import KILL, PLACEMENT, plan_shutdown, running_machine
+from virtyard.operations.running import KILL, PLACEMENT, plan_shutdown, running, running_machine
 
 Request = restart_virtual_machine_pb2.RestartVirtualMachineRequest
 
@@ -30,10 +30,10 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     boot = boot_guest_pb2.BootGuest(virtual_machine=machine.name, uid=machine.uid)
     booted = job.step("Boot the guest", server.name, boot, pivot=True)
     # Its guest may have ended while this waited for its locks, and the machine be recorded as stopped: it runs now.
-    running = virtual_machine_pb2.VirtualMachine(
+    after = virtual_machine_pb2.VirtualMachine(
         name=machine.name, server=server.name, state=virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
     )
-    job.write("Record how it runs", update(running, "state", "server", "placement"), forward=True)
+    job.write("Record how it runs", update(after, "state", "server", "placement"), forward=True)
     for field in PLACEMENT:
         job.bind(f"writes[0].update.object.virtual_machine.placement.{field}", booted, field)
     return builder.build(machine.name)
@@ -43,5 +43,6 @@ OPERATION = OperationType(
     method="virtyard.api.operations.v1.OperationService.RestartVirtualMachine",
     selections=selections,
     plan=plan,
+    needs={"name": (running,)},
     yields_to=frozenset({KILL}),
 )

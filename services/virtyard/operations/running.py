@@ -30,18 +30,22 @@ class _Grace(Protocol):
     force: bool
 
 
+def running(machine: virtual_machine_pb2.VirtualMachine) -> str:
+    """Need a machine that runs, or is about to."""
+    if machine.state not in _RUNNING or not machine.server:
+        return f"{machine.name} is {state_word(machine)}; it must be running or starting"
+    return ""
+
+
 def running_machine(view: View, name: str, etag: str) -> tuple[virtual_machine_pb2.VirtualMachine, server_pb2.Server]:
-    """Return a machine that runs, and the server that it runs on, which is online.
+    """Return a machine that is `running`, and the server that it runs on, which is online.
 
     Raises:
         NotFound: there is no such machine.
         EtagMismatch: it is another than the caller read.
-        WrongState: it does not run, or its server is not online.
+        WrongState: its server is not online.
     """
     machine = view.get(name, virtual_machine_pb2.VirtualMachine, field="name", etag=etag)
-    if machine.state not in _RUNNING or not machine.server:
-        text = f"{machine.name} is {state_word(machine)}; it must be running or starting"
-        raise wrong_state("name", machine.name, text)
     server = view.get(machine.server, server_pb2.Server, field="name")
     if server.state != server_pb2.SERVER_STATE_ONLINE:
         text = f"{machine.name} runs on {server.name}, which is {state_word(server)}; the server must be online"

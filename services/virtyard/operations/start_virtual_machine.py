@@ -25,9 +25,9 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import best_server
 from virtyard.operations.images import UsableImage
-from virtyard.operations.machines import lock_cdrom
+from virtyard.operations.machines import lock_cdrom, pooled, stopped
 from virtyard.operations.networks import networks_of
-from virtyard.operations.refusals import state_word, wrong_state
+from virtyard.operations.refusals import wrong_state
 from virtyard.operations.running import PLACEMENT
 
 Request = start_virtual_machine_pb2.StartVirtualMachineRequest
@@ -44,8 +44,6 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the start; the server is chosen here, from the view."""
     machine = view.get(request.name, virtual_machine_pb2.VirtualMachine, field="name", etag=request.etag)
-    if machine.state != virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED:
-        raise wrong_state("name", machine.name, f"{machine.name} is {state_word(machine)}; it must be stopped")
     cards = view.of(vnic_pb2.Vnic, virtual_machine=machine.name)
     networks = networks_of(view, cards)
     server = _choose(request, machine, networks, view)
@@ -89,8 +87,6 @@ def _choose(
     networks: Sequence[network_pb2.Network],
     view: View,
 ) -> server_pb2.Server:
-    if not machine.server_pool:
-        raise wrong_state("name", machine.name, f"{machine.name} is in no server pool; it must be added to one")
     pool = view.get(machine.server_pool, server_pool_pb2.ServerPool, field="name")
     servers = view.of(server_pb2.Server, server_pool=pool.name)
     _check_heard(servers, machine)
@@ -168,5 +164,8 @@ def _guest(
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.StartVirtualMachine", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.StartVirtualMachine",
+    selections=selections,
+    plan=plan,
+    needs={"name": (stopped, pooled)},
 )

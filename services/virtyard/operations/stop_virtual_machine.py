@@ -12,7 +12,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.running import KILL, plan_shutdown, running_machine
+from virtyard.operations.running import KILL, plan_shutdown, running, running_machine
 
 Request = stop_virtual_machine_pb2.StopVirtualMachineRequest
 
@@ -40,5 +40,6 @@ OPERATION = OperationType(
     method="virtyard.api.operations.v1.OperationService.StopVirtualMachine",
     selections=selections,
     plan=plan,
+    needs={"name": (running,)},
     yields_to=frozenset({KILL}),
 )

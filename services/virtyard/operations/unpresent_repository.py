@@ -11,7 +11,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.disks import ready_repository
+from virtyard.operations.disks import repository_ready
 from virtyard.operations.presentation import chosen_servers, plan_child, plan_record
 from virtyard.operations.refusals import listed, wrong_state
 
@@ -27,8 +27,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the record first, so that nobody is sent to these servers for it any more, and then a child for each."""
-    view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
-    repository = ready_repository(view, request.name, "", "name")
+    repository = view.get(request.name, repository_pb2.Repository, field="name", etag=request.etag)
     servers = chosen_servers(request.servers, view, repository, presented=True)
     for index, server in enumerate(servers):
         _check_unused(view, repository, server, f"servers[{index}]")
@@ -57,5 +56,8 @@ def _check_unused(view: View, repository: repository_pb2.Repository, server: ser
 
 
 OPERATION = OperationType(
-    method="virtyard.api.operations.v1.OperationService.UnpresentRepository", selections=selections, plan=plan
+    method="virtyard.api.operations.v1.OperationService.UnpresentRepository",
+    selections=selections,
+    plan=plan,
+    needs={"name": (repository_ready,)},
 )

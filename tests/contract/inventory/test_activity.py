@@ -18,11 +18,13 @@ from virtyard.api.inventory.v1 import inventory_service_pb2
 from virtyard.api.locks.v1 import lock_service_pb2 as locks_pb
 from virtyard.api.type.v1 import activity_pb2, lock_pb2, watch_pb2
 from virtyard.api.type.v1.annotations_pb2 import Role
+from virtyard.inventory import activity as activity_module
 from virtyard.inventory.main import open_inventory
 from virtyard.kernel.errors import Unavailable
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.call import Call
 from virtyard.runtime.local import LocalChannel
+from virtyard.runtime.resume_point import TokenStem
 from virtyard.runtime.rpc import Service
 
 X, IX = lock_pb2.LOCK_MODE_X, lock_pb2.LOCK_MODE_IX
@@ -35,6 +37,7 @@ class Locks:
         self.held: dict[str, locks_pb.Lock] = {}
         self.down = False
         self._news: asyncio.Queue[locks_pb.WatchLocksResponse | None] = asyncio.Queue()
+        self._stem, self.sequence = TokenStem("locks", "1.1"), 0
 
     def hold(self, name: str, owner: str, mode: lock_pb2.LockMode.ValueType = X, *, waiting: bool = False) -> None:
         """Grant a lock, or queue a waiter."""
@@ -59,13 +62,15 @@ class Locks:
         self._news = asyncio.Queue()
         for key, lock in sorted(self.held.items()):
             yield locks_pb.WatchLocksResponse(kind=watch_pb2.FRAME_KIND_SNAPSHOT, name=key, lock=lock)
-        yield locks_pb.WatchLocksResponse(kind=watch_pb2.FRAME_KIND_BOOKMARK)
+        yield locks_pb.WatchLocksResponse(kind=watch_pb2.FRAME_KIND_BOOKMARK, resume_token=self._stem.at(self.sequence))
         while (frame := await self._news.get()) is not None:
             yield frame
         raise Unavailable("cut")
 
     def _tell(self, kind: watch_pb2.FrameKind.ValueType, key: str, lock: locks_pb.Lock) -> None:
-        self._news.put_nowait(locks_pb.WatchLocksResponse(kind=kind, name=key, lock=lock))
+        self.sequence += 1
+        token = self._stem.at(self.sequence)
+        self._news.put_nowait(locks_pb.WatchLocksResponse(kind=kind, resume_token=token, name=key, lock=lock))
 
 
 @pytest.fixture
@@ -147,15 +152,56 @@ async def test_lock_comes_and_goes_without_a_commit(served: Served, locks: Locks
     assert served.inventory.database.commits == commits
 
 
-async def test_activity_is_absent_while_the_lock_service_is_away(served: Served, locks: Locks) -> None:
+async def test_reads_say_as_of_when_locks_are_known(served: Served, locks: Locks) -> None:
+    """The position of the last news of the object's own locks, or of the snapshot; others' news move it not."""
+    known = locks.sequence
+    assert (await activity_of_pool(served)).locks_sequence == known
+    locks.release("serverPools/p", "operations/1")
+    locks.hold("servers/s", "operations/3", IX)
+    await wait_for_holders(served, "operations/2")
+    assert (await activity_of_pool(served)).locks_sequence == known + 1
+    # Before the stream breaks, so that it is told only by the snapshot that follows.
+    locks.held.pop("serverPools/p|operations/2")
+    locks.sequence += 1
+    locks.cut()
+    async with asyncio.timeout(30):
+        while (shown := await activity_of_pool(served)).locks_sequence != known + 3:
+            await asyncio.sleep(0)
+    assert not shown.locked_by
+
+
+async def test_what_is_remembered_of_sequences_is_bounded(
+    served: Served, locks: Locks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects that were locked once are forgotten, and no object is shown as known of earlier than it was."""
+    monkeypatch.setattr(activity_module, "_MOST_NEWS", 3)
+    follower = served.inventory.activity
+    assert follower is not None
+    seen = 0
+    for number in range(10):
+        locks.hold(f"virtualMachines/m{number}", "operations/9")
+        async with asyncio.timeout(30):
+            while not (last := follower.of(f"virtualMachines/m{number}")) or not last.locked_by:
+                await asyncio.sleep(0)
+        assert last.locks_sequence == locks.sequence
+        shown = follower.of("serverPools/p")
+        assert shown is not None
+        assert seen <= shown.locks_sequence <= locks.sequence
+        seen = shown.locks_sequence
+        assert len(follower._news) <= 3
+    assert seen > 3
+
+
+async def test_locks_are_unknown_while_the_lock_service_is_away(served: Served, locks: Locks) -> None:
     """Nothing stale is shown as present; after the return everything is shown again."""
     activity = served.inventory.activity
     assert activity is not None
     locks.down = True
     locks.cut()
     await wait_until(lambda: not activity.known)
-    request = inventory_service_pb2.GetServerPoolRequest(name="serverPools/p")
-    assert not (await served.reads.GetServerPool(request)).HasField("activity")
+    shown = await activity_of_pool(served)
+    assert (shown.locks_unknown, shown.locks_sequence) == (True, 0)
+    assert not shown.locked_by
     del locks.held["serverPools/p|operations/1"]
     locks.down = False
     await wait_for_holders(served, "operations/2")

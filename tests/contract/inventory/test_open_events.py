@@ -36,7 +36,7 @@ async def shown(served: Served) -> activity_pb2.Activity:
 async def test_the_worst_open_event_is_shown_with_its_object(served: Served) -> None:
     """The gravest, the latest of several; what is acknowledged counts no more, and none leaves nothing behind."""
     await execute(served, effect("9/1/1", create(pool("p"))))
-    assert not (await shown(served)).ByteSize()
+    assert not (await shown(served)).worst_event
     first = await raised(served, event_types.JOB_FAILED, "serverPools/p", "1")
     worst = await raised(served, event_types.SAFETY_VIOLATED, "serverPools/p", "2")
     second = await raised(served, event_types.JOB_FAILED, "serverPools/p", "3")
@@ -48,7 +48,7 @@ async def test_the_worst_open_event_is_shown_with_its_object(served: Served) -> 
     assert (now.worst_event, now.worst_severity, now.open_events) == (second.name, "WARNING", 2)
     for event in (first, second):
         await acknowledged(served, event.name)
-    assert not (await shown(served)).ByteSize()
+    assert not (await shown(served)).worst_event
 
 
 async def test_who_watches_the_object_is_told(served: Served) -> None:
@@ -85,7 +85,7 @@ async def test_it_is_known_again_after_a_restart_and_forgotten_with_the_log(tmp_
         assert isinstance(inventory.feed, InventoryFeed)
         forgotten = inventory.feed.open_events.forget
         await forget_some(inventory.database, clock.now(), keep, grave=True, forgotten=forgotten)
-        assert not (await shown(served)).ByteSize()
+        assert not (await shown(served)).worst_event
         assert await inventory.database.read(read_open) == []
 
 

@@ -19,14 +19,13 @@ def frame(kind: watch_pb2.FrameKind.ValueType, body: bytes) -> Frame:
     return Frame(kind=kind, token="t", topic="object", key="servers/s", body=body)
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_activity_is_part_of_the_frame(known: bool) -> None:
-    """The bytes are those of the message, with the activity of the moment where it is known."""
-    activity = activity_pb2.Activity(locked_by=[lock_pb2.LockInfo(holder="operations/1")]) if known else None
+def test_activity_is_part_of_the_frame() -> None:
+    """The bytes are those of the message, with the activity of the moment."""
+    activity = activity_pb2.Activity(locked_by=[lock_pb2.LockInfo(holder="operations/1")])
     encoded = ObjectFrames(lambda _: activity).encode(frame(watch_pb2.FRAME_KIND_CHANGED, BODY.SerializeToString()))
     shown = inventory_service_pb2.WatchObjectsResponse.FromString(encoded)
     assert (shown.kind, shown.resume_token, shown.name) == (watch_pb2.FRAME_KIND_CHANGED, "t", "servers/s")
-    assert [info.holder for info in shown.object.server.activity.locked_by] == ["operations/1"] * known
+    assert [info.holder for info in shown.object.server.activity.locked_by] == ["operations/1"]
     assert dict(shown.object.server.labels) == {"a": "b"}
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from virtyard.api.type.v1 import lock_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_lock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#virtyard/api/type/v1/activity.proto\x12\x14virtyard.api.type.v1\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xce\x01\n\x08\x41\x63tivity\x12\x31\n\tlocked_by\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x1a\n\x12\x61llowed_operations\x18\x02 \x03(\t\x12\x1a\n\x12\x63urrent_operations\x18\x03 \x03(\t\x12\x13\n\x0bworst_event\x18\x04 \x01(\t\x12\x16\n\x0eworst_severity\x18\x05 \x01(\t\x12\x13\n\x0bopen_events\x18\x06 \x01(\x03\x12\x15\n\rlocks_unknown\x18\x07 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#virtyard/api/type/v1/activity.proto\x12\x14virtyard.api.type.v1\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xe6\x01\n\x08\x41\x63tivity\x12\x31\n\tlocked_by\x18\x01 \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x1a\n\x12\x61llowed_operations\x18\x02 \x03(\t\x12\x1a\n\x12\x63urrent_operations\x18\x03 \x03(\t\x12\x13\n\x0bworst_event\x18\x04 \x01(\t\x12\x16\n\x0eworst_severity\x18\x05 \x01(\t\x12\x13\n\x0bopen_events\x18\x06 \x01(\x03\x12\x15\n\rlocks_unknown\x18\x07 \x01(\x08\x12\x16\n\x0elocks_sequence\x18\x08 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.type.v1.activi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACTIVITY']._serialized_start=95
-  _globals['_ACTIVITY']._serialized_end=301
+  _globals['_ACTIVITY']._serialized_end=325
 # @@protoc_insertion_point(module_scope)

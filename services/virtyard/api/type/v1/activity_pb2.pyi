@@ -32,6 +32,7 @@ class Activity(_message.Message):
     WORST_SEVERITY_FIELD_NUMBER: _builtins.int
     OPEN_EVENTS_FIELD_NUMBER: _builtins.int
     LOCKS_UNKNOWN_FIELD_NUMBER: _builtins.int
+    LOCKS_SEQUENCE_FIELD_NUMBER: _builtins.int
     worst_event: _builtins.str
     """The worst open event of the object, as events/12, the latest of several; empty if none is open."""
     worst_severity: _builtins.str
@@ -40,13 +41,19 @@ class Activity(_message.Message):
     """The number of events of the object that are open, neither acknowledged nor cleared."""
     locks_unknown: _builtins.bool
     """True while the lock service cannot be reached, so that who locks the object is not known."""
+    locks_sequence: _builtins.int
+    """How old the locks above may be: they are as at this position of the lock service's feed or later, a rising count of
+    its commits. It is that of the last news of them, so it stands still while they do; 0 while they are unknown.
+    """
     @_builtins.property
     def locked_by(self) -> _containers.RepeatedCompositeFieldContainer[_lock_pb2.LockInfo]:
         """Who holds the object or waits for it."""
 
     @_builtins.property
     def allowed_operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Operations that would be accepted now, as fully qualified method names."""
+        """Operations on the object that its own record allows, as fully qualified method names, whoever locks it. What else is
+        asked for, and the state of other objects, may forbid them all the same; a preview tells.
+        """
 
     @_builtins.property
     def current_operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -62,10 +69,11 @@ class Activity(_message.Message):
         worst_severity: _builtins.str = ...,
         open_events: _builtins.int = ...,
         locks_unknown: _builtins.bool = ...,
+        locks_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_operations", b"allowed_operations", "current_operations", b"current_operations", "locked_by", b"locked_by", "locks_unknown", b"locks_unknown", "open_events", b"open_events", "worst_event", b"worst_event", "worst_severity", b"worst_severity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_operations", b"allowed_operations", "current_operations", b"current_operations", "locked_by", b"locked_by", "locks_sequence", b"locks_sequence", "locks_unknown", b"locks_unknown", "open_events", b"open_events", "worst_event", b"worst_event", "worst_severity", b"worst_severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

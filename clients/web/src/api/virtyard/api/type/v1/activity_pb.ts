@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/type/v1/activity.proto.
  */
 export const file_virtyard_api_type_v1_activity: GenFile = /*@__PURE__*/
-  fileDesc("CiN2aXJ0eWFyZC9hcGkvdHlwZS92MS9hY3Rpdml0eS5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEizgEKCEFjdGl2aXR5EjEKCWxvY2tlZF9ieRgBIAMoCzIeLnZpcnR5YXJkLmFwaS50eXBlLnYxLkxvY2tJbmZvEhoKEmFsbG93ZWRfb3BlcmF0aW9ucxgCIAMoCRIaChJjdXJyZW50X29wZXJhdGlvbnMYAyADKAkSEwoLd29yc3RfZXZlbnQYBCABKAkSFgoOd29yc3Rfc2V2ZXJpdHkYBSABKAkSEwoLb3Blbl9ldmVudHMYBiABKAMSFQoNbG9ja3NfdW5rbm93bhgHIAEoCGIGcHJvdG8z", [file_virtyard_api_type_v1_lock]);
+  fileDesc("CiN2aXJ0eWFyZC9hcGkvdHlwZS92MS9hY3Rpdml0eS5wcm90bxIUdmlydHlhcmQuYXBpLnR5cGUudjEi5gEKCEFjdGl2aXR5EjEKCWxvY2tlZF9ieRgBIAMoCzIeLnZpcnR5YXJkLmFwaS50eXBlLnYxLkxvY2tJbmZvEhoKEmFsbG93ZWRfb3BlcmF0aW9ucxgCIAMoCRIaChJjdXJyZW50X29wZXJhdGlvbnMYAyADKAkSEwoLd29yc3RfZXZlbnQYBCABKAkSFgoOd29yc3Rfc2V2ZXJpdHkYBSABKAkSEwoLb3Blbl9ldmVudHMYBiABKAMSFQoNbG9ja3NfdW5rbm93bhgHIAEoCBIWCg5sb2Nrc19zZXF1ZW5jZRgIIAEoA2IGcHJvdG8z", [file_virtyard_api_type_v1_lock]);
 
 /**
  * What the other services know of an object; a projection, never part of its etag or generation.
@@ -28,7 +28,8 @@ export type Activity = Message<"virtyard.api.type.v1.Activity"> & {
   lockedBy: LockInfo[];
 
   /**
-   * Operations that would be accepted now, as fully qualified method names.
+   * Operations on the object that its own record allows, as fully qualified method names, whoever locks it. What else is
+   * asked for, and the state of other objects, may forbid them all the same; a preview tells.
    *
    * @generated from field: repeated string allowed_operations = 2;
    */
@@ -68,6 +69,14 @@ export type Activity = Message<"virtyard.api.type.v1.Activity"> & {
    * @generated from field: bool locks_unknown = 7;
    */
   locksUnknown: boolean;
+
+  /**
+   * How old the locks above may be: they are as at this position of the lock service's feed or later, a rising count of
+   * its commits. It is that of the last news of them, so it stands still while they do; 0 while they are unknown.
+   *
+   * @generated from field: int64 locks_sequence = 8;
+   */
+  locksSequence: bigint;
 };
 
 /**
