@@ -205,9 +205,6 @@ class Runner:
                 await self._world.participants.link(step.participant, step.participant_address).meet()
         except Unavailable as error:
             # Nothing was sent yet, so this is no lost contact to wait out: the address is wrong, or the host is down.
-            if self.operation.record.takes_over:
-                self._keeper.granted = tokens
-                return True  # it has begun where the one that yielded to it left off, at the same host
             await self._end_before_start(to_status(error), cancelled=False)
             return False
         self._keeper.granted = tokens

@@ -212,7 +212,7 @@ async def test_a_kill_that_has_taken_over_is_not_aborted(site: Site) -> None:
 
 
 async def test_a_kill_that_has_taken_over_waits_for_its_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others end where their host cannot be reached before they begin; this one would leave a guest down for good."""
+    """A host that is lost after the take-over is waited for; ending then would leave a guest down for good."""
     hung, stop = await hang(site, down=True)
     kill = await preempt(site, stop)
     take_over = Preemption.take_over
