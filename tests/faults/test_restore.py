@@ -40,17 +40,20 @@ from virtyard.api.operations.v1 import (
     kill_virtual_machine_pb2,
     refresh_server_pb2,
     start_virtual_machine_pb2,
+    update_virtual_machine_pb2,
 )
 from virtyard.processes.backup import back_up
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 from virtyard_client.story import Story
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 SERVERS = ("s1", "s2")
 LOST_PAIRS = int(os.environ.get("VIRTYARD_RESTORE_PAIRS", "3"))
 """How many machines are made and deleted between the backup and the restore, beside those that the test looks at."""
+JOBS_AGO = 100
+"""How many jobs ago the backup was made, at the least."""
 RUNNING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
 
 
@@ -126,12 +129,13 @@ class Lost:
 
 
 @asynccontextmanager
-async def lost_time(*, forgetting: bool = False) -> AsyncIterator[Lost]:
+async def lost_time(*, forgetting: bool = False, jobs: int = 0) -> AsyncIterator[Lost]:
     """Run a site that is backed up and goes on, and kill its control plane.
 
     Args:
         forgetting: the agents forget in the end what is settled, as they do after half a minute; else an operation that
             a third host does not answer stays open, so that they may not.
+        jobs: so many small changes are made after the backup beside all else.
     """
     with open_site("embedded", SERVERS) as site:
         state, backup = site.folder / "state", site.folder / "backup"
@@ -151,6 +155,8 @@ async def lost_time(*, forgetting: bool = False) -> AsyncIterator[Lost]:
             )
             settings.unlink()
             await go_on(site, client, under_way.name)
+            for first in range(0, jobs, 10):
+                await asyncio.gather(*(run(client, described(str(each))) for each in range(first, first + 10)))
             for server in SERVERS if forgetting else ():
                 site.kill(server)
                 site.start(server)
@@ -191,6 +197,12 @@ async def go_on(site: Site, client: Client, under_way: str) -> None:
         await run(client, delete(f"lost{number}"))
 
 
+def described(text: str) -> update_virtual_machine_pb2.UpdateVirtualMachineRequest:
+    """Return the request that writes a machine's description, which no host hears of."""
+    changed = virtual_machine_pb2.VirtualMachine(name="virtualMachines/mail", description=text)
+    return update_virtual_machine_pb2.UpdateVirtualMachineRequest(virtual_machine=changed)
+
+
 def delete(name: str) -> delete_virtual_machine_pb2.DeleteVirtualMachineRequest:
     """Return the request that deletes a machine."""
     return delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=f"virtualMachines/{name}")
@@ -215,8 +227,9 @@ async def refusal(client: Client, request: Any) -> str:
 
 async def test_a_restored_site_does_nothing_twice_and_tells_what_it_does_not_know() -> None:
     """The whole of R13 on a site of two hosts, one of which is away when the control plane comes back."""
-    async with lost_time() as lost:
+    async with lost_time(jobs=JOBS_AGO) as lost:
         site = lost.site
+        assert len(lost.numbers - operations_of_jobs(lost.backup / "jobs.db")) >= JOBS_AGO
         site.kill("s2")
         assert (done := lost.restore()).returncode == 0, done.stderr
         site.start("up")
