@@ -207,7 +207,7 @@ STORIES: Mapping[str, Story] = {
     "it is planned again": Story(
         tell=queue, shows=frozenset({"jobs.priority", "locks.L0", "locks.rank", "locks.again", "jobs.replan"})
     ),
-    "it gives way": Story(tell=give_way, shows=frozenset({"jobs.superseded"})),
+    "it gives way": Story(tell=give_way, shows=frozenset({"jobs.superseded", "jobs.takes_over"})),
     "its locks are broken": Story(tell=break_locks, shows=frozenset({"jobs.breaking", "jobs.freed", "jobs.retaken"})),
     "its locks are forced": Story(tell=force_break, shows=frozenset({"jobs.breaking", "jobs.forced", "jobs.freed"})),
     # An undo is refused for good after some 12 s.

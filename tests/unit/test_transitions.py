@@ -45,6 +45,12 @@ APART = {
         "jobs.trying",
         "jobs.tried",
     },
+    "what is left past the point of no return: tests/integration/jobs/test_past_pivot.py has the scheduler die at it": {
+        "jobs.left",
+    },
+    "undone as the one that it gave way to is gone: tests/integration/jobs/test_yields.py has the scheduler die": {
+        "jobs.given_way",
+    },
     "shown to people, and no step depends on it": {"jobs.stalled", "inventory.flood", "inventory.folds"},
     "reports and requests of one commit, which are made again until they are answered": {
         "inventory.acknowledged",
