@@ -93,7 +93,7 @@ async def test_storage_that_hangs_is_unknown_and_stops_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked once until it answers; what it says then counts, and the others are watched all the time."""
-    monkeypatch.setattr(storage_watch, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(storage_watch, "_ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(storage_watch, "_LOOK_SECONDS", 0.02)
     expected = [await made(tmp_path, uid) for uid in ("good", "hung")]
     free, asked = threading.Event(), []
