@@ -13,7 +13,7 @@ import { ProblemAlert } from "../ui/ProblemAlert";
 import { ResourceLink } from "../ui/ResourceLink";
 import { causesOfJob } from "./causes";
 import { treeOf } from "./job-list";
-import { JobResidueActions } from "./JobResidueActions";
+import { JobResidueActions, waitsForDecision } from "./JobResidueActions";
 import { Fact } from "./OperationFacts";
 import { heldWords, jobLook, stepLook } from "./states";
 import type { Story } from "./use-story";
@@ -97,7 +97,7 @@ function JobBody({ job, jobs }: { job: Job; jobs: readonly Job[] }) {
           <ListOf items={job.residue} />
         </div>
       )}
-      {job.state === JobState.ROLLBACK_FAILED && <JobResidueActions job={job} />}
+      {waitsForDecision(job) && <JobResidueActions job={job} />}
       <Steps steps={job.steps} />
     </Stack>
   );
