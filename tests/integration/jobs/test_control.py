@@ -34,9 +34,12 @@ class Gate:
     def __init__(self) -> None:
         """Start closed."""
         self.begun, self.open = asyncio.Event(), asyncio.Event()
+        self.count = 0
+        """How many have come to it."""
 
     async def __call__(self, message: Any, context: Any) -> None:
         """Wait until the gate is open."""
+        self.count += 1
         self.begun.set()
         await self.open.wait()
 
@@ -380,8 +383,11 @@ async def abort_all(site: Site, matching: str, *, preview: bool = False) -> dict
 async def test_many_are_aborted_as_the_preview_said(site: Site, gate: Gate) -> None:
     """A job that matches takes its operation along; the preview changes nothing; others are left alone."""
     web, db = [(await site.submit(machine(each, disks=1))).name for each in ("web", "db")]
-    async with asyncio.timeout(LIMIT):
-        await gate.begun.wait()
+
+    async def both_begun() -> bool:
+        return gate.count == 2
+
+    await site.wait_until(both_begun)
     number = web.partition("/")[2]
     before = site.commits()["jobs"]
     matching = 'object = "virtualDisks/web-disk0"'

@@ -253,17 +253,22 @@ async def test_while_it_is_disabled_it_runs_only_when_somebody_asks(site: Site, 
     assert (shown.left_out, len(await scheduled(site))) == (0, 2)
 
 
+async def wait_failure_told(site: Site) -> None:
+    """Wait for the warning that a due time failed; it is delivered behind the count that says so."""
+
+    async def told() -> bool:
+        return [event.type for event in await site.events(NAME)] == ["SCHEDULE_FAILED"]
+
+    await site.wait_until(told)
+
+
 async def test_a_request_that_is_refused_is_told_and_the_next_time_is_kept(site: Site, clock: SteeredClock) -> None:
     """Its warning says why, and nothing else stops."""
     await define(site, refresh_server_pb2.RefreshServerRequest(name="servers/gone"), interval_seconds=600)
     clock.ahead += timedelta(seconds=600)
     failed = await wait_for(site, failed=1)
     assert "servers/gone does not exist" in failed.last_error
-
-    async def told() -> bool:
-        return [event.type for event in await site.events(NAME)] == ["SCHEDULE_FAILED"]
-
-    await site.wait_until(told)
+    await wait_failure_told(site)
     clock.ahead += timedelta(seconds=600)
     assert (await wait_for(site, failed=2)).runs == 0
 
@@ -275,7 +280,7 @@ async def test_a_schedule_does_what_its_owner_may_do_now(site: Site, clock: Stee
     clock.ahead += timedelta(seconds=600)
     shown = await wait_for(site, failed=1)
     assert "needs the role administrator; user/admin has operator" in shown.last_error
-    assert [event.type for event in await site.events(NAME)] == ["SCHEDULE_FAILED"]
+    await wait_failure_told(site)
     operation = await service(site).RunSchedule(automation_service_pb2.RunScheduleRequest(name=NAME))
     assert not (await site.wait(operation.name)).HasField("error")
     site.authority.issue("user/admin", site.folder / "certificates" / "admin")
