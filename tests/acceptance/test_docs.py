@@ -40,6 +40,7 @@ ELSEWHERE = {
     "make help": "prints the Makefile's own comments",
     "make bench": "takes minutes",
     'make bench ARGS="--only stalled"': "takes minutes",
+    'make bench ARGS="--only console"': "takes minutes",
     "virtyard burnin --minutes 5": "takes minutes: tests/acceptance/test_burnin.py runs it for seconds",
     "make bench-lists": "takes minutes",
     "make bench-history": "takes many minutes; in small: tests/integration/jobs/test_history.py",

@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.acceptance.asking import LIMIT, create_machine, new_disk, prepare, run, start_machine, wait_unlocked
+from tests.acceptance.asking import LIMIT, ask, create_machine, new_disk, prepare, run, start_machine, wait_unlocked
 from tests.acceptance.site import Site, open_site
-from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 
@@ -25,13 +24,17 @@ def come_back(site: Site) -> None:
         site.wait_serving(name)
 
 
-async def wait_answered(client: Client) -> None:
-    """Wait until a client that was connected before has found the scheduler again: gRPC pauses between attempts."""
+async def wait_answered(site: Site, client: Client) -> None:
+    """Wait until a client that was connected before is planned for again: between attempts to connect gRPC pauses."""
+    preview = create_machine(site, "probe")
+    preview.validate_only = True
     async with asyncio.timeout(LIMIT):
         while True:
             try:
-                _ = await client.jobs.GetJobSummary(job_service_pb2.GetJobSummaryRequest())
-            except ClientError:
+                _ = await ask(client, preview)
+            except ClientError as error:
+                if not error.unreachable:
+                    raise
                 await asyncio.sleep(0.05)
             else:
                 return
@@ -45,12 +48,12 @@ async def test_a_site_comes_back_in_any_order_with_all_that_it_had() -> None:
             for name in PROCESSES:
                 site.stop(name)
             come_back(site)
-            await wait_answered(client)
+            await wait_answered(site, client)
             await run(client, create_machine(site, "web", [new_disk(4)], cards=1))
             for name in PROCESSES:
                 site.kill(name)
             come_back(site)
-            await wait_answered(client)
+            await wait_answered(site, client)
             await run(client, start_machine("web"))
             await wait_unlocked(client)
         assert len(site.guests()) == 1

@@ -25,8 +25,12 @@ def note(step: record_pb2.StepRecord, now: datetime, pause: float) -> None:
     step.retry_time.FromDatetime(now + timedelta(seconds=pause))
 
 
-def remaining(step: record_pb2.StepRecord, now: datetime, *, longest: float) -> float:
-    """Return for how many seconds yet a step is to wait for its next try, at most `longest`; 0 if it is due."""
-    if not step.HasField("retry_time"):
+def remaining(record: record_pb2.OperationRecord, reference: str, now: datetime, *, longest: float) -> float:
+    """Return for how many seconds yet a step is to wait for its next try, at most `longest`; 0 if it is due.
+
+    An operation that is on trial waits for nothing: what it does is to be seen while it is tried (P21).
+    """
+    step = record.steps[reference]
+    if record.trying or not step.HasField("retry_time"):
         return 0.0
     return min(max((step.retry_time.ToDatetime(UTC) - now).total_seconds(), 0.0), longest)

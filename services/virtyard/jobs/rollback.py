@@ -139,8 +139,9 @@ class Rollback:
         """Return the undos that were under way before, once what is left of the pause between two tries is over."""
         rounds, record = self._undoing(), self._keeper.operation.record
         now = self._world.clock.now()
-        steps = [record.steps[ref.reference] for refs in rounds for ref in refs]
-        await asyncio.sleep(max((back_off.remaining(each, now, longest=_LONGEST_PAUSE) for each in steps), default=0.0))
+        steps = [ref.reference for refs in rounds for ref in refs]
+        waits = (back_off.remaining(record, each, now, longest=_LONGEST_PAUSE) for each in steps)
+        await asyncio.sleep(max(waits, default=0.0))
         return rounds
 
     async def _settle_all(self) -> list[list[StepRef]]:

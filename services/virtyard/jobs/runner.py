@@ -282,9 +282,9 @@ class Runner:
 
     async def _resume(self, started: list[StepRef]) -> None:
         """Send again what was under way when another scheduler left it; what waits for another try waits on."""
-        now, steps = self._world.clock.now(), self.operation.record.steps
-        wanted = [ref for ref in started if not steps[ref.reference].accepted]
-        waits = [back_off.remaining(steps[ref.reference], now, longest=_LONGEST_PAUSE) for ref in wanted]
+        now, record = self._world.clock.now(), self.operation.record
+        wanted = [ref for ref in started if not record.steps[ref.reference].accepted]
+        waits = [back_off.remaining(record, ref.reference, now, longest=_LONGEST_PAUSE) for ref in wanted]
         for refs in _rounds_of([ref for ref, wait in zip(wanted, waits, strict=True) if not wait]):
             self._send(refs, participant.PHASE_DO)
         if waiting := [ref for ref, wait in zip(wanted, waits, strict=True) if wait]:

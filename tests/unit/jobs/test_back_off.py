@@ -21,7 +21,14 @@ def test_a_pause_doubles_up_to_the_longest() -> None:
 @pytest.mark.parametrize(("later", "left"), [(0, 8.0), (3, 5.0), (8, 0.0), (900, 0.0), (-900, 30.0)])
 def test_what_is_left_is_never_more_than_the_longest_nor_below_zero(later: int, left: float) -> None:
     """Also where the clock was set back in between; a step that waits for no try is due at once."""
-    step = record_pb2.StepRecord()
-    assert back_off.remaining(step, NOW, longest=30.0) == 0.0
-    back_off.note(step, NOW, 8.0)
-    assert back_off.remaining(step, NOW + timedelta(seconds=later), longest=30.0) == left
+    record = record_pb2.OperationRecord()
+    assert back_off.remaining(record, "1/1", NOW, longest=30.0) == 0.0
+    back_off.note(record.steps["1/1"], NOW, 8.0)
+    assert back_off.remaining(record, "1/1", NOW + timedelta(seconds=later), longest=30.0) == left
+
+
+def test_on_trial_nothing_is_waited_for() -> None:
+    """Else what brings the scheduler down would do so after its trial, and never be found."""
+    record = record_pb2.OperationRecord(trying=True)
+    back_off.note(record.steps["1/1"], NOW, 8.0)
+    assert back_off.remaining(record, "1/1", NOW, longest=30.0) == 0.0
