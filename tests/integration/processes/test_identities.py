@@ -113,7 +113,12 @@ async def play(folder: Path, parts: Sequence[Callable[[asyncio.Event], Coroutine
             stop.set()
 
 
-REPORTS_CERTIFICATE = "/virtyard.internal.inventory.v1.ControlService/ReportCertificate"
+ONE_FOR_ALL = {
+    ("service/jobs", "/virtyard.internal.inventory.v1.ControlService/ReportCertificate"),
+    ("service/jobs", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
+    ("service/gateway", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
+}
+"""What one process does once: it has one certificate and one clock, and speaks of them as the inventory."""
 
 
 @pytest.mark.slow
@@ -130,8 +135,7 @@ async def test_the_embedded_shape_has_the_identities_of_the_split_one(
         said.clear()
         await play(place, parts(place), said)
         heard[name] = {(identity, method) for identity, method in said if not identity.startswith("user/")}
-    # One process has one certificate, of which the inventory tells by itself.
-    assert heard["embedded"] == heard["split"] - {("service/jobs", REPORTS_CERTIFICATE)}
+    assert heard["embedded"] == heard["split"] - ONE_FOR_ALL
     # They are the same, and they are what each service is expected to say.
     callers: dict[str, set[str]] = {}
     for identity, method in heard["embedded"]:
