@@ -18,7 +18,7 @@ from virtyard.kernel import event_types
 from virtyard.kernel.errors import Cancelled
 from virtyard.runtime.status import to_status
 
-__all__ = ["AbortRequest", "cancelled_status", "note", "note_left_alone", "note_yield", "tell"]
+__all__ = ["AbortRequest", "cancelled_status", "must_abort", "note", "note_left_alone", "note_yield", "tell"]
 
 Record = record_pb2.OperationRecord
 
@@ -43,6 +43,11 @@ def note(record: Record, asked: AbortRequest, shape: Shape) -> bool:
     record.too_late = schedule.pivot_started(shape, record) or bool(record.takes_over)
     _add_hop(record, asked.principal or asked.cause, asked.reason)
     return True
+
+
+def must_abort(record: Record) -> bool:
+    """Tell whether an operation goes back, as an abort was asked for in time."""
+    return record.abort_requested and not record.too_late
 
 
 def note_yield(record: Record, by: str) -> None:

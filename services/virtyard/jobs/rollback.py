@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
 
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -15,12 +14,12 @@ from virtyard.jobs.effects import make_round, reference_of, step_key
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import Shape, StepRef
 from virtyard.jobs.preemption import Preemption
+from virtyard.jobs.under_way import Rounds
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import StaleEpoch
 from virtyard.kernel.job_states import StepState
 
 Record = record_pb2.OperationRecord
-Send = Callable[[Sequence[StepRef], participant.Phase.ValueType], None]
 _PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _log = logging.getLogger(__name__)
 
@@ -32,15 +31,13 @@ class Rollback:
         self,
         keeper: Keeper,
         world: World,
-        send: Send,
-        inbox: asyncio.Queue[participant.EffectReport | None],
+        rounds: Rounds,
         preemption: Preemption,
     ) -> None:
-        """Work for the operation that the keeper keeps, with the runner's way to send and to hear."""
+        """Work for the operation that the keeper keeps, with the runner's rounds."""
         self._keeper = keeper
         self._world = world
-        self._send = send
-        self._inbox = inbox
+        self._rounds = rounds
         self._decided = asyncio.Event()
         self._preemption = preemption
         self._taken_over = False
@@ -188,10 +185,10 @@ class Rollback:
         """Send undo rounds, commit what became of each step, and return the rounds that come next."""
         pending = {ref.reference: ref for refs in rounds for ref in refs}
         for refs in rounds:
-            self._send(refs, participant.PHASE_UNDO)
+            self._rounds.send(refs, participant.PHASE_UNDO)
         results: dict[str, participant.EffectRecord] = {}
         while len(results) < len(pending):
-            report = await self._inbox.get()
+            report = await self._rounds.inbox.get()
             if report is not None and report.phase == participant.PHASE_UNDO:
                 reference = reference_of(report.step_key)
                 if reference in pending:

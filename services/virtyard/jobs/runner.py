@@ -6,7 +6,6 @@ and only then taken over. A runner that is overtaken forgets the operation at on
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -17,21 +16,22 @@ from google.rpc import status_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import abort_request, back_off, on_failure, outcome, schedule
-from virtyard.jobs.abort_request import AbortRequest, cancelled_status
+from virtyard.jobs import abort_request, on_failure, outcome, schedule
+from virtyard.jobs.abort_request import AbortRequest, cancelled_status, must_abort
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.counted_locks import StepGate
-from virtyard.jobs.effects import make_round, reference_of
 from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
 from virtyard.jobs.model import Operation, StepRef
+from virtyard.jobs.next_tries import LONGEST_PAUSE, PAUSE, NextTries
 from virtyard.jobs.past_pivot import PastPivot
 from virtyard.jobs.preemption import Preemption
 from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.roll_call import Answers, call_roll
 from virtyard.jobs.rollback import Rollback
+from virtyard.jobs.under_way import Rounds, rounds_of
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import (
     Contended,
@@ -47,7 +47,6 @@ from virtyard.runtime.logs import bound
 from virtyard.runtime.status import to_status
 
 Record = record_pb2.OperationRecord
-_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -58,23 +57,24 @@ class Runner:
         """Take over an operation that is durable and not ended; `preemption` is told its place while it waits."""
         self.operation = operation
         self._world = world
-        self._inbox: asyncio.Queue[participant.EffectReport | None] = asyncio.Queue()
         self._keeper = Keeper(operation, world)
-        self.hold = Hold(self._keeper, lambda: self._inbox.put_nowait(None))
-        self._gate = StepGate(world.counted, operation, lambda: self._inbox.put_nowait(None))
+        self._rounds = Rounds(self._keeper, world.participants)
+        self.hold = Hold(self._keeper, self._rounds.wake)
+        self._gate = StepGate(world.counted, operation, self._rounds.wake)
         self.ranking = Ranking(self._keeper, world.locks)
         self._admission = Admission(
             self._keeper, world, partial(preemption.notice_place, operation), self.hold, self.ranking
         )
-        self._rollback = Rollback(self._keeper, world, self._send, self._inbox, preemption)
-        self._past_pivot = PastPivot(self._keeper, self._rollback.settle, lambda: self._inbox.put_nowait(None))
+        self._rollback = Rollback(self._keeper, world, self._rounds, preemption)
+        self._past_pivot = PastPivot(self._keeper, self._rollback.settle, self._rounds.wake)
         self._break = LockBreak(self._keeper, world, self._rollback)
         self._aborted = AbortSignal()
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
-        if _must_abort(operation.record):
+        if must_abort(operation.record):
             self._aborted.give()
-        self._rounds: list[list[str]] = []
-        self._results: dict[str, participant.EffectRecord] = {}
+        self._next_tries = NextTries(
+            self._keeper, world.clock, self.hold, self._aborted, self._past_pivot, self._launch
+        )
 
     async def run(self) -> None:
         """Run to the end; returns when the operation has ended, or belongs to another scheduler."""
@@ -112,7 +112,7 @@ class Runner:
             return False
         if in_time:
             self._aborted.give()
-        self._inbox.put_nowait(None)
+        self._rounds.wake()
         return in_time
 
     @property
@@ -150,7 +150,7 @@ class Runner:
             await self._keeper.commit("jobs.superseded", change, everything=True)
         if self.operation.record.superseded_by:
             self._aborted.give()
-            self._inbox.put_nowait(None)
+            self._rounds.wake()
 
     async def take_over(self, yielding: str) -> bool:
         """Bind the operation to its end, for one that yielded to it; durable when this returns (P12).
@@ -177,7 +177,7 @@ class Runner:
 
     async def _run(self) -> None:
         while self.operation.record.held == job_pb2.HELD_REASON_POISON:
-            await self._inbox.get()  # who lets it go on, or aborts it, puts something there
+            await self._rounds.inbox.get()  # who lets it go on, or aborts it, puts something there
         record = self.operation.record
         if not record.rolling_back:
             # Who holds them does not ask again: the lock service hears of a new epoch with the release. An overtaken
@@ -212,14 +212,14 @@ class Runner:
 
     async def _patiently(self, admit: Callable[[AbortSignal], Awaitable[Tokens | None]]) -> Tokens | None:
         """Admit, however long the inventory cannot be reached."""
-        pause = _PAUSE
+        pause = PAUSE
         while True:
             try:
                 return await admit(self._aborted)
             except (Unavailable, DeadlineExceeded) as error:
                 _log.info("%s waits: %s", self.operation.name, error)
-            await self._pause(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await self._next_tries.pause(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _end_before_start(self, status: status_pb2.Status, *, cancelled: bool) -> None:
         """End an operation that has done nothing."""
@@ -245,24 +245,24 @@ class Runner:
         # What was given up, and all of an operation to be aborted, is settled on the way back and not sent again.
         started = schedule.in_flight(self.operation.shape, record)
         resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
-        if not _must_abort(record):
+        if not must_abort(record):
             if resumed:
-                await self._resume(resumed)
+                await self._next_tries.resume(resumed)
             else:
                 await self._begin()
         while not self._keeper.ended:
             if self.operation.record.rolling_back:
                 return True
-            if _must_abort(self.operation.record):
+            if must_abort(self.operation.record):
                 await self._turn_round(None)
                 return True
             if self._past_pivot.has_accepted:
                 await self._leave_accepted()
                 continue
             if not self._gate.is_due:
-                await self._next_results()
-            results = self._complete_rounds()
-            if not results and (self.hold.is_on or (self._rounds and not self._gate.is_due)):
+                await self._rounds.wait_news()
+            results = self._rounds.take_complete()
+            if not results and (self.hold.is_on or (self._rounds.are_any and not self._gate.is_due)):
                 continue
             failed = next((ref for ref, result in results.items() if self._is_failure(ref, result)), None)
             if failed is None:
@@ -276,19 +276,8 @@ class Runner:
         """Settle what a person has accepted as it is, and send what comes after it."""
         answers = await self._call_roll(self.operation, {})
         settled, rounds = await self._past_pivot.leave(partial(self._advance, answers=answers))
-        left = [[reference for reference in refs if reference not in settled] for refs in self._rounds]
-        self._rounds = [refs for refs in left if refs]
+        self._rounds.leave(settled)
         self._launch(rounds)
-
-    async def _resume(self, started: list[StepRef]) -> None:
-        """Send again what was under way when another scheduler left it; what waits for another try waits on."""
-        now, record = self._world.clock.now(), self.operation.record
-        wanted = [ref for ref in started if not record.steps[ref.reference].accepted]
-        waits = [back_off.remaining(record, ref.reference, now, longest=_LONGEST_PAUSE) for ref in wanted]
-        for refs in _rounds_of([ref for ref, wait in zip(wanted, waits, strict=True) if not wait]):
-            self._send(refs, participant.PHASE_DO)
-        if waiting := [ref for ref, wait in zip(wanted, waits, strict=True) if wait]:
-            await self._send_after(waiting, max(waits))
 
     async def _begin(self) -> None:
         """Commit the first intents and send them, once the operation is not set aside."""
@@ -296,7 +285,7 @@ class Runner:
             await self.hold.wait_lifted(self._aborted)
             # What it was planned from may have changed meanwhile.
             nothing_begun = not self.operation.record.tokens and self.operation.shape.plan.locks
-            if _must_abort(self.operation.record) or (nothing_begun and not await self._admit()):
+            if must_abort(self.operation.record) or (nothing_begun and not await self._admit()):
                 return
         answers = await self._call_roll(self.operation, {})
         self._launch(await self._keeper.commit("jobs.C2", partial(self._advance, answers=answers)))
@@ -330,7 +319,7 @@ class Runner:
         if self._is_first(results) and outcome.has_changed_read_set(result):
             return await self._plan_again()
         if forward or (outcome.is_transient(result) and step.attempt < outcome.MOST_ATTEMPTS):
-            await self._try_again(results)
+            await self._next_tries.intend(results)
             return False
         if on_failure.goes_on(self.operation.record):
             await self._go_on_without(failed, results)
@@ -344,7 +333,7 @@ class Runner:
 
         def change(record: Record) -> list[list[StepRef]]:
             on_failure.abandon(shape, record, shape.steps[failed].job.id, results[failed].error)
-            return _rounds_of(on_failure.settle_beside(shape, record, results))
+            return rounds_of(on_failure.settle_beside(shape, record, results))
 
         self._launch(await self._keeper.commit("jobs.given_up", change))
         answers = await self._call_roll(self.operation, {})
@@ -376,49 +365,9 @@ class Runner:
             await self._turn_round(None)
             return True
         self._keeper.granted = tokens
-        self._rounds = []
+        self._rounds.forget()
         await self._begin()
         return False
-
-    async def _try_again(self, results: dict[str, participant.EffectRecord]) -> None:
-        """Commit the clean failure with the intent of the next attempt, wait, and send it (P8)."""
-        again: list[StepRef] = []
-        pause = 0.0
-
-        def change(record: Record) -> None:
-            nonlocal pause
-            again.clear()
-            for reference, result in results.items():
-                if result.state == participant.EFFECT_STATE_DONE or on_failure.is_given_up(record, reference):
-                    outcome.record_settled(record, reference, result)
-                    continue
-                step = schedule.change_step(record, reference, StepState.STARTED)
-                step.attempt += 1
-                if result.HasField("error"):
-                    step.error.CopyFrom(result.error)
-                again.append(self.operation.shape.steps[reference])
-            attempt = min(record.steps[ref.reference].attempt for ref in again)
-            pause = back_off.pause_of(attempt, first=_PAUSE, longest=_LONGEST_PAUSE)
-            for ref in again:
-                back_off.note(record.steps[ref.reference], self._world.clock.now(), pause)
-
-        await self._keeper.commit("jobs.retry", change)
-        await self._send_after(again, pause)
-
-    async def _send_after(self, refs: Sequence[StepRef], pause: float) -> None:
-        """Send the intended next try of steps after a pause, those of them that a person has not accepted by then."""
-        await self._pause(pause)
-        await self.hold.wait_lifted(self._aborted)
-        again = [ref for ref in refs if not self.operation.record.steps[ref.reference].accepted]
-        if again and not _must_abort(self.operation.record):
-            self._launch(_rounds_of(again))
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait before another attempt; an abort that comes in time, or a person's decision, ends the wait."""
-        if self.operation.record.too_late:
-            await self._past_pivot.sleep(seconds)
-        else:
-            await self._aborted.wait_for(self._past_pivot.sleep(seconds))
 
     async def _turn_round(
         self,
@@ -448,7 +397,7 @@ class Runner:
         self._gate.begin_look()
         if self._keeper.granted is not None and not record.tokens and not record.held:
             record.tokens.extend(self._keeper.granted)
-        if _must_abort(record):
+        if must_abort(record):
             # Whoever asked was told that it came in time: no more is begun, neither the pivot nor the end.
             return []
         if record.held:
@@ -462,58 +411,8 @@ class Runner:
         if self.operation.counted_waits:
             self._keeper.show(self._gate.waiting_jobs())
         for refs in rounds:
-            self._send(refs, participant.PHASE_DO)
-
-    def _send(self, refs: Sequence[StepRef], phase: participant.Phase.ValueType) -> None:
-        """Send a round whose intents are durable."""
-        first = refs[0].step
-        link = self._world.participants.link(first.participant, first.participant_address)
-        if phase == participant.PHASE_DO:
-            self._rounds.append([ref.reference for ref in refs])
-        link.send(make_round(self.operation, refs, phase), self._hear)
-
-    def _hear(self, report: participant.EffectReport) -> None:
-        """Take a report from a link: progress is shown at once, results go to the inbox."""
-        if report.HasField("progress"):
-            self._keeper.show_progress(reference_of(report.step_key), report.progress)
-        elif report.HasField("result"):
-            self._inbox.put_nowait(report)
-
-    async def _next_results(self) -> None:
-        """Wait for news, and take all that is there."""
-        report = await self._inbox.get()
-        while True:
-            if report is not None and report.phase == participant.PHASE_DO:
-                self._results[reference_of(report.step_key)] = report.result
-            if self._inbox.empty():
-                return
-            report = self._inbox.get_nowait()
-
-    def _complete_rounds(self) -> dict[str, participant.EffectRecord]:
-        """Return the results of the rounds that are through; keep the others waiting."""
-        through: dict[str, participant.EffectRecord] = {}
-        for refs in list(self._rounds):
-            if all(reference in self._results for reference in refs):
-                through |= {reference: self._results.pop(reference) for reference in refs}
-                self._rounds.remove(refs)
-        return through
-
-
-def _must_abort(record: Record) -> bool:
-    return record.abort_requested and not record.too_late
+            self._rounds.send(refs, participant.PHASE_DO)
 
 
 def _is_failure(result: participant.EffectRecord) -> bool:
     return result.state not in (participant.EFFECT_STATE_DONE, participant.EFFECT_STATE_NOT_BEGUN)
-
-
-def _rounds_of(refs: Sequence[StepRef]) -> list[list[StepRef]]:
-    """Return steps that were under way, in runs of one participant and one family."""
-    rounds: list[list[StepRef]] = []
-    for ref in refs:
-        last = rounds[-1][-1] if rounds else None
-        if last is not None and last.step.participant == ref.step.participant:
-            rounds[-1].append(ref)
-        else:
-            rounds.append([ref])
-    return rounds

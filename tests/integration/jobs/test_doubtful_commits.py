@@ -123,7 +123,7 @@ async def test_an_abort_is_not_lost_in_a_defect(site: Site, monkeypatch: pytest.
     async with asyncio.TaskGroup() as tasks:
         abort = tasks.create_task(_answer(site.service.AbortJob(request)))
         await asyncio.wait_for(asked.wait(), LIMIT)
-        old._inbox.put_nowait(object())  # type: ignore[arg-type]  # no report: the runner fails over it
+        old._rounds.inbox.put_nowait(object())  # type: ignore[arg-type]  # no report: the runner fails over it
 
         async def taken_up() -> bool:
             return runners.get(number, old) is not old or bool(old.keeper._one_at_a_time._waiters)

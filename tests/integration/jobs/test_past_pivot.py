@@ -15,7 +15,7 @@ from virtyard.api.inventory.v1 import virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.jobs.v1 import wait_explanation_pb2 as pb
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2, start_virtual_machine_pb2
-from virtyard.jobs import runner
+from virtyard.jobs import next_tries
 
 WEB = "virtualMachines/web"
 KILL = kill_virtual_machine_pb2.KillVirtualMachineRequest(name=WEB)
@@ -32,8 +32,8 @@ async def furnished(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     request.virtual_machine.boot.kernel_path = str(site.share / "vmlinuz")
     await site.succeed(request)
     await site.wait_released()
-    monkeypatch.setattr(runner, "_PAUSE", PAUSE)
-    monkeypatch.setattr(runner, "_LONGEST_PAUSE", PAUSE)
+    monkeypatch.setattr(next_tries, "PAUSE", PAUSE)
+    monkeypatch.setattr(next_tries, "LONGEST_PAUSE", PAUSE)
     return site
 
 

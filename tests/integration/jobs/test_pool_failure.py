@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.jobs.site import Site, running
+from tests.integration.jobs.newcomers import running_newcomers
+from tests.integration.jobs.site import Site
 from tests.integration.jobs.test_failure import Tries, state_of
-from virtyard.api.inventory.v1 import heartbeat_device_pb2, server_pb2, server_pool_pb2
-from virtyard.api.operations.v1 import create_server_pool_pb2, discover_server_pb2
+from virtyard.api.inventory.v1 import heartbeat_device_pb2, server_pool_pb2
+from virtyard.api.operations.v1 import create_server_pool_pb2
 
 SERVERS = ("s1", "s2", "s3")
 
@@ -18,11 +19,7 @@ SERVERS = ("s1", "s2", "s3")
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """Run a site whose three servers are discovered and in no pool."""
-    async with running(tmp_path, *SERVERS) as site:
-        for name, address in site.addresses.items():
-            discovered = server_pb2.Server(agent_address=address)
-            await site.succeed(discover_server_pb2.DiscoverServerRequest(server_id=name, server=discovered))
-        await site.wait_released()
+    async with running_newcomers(tmp_path, *SERVERS) as site:
         yield site
 
 

@@ -13,7 +13,8 @@ from google.longrunning import operations_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tests.integration.jobs.site import LIMIT, MIB, Site, machine, running
+from tests.integration.jobs.newcomers import running_newcomers
+from tests.integration.jobs.site import LIMIT, MIB, Site, machine
 from tests.integration.jobs.test_failure import state_of
 from tests.integration.jobs.test_pool_failure import SERVERS, memberships
 from tests.integration.jobs.test_pool_failure import pool as clustered
@@ -24,7 +25,6 @@ from virtyard.api.operations.v1 import (
     create_server_pool_pb2,
     create_virtual_disk_pb2,
     delete_server_pool_pb2,
-    discover_server_pb2,
     refresh_server_pb2,
     remove_server_from_server_pool_pb2,
     rename_virtual_machine_pb2,
@@ -199,11 +199,7 @@ async def test_a_plan_that_needs_fewer_locks_outlives_its_scheduler(
 @pytest.fixture
 async def estate(tmp_path: Path) -> AsyncIterator[Site]:
     """Run a site whose three servers are discovered and in no pool."""
-    async with running(tmp_path, *SERVERS) as site:
-        for name, address in site.addresses.items():
-            discovered = server_pb2.Server(agent_address=address)
-            await site.succeed(discover_server_pb2.DiscoverServerRequest(server_id=name, server=discovered))
-        await site.wait_released()
+    async with running_newcomers(tmp_path, *SERVERS) as site:
         yield site
 
 

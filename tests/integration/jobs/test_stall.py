@@ -13,7 +13,7 @@ from tests.integration.jobs.test_stuck import events_of
 from virtyard.agent.actions.contract import Context
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2
-from virtyard.jobs import runner
+from virtyard.jobs import next_tries
 from virtyard.jobs.effects import STALL_SECONDS
 from virtyard.kernel.errors import WrongState
 
@@ -168,7 +168,7 @@ async def test_a_step_behind_the_pivot_that_is_tried_in_vain_is_stuck(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried for ever, and attempts are no progress; the event says how often, and why the last one failed."""
-    monkeypatch.setattr(runner, "_PAUSE", 0.001)
+    monkeypatch.setattr(next_tries, "PAUSE", 0.001)
     await site.succeed(machine("web", disks=1))
     attempts = 0
     enough, mended = asyncio.Event(), asyncio.Event()

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.integration.jobs.site import LIMIT, Site, machine, running
+from tests.integration.jobs.newcomers import running_newcomers
+from tests.integration.jobs.site import LIMIT, Site, machine
 from tests.integration.jobs.test_failure import state_of
 from tests.integration.jobs.test_pool_failure import SERVERS, memberships, pool
-from virtyard.api.inventory.v1 import schedule_pb2, server_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import schedule_pb2, virtual_machine_pb2
 from virtyard.api.operations.v1 import (
     create_schedule_pb2,
-    discover_server_pb2,
     edit_virtual_machine_pb2,
     refresh_server_pb2,
 )
@@ -124,10 +124,7 @@ class Joins:
 @asynccontextmanager
 async def joining(folder: Path) -> AsyncIterator[tuple[Site, Joins]]:
     """Run a site whose servers are to join a cluster."""
-    async with running(folder, *SERVERS) as site:
-        for name, address in site.addresses.items():
-            discovered = server_pb2.Server(agent_address=address)
-            await site.succeed(discover_server_pb2.DiscoverServerRequest(server_id=name, server=discovered))
+    async with running_newcomers(folder, *SERVERS) as site:
         joins = Joins()
         site.faults.before["JoinCluster"] = joins.join
         for action in ("LeaveCluster", "RemoveHeartbeatDevice"):
