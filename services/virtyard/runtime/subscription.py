@@ -335,6 +335,8 @@ class Subscription:
             if news.progress:
                 key = (*news.item, "progress")
             if self._pending:
+                if pending.kind is None and self._leaves(key):
+                    return
                 # Popped first, so that the order of what is pending stays the order of the sequence.
                 self._drop(key)
                 if not news.progress:
@@ -347,6 +349,11 @@ class Subscription:
             self._pending[key] = pending
             self._size += news.size
         self.wake()
+
+    def _leaves(self, key: object) -> bool:
+        """Return whether the item is about to leave the view: the entry that took it out says so, not a later one."""
+        waiting = self._pending.get(key)
+        return waiting is not None and waiting.kind != CHANGED and not self._doorbell
 
     def _drop(self, key: object) -> None:
         """Fold away what waits under a key."""

@@ -232,6 +232,27 @@ async def test_filter_after_a_resume_knows_what_was_in_view(things: Database, fe
     await resumed.close()
 
 
+async def test_what_was_removed_leaves_the_view_though_it_is_back_outside_of_it(things: Database, feed: Feed) -> None:
+    """Both changes wait for a reader who came by a token: the later is none to it, and hides not the removal."""
+    before = Reader(feed, matches=_is_old)
+    token = (await before.until(FrameKind.FRAME_KIND_BOOKMARK))[-1].token
+    await before.close()
+    reader = Reader(feed, token, matches=_is_old, mark_live=True)
+    await reader.until(FrameKind.FRAME_KIND_KEEPALIVE)
+    await things.write(dropping("k1"))
+    await things.write(putting("k1", "new"))
+    await things.write(putting("k9", "old"))
+    assert [(each.kind, each.key) for each in [await reader.next(), await reader.next()]] == [
+        (FrameKind.FRAME_KIND_REMOVED, "k1"),
+        (FrameKind.FRAME_KIND_CHANGED, "k9"),
+    ]
+    await reader.close()
+
+
+def _is_old(_topic: str, _key: str, body: bytes) -> bool:
+    return body == b"old"
+
+
 async def test_nothing_is_shown_before_it_is_durable(tmp_path: Path, clock: FakeClock) -> None:
     """While COMMIT has not returned, no watcher is told."""
     feed, seen = Feed("things"), []
