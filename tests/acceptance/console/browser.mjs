@@ -40,6 +40,22 @@ export async function go(page, path) {
   }, path);
 }
 
+/** Waits until nothing that ends by itself moves: colours on their way to another theme, or a dialog's, are nobody's. */
+export async function settled(page) {
+  await page.evaluate(async () => {
+    const drawn = () => new Promise(requestAnimationFrame);
+    const moving = () => document.getAnimations().filter((each) => each.playState === "running" && each.effect?.getComputedTiming().endTime !== Infinity);
+    // What is about to move is asked for in one frame, and begins in a later one.
+    for (let still = 0, frames = 0; still < 4 && frames < 600; still += 1, frames += 1) {
+      await drawn();
+      for (const each of moving()) {
+        each.finish();
+        still = 0;
+      }
+    }
+  });
+}
+
 const COLOURS = ["color-contrast", "link-in-text-block"];
 const EVERYTHING = { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] };
 
@@ -50,6 +66,7 @@ const EVERYTHING = { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag
  */
 export async function seriousFindings(page, where, parts = ["main"], aspect = "everything") {
   if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
+  await settled(page);
   const { violations } = await page.evaluate(
     ({ include, runOnly, rules }) =>
       window.axe.run(

@@ -1,6 +1,6 @@
 // What people do on the screens of jobs, events and locks, each scenario in a browser of its own; says what it saw.
 import { readFile } from "node:fs/promises";
-import { go, openConsole, seriousFindings } from "./browser.mjs";
+import { go, openConsole, seriousFindings, settled } from "./browser.mjs";
 
 const asked = JSON.parse(process.argv[2]);
 const findings = [];
@@ -315,8 +315,7 @@ async function look(page, name, parts) {
   for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"]]) {
     await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
     await page.emulateMedia({ colorScheme: scheme });
-    // Colours that are on their way to the other theme are nobody's.
-    await page.evaluate(() => document.getAnimations().forEach((animation) => animation.effect?.getComputedTiming().iterations !== Infinity && animation.finish()));
+    await settled(page);
     await page.screenshot({ path: `${asked.shots}/${name}-${width}-${scheme}.png` });
     if (width > 390) findings.push(...(await seriousFindings(page, `${name} at ${width} in ${scheme}`, parts, scheme === "dark" ? "colours" : "everything")));
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
