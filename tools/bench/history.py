@@ -2,6 +2,8 @@
 
 No-op jobs run with 64 in flight on a site that keeps few of them, half live and half archived. The size of every
 database is read when half of the jobs have ended and when all have, and so is the number of rows of every table.
+Before each reading one job more runs by itself, and then nothing for a while: a participant learns with the next job
+that those before it have ended, so that each time it remembers that one.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ async def measure(folder: Path, jobs: int, kept: int) -> dict[str, object]:
                 words = ("many-no-ops", str(site.context), str(first), str(count))
                 await phase("tools.bench.client", *words, limit=_CHUNK_LIMIT)
             rates.append(jobs / 2 / (time.monotonic() - began))
+            await phase("tools.bench.client", "many-no-ops", str(site.context), str(jobs + half), "1")
             await asyncio.sleep(_QUIET)
             looks.append(sizes(site))
             print(f"bench-history: {(half + 1) * jobs // 2} jobs, {rates[-1]:.0f} a second", file=sys.stderr)

@@ -106,6 +106,7 @@ class Ledger:
             clock,
             transition_hook=transition_hook,
             commit_hook=commit_hook,
+            shrinks=True,
         )
         ledger = cls(database, clock, describe)
         try:

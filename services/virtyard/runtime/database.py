@@ -75,6 +75,7 @@ class Database:
         self._commit_hook: Callable[[sqlite3.Connection], None] = _commit
         self._batch_limit = 256
         self._journal_keep = 100_000
+        self._shrinks = False
         self.observer: Callable[[int, float | None], None] | None = None
         """Is told of each commit how many functions shared it and the seconds it took; None where it failed."""
 
@@ -90,6 +91,7 @@ class Database:
         commit_hook: Callable[[sqlite3.Connection], None] | None = None,
         batch_limit: int = 256,
         journal_keep: int = 100_000,
+        shrinks: bool = False,
     ) -> Database:
         """Open, and if need be create, the database of a service.
 
@@ -104,6 +106,7 @@ class Database:
             commit_hook: runs COMMIT, in the database's thread; the tests of faults make it fail.
             batch_limit: at most so many functions share a commit.
             journal_keep: about so many entries of the feed are kept for watchers that come back.
+            shrinks: whether the file, if it is made now, gives back what it does not need, see `FloorKeeper`.
 
         Raises:
             WrongState: the database is in use, or was written by a newer release.
@@ -121,6 +124,7 @@ class Database:
         database._commit_hook = commit_hook or _commit
         database._batch_limit = batch_limit
         database._journal_keep = journal_keep
+        database._shrinks = shrinks
         try:
             await database._start(migrations)
         except BaseException as error:
@@ -216,7 +220,7 @@ class Database:
 
     async def _start(self, migrations: str | None) -> None:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._writer = await SqliteThread.open(self.path, writer=True)
+        self._writer = await SqliteThread.open(self.path, writer=True, shrinks=self._shrinks)
         wanted = migrations_of(OWN_MIGRATIONS) + (migrations_of(migrations) if migrations else ())
         await self._writer.run(lambda connection: migrate(connection, wanted))
         await self._writer.run(_identify)

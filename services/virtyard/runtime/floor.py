@@ -2,6 +2,9 @@
 
 A key below the floor is refused for ever, and that comes first: the floor is raised in memory before it is written, and
 written in the commit that begins to forget. So a key is either remembered or refused, whenever the process dies.
+
+What is forgotten leaves free pages, which the next entries fill. Once no entries come for a while, a database that was
+opened to shrink gives them back: its file is as large as what is remembered, not as the busiest moment of its life.
 """
 
 from __future__ import annotations
@@ -21,6 +24,11 @@ FLOOR_BATCH = 500
 _STEP = 256
 _INTERVAL = 30.0
 _PAUSE = 0.05
+_GIVE_BACK = "PRAGMA incremental_vacuum(1)"
+_SHRINKS = 2
+"""What `PRAGMA auto_vacuum` says of a database that was opened to shrink when it was new."""
+_MOST_PAGES = 1000
+"""At most so many pages are given back in one commit."""
 _READ = "SELECT settled_below, tokens_below FROM floor"
 _RAISE = "UPDATE floor SET settled_below = max(settled_below, ?), tokens_below = max(tokens_below, ?)"
 _log = logging.getLogger(__name__)
@@ -68,6 +76,7 @@ class FloorKeeper:
         self._offered = Floors()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._quiet = False
 
     async def open(self) -> None:
         """Read the floor that is durable."""
@@ -86,10 +95,14 @@ class FloorKeeper:
         if ahead >= self._step:
             self._wake.set()
         elif ahead > 0 and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._wake.set)
+            self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._look)
 
-    async def raise_to(self, floors: Floors) -> None:
+    async def raise_to(self, floors: Floors, *, quiet: bool = False) -> None:
         """Make a floor durable and forget a batch of what is below it; `run` forgets the rest.
+
+        Args:
+            floors: what was offered.
+            quiet: whether little comes in, so that free pages are not needed again at once.
 
         Raises:
             Unavailable: the commit failed; what is below the floor is refused all the same.
@@ -102,7 +115,10 @@ class FloorKeeper:
         def write(transaction: Transaction) -> bool:
             transaction.execute(_RAISE, (reached.settled_below, reached.tokens_below))
             transaction.transition(self._transition)
-            return self._forget(transaction, reached)
+            more = self._forget(transaction, reached)
+            if quiet and not more:
+                _give_back(transaction)
+            return more
 
         if await self._database.write(write):
             self._wake.set()
@@ -117,15 +133,30 @@ class FloorKeeper:
                 self._wake.clear()
                 self._cancel_timer()
                 try:
-                    await self.raise_to(self._offered)
+                    await self.raise_to(self._offered, quiet=self._quiet)
+                    self._quiet = self._quiet and self._wake.is_set()
                     await asyncio.sleep(_PAUSE)
                 except VirtyardError as error:
                     _log.warning("old entries of %s could not be forgotten: %s", self._database.path.name, error)
-                    self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._wake.set)
+                    self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._look)
         finally:
             self._cancel_timer()
+
+    def _look(self) -> None:
+        self._quiet = True
+        self._wake.set()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _give_back(transaction: Transaction) -> None:
+    """Give free pages back, one with each statement: of a pragma the sqlite3 module takes but the first step."""
+    (mode,) = transaction.execute("PRAGMA auto_vacuum").fetchone()
+    if mode != _SHRINKS:
+        return
+    (free,) = transaction.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(min(free, _MOST_PAGES)):
+        transaction.execute(_GIVE_BACK)

@@ -18,6 +18,8 @@ __all__ = ["SqliteThread"]
 T = TypeVar("T")
 
 _WRITER = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864")
+_SHRINKING = "PRAGMA auto_vacuum = INCREMENTAL"
+"""Holds for a database that has no table yet; its free pages can be given back later."""
 _READER = ("PRAGMA query_only = ON",)
 _BOTH = (
     "PRAGMA foreign_keys = ON",
@@ -37,8 +39,8 @@ class SqliteThread:
         self._raw = raw
 
     @classmethod
-    async def open(cls, path: Path, *, writer: bool) -> SqliteThread:
-        """Open the database file.
+    async def open(cls, path: Path, *, writer: bool, shrinks: bool = False) -> SqliteThread:
+        """Open the database file; `shrinks` says that a new one is to give free pages back when it is asked to.
 
         Raises:
             sqlite3.Error: the file cannot be opened, or is not a database.
@@ -48,7 +50,8 @@ class SqliteThread:
         def connect() -> sqlite3.Connection:
             connection = sqlite3.connect(path, isolation_level=None, cached_statements=512)
             try:
-                for pragma in (*_BOTH, *(_WRITER if writer else _READER)):
+                first = (_SHRINKING,) if shrinks else ()
+                for pragma in (*first, *_BOTH, *(_WRITER if writer else _READER)):
                     connection.execute(pragma).close()
             except BaseException:
                 connection.close()
