@@ -39,12 +39,11 @@ from virtyard.processes.certificates import certificate_request, watched
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import CONTEXT, INVENTORY_ADDRESS, METRICS, STOP_GRACE
 from virtyard.processes.effect_log import logging_makes
-from virtyard.processes.faults import failing, kill_hook
+from virtyard.processes.faults import failing, kill_hook, process_clock
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import served
 from virtyard.processes.site import read_context
 from virtyard.runtime.channel import open_channel
-from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.folders import Folders
 from virtyard.runtime.metrics import Metrics
@@ -78,7 +77,7 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         agent = await stack.enter_async_context(
             open_agent(
                 told,
-                SystemClock(),
+                process_clock(),
                 failing(logging_makes(load())),
                 read_upload=link.read_upload,
                 transition_hook=kill_hook(),

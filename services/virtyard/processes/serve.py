@@ -29,11 +29,11 @@ from virtyard.processes.control_settings import (
     STOP_GRACE,
     WEB,
 )
+from virtyard.processes.faults import process_clock
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import gateway_options, inventory_options, jobs_options, served, shared_options
 from virtyard.processes.site import KEEPERS, SERVICES, credentials_of, read_context, write_context
 from virtyard.runtime.channel import open_channel
-from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.metrics import Metrics
@@ -62,7 +62,7 @@ class _Process:
         self._settings = settings
         self._shown_at = settings[METRICS[service]]
         self._metrics = Metrics()
-        self._clock = SystemClock()
+        self._clock = process_clock()
         self._shared = shared_options(settings, self._metrics)
         self._credentials: Credentials = credentials_of(settings[PKI], f"service/{service}")
 
