@@ -142,7 +142,10 @@ class Site:
         log = self.pids / f"{name}.log"
         self._seen[name] = log.stat().st_size if log.exists() else 0
         inside = ["ip", "netns", "exec", self.namespaces[name]] if name in self.namespaces else []
-        environment |= {"VIRTYARD_MOMENTS": str(self.moments / name), "VIRTYARD_WALL_FILE": str(self.moments / f"{name}.wall")}
+        environment |= {
+            "VIRTYARD_MOMENTS": str(self.moments / name),
+            "VIRTYARD_WALL_FILE": str(self.moments / f"{name}.wall"),
+        }
         words = self._command(name, memory_bytes)
         if self.nursery is not None:
             processes.keep_record(name, self.nursery.start(words, environment, log), self.pids)

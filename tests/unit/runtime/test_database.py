@@ -296,7 +296,7 @@ def put_quietly(transaction: Transaction) -> None:
 async def test_a_clock_that_was_set_back_goes_on_from_the_last_commit(
     tmp_path: Path, clock: FakeClock, change: Callable[[Transaction], object]
 ) -> None:
-    """Between two lives of a service the machine's clock is set back: no time that it writes is an earlier one (P33)."""
+    """Between two lives of a service the machine's clock is set back: no time that it writes is earlier (P33)."""
     path = tmp_path / "again.db"
     async with await Database.open(path, None, None, clock) as database:
         assert database.last_time is None
