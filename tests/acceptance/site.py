@@ -142,7 +142,10 @@ class Site:
         log = self.pids / f"{name}.log"
         self._seen[name] = log.stat().st_size if log.exists() else 0
         inside = ["ip", "netns", "exec", self.namespaces[name]] if name in self.namespaces else []
-        environment |= {"VIRTYARD_MOMENTS": str(self.moments / name)}
+        environment |= {
+            "VIRTYARD_MOMENTS": str(self.moments / name),
+            "VIRTYARD_WALL_FILE": str(self.moments / f"{name}.wall"),
+        }
         words = self._command(name, memory_bytes)
         if self.nursery is not None:
             processes.keep_record(name, self.nursery.start(words, environment, log), self.pids)
@@ -219,6 +222,12 @@ class Site:
     def wait_killed(self, name: str) -> None:
         """Wait until a process has killed itself."""
         until(lambda: not self.is_alive(name), 20.0, f"{name} kills itself; its VIRTYARD_KILL_AT was never reached")
+
+    def set_wall_clock(self, name: str, seconds: float) -> None:
+        """Set the wall clock of a process's machine by so many seconds, while it runs or before its next start."""
+        place = self.moments / f"{name}.wall"
+        place.with_suffix(".new").write_text(str(seconds))
+        place.with_suffix(".new").replace(place)
 
     def is_stopped(self, name: str) -> bool:
         """Tell whether a process stands still."""

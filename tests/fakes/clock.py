@@ -23,6 +23,10 @@ class FakeClock:
         """Return the monotonic time."""
         return self._monotonic
 
+    def not_before(self, floor: datetime | None) -> None:
+        """Go on from a time that was persisted."""
+        self._now = max(self._now, floor or self._now)
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._now += timedelta(seconds=seconds)

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import virtyard_client.main
 from tests.torture import obedience
-from tests.torture.bugs import BUGS, VARIABLE
+from tests.torture.bugs import BUGS, OTHERS, VARIABLE
 from virtyard.processes.faults import MOMENTS
 
 _LOADED = ("agent", "serve", "up")
@@ -130,7 +130,7 @@ def _live(asked: Mapping[str, Any]) -> NoReturn:
     code = 1
     try:
         if bug := asked["environment"].get(VARIABLE):
-            BUGS[bug](setattr)
+            (BUGS | OTHERS)[bug](setattr)
         if asked["environment"].get(obedience.VARIABLE):
             obedience.obey(setattr, Path(f"{asked['environment'][MOMENTS]}.open"))
         code = virtyard_client.main.main(asked["words"])

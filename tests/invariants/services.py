@@ -16,6 +16,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import submission_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.objects import links_of
+from virtyard.jobs.broken import rollback_owner
 from virtyard.jobs.model import Operation, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE
 from virtyard.kernel.job_states import JobState, StepState
@@ -129,9 +130,12 @@ def locks_follow_operations(records: Records) -> Iterator[str]:
         if owner in records.closed:
             yield f"{owner} has locks and is closed for ever"
     for operation in records.ended.values():
-        owner = owner_name(operation.number)
-        if operation.shape.plan.locks and not _is_closed(owner, records) and owner not in due:
-            yield f"{owner} has ended and was never closed at the lock service"
+        owners = [owner_name(operation.number)] if operation.shape.plan.locks else []
+        if operation.record.HasField("broken"):
+            owners.append(rollback_owner(operation.number))
+        for owner in owners:
+            if not _is_closed(owner, records) and owner not in due:
+                yield f"{owner} has ended and was never closed at the lock service"
 
 
 def _is_closed(owner: str, records: Records) -> bool:

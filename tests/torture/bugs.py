@@ -90,6 +90,13 @@ def forget_lock(put: Put) -> None:
     put(keeper, "_due", lambda operation: [item for item in due(operation) if item.kind != RELEASE])
 
 
+def drop_clock_floor(put: Put) -> None:
+    """A clock begins with the machine's time, whatever was written before."""
+    from virtyard.runtime.clock import SystemClock
+
+    put(SystemClock, "not_before", lambda *_: None)
+
+
 BUGS: dict[str, Callable[[Put], None]] = {
     "token-check-dropped": drop_token_check,
     "answer-before-commit": answer_before_commit,
@@ -97,3 +104,6 @@ BUGS: dict[str, Callable[[Put], None]] = {
     "step-key-reused": reuse_step_key,
     "lock-forgotten": forget_lock,
 }
+"""Those that the torture must find."""
+OTHERS: dict[str, Callable[[Put], None]] = {"clock-floor-dropped": drop_clock_floor}
+"""Those that a test of their own must find, as the torture sets no clock."""

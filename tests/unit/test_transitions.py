@@ -57,6 +57,7 @@ APART = {
         "inventory.certificate",
         "inventory.disconnected",
         "inventory.ended",
+        "inventory.host_clock",
         "inventory.restarts",
     },
     "a message that begins nothing: an epoch rose, or what was refused is remembered": {"agent.heard"},

@@ -33,10 +33,20 @@ class Reporter:
         send: Send,
         metrics: Metrics | None = None,
         answered: Sequence[Callable[[host_service_pb2.ReportHostResponse], None]] = (),
+        stamp: Callable[[host_service_pb2.ReportHostRequest], None] = lambda _: None,
     ) -> None:
-        """Send what `look` finds by `send`; metrics count how it went, `answered` are told what came back."""
+        """Send what `look` finds by `send`.
+
+        Args:
+            look: finds the facts of the host.
+            send: sends a report.
+            metrics: count how it went.
+            answered: are told what came back.
+            stamp: is given each report just before it is sent.
+        """
         self._metrics = metrics or Metrics()
         self._answered = answered
+        self._stamp = stamp
         self._look = look
         self._send = send
         self._changed = asyncio.Event()
@@ -69,7 +79,9 @@ class Reporter:
     async def _report(self) -> float:
         """Send one report and return the seconds to the next."""
         try:
-            answer = await self._send(host_service_pb2.ReportHostRequest(host=await self._look()))
+            request = host_service_pb2.ReportHostRequest(host=await self._look())
+            self._stamp(request)
+            answer = await self._send(request)
         except VirtyardError as error:
             if self._in_contact:
                 _log.warning("the inventory does not take reports: %s", error)

@@ -13,6 +13,7 @@ from virtyard.api.inventory.v1 import event_pb2, server_pb2, virtual_machine_pb2
 from virtyard.inventory.activity import LockActivity
 from virtyard.inventory.disconnections import is_disconnected
 from virtyard.inventory.heartbeats import late_clusters
+from virtyard.inventory.host_clocks import differs
 from virtyard.inventory.model import Reader
 from virtyard.inventory.objects import read_row
 from virtyard.inventory.observations import missed_changes, read_observation, read_observations
@@ -106,6 +107,11 @@ def _certificate_ending(_: Reader, __: LockActivity | None, event: event_pb2.Eve
     return f"no renewed certificate of {event.object} was found yet"
 
 
+def _host_clock_differs(reader: Reader, _: LockActivity | None, event: event_pb2.Event) -> str:
+    far = differs(reader, event.object)
+    return f"the clock of {event.object} differs from that of the control plane still" if far else ""
+
+
 def _clock_jumped(_: Reader, __: LockActivity | None, event: event_pb2.Event) -> str:
     # The service tells when the clocks agree, which clears the event; till it has seen that this one was acknowledged.
     return f"the clock of {event.object} does not follow that of its machine yet"
@@ -124,6 +130,7 @@ LOOKS: Mapping[Condition, Look] = MappingProxyType(
         Condition.LINK_DOWN: _link_down,
         Condition.HEARTBEAT_LATE: _heartbeat_late,
         Condition.CERTIFICATE_ENDING: _certificate_ending,
+        Condition.HOST_CLOCK_DIFFERS: _host_clock_differs,
         Condition.CLOCK_JUMPED: _clock_jumped,
     }
 )

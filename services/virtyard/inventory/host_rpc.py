@@ -11,6 +11,7 @@ from virtyard.inventory.certificates import end_time
 from virtyard.inventory.contacts import Contacts
 from virtyard.inventory.expectations import Expectations
 from virtyard.inventory.guests import GuestReports
+from virtyard.inventory.host_clocks import HostClocks
 from virtyard.inventory.presence import Presence
 from virtyard.inventory.store import InventoryStore
 from virtyard.inventory.uploads import Uploads
@@ -42,7 +43,7 @@ class HostRpc:
             clock: gives the time of a report.
             uploads: what clients uploaded.
             expectations: what agents are told to watch.
-            store: where what is told of certificates is kept.
+            store: where what is told of certificates and clocks is kept.
             contacts: the streams by which agents keep contact.
         """
         self._contacts = contacts
@@ -52,6 +53,7 @@ class HostRpc:
         self._clock = clock
         self._uploads = uploads
         self._expectations = expectations
+        self._clocks = HostClocks(store)
 
     def ReadUpload(
         self, request: host_service_pb2.ReadUploadRequest, call: Call
@@ -99,9 +101,14 @@ class HostRpc:
         soon = False
         if known and self._presence.is_latest(own, observed):
             soon = await self._guests.report(own, request.host.guests)
+        if not known:
+            self._clocks.forget(own)
+        elif request.HasField("clock_ahead"):
+            await self._clocks.take(own, request.clock_ahead.ToTimedelta())
         answer = host_service_pb2.ReportHostResponse(
             known=known, report_interval_seconds=1 if soon else max(round(self._presence.interval), 1)
         )
+        answer.time.FromDatetime(self._clock.now())
         if known:
             self._expectations.tell(own, answer)
             for uid, run in self._guests.spent(own).items():

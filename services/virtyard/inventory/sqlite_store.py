@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
@@ -21,6 +21,7 @@ from virtyard.inventory.event_changes import read_event
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, microseconds, raise_events
 from virtyard.inventory.guests import read_needed, read_recorded, tell_stopped
+from virtyard.inventory.host_clocks import read_differing, tell_host_clock
 from virtyard.inventory.ledger_pages import list_ledger
 from virtyard.inventory.listing import EVENTS, parse_place, read_objects
 from virtyard.inventory.model import EndedGuest, Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
@@ -217,6 +218,20 @@ class SqliteStore:
         def run(transaction: Transaction) -> None:
             transaction.transition("inventory.disconnected")
             tell_disconnected(transaction, server, now)
+
+        await self._database.write(run)
+
+    async def differing_clocks(self) -> Collection[str]:
+        """See `InventoryStore.differing_clocks`."""
+        return await self._database.read(read_differing)
+
+    async def tell_host_clock(self, server: str, ahead: timedelta | None) -> None:
+        """See `InventoryStore.tell_host_clock`."""
+        now = self._clock.now()
+
+        def run(transaction: Transaction) -> None:
+            transaction.transition("inventory.host_clock")
+            tell_host_clock(transaction, server, ahead, now)
 
         await self._database.write(run)
 

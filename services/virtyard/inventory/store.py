@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from virtyard.api.agent.v1 import agent_service_pb2
@@ -106,6 +106,14 @@ class InventoryStore(Protocol):
 
     async def tell_disconnected(self, server: str) -> None:
         """Raise the event that the contact to a server was lost, unless it was told or there is no such server."""
+        ...
+
+    async def differing_clocks(self) -> Collection[str]:
+        """Return the servers whose clocks were told to differ, and not to agree since."""
+        ...
+
+    async def tell_host_clock(self, server: str, ahead: timedelta | None) -> None:
+        """Raise the event that a host's clock differs, or with None that it agrees, if there is such a server."""
         ...
 
     async def tell_behind(self, server: str) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
-from virtyard.jobs.model import operation_name, operation_number
+from virtyard.jobs.broken import operation_of_owner
+from virtyard.jobs.model import operation_name
 from virtyard.kernel.invariants import Invariant
 from virtyard.kernel.lock_modes import LockMode, conflicts
 
@@ -109,17 +110,17 @@ def tokens_out_of_order(
             )
 
 
-def held_by_ended(locks: Iterable[Held], open_operations: Collection[int], due: Collection[int]) -> Iterator[Finding]:
+def held_by_ended(locks: Iterable[Held], open_operations: Collection[int], due: Collection[str]) -> Iterator[Finding]:
     """Yield each lock of an operation that has ended, or that jobs.db never knew, and whose release is not due.
 
     Args:
         locks: what is held, read before the operations.
         open_operations: the numbers of the operations that have not ended.
-        due: the numbers of those whose release is to be done still.
+        due: the owners whose release is to be done still.
     """
     for lock in locks:
-        number = operation_number(lock.owner)
-        if number and number not in open_operations and number not in due:
+        number = operation_of_owner(lock.owner)
+        if number and number not in open_operations and lock.owner not in due:
             yield Finding(
                 invariant=Invariant.ENDED_HOLDS_NOTHING,
                 key=key_of(lock),
@@ -128,16 +129,18 @@ def held_by_ended(locks: Iterable[Held], open_operations: Collection[int], due: 
             )
 
 
-def released_late(locks: Iterable[Held], due: Collection[int]) -> Iterator[Finding]:
-    """Yield each operation that holds locks though their release is due; one that is on its way is no finding twice.
+def released_late(locks: Iterable[Held], open_operations: Collection[int], due: Collection[str]) -> Iterator[Finding]:
+    """Yield each ended operation that holds locks though their release is due; one on its way is no finding twice.
 
     Args:
         locks: what is held, read before the operations.
-        due: the numbers of the operations that have ended and whose release is to be done still.
+        open_operations: the numbers of the operations that have not ended, which may give up a part early.
+        due: the owners whose release is to be done still.
     """
     told: set[str] = set()
     for lock in locks:
-        if operation_number(lock.owner) in due and lock.owner not in told:
+        is_late = lock.owner in due and operation_of_owner(lock.owner) not in open_operations
+        if is_late and lock.owner not in told:
             told.add(lock.owner)
             yield Finding(
                 invariant=Invariant.RELEASE_OVERDUE,

@@ -32,7 +32,7 @@ from virtyard.jobs.audit import (
     released_late,
     tokens_out_of_order,
 )
-from virtyard.jobs.model import operation_number
+from virtyard.jobs.broken import operation_of_owner
 from virtyard.jobs.participants import Participants
 from virtyard.kernel import event_types
 from virtyard.kernel.clock import Clock
@@ -183,16 +183,15 @@ class Auditor:
 
     async def _check_owners(self, locks: list[Held]) -> list[Finding]:
         """Look whether the operations that hold locks have ended; they are read after the locks."""
-        owners = sorted({operation_number(lock.owner) for lock in locks} - {0})
+        numbers = sorted({operation_of_owner(lock.owner) for lock in locks} - {0})
 
-        def read(sql: sqlite3.Connection) -> tuple[set[int], set[int]]:
-            still_open = {number for (number,) in sql.execute(_OPEN_OF, (json.dumps(owners),))}
-            due = {int(key.rpartition(" ")[2]) for (key,) in sql.execute(_DUE) if key.rpartition(" ")[2].isdigit()}
+        def read(sql: sqlite3.Connection) -> tuple[set[int], set[str]]:
+            still_open = {number for (number,) in sql.execute(_OPEN_OF, (json.dumps(numbers),))}
+            due = {f"operations/{key.partition(' ')[2]}" for (key,) in sql.execute(_DUE)}
             return still_open, due
 
         still_open, due = await self._database.read(read)
-        # What an open operation gives up early is no end: it may hold the rest.
-        return [*held_by_ended(locks, still_open, due), *released_late(locks, due - still_open)]
+        return [*held_by_ended(locks, still_open, due), *released_late(locks, still_open, due)]
 
     async def _read_ledgers(self) -> tuple[dict[str, Iterable[agent_service_pb2.LedgerEntry]], int]:
         """Return what the ledgers of all hosts say of the operations that are watched, and how many did not answer."""

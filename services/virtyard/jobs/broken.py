@@ -16,7 +16,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import schedule
-from virtyard.jobs.model import Operation, Shape, StepRef, operation_name, owner_name
+from virtyard.jobs.model import Operation, Shape, StepRef, operation_name, operation_number, owner_name
 from virtyard.jobs.store import RELEASE, Due
 from virtyard.kernel import event_types
 from virtyard.kernel.errors import Cancelled
@@ -27,13 +27,19 @@ from virtyard.kernel.relations import ancestor_collections
 from virtyard.runtime.status import to_status
 
 Record = record_pb2.OperationRecord
+_ROLLBACK = "#rollback"
 _INTENTIONS = frozenset({LockMode.IS, LockMode.IX})
 _UNDER_WAY = frozenset({int(StepState.STARTED), int(StepState.UNDOING)})
 
 
 def rollback_owner(number: int) -> str:
     """Return the name under which an operation whose locks were broken owns those of its undos."""
-    return f"{owner_name(number)}#rollback"
+    return f"{owner_name(number)}{_ROLLBACK}"
+
+
+def operation_of_owner(owner: str) -> int:
+    """Return the number of the operation that owns locks under this name, for its undos too; 0 if none does."""
+    return operation_number(owner.removesuffix(_ROLLBACK))
 
 
 def owner_of_locks(record: Record) -> str:

@@ -8,6 +8,7 @@ from virtyard.api.jobs.v1 import lock_control_service_pb2 as pb
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.api.type.v1.annotations_pb2 import Role
+from virtyard.jobs.broken import operation_of_owner
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.model import operation_name, operation_number
@@ -58,7 +59,7 @@ class LockControl:
         """Break the locks of an owner."""
         validate(request)
         held = await self._holder(request.target)
-        number = operation_number(held.owner.removesuffix("#rollback"))
+        number = operation_of_owner(held.owner)
         if not number:
             await self._people.break_lock(held.owner, call.principal.identity, request.reason)
             return pb.BreakLockResponse(owner=held.owner, freed=True)

@@ -19,3 +19,7 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds since an arbitrary start; never falls."""
         ...
+
+    def not_before(self, floor: datetime | None) -> None:
+        """Go on from `floor` if that is later: the last time that a database had persisted, in an earlier life."""
+        ...

@@ -36,6 +36,8 @@ class Condition(enum.Enum):
     """A member is late until it has reported that it renews its slots in time."""
     CERTIFICATE_ENDING = "whether a renewed certificate was reported"
     """A certificate is near its end until its process has found another one in its place."""
+    HOST_CLOCK_DIFFERS = "whether the server's clock agrees again"
+    """A host's clock differs until its agent has reported that it agrees with the control plane's."""
     CLOCK_JUMPED = "whether the clocks agree again"
     """A clock has jumped until the service whose time it left has told that both agree."""
 

@@ -510,6 +510,30 @@ CLOCK_AGREES = EventType(
     meaning="The time of a service and the clock of its machine agree again, or will soon, as the message says.",
     advice="Nothing.",
 )
+HOST_CLOCK_DIFFERS = EventType(
+    name="HOST_CLOCK_DIFFERS",
+    severity=_WARNING,
+    meaning=(
+        "The wall clock of the server differs from the time of the control plane by more than a minute; the message "
+        "says by how much. Nothing is decided by it, but logs, certificates and guests go by that clock."
+    ),
+    advice=(
+        "Set the server's clock right, best by a time service. If it is the right one, look at the control plane's, of "
+        "which CLOCK_JUMPED may tell."
+    ),
+    about=("servers",),
+    acknowledgeable=True,
+    condition=Condition.HOST_CLOCK_DIFFERS,
+    # A further difference takes the place of the one before.
+    cleared_by=("HOST_CLOCK_AGREES", "HOST_CLOCK_DIFFERS", "OBJECT_DELETED"),
+)
+HOST_CLOCK_AGREES = EventType(
+    name="HOST_CLOCK_AGREES",
+    severity=_INFORMATIONAL,
+    meaning="The wall clock of the server agrees with the time of the control plane again, to half a minute.",
+    advice="Nothing.",
+    about=("servers",),
+)
 FLOOD_FOLDED = EventType(
     name="FLOOD_FOLDED",
     severity=_INFORMATIONAL,
@@ -589,6 +613,8 @@ EVENT_TYPES = (
     CERTIFICATE_RENEWED,
     CLOCK_JUMPED,
     CLOCK_AGREES,
+    HOST_CLOCK_DIFFERS,
+    HOST_CLOCK_AGREES,
 )
 """Every type, in the order in which the documentation shows them."""
 

@@ -15,6 +15,7 @@ from virtyard.agent.actions.catalogue import load
 from virtyard.agent.actions.contract import Lane
 from virtyard.agent.contact import Contact
 from virtyard.agent.facts import Resources, resources_of_host
+from virtyard.agent.host_clock import HostClock
 from virtyard.agent.inventory_link import InventoryLink
 from virtyard.agent.main import Agent, Settings, open_agent
 from virtyard.agent.reports import Reporter
@@ -39,12 +40,11 @@ from virtyard.processes.certificates import certificate_request, watched
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import CONTEXT, INVENTORY_ADDRESS, METRICS, STOP_GRACE
 from virtyard.processes.effect_log import logging_makes
-from virtyard.processes.faults import failing, kill_hook
+from virtyard.processes.faults import failing, kill_hook, process_clock
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import served
 from virtyard.processes.site import read_context
 from virtyard.runtime.channel import open_channel
-from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.folders import Folders
 from virtyard.runtime.metrics import Metrics
@@ -68,7 +68,7 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
     credentials = Credentials.load(settings[CREDENTIALS])
     if credentials.identity != f"agent/{name}":
         raise InvalidRequest.of(AGENT_NAME.name, f"the certificate is for {credentials.identity}, not for {name}")
-    told = _settings(settings)
+    told, clock = _settings(settings), process_clock()
     async with AsyncExitStack() as stack:
         link = InventoryLink(
             lambda: settings[INVENTORY_ADDRESS] or read_context(settings[CONTEXT]).services.get("inventory", ""),
@@ -78,7 +78,7 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         agent = await stack.enter_async_context(
             open_agent(
                 told,
-                SystemClock(),
+                clock,
                 failing(logging_makes(load())),
                 read_upload=link.read_upload,
                 transition_hook=kill_hook(),
@@ -89,7 +89,9 @@ async def _run(settings: Configuration, stop: asyncio.Event) -> None:
         services = served(agent.services, metrics, shown_at)
         server = await stack.enter_async_context(_served(agent, services, told.state, settings, credentials))
         agent.facts.address = settings[ADVERTISE] or server.address
-        reporter = Reporter(agent.facts.look, link.send, metrics, (agent.watch.expect, agent.spent.take))
+        host_clock = HostClock(clock)
+        answered = (host_clock.take, agent.watch.expect, agent.spent.take)
+        reporter = Reporter(agent.facts.look, link.send, metrics, answered, host_clock.stamp)
         agent.host.hypervisor.on_change(reporter.change)
         agent.watch.on_change(reporter.change)
         await reporter.open()

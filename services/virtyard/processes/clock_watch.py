@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import errors_named
 from virtyard.runtime.time_service import is_synchronised
 
-__all__ = ["ClockWatch", "clock_watched", "clock_watched_here"]
+__all__ = ["ClockWatch", "clock_watched", "clock_watched_here", "clock_watched_later"]
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 10.0
@@ -153,6 +153,30 @@ async def clock_watched(clock: SystemClock, name: str, channel: grpc.aio.Channel
     """
     async with TaskScope("clock") as scope:
         _ = scope.start(ClockWatch(clock, f"services/{name}", channel).run(), name="clock")
+        yield
+
+
+@asynccontextmanager
+async def clock_watched_later(
+    clock: SystemClock, name: str, reach: Callable[[], Awaitable[grpc.aio.Channel]]
+) -> AsyncIterator[None]:
+    """Watch the clock of a process that needs no inventory, once there is one, until the block ends.
+
+    Args:
+        clock: the process's clock.
+        name: the process, as locks.
+        reach: opens a channel to the inventory as soon as somebody knows where that is.
+    """
+
+    async def watch() -> None:
+        channel = await reach()
+        try:
+            await ClockWatch(clock, f"services/{name}", channel).run()
+        finally:
+            await channel.close()
+
+    async with TaskScope("clock") as scope:
+        _ = scope.start(watch(), name="clock")
         yield
 
 

@@ -145,7 +145,7 @@ LISTEN: Final = {"up": UP_LISTEN, **{service: _listen(service) for service in SE
 """Where each process of the control plane serves."""
 METRICS: Final = {process: _metrics(process) for process in EVERY}
 """Where each process shows its metrics."""
-INVENTORY_ADDRESS = _address("inventory", ("jobs", "gateway", "agent"))
+INVENTORY_ADDRESS = _address("inventory", ("jobs", "locks", "gateway", "agent"))
 JOBS_ADDRESS = _address("jobs", ("gateway",))
 LOCKS_ADDRESS = _address("locks", ("jobs", "inventory", "gateway"))
 ADDRESS: Final = {"inventory": INVENTORY_ADDRESS, "jobs": JOBS_ADDRESS, "locks": LOCKS_ADDRESS}

@@ -14,6 +14,9 @@ goes on.
 ``VIRTYARD_FAIL_FILE=PATH`` names a file that may be written while the process runs; while one of its lines is ``3/1``,
 doing step 1 of job 3 is refused, whatever the operation; with ``3/1 acted`` it is done first, and fails then; with
 ``3/1 undo`` undoing it is refused.
+
+``VIRTYARD_WALL_FILE=PATH`` names a file with the seconds by which the process sees the machine's wall clock set; it may
+be written while the process runs, and nothing is set while it is not there.
 """
 
 from __future__ import annotations
@@ -30,11 +33,13 @@ from google.protobuf.message import Message
 from virtyard.agent.actions.catalogue import AnyAction
 from virtyard.agent.actions.contract import Context, LeftBehindError, Outcome
 from virtyard.kernel.errors import WrongState
+from virtyard.runtime.clock import SystemClock, machine_time
 
 KILL = "VIRTYARD_KILL_AT"
 STOP = "VIRTYARD_STOP_AT"
 MOMENTS = "VIRTYARD_MOMENTS"
 FAIL = "VIRTYARD_FAIL_FILE"
+WALL = "VIRTYARD_WALL_FILE"
 _SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
 _BY_WORD = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
@@ -108,6 +113,19 @@ class _Ordered:
         except FileNotFoundError:  # whoever asked has given up just now
             return False
         return True
+
+
+def process_clock() -> SystemClock:
+    """Return the clock of a process that starts, over the machine's wall clock as it is or as a test has set it."""
+    path = os.environ.get(WALL, "")
+    return SystemClock(wall=lambda: machine_time() + _set_by(Path(path))) if path else SystemClock()
+
+
+def _set_by(path: Path) -> float:
+    try:
+        return float(path.read_text())
+    except FileNotFoundError:
+        return 0.0
 
 
 def step_hook() -> StepHook | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import grpc.aio
 
@@ -15,7 +17,7 @@ from virtyard.jobs.main import open_jobs
 from virtyard.kernel.errors import Unavailable
 from virtyard.locks.main import open_locks
 from virtyard.processes.certificates import reported_over, services_watched, watched
-from virtyard.processes.clock_watch import clock_watched, clock_watched_here
+from virtyard.processes.clock_watch import clock_watched, clock_watched_here, clock_watched_later
 from virtyard.processes.command_line import add_flags, configuration_of
 from virtyard.processes.control_settings import (
     ADDRESS,
@@ -29,11 +31,11 @@ from virtyard.processes.control_settings import (
     STOP_GRACE,
     WEB,
 )
+from virtyard.processes.faults import process_clock
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import gateway_options, inventory_options, jobs_options, served, shared_options
 from virtyard.processes.site import KEEPERS, SERVICES, credentials_of, read_context, write_context
 from virtyard.runtime.channel import open_channel
-from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.metrics import Metrics
@@ -62,7 +64,7 @@ class _Process:
         self._settings = settings
         self._shown_at = settings[METRICS[service]]
         self._metrics = Metrics()
-        self._clock = SystemClock()
+        self._clock = process_clock()
         self._shared = shared_options(settings, self._metrics)
         self._credentials: Credentials = credentials_of(settings[PKI], f"service/{service}")
 
@@ -81,6 +83,9 @@ class _Process:
     async def _locks(self, stack: AsyncExitStack) -> None:
         locks = await stack.enter_async_context(open_locks(self._settings[STATE], self._clock, **self._shared))
         await self._serve(stack, locks.services, locks.feed)
+        # Beside the service, which itself calls nobody and waits for nobody (P35).
+        reach = partial(self._open_channel, "inventory", math.inf)
+        await stack.enter_async_context(clock_watched_later(self._clock, "locks", reach))
 
     async def _inventory(self, stack: AsyncExitStack) -> None:
         locks = await self._channel(stack, "locks")
@@ -150,9 +155,14 @@ class _Process:
         return server
 
     async def _channel(self, stack: AsyncExitStack, service: str) -> grpc.aio.Channel:
-        """Return a channel to another service, whose address is given or will be in the context."""
+        """Return a channel to another service, which is closed with the stack."""
+        channel = await self._open_channel(service, self._settings[ADDRESS_WAIT])
+        stack.push_async_callback(channel.close)
+        return channel
+
+    async def _open_channel(self, service: str, left: float) -> grpc.aio.Channel:
+        """Return a channel to another service, whose address is given or will be in the context in `left` seconds."""
         address, context = self._settings[ADDRESS[service]], self._settings[CONTEXT]
-        left = self._settings[ADDRESS_WAIT]
         while not address:
             address = read_context(context).services.get(service, "")
             if not address:
@@ -160,6 +170,4 @@ class _Process:
                     raise Unavailable(f"--{service} is not given and {context} does not have it")
                 left -= _ADDRESS_PAUSE
                 await asyncio.sleep(_ADDRESS_PAUSE)
-        channel = open_channel(address, self._credentials, f"service/{service}")
-        stack.push_async_callback(channel.close)
-        return channel
+        return open_channel(address, self._credentials, f"service/{service}")

@@ -28,6 +28,7 @@ from virtyard.processes.control_settings import (
     UP_LISTEN,
     WEB,
 )
+from virtyard.processes.faults import process_clock
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import gateway_options, inventory_options, jobs_options, served, shared_options
 from virtyard.processes.site import (
@@ -39,7 +40,6 @@ from virtyard.processes.site import (
     prepare_authority,
     write_context,
 )
-from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.local import LocalChannel
 from virtyard.runtime.metrics import Metrics
@@ -61,7 +61,7 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
     lifetime = timedelta(days=settings[CERTIFICATE_DAYS])
     prepare_authority(pki, settings[DOMAIN], local_hosts(listen), lifetime=lifetime)
     credentials = credentials_of(pki, CONTROL_PLANE)
-    clock, metrics = SystemClock(), Metrics()
+    clock, metrics = process_clock(), Metrics()
     shared = shared_options(settings, metrics)
     async with AsyncExitStack() as stack:
         locks = await stack.enter_async_context(open_locks(state, clock, **shared))

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-__all__ = ["JUMP", "SystemClock"]
+__all__ = ["JUMP", "SystemClock", "machine_time"]
 
 JUMP = 60.0
 """Seconds of difference to the wall clock above which it is not followed."""
 
+machine_time = time.time
+"""Tells the machine's wall clock, in seconds since 1970; for who makes a clock, and for nobody else."""
 _SLEW = 0.005
 _WAIT = 0.5
 """The part of its pace that the clock gives up while a wall clock that was set back catches up with it."""
@@ -29,7 +31,7 @@ class SystemClock:
         self,
         *,
         floor: datetime | None = None,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float] = machine_time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start at the wall clock.

@@ -59,6 +59,7 @@ class Database:
         self.commits = 0
         self.identity = ""
         self.last_time: datetime | None = None
+        """The wall time of the last commit of an earlier life; None if there was none."""
         self._lock = lock
         self._feed = feed
         self._clock = clock
@@ -99,7 +100,8 @@ class Database:
             path: the file; its folder is made if it is missing.
             migrations: the package of the service's own migrations.
             feed: the feed that publishes what this database commits.
-            clock: gives the wall time that is kept with each commit; the system's if not given.
+            clock: gives the wall time that is kept with each commit, and goes on from the one that was kept last; the
+                system's if not given.
             transition_hook: is called on the event loop with the name of every durable transition, before anybody is
                 answered; the tests of faults stop the process there. With it, a function that changes rows and names no
                 transition is refused, so that no durable moment is out of their reach.
@@ -127,6 +129,8 @@ class Database:
         database._shrinks = shrinks
         try:
             await database._start(migrations)
+            # Here and nowhere else: no database is written by a clock that does not go on from it (P33).
+            clock.not_before(database.last_time)
         except BaseException as error:
             await database._close_threads()
             database._lock.release()

@@ -166,9 +166,12 @@ def run_batch(
     transaction, outcomes = _run_all(connection, functions, position, run)
     if transaction.entries:
         position = _write_journal(connection, transaction.entries, position, keep, time)
-    elif marked and connection.total_changes != before:
-        position = replace(position, quiet=position.quiet + 1)
-        connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('quiet', ?)", (str(position.quiet),))
+    elif connection.total_changes != before:
+        # A ledger has no news at all: its times would begin anew with each life.
+        connection.execute("UPDATE feed SET last_time = max(last_time, ?)", (time,))
+        if marked:
+            position = replace(position, quiet=position.quiet + 1)
+            connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('quiet', ?)", (str(position.quiet),))
     entries, transitions = transaction.entries, transaction.transitions
     batch = Batch(outcomes=outcomes, entries=entries, transitions=transitions, position=position)
     try:

@@ -268,6 +268,7 @@ The last one had removed bridges, and had made them again.
         (FAILED, step_of("1/1", StepState.SKIPPED), "operations/11 step 1/1 at inventory is SKIPPED"),
         (FAILED, lambda record: setattr(record, "outcome", 2), "says outcome 2"),
         (FAILED, lambda record: record.ClearField("error"), "ended badly and does not say why"),
+        (FAILED, lambda record: record.broken.SetInParent(), "operations/11#rollback has ended and was never closed"),
         (FAILED, lambda record: setattr(record.tokens[0], "fencing_token", 1), "operations/11 came after"),
     ],
 )

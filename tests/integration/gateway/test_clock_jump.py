@@ -26,7 +26,7 @@ class Machine:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Return the machine that the control plane is about to start on; its clock is looked at all the time."""
     made = Machine()
-    monkeypatch.setattr(up, "SystemClock", lambda: SystemClock(wall=lambda: time.time() + made.set_by))
+    monkeypatch.setattr(up, "process_clock", lambda: SystemClock(wall=lambda: time.time() + made.set_by))
     monkeypatch.setattr(clock_watch, "_EVERY", 0.05)
     return made
 

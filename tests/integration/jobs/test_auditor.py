@@ -17,6 +17,7 @@ from tests.integration.jobs.site import Site, furnish, machine, running
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.auditor import Auditor
+from virtyard.jobs.broken import rollback_owner
 from virtyard.kernel.invariants import Invariant
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks.model import LockSet, LockWish
@@ -118,6 +119,8 @@ async def test_a_planted_contradiction_is_counted_once_and_told(audit: Audit) ->
         (Invariant.TOKEN_ORDER, lambda: audit.plant_lock("user/eva", "networks/x", X, HIGH + 1), "networks/x"),
         (Invariant.ENDED_HOLDS_NOTHING, lambda: audit.plant_lock("operations/1", "names/a", X, HIGH + 3), "names/a"),
         (Invariant.ENDED_HOLDS_NOTHING, lambda: audit.plant_lock("operations/999", "names/b", X, HIGH + 4), "names/b"),
+        # The locks of undos after a break have an owner of their own.
+        (Invariant.ENDED_HOLDS_NOTHING, lambda: audit.plant_lock(rollback_owner(1), "names/c", X, HIGH + 5), "names/c"),
     ]
     expected: dict[str, float] = {}
     for invariant, plant, subject in plants:
@@ -180,6 +183,21 @@ async def test_a_release_that_is_due_is_a_violation_once_it_is_overdue(audit: Au
     audit.execute(audit.site.jobs.database.path, "DELETE FROM due")
     assert await audit.look() == overdue
     assert await audit.look() == overdue | {"ended_holds_nothing": 2.0}
+
+
+async def test_a_release_that_is_due_excuses_its_owner_alone(audit: Audit) -> None:
+    """Not the locks of the same operation's undos after a break, nor another one by the number of a part's locks."""
+    audit.plant_lock(rollback_owner(1), "names/a", X, HIGH)
+    audit.plant_lock("operations/2", "names/b", X, HIGH + 1)
+    database = audit.site.jobs.database.path
+    put = "INSERT INTO due VALUES (?, 'release', x'')"
+    audit.execute(database, put, ("release 1",), ("release 7 down to 2",))
+    assert await audit.look() == {}
+    assert await audit.look() == {"ended_holds_nothing": 2.0}
+    audit.execute(database, put, ("release 1#rollback",))
+    audit.lift_lock("operations/2")
+    await audit.look()
+    assert await audit.look() == {"ended_holds_nothing": 2.0, "release_overdue": 1.0}
 
 
 async def test_a_release_is_not_overdue_while_the_lock_service_is_away(audit: Audit) -> None:

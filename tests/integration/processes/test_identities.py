@@ -117,6 +117,7 @@ ONE_FOR_ALL = {
     ("service/jobs", "/virtyard.internal.inventory.v1.ControlService/ReportCertificate"),
     ("service/jobs", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
     ("service/gateway", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
+    ("service/locks", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
 }
 """What one process does once: it has one certificate and one clock, and speaks of them as the inventory."""
 

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -284,6 +285,31 @@ async def test_database_remembers_sequence_identity_and_time(tmp_path: Path, clo
     assert raise_incarnation(path) == 2
     async with await Database.open(path, None, None, clock) as database:
         assert database.incarnation == 2
+
+
+def put_quietly(transaction: Transaction) -> None:
+    """Store a thing without any news, as a ledger does."""
+    transaction.execute("INSERT INTO thing VALUES ('a', 'k', 'x')")
+
+
+@pytest.mark.parametrize("change", [putting("k"), put_quietly], ids=["news", "quiet"])
+async def test_a_clock_that_was_set_back_goes_on_from_the_last_commit(
+    tmp_path: Path, clock: FakeClock, change: Callable[[Transaction], object]
+) -> None:
+    """Between two lives of a service the machine's clock is set back: no time that it writes is earlier (P33)."""
+    path = tmp_path / "again.db"
+    async with await Database.open(path, None, None, clock) as database:
+        assert database.last_time is None
+        await database.write(create_things)
+        clock.advance(60.0)
+        await database.write(change)
+        last = clock.now()
+    earlier = FakeClock(last - timedelta(hours=1))
+    async with await Database.open(path, None, None, earlier) as database:
+        assert database.last_time == earlier.now() == last
+    later = FakeClock(last + timedelta(hours=1))
+    async with await Database.open(path, None, None, later):
+        assert later.now() == last + timedelta(hours=1)
 
 
 async def test_write_after_close_is_unavailable(tmp_path: Path) -> None:

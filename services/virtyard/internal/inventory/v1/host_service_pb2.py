@@ -22,12 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from virtyard.api.agent.v1 import agent_service_pb2 as virtyard_dot_api_dot_agent_dot_v1_dot_agent__service__pb2
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 from virtyard.internal.inventory.v1 import certificate_pb2 as virtyard_dot_internal_dot_inventory_dot_v1_dot_certificate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1virtyard/internal/inventory/v1/host_service.proto\x12\x1evirtyard.internal.inventory.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x30virtyard/internal/inventory/v1/certificate.proto\">\n\x11ReportHostRequest\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Host\"\x9b\x02\n\x12ReportHostResponse\x12\r\n\x05known\x18\x01 \x01(\x08\x12\'\n\x17report_interval_seconds\x18\x02 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03\x12I\n\x0crepositories\x18( \x03(\x0b\x32\x33.virtyard.internal.inventory.v1.PresentedRepository\x12@\n\x08networks\x18) \x03(\x0b\x32..virtyard.internal.inventory.v1.CarriedNetwork\x12@\n\x0cspent_guests\x18* \x03(\x0b\x32*.virtyard.internal.inventory.v1.SpentGuest\"%\n\x12KeepContactRequest\x12\x0f\n\x07goodbye\x18\x01 \x01(\x08\"\x15\n\x13KeepContactResponse\"D\n\x13PresentedRepository\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\"&\n\nSpentGuest\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\"=\n\x0e\x43\x61rriedNetwork\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x02 \x01(\t\x12\x0e\n\x06uplink\x18\x03 \x01(\t\"A\n\x11ReadUploadRequest\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\x1c\n\x0coffset_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\">\n\x12ReadUploadResponse\x12\x1a\n\nsize_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xa1\x04\n\x0bHostService\x12{\n\nReportHost\x12\x31.virtyard.internal.inventory.v1.ReportHostRequest\x1a\x32.virtyard.internal.inventory.v1.ReportHostResponse\"\x06\xca\xf3\x18\x02\x08\x05\x12\x82\x01\n\x0bKeepContact\x12\x32.virtyard.internal.inventory.v1.KeepContactRequest\x1a\x33.virtyard.internal.inventory.v1.KeepContactResponse\"\x06\xca\xf3\x18\x02\x08\x05(\x01\x30\x01\x12\x90\x01\n\x11ReportCertificate\x12\x38.virtyard.internal.inventory.v1.ReportCertificateRequest\x1a\x39.virtyard.internal.inventory.v1.ReportCertificateResponse\"\x06\xca\xf3\x18\x02\x08\x05\x12}\n\nReadUpload\x12\x31.virtyard.internal.inventory.v1.ReadUploadRequest\x1a\x32.virtyard.internal.inventory.v1.ReadUploadResponse\"\x06\xca\xf3\x18\x02\x08\x05\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1virtyard/internal/inventory/v1/host_service.proto\x12\x1evirtyard.internal.inventory.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x30virtyard/internal/inventory/v1/certificate.proto\"n\n\x11ReportHostRequest\x12)\n\x04host\x18\x01 \x01(\x0b\x32\x1b.virtyard.api.agent.v1.Host\x12.\n\x0b\x63lock_ahead\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc5\x02\n\x12ReportHostResponse\x12\r\n\x05known\x18\x01 \x01(\x08\x12\'\n\x17report_interval_seconds\x18\x02 \x01(\x05\x42\x06\xca\xf3\x18\x02\x18\x03\x12I\n\x0crepositories\x18( \x03(\x0b\x32\x33.virtyard.internal.inventory.v1.PresentedRepository\x12@\n\x08networks\x18) \x03(\x0b\x32..virtyard.internal.inventory.v1.CarriedNetwork\x12@\n\x0cspent_guests\x18* \x03(\x0b\x32*.virtyard.internal.inventory.v1.SpentGuest\x12(\n\x04time\x18+ \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\x12KeepContactRequest\x12\x0f\n\x07goodbye\x18\x01 \x01(\x08\"\x15\n\x13KeepContactResponse\"D\n\x13PresentedRepository\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\"&\n\nSpentGuest\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\"=\n\x0e\x43\x61rriedNetwork\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0e\n\x06\x62ridge\x18\x02 \x01(\t\x12\x0e\n\x06uplink\x18\x03 \x01(\t\"A\n\x11ReadUploadRequest\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\x1c\n\x0coffset_bytes\x18\x02 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\">\n\x12ReadUploadResponse\x12\x1a\n\nsize_bytes\x18\x01 \x01(\x03\x42\x06\xca\xf3\x18\x02\x18\x01\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xa1\x04\n\x0bHostService\x12{\n\nReportHost\x12\x31.virtyard.internal.inventory.v1.ReportHostRequest\x1a\x32.virtyard.internal.inventory.v1.ReportHostResponse\"\x06\xca\xf3\x18\x02\x08\x05\x12\x82\x01\n\x0bKeepContact\x12\x32.virtyard.internal.inventory.v1.KeepContactRequest\x1a\x33.virtyard.internal.inventory.v1.KeepContactResponse\"\x06\xca\xf3\x18\x02\x08\x05(\x01\x30\x01\x12\x90\x01\n\x11ReportCertificate\x12\x38.virtyard.internal.inventory.v1.ReportCertificateRequest\x1a\x39.virtyard.internal.inventory.v1.ReportCertificateResponse\"\x06\xca\xf3\x18\x02\x08\x05\x12}\n\nReadUpload\x12\x31.virtyard.internal.inventory.v1.ReadUploadRequest\x1a\x32.virtyard.internal.inventory.v1.ReadUploadResponse\"\x06\xca\xf3\x18\x02\x08\x05\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,24 +50,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOSTSERVICE'].methods_by_name['ReportCertificate']._serialized_options = b'\312\363\030\002\010\005'
   _globals['_HOSTSERVICE'].methods_by_name['ReadUpload']._loaded_options = None
   _globals['_HOSTSERVICE'].methods_by_name['ReadUpload']._serialized_options = b'\312\363\030\002\010\005'
-  _globals['_REPORTHOSTREQUEST']._serialized_start=218
-  _globals['_REPORTHOSTREQUEST']._serialized_end=280
-  _globals['_REPORTHOSTRESPONSE']._serialized_start=283
-  _globals['_REPORTHOSTRESPONSE']._serialized_end=566
-  _globals['_KEEPCONTACTREQUEST']._serialized_start=568
-  _globals['_KEEPCONTACTREQUEST']._serialized_end=605
-  _globals['_KEEPCONTACTRESPONSE']._serialized_start=607
-  _globals['_KEEPCONTACTRESPONSE']._serialized_end=628
-  _globals['_PRESENTEDREPOSITORY']._serialized_start=630
-  _globals['_PRESENTEDREPOSITORY']._serialized_end=698
-  _globals['_SPENTGUEST']._serialized_start=700
-  _globals['_SPENTGUEST']._serialized_end=738
-  _globals['_CARRIEDNETWORK']._serialized_start=740
-  _globals['_CARRIEDNETWORK']._serialized_end=801
-  _globals['_READUPLOADREQUEST']._serialized_start=803
-  _globals['_READUPLOADREQUEST']._serialized_end=868
-  _globals['_READUPLOADRESPONSE']._serialized_start=870
-  _globals['_READUPLOADRESPONSE']._serialized_end=932
-  _globals['_HOSTSERVICE']._serialized_start=935
-  _globals['_HOSTSERVICE']._serialized_end=1480
+  _globals['_REPORTHOSTREQUEST']._serialized_start=283
+  _globals['_REPORTHOSTREQUEST']._serialized_end=393
+  _globals['_REPORTHOSTRESPONSE']._serialized_start=396
+  _globals['_REPORTHOSTRESPONSE']._serialized_end=721
+  _globals['_KEEPCONTACTREQUEST']._serialized_start=723
+  _globals['_KEEPCONTACTREQUEST']._serialized_end=760
+  _globals['_KEEPCONTACTRESPONSE']._serialized_start=762
+  _globals['_KEEPCONTACTRESPONSE']._serialized_end=783
+  _globals['_PRESENTEDREPOSITORY']._serialized_start=785
+  _globals['_PRESENTEDREPOSITORY']._serialized_end=853
+  _globals['_SPENTGUEST']._serialized_start=855
+  _globals['_SPENTGUEST']._serialized_end=893
+  _globals['_CARRIEDNETWORK']._serialized_start=895
+  _globals['_CARRIEDNETWORK']._serialized_end=956
+  _globals['_READUPLOADREQUEST']._serialized_start=958
+  _globals['_READUPLOADREQUEST']._serialized_end=1023
+  _globals['_READUPLOADRESPONSE']._serialized_start=1025
+  _globals['_READUPLOADRESPONSE']._serialized_end=1087
+  _globals['_HOSTSERVICE']._serialized_start=1090
+  _globals['_HOSTSERVICE']._serialized_end=1635
 # @@protoc_insertion_point(module_scope)

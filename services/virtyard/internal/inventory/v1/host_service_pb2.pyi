@@ -5,7 +5,9 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from virtyard.api.agent.v1 import agent_service_pb2 as _agent_service_pb2
 import builtins as _builtins
@@ -26,18 +28,24 @@ class ReportHostRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_FIELD_NUMBER: _builtins.int
+    CLOCK_AHEAD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def host(self) -> _agent_service_pb2.Host:
         """The host, as its agent sees it now."""
+
+    @_builtins.property
+    def clock_ahead(self) -> _duration_pb2.Duration:
+        """By how much the host's wall clock was ahead of the inventory's time at the last answer; below nought if behind."""
 
     def __init__(
         self,
         *,
         host: _agent_service_pb2.Host | None = ...,
+        clock_ahead: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock_ahead", b"clock_ahead", "host", b"host"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ahead", b"clock_ahead", "host", b"host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -54,6 +62,7 @@ class ReportHostResponse(_message.Message):
     REPOSITORIES_FIELD_NUMBER: _builtins.int
     NETWORKS_FIELD_NUMBER: _builtins.int
     SPENT_GUESTS_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     known: _builtins.bool
     """Whether the server is in the inventory; if not, the report was not kept."""
     report_interval_seconds: _builtins.int
@@ -70,6 +79,10 @@ class ReportHostResponse(_message.Message):
     def spent_guests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpentGuest]:
         """Ended guests of the report that no machine needs any more, for its agent to forget."""
 
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The inventory's own time while it answered, which the agent compares its host's clock with."""
+
     def __init__(
         self,
         *,
@@ -78,10 +91,11 @@ class ReportHostResponse(_message.Message):
         repositories: _abc.Iterable[Global___PresentedRepository] | None = ...,
         networks: _abc.Iterable[Global___CarriedNetwork] | None = ...,
         spent_guests: _abc.Iterable[Global___SpentGuest] | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "networks", b"networks", "report_interval_seconds", b"report_interval_seconds", "repositories", b"repositories", "spent_guests", b"spent_guests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known", "networks", b"networks", "report_interval_seconds", b"report_interval_seconds", "repositories", b"repositories", "spent_guests", b"spent_guests", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
