@@ -8,6 +8,7 @@ from tests.examples.contract import Bad, Example
 from virtyard.api.inventory.v1 import webhook_pb2
 from virtyard.api.operations.v1 import create_webhook_pb2
 
+OPERATIONS = webhook_pb2.WEBHOOK_CONTENT_OPERATIONS
 Request = create_webhook_pb2.CreateWebhookRequest
 
 
@@ -42,6 +43,21 @@ EXAMPLE = Example(
             request=lambda site: request(event_filter="type = NONE"),
             reason="INVALID_REQUEST",
             field="webhook.event_filter",
+        ),
+        Bad(
+            request=lambda site: request(event_filter="severity >= WARNING", content=OPERATIONS),
+            reason="INVALID_REQUEST",
+            field="webhook.event_filter",
+        ),
+        Bad(
+            request=lambda site: request(operation_filter="state = FAILED"),
+            reason="INVALID_REQUEST",
+            field="webhook.operation_filter",
+        ),
+        Bad(
+            request=lambda site: request(operation_filter="kind = x", content=OPERATIONS),
+            reason="INVALID_REQUEST",
+            field="webhook.operation_filter",
         ),
     ),
 )

@@ -27,7 +27,11 @@ APART = {
         "jobs.webhook_failed",
         "jobs.webhook_key",
         "jobs.webhook_retry",
+        "jobs.webhook_discarded",
         "jobs.webhook_gone",
+    },
+    "ends of operations put in line later: tests/integration/jobs/test_operation_ends.py starts the scheduler again": {
+        "jobs.webhook_ends",
     },
     "after a restore, where nothing is taken before it is done: tests/faults/test_restore.py": {
         "jobs.compared",
@@ -47,6 +51,9 @@ APART = {
     },
     "what is left past the point of no return: tests/integration/jobs/test_past_pivot.py has the scheduler die at it": {
         "jobs.left",
+    },
+    "who had a step past the point of no return tried at once: tests/integration/jobs/test_past_pivot.py has it die": {
+        "jobs.retry_asked",
     },
     "undone as the one that it gave way to is gone: tests/integration/jobs/test_yields.py has the scheduler die": {
         "jobs.given_way",

@@ -16,6 +16,7 @@ from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.event_tail import EventTail
 from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.model import Operation
+from virtyard.jobs.operation_ends import OperationEnds
 from virtyard.jobs.run_states import RunStates
 from virtyard.jobs.schedules import Schedules
 from virtyard.jobs.store import Due, JobStore
@@ -71,6 +72,7 @@ class Automation:
         self._triggers = Triggers(self._definitions, self._states, store, submit, clock)
         self._schedules = Schedules(self._definitions, self._states, submit, look, clock)
         self._webhooks = Webhooks(self._definitions, self._states, store.database, clock, webhooks)
+        self._ends = OperationEnds(self._definitions, store, self._webhooks)
         self._tail = EventTail(channel, self._definitions, self._states, self._take)
 
     @property
@@ -100,6 +102,7 @@ class Automation:
             tasks.create_task(self._tail.follow(), name="event tail")
             tasks.create_task(self._schedules.run(), name="schedules")
             tasks.create_task(self._webhooks.run(), name="webhooks")
+            tasks.create_task(self._ends.run(), name="ends of operations")
             tasks.create_task(self._triggers.retries.run(), name="retries")
 
     async def _take(self, event: event_pb2.Event, belongs_to: Sequence[str], token: str) -> None:

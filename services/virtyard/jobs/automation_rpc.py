@@ -14,7 +14,7 @@ from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.model import Operation
 from virtyard.jobs.run_states import RunStates
 from virtyard.jobs.schedules import Schedules
-from virtyard.jobs.webhook_status import deliveries_of, retry_deliveries, secret_text, status_of
+from virtyard.jobs.webhook_status import deliveries_of, discard_deliveries, retry_deliveries, secret_text, status_of
 from virtyard.jobs.webhooks import Webhooks
 from virtyard.kernel.any import type_of
 from virtyard.kernel.names import check_name
@@ -115,6 +115,12 @@ class AutomationService:
     ) -> pb.RetryWebhookDeliveriesResponse:
         """Send again what a webhook has given up."""
         return await retry_deliveries(await self._webhook(request.name), request, self._webhooks)
+
+    async def DiscardWebhookDeliveries(
+        self, request: pb.DiscardWebhookDeliveriesRequest, call: Call
+    ) -> pb.DiscardWebhookDeliveriesResponse:
+        """Forget what a webhook has given up."""
+        return await discard_deliveries(await self._webhook(request.name), request, self._webhooks)
 
     async def _webhook(self, name: str) -> webhook_pb2.Webhook:
         found: webhook_pb2.Webhook = await self._definitions.get(check_name(name, "virtyard.io/Webhook", "name"))

@@ -50,6 +50,8 @@ class Definitions:
         self._loaded = asyncio.Event()
         self._gone: list[str] = []
         self._filters: Sequence[filter_pb2.Filter] = ()
+        self._webhooks: Sequence[webhook_pb2.Webhook] = ()
+        self._one_at_a_time = asyncio.Lock()
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Have somebody told whenever something is defined, changed or gone."""
@@ -58,6 +60,11 @@ class Definitions:
     async def loaded(self) -> None:
         """Wait until everything was read once."""
         await self._loaded.wait()
+
+    @property
+    def are_loaded(self) -> bool:
+        """Whether everything was read once."""
+        return self._loaded.is_set()
 
     def triggers(self) -> list[trigger_pb2.Trigger]:
         """Return the triggers, in the order of their names."""
@@ -71,9 +78,9 @@ class Definitions:
         """Return the schedules, in the order of their names."""
         return list(self._of(schedule_pb2.Schedule))
 
-    def webhooks(self) -> list[webhook_pb2.Webhook]:
-        """Return the webhooks, in the order of their names."""
-        return list(self._of(webhook_pb2.Webhook))
+    def webhooks(self) -> Sequence[webhook_pb2.Webhook]:
+        """Return the webhooks, in the order of their names; asked for with the end of every operation."""
+        return self._webhooks
 
     def find(self, name: str, message: type[M]) -> M | None:
         """Return a definition; None if it is not known."""
@@ -91,12 +98,13 @@ class Definitions:
         Raises:
             Unavailable: the inventory cannot be reached.
         """
-        found: dict[str, Any] = {}
-        for collection in COLLECTIONS:
-            async for item in self._list(collection):
-                found[item.name] = item
-        self._replace(found)
-        self._loaded.set()
+        async with self._one_at_a_time:
+            found: dict[str, Any] = {}
+            for collection in COLLECTIONS:
+                async for item in self._list(collection):
+                    found[item.name] = item
+            self._replace(found)
+            self._loaded.set()
 
     async def refresh(self, name: str) -> None:
         """Read one definition again, of which an event tells; other objects are left alone.
@@ -106,16 +114,18 @@ class Definitions:
         """
         if collection_of(name) not in COLLECTIONS:
             return
-        known = dict(self._known)
-        known.pop(name, None)
         short = kinds()[collection_of(name)].message.DESCRIPTOR.name
         request = getattr(inventory_service_pb2, f"Get{short}Request")(name=name)
-        try:
-            with errors_named():
-                known[name] = await getattr(self._stub, f"Get{short}")(request, timeout=_TIMEOUT)
-        except NotFound:
-            pass
-        self._replace(known)
+        # One at a time: an answer that comes late must not take the place of a newer one.
+        async with self._one_at_a_time:
+            known = dict(self._known)
+            known.pop(name, None)
+            try:
+                with errors_named():
+                    known[name] = await getattr(self._stub, f"Get{short}")(request, timeout=_TIMEOUT)
+            except NotFound:
+                pass
+            self._replace(known)
 
     async def get(self, name: str) -> Any:
         """Return a definition as the inventory has it now.
@@ -138,6 +148,7 @@ class Definitions:
         self._gone += [item.uid for item in self._known.values() if item.uid not in kept]
         self._known = found
         self._filters = tuple(self._of(filter_pb2.Filter))
+        self._webhooks = tuple(self._of(webhook_pb2.Webhook))
         for changed in self._listeners:
             changed()
 

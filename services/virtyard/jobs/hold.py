@@ -12,9 +12,10 @@ from functools import partial
 
 from virtyard.api.jobs.v1 import hold_pb2, job_pb2, operation_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import hold_flag, stamps
+from virtyard.jobs import decisions, hold_flag, stamps
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.control_events import event_of
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.keeper import Keeper
 from virtyard.kernel import event_types
 from virtyard.kernel.errors import StaleEpoch, WrongState
@@ -55,6 +56,7 @@ class Hold:
             record.held = PERSON
             record.hold.CopyFrom(hold_pb2.Hold(principal=principal, reason=reason))
             stamps.ask(record.hold.time)
+            decisions.note(record, Decision(principal=principal, reason=reason), "set it aside")
 
         text = f"{principal} set {name} ({self._keeper.operation.record.title}) aside"
         await self._commit("jobs.held", change, event_types.OPERATION_HELD, text, reason)
@@ -75,6 +77,7 @@ class Hold:
                 raise WrongState(text, resource=name)
             hold_flag.clear(record)
             record.strikes = 0
+            decisions.note(record, Decision(principal=principal, reason=reason), "let it go on")
 
         text = f"{principal} let {name} ({self._keeper.operation.record.title}) go on"
         await self._commit("jobs.released", change, event_types.OPERATION_RELEASED, text, reason)

@@ -1,7 +1,7 @@
 """What a person decides about steps that are refused past the pivot: have one tried now, or leave it as it is (P6).
 
 A decision to leave a step is durable first; then the step is settled as on the way back, so that it never acts later,
-and what comes after it goes on (P1). That a step is to be tried now only shortens its pause, and is not kept.
+and what comes after it goes on (P1). That a step is to be tried now only shortens its pause: who wanted it is kept.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import acceptance, outcome, schedule
+from virtyard.jobs import acceptance, decisions, outcome, schedule
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import StepRef
+from virtyard.kernel import event_types
 
 __all__ = ["PastPivot"]
 
@@ -58,25 +61,35 @@ class PastPivot:
                 await self._decided.wait()
         self._decided.clear()
 
-    def retry(self, job: str) -> None:
+    async def retry(self, asked: Decision) -> None:
         """Have the refused steps of a job tried now; one that is just being tried is tried again at once if it fails.
 
         Raises:
             WrongState: none of them is refused.
         """
-        acceptance.check_refused(self._keeper.operation.shape, self._keeper.operation.record, job)
-        self._decided.set()
+        shape = self._keeper.operation.shape
 
-    async def accept(self, job: str) -> None:
+        def change(record: Record) -> None:
+            acceptance.check_refused(shape, record, asked.job)
+            decisions.note(record, asked, decisions.RETRIED)
+
+        told = partial(decisions.tell, asked=asked, kind=event_types.JOB_RETRIED, what=decisions.RETRIED)
+        await self._keeper.commit("jobs.retry_asked", change, everything=True, news=told, after=self._decided.set)
+
+    async def accept(self, asked: Decision) -> None:
         """Have the refused steps of a job left as they are; durable when this returns.
 
         Raises:
             WrongState: none of them is refused.
         """
         shape = self._keeper.operation.shape
-        await self._keeper.commit(
-            "jobs.accepted", lambda record: acceptance.accept(shape, record, job), after=self._note_accepted
-        )
+
+        def change(record: Record) -> None:
+            acceptance.accept(shape, record, asked.job)
+            decisions.note(record, asked, decisions.ACCEPTED)
+
+        told = partial(decisions.tell, asked=asked, kind=event_types.JOB_ACCEPTED, what=decisions.ACCEPTED)
+        await self._keeper.commit("jobs.accepted", change, news=told, after=self._note_accepted)
 
     def _note_accepted(self) -> None:
         self._accepted = True

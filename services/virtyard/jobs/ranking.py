@@ -10,8 +10,10 @@ from collections.abc import Callable
 from functools import partial
 
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import decisions
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.control_events import event_of
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import owner_name
 from virtyard.jobs.world import Locks
@@ -45,6 +47,8 @@ class Ranking:
         def change(record: Record) -> None:
             record.options.priority = priority
             record.priority_changes += 1
+            what = f"changed its priority from {before} to {priority}"
+            decisions.note(record, Decision(principal=principal, reason=reason), what)
 
         text = f"{principal} changed the priority of {name} from {before} to {priority}"
         told = partial(event_of, kind=event_types.PRIORITY_CHANGED, text=text, reason=reason)

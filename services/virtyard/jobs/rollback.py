@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import abort_request, back_off, on_failure, outcome, schedule
+from virtyard.jobs import abort_request, back_off, decisions, on_failure, outcome, schedule
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.early_release import KEEPING, shrink
 from virtyard.jobs.effects import make_round, reference_of, step_key
 from virtyard.jobs.keeper import Keeper
@@ -16,6 +18,7 @@ from virtyard.jobs.model import Shape, StepRef
 from virtyard.jobs.preemption import Preemption
 from virtyard.jobs.under_way import Rounds
 from virtyard.jobs.world import World
+from virtyard.kernel import event_types
 from virtyard.kernel.errors import StaleEpoch
 from virtyard.kernel.job_states import StepState
 
@@ -56,22 +59,34 @@ class Rollback:
             else:
                 rounds = await self._keeper.commit("jobs.Cu", self.advance)
 
-    async def retry(self, job: str) -> None:
+    async def retry(self, asked: Decision) -> None:
         """Have the refused undos of a job tried again; durable when this returns.
 
         Raises:
             WrongState: none of its undos was refused.
         """
-        await self._keeper.commit("jobs.unstuck", lambda record: schedule.retry_undos(self._shape, record, job))
+
+        def change(record: Record) -> None:
+            schedule.retry_undos(self._shape, record, asked.job)
+            decisions.note(record, asked, decisions.RETRIED)
+
+        told = partial(decisions.tell, asked=asked, kind=event_types.JOB_RETRIED, what=decisions.RETRIED)
+        await self._keeper.commit("jobs.unstuck", change, news=told)
         self._decided.set()
 
-    async def accept(self, job: str) -> None:
+    async def accept(self, asked: Decision) -> None:
         """Leave what the refused undos of a job left, as a person has said; durable when this returns.
 
         Raises:
             WrongState: none of its undos was refused.
         """
-        await self._keeper.commit("jobs.accepted", lambda record: schedule.accept_residue(record, job))
+
+        def change(record: Record) -> None:
+            schedule.accept_residue(record, asked.job)
+            decisions.note(record, asked, decisions.ACCEPTED)
+
+        told = partial(decisions.tell, asked=asked, kind=event_types.JOB_ACCEPTED, what=decisions.ACCEPTED)
+        await self._keeper.commit("jobs.accepted", change, news=told)
         self._decided.set()
 
     @property

@@ -19,6 +19,7 @@ from virtyard.jobs import listing, watch
 from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.automatic import InnerRequests
 from virtyard.jobs.control import Control
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.explaining import Explainer, person_of
 from virtyard.jobs.export import ReadEvents, export_jobs
 from virtyard.jobs.model import Operation
@@ -62,6 +63,12 @@ def job_numbers(name: str) -> tuple[int, int]:
     if match is None:
         raise InvalidRequest.of("name", f"{name!r} is not the name of a job; allowed is jobs/NUMBER-NUMBER")
     return int(match[1]), int(match[2])
+
+
+def _decision(
+    request: job_service_pb2.RetryJobRequest | job_service_pb2.AcceptJobRequest, job: int, call: Call
+) -> Decision:
+    return Decision(principal=call.principal.identity, reason=request.reason, job=str(job))
 
 
 class OperationServices:
@@ -146,14 +153,14 @@ class JobService:
         """Try the refused undos of a job, or its refused steps past the pivot, again."""
         number, job = job_numbers(request.name)
         await self._store.get_job(number, job)
-        await self._scheduler.retry(number, str(job))
+        await self._scheduler.retry(number, _decision(request, job, call))
         return await self._job(number, job)
 
     async def AcceptJob(self, request: job_service_pb2.AcceptJobRequest, call: Call) -> job_pb2.Job:
         """Accept what the refused undos of a job, or its refused steps past the pivot, left."""
         number, job = job_numbers(request.name)
         await self._store.get_job(number, job)
-        await self._scheduler.accept(number, str(job))
+        await self._scheduler.accept(number, _decision(request, job, call))
         return await self._job(number, job)
 
     async def HoldJob(self, request: job_control_pb2.HoldJobRequest, call: Call) -> job_pb2.Job:

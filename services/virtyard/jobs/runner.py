@@ -21,6 +21,7 @@ from virtyard.jobs.abort_request import AbortRequest, cancelled_status, must_abo
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.counted_locks import StepGate
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
@@ -120,19 +121,19 @@ class Runner:
         """The keeper of the operation's record."""
         return self._keeper
 
-    async def retry(self, job: str) -> None:
+    async def retry(self, asked: Decision) -> None:
         """Have what is refused in a job tried again; see `Rollback.retry` and `PastPivot.retry`."""
         if self.operation.record.rolling_back:
-            await self._rollback.retry(job)
+            await self._rollback.retry(asked)
         else:
-            self._past_pivot.retry(job)
+            await self._past_pivot.retry(asked)
 
-    async def accept(self, job: str) -> None:
+    async def accept(self, asked: Decision) -> None:
         """Leave what is refused in a job as it is; see `Rollback.accept` and `PastPivot.accept`."""
         if self.operation.record.rolling_back:
-            await self._rollback.accept(job)
+            await self._rollback.accept(asked)
         else:
-            await self._past_pivot.accept(job)
+            await self._past_pivot.accept(asked)
 
     async def break_locks(self, asked: BreakRequest, patience: float) -> list[Unsettled]:
         """Break the operation's locks; see `LockBreak`. Return the steps that are not settled when the time is up."""

@@ -18,6 +18,7 @@ from functools import partial
 from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.deadline import DEADLINE, Alarm, deadline_of
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.due import DueWork
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
@@ -188,23 +189,23 @@ class Scheduler:
             raise Unavailable(f"{operation.name} is not being run yet; try again", retry_after=1.0)
         return operation.record.state == operation_pb2.OPERATION_STATE_CANCELLED
 
-    async def retry(self, number: int, job: str) -> None:
-        """Have the refused undos of a job, or its refused steps past the pivot, tried again.
+    async def retry(self, number: int, asked: Decision) -> None:
+        """Have the refused undos of a job, or its refused steps past the pivot, tried again; durable at the return.
 
         Raises:
             WrongState: nothing of it was refused, or its operation has ended.
             NotFound: there is no such operation.
         """
-        await (await self.running(number)).retry(job)
+        await (await self.running(number)).retry(asked)
 
-    async def accept(self, number: int, job: str) -> None:
+    async def accept(self, number: int, asked: Decision) -> None:
         """Leave what the refused undos of a job, or its refused steps past the pivot, left; durable when this returns.
 
         Raises:
             WrongState: nothing of it was refused, or its operation has ended.
             NotFound: there is no such operation.
         """
-        await (await self.running(number)).accept(job)
+        await (await self.running(number)).accept(asked)
 
     async def break_locks(self, number: int, asked: BreakRequest, patience: float) -> list[Unsettled]:
         """Break the locks of an operation; durable when this returns. Return the steps that are not settled by then.

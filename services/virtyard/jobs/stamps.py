@@ -36,6 +36,7 @@ def fill(record: record_pb2.OperationRecord, jobs: Iterable[str], now: datetime)
         stamps.append(record.abort_hop.time)
     if record.HasField("hold") and record.hold.HasField("time"):
         stamps.append(record.hold.time)
+    stamps += [each.hop.time for each in record.decisions]
     for job in jobs:
         own = record.jobs[job]
         stamps += [getattr(own, field) for field in ("start_time", "end_time") if own.HasField(field)]

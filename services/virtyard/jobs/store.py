@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from google.protobuf.any_pb2 import Any
 
@@ -53,6 +54,18 @@ class Due:
     """The request to that service."""
 
 
+class EndNote(Protocol):
+    """What the end of an operation is told with."""
+
+    def write(self, transaction: Transaction) -> None:
+        """Write it, in the transaction of the end; may be called again."""
+        ...
+
+    def committed(self) -> None:
+        """Go on, once the end is durable and before anybody is told of it."""
+        ...
+
+
 def load(row: Sequence[object]) -> Operation:
     """Return the operation of a row of `operation`."""
     _, request, plan, record = row
@@ -75,6 +88,8 @@ class JobStore:
         """What is known of the participants' ledgers."""
         self.held = False
         """Whether no operation is taken, as the database was restored and was not compared with the servers yet."""
+        self.with_end: Callable[[Operation], EndNote | None] = lambda _: None
+        """Gives what is written in the commit that ends an operation, for those who are told of it."""
         self._forgotten: list[str] = []
         database.on_reopen(self.settled.doubt)
 
@@ -185,15 +200,15 @@ class JobStore:
             StaleEpoch: another scheduler has adopted the operation; nothing was written.
         """
         changed = sorted(set(jobs), key=int)
-
+        ends = operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE
+        note = self.with_end(operation) if ends else None
         sweep = self._sweep()
 
         def write(transaction: Transaction) -> dict[str, bytes]:
             record = operation.record
-            is_open = record.state == operation_pb2.OPERATION_STATE_ACTIVE
             written = transaction.execute(
                 "UPDATE operation SET record = ?, open = ?, epoch = ? WHERE number = ? AND epoch = ? AND open = 1",
-                (record.SerializeToString(), int(is_open), record.epoch, record.number, record.epoch - raised),
+                (record.SerializeToString(), int(not ends), record.epoch, record.number, record.epoch - raised),
             )
             if written.rowcount != 1:
                 raise StaleEpoch(f"{operation.name} was adopted or has ended", resource=operation.name)
@@ -205,6 +220,8 @@ class JobStore:
                     "INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)",
                     [(item.key, item.kind, item.body) for item in due],
                 )
+            if note is not None:
+                note.write(transaction)
             sweep(transaction)
             transaction.transition(transition, steps)
             return bodies
@@ -213,8 +230,10 @@ class JobStore:
             operation.bodies.update(bodies)
             if operation.record.tokens:
                 self.settled.granted(operation.record.tokens[-1].fencing_token)
-            if operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+            if ends:
                 self.settled.ended(operation.number)
+            if note is not None:
+                note.committed()
             after()
 
         await self.database.write(write, after=committed)

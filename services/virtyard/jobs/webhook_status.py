@@ -10,12 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from virtyard.api.inventory.v1 import webhook_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2 as pb
 from virtyard.jobs.listing import decode_page, encode_page, page_size_of
+from virtyard.jobs.model import operation_number
 from virtyard.jobs.run_states import RunStates
 from virtyard.jobs.webhook_store import Delivery
 from virtyard.jobs.webhooks import Webhooks
 from virtyard.kernel.errors import InvalidRequest, NotFound
 
-__all__ = ["deliveries_of", "retry_deliveries", "secret_text", "status_of"]
+__all__ = ["deliveries_of", "discard_deliveries", "retry_deliveries", "secret_text", "status_of"]
 
 _STATES = {
     pb.WEBHOOK_DELIVERY_STATE_UNSPECIFIED: None,
@@ -77,11 +78,27 @@ async def retry_deliveries(
     return pb.RetryWebhookDeliveriesResponse(count=count)
 
 
+async def discard_deliveries(
+    webhook: webhook_pb2.Webhook, request: pb.DiscardWebhookDeliveriesRequest, webhooks: Webhooks
+) -> pb.DiscardWebhookDeliveriesResponse:
+    """Forget what was given up.
+
+    Raises:
+        NotFound: no delivery of this id was given up.
+    """
+    count = await webhooks.discard(webhook, request.id)
+    if request.id and not count:
+        raise NotFound(f"{webhook.name} has given up no delivery {request.id}", resource=webhook.name)
+    return pb.DiscardWebhookDeliveriesResponse(count=count)
+
+
 def _shown(delivery: Delivery) -> pb.WebhookDelivery:
     dead = delivery.next_time is None
+    of_operation = operation_number(delivery.event) > 0
     return pb.WebhookDelivery(
         id=delivery.id,
-        event=delivery.event,
+        event="" if of_operation else delivery.event,
+        operation=delivery.event if of_operation else "",
         event_type=delivery.event_type,
         state=pb.WEBHOOK_DELIVERY_STATE_DEAD if dead else pb.WEBHOOK_DELIVERY_STATE_PENDING,
         attempts=delivery.attempts,

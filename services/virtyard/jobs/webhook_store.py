@@ -44,18 +44,26 @@ _FORGET_BEYOND = (
     " (SELECT place FROM webhook_delivery WHERE webhook = ? AND next_time IS NULL ORDER BY place DESC"
     " LIMIT -1 OFFSET ?)"
 )
-_OWNERS = "SELECT DISTINCT webhook FROM webhook_delivery"
+_OWNERS = "SELECT DISTINCT webhook FROM webhook_delivery WHERE webhook <> ''"
+_PUT_ASIDE = (
+    "INSERT OR IGNORE INTO webhook_delivery (webhook, id, event, event_type, body, create_time)"
+    " VALUES ('', ?, ?, '', x'', ?)"
+)
+_ASIDE = "SELECT event FROM webhook_delivery WHERE webhook = '' ORDER BY place"
+_TAKE_FROM_ASIDE = "DELETE FROM webhook_delivery WHERE webhook = '' AND event = ?"
+_DISCARD = "DELETE FROM webhook_delivery WHERE webhook = ? AND next_time IS NULL AND (? = '' OR id = ?)"
 _FORGET = "DELETE FROM webhook_delivery WHERE webhook = ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One event on its way to one receiver."""
+    """One event, or the end of one operation, on its way to one receiver."""
 
     place: int
     webhook: str
     id: str
     event: str
+    """What is sent, as events/12 or operations/12."""
     event_type: str
     body: bytes
     attempts: int
@@ -101,6 +109,25 @@ def put_deliveries(
             transaction.execute(_FORGET_BEYOND, (uid, dead))
             crowded.add(uid)
     return crowded
+
+
+def put_aside(transaction: Transaction, operation: str, now: float) -> set[str]:
+    """Keep the end of an operation for when it is known who is to be told; the caller names the transaction.
+
+    Nobody had no room for it, so an empty set is returned, as `put_deliveries` would.
+    """
+    transaction.execute(_PUT_ASIDE, (operation, operation, now))
+    return set()
+
+
+def take_from_aside(transaction: Transaction, operation: str) -> None:
+    """Forget that an end was put aside, as it is in line now."""
+    transaction.execute(_TAKE_FROM_ASIDE, (operation,))
+
+
+def read_aside(connection: sqlite3.Connection) -> list[str]:
+    """Return the operations whose ends were put aside, in the order of these."""
+    return [name for (name,) in connection.execute(_ASIDE)]
 
 
 class WebhookStore:
@@ -166,6 +193,16 @@ class WebhookStore:
         def write(transaction: Transaction) -> int:
             cursor = transaction.execute(_RETRY, (now, now, uid, identifier, identifier))
             transaction.transition("jobs.webhook_retry")
+            return cursor.rowcount
+
+        return await self._database.write(write)
+
+    async def discard(self, uid: str, identifier: str) -> int:
+        """Forget given up deliveries of a webhook, one or all; returns how many."""
+
+        def write(transaction: Transaction) -> int:
+            cursor = transaction.execute(_DISCARD, (uid, identifier, identifier))
+            transaction.transition("jobs.webhook_discarded")
             return cursor.rowcount
 
         return await self._database.write(write)

@@ -1,9 +1,10 @@
-"""Webhooks: each event that one lets through is sent to its receiver, at least once, signed, again if need be.
+"""Webhooks: what one lets through is sent to its receiver, at least once, signed, again if need be.
 
-An event is put in line in the commit that says how far the events were looked at, so none is forgotten whenever the
-process ends; it leaves the line in a commit after the receiver took it, so one may be sent twice, under the same id. A
-receiver that refuses is left alone for longer and longer; an event that it refuses does not keep back the others. What
-was tried for a day, or is crowded out, is kept apart, and sent again when somebody asks for it.
+An event is put in line in the commit that says how far the events were looked at, the end of an operation in the one
+that ends it (`operation_ends`), so none is forgotten whenever the process ends; each leaves the line in a commit after
+the receiver took it, so one may be sent twice, under the same id. A receiver that refuses is left alone for longer and
+longer; what it refuses does not keep back the others. What was tried for a day, or is crowded out, is kept apart, and
+sent again or forgotten when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -94,7 +96,13 @@ class Webhooks:
     def waiting(self, event: event_pb2.Event, belongs_to: Sequence[str]) -> list[webhook_pb2.Webhook]:
         """Return the webhooks that are to send an event, given what its object belongs to."""
         resting, places = webhook_pb2.WEBHOOK_STATE_DISABLED, {"", event.object, *belongs_to}
-        known = [each for each in self._definitions.webhooks() if each.state != resting and each.within in places]
+        known = [
+            each
+            for each in self._definitions.webhooks()
+            if each.state != resting
+            and each.within in places
+            and each.content != webhook_pb2.WEBHOOK_CONTENT_OPERATIONS
+        ]
         return [each for each in known if concerns(each, event)]
 
     async def take(self, event: event_pb2.Event, token: str, webhooks: list[webhook_pb2.Webhook]) -> None:
@@ -107,9 +115,7 @@ class Webhooks:
         deliveries = [_line_up(webhook, event, now) for webhook in webhooks]
 
         def write(transaction: Transaction) -> set[str]:
-            crowded = put_deliveries(
-                transaction, deliveries, pending=self._policy.pending, dead=self._policy.dead, overflow=_OVERFLOW
-            )
+            crowded = self.put(transaction, deliveries)
             self._states.put_token(transaction, token)
             transaction.transition("jobs.webhook_queued")
             return crowded
@@ -117,9 +123,22 @@ class Webhooks:
         crowded = await self._database.write(write, after=lambda _: self._states.keep_token(token))
         for webhook in webhooks:
             if webhook.uid in crowded:
-                await self._tell(webhook, _OVERFLOW)
-            if sender := self._senders.get(webhook.uid):
-                sender.wake()
+                await self.tell_crowded(webhook)
+            self.wake(webhook.uid)
+
+    def put(self, transaction: Transaction, deliveries: Sequence[Delivery]) -> set[str]:
+        """Put deliveries in line in a transaction of the caller's; return the webhooks that have no room for all."""
+        policy = self._policy
+        return put_deliveries(transaction, deliveries, pending=policy.pending, dead=policy.dead, overflow=_OVERFLOW)
+
+    def wake(self, uid: str) -> None:
+        """Have a webhook look at what is in line, once that is durable."""
+        if sender := self._senders.get(uid):
+            sender.wake()
+
+    async def tell_crowded(self, webhook: webhook_pb2.Webhook) -> None:
+        """Raise the event that says that there is no room for all that waits for a receiver."""
+        await self._tell(webhook, _OVERFLOW)
 
     async def retry(self, webhook: webhook_pb2.Webhook, identifier: str) -> int:
         """Put what was given up in line again, one delivery or all; returns how many."""
@@ -127,6 +146,10 @@ class Webhooks:
         if sender := self._senders.get(webhook.uid):
             sender.hurry()
         return count
+
+    async def discard(self, webhook: webhook_pb2.Webhook, identifier: str) -> int:
+        """Forget what was given up, one delivery or all; returns how many."""
+        return await self.store.discard(webhook.uid, identifier)
 
     async def secret(self, webhook: webhook_pb2.Webhook) -> bytes:
         """Return the secret that a webhook signs with now: 32 bytes."""
@@ -308,7 +331,7 @@ class _Sender:
         text = f"the receiver answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
         if httpx.codes.is_redirect(status):
             text += "; redirects are not followed"
-        return text, status == _GONE, min(float(after), _LONGEST_WAIT) if after.isdigit() else 0.0
+        return text, status == _GONE, _asked_wait(after, self._webhooks.now())
 
     def _pause(self, failures: int) -> float:
         policy = self._webhooks.policy
@@ -321,6 +344,17 @@ class _Sender:
                 await self._woken.wait()
         except TimeoutError:
             pass
+
+
+def _asked_wait(after: str, now: float) -> float:
+    """Return for how many seconds a receiver asks to be left alone, by seconds or by a date (RFC 9110, 10.2.3)."""
+    if after.isdigit():
+        return min(float(after), _LONGEST_WAIT)
+    try:
+        at = parsedate_to_datetime(after).timestamp() if after else now
+    except ValueError:
+        return 0.0
+    return min(max(at - now, 0.0), _LONGEST_WAIT)
 
 
 def _line_up(webhook: webhook_pb2.Webhook, event: event_pb2.Event, now: float) -> Delivery:

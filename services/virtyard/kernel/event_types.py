@@ -356,6 +356,18 @@ PRIORITY_CHANGED = EventType(
     meaning="A person gave an operation on the object another priority; while it waits for locks its place may change.",
     advice="Nothing.",
 )
+JOB_RETRIED = EventType(
+    name="JOB_RETRIED",
+    severity=_INFORMATIONAL,
+    meaning="A person had what was refused in a job on the object tried again; the message says who, and why.",
+    advice="Nothing: what comes of the try follows.",
+)
+JOB_ACCEPTED = EventType(
+    name="JOB_ACCEPTED",
+    severity=_INFORMATIONAL,
+    meaning="A person accepted what was refused in a job on the object as it is; the message says who, and why.",
+    advice="See to what the job's residue names; nothing of it is tried any more.",
+)
 IMAGE_MISSING = EventType(
     name="IMAGE_MISSING",
     severity=_WARNING,
@@ -593,6 +605,8 @@ EVENT_TYPES = (
     OPERATION_HELD,
     OPERATION_RELEASED,
     PRIORITY_CHANGED,
+    JOB_RETRIED,
+    JOB_ACCEPTED,
     ABORT_REQUESTED,
     IMAGE_MISSING,
     FOREIGN_FILE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from virtyard.api.inventory.v1 import event_pb2, webhook_pb2
+from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.filters import compile_filter
 from virtyard.kernel.names import check_id, kinds
@@ -19,22 +20,38 @@ _URL = re.compile(
 
 
 def check_webhook(webhook: webhook_pb2.Webhook, field: str) -> None:
-    """Refuse a webhook that could not do what it says; one that does not say is enabled, with the first secret.
+    """Refuse a webhook that could not do what it says; one that does not say is enabled, for events, with secret 1.
 
     Raises:
         InvalidRequest: naming the field.
     """
     webhook.state = webhook.state or webhook_pb2.WEBHOOK_STATE_ENABLED
+    webhook.content = webhook.content or webhook_pb2.WEBHOOK_CONTENT_EVENTS
     webhook.secret_version = webhook.secret_version or 1
     if webhook.secret_version < 1:
         text = f"{webhook.secret_version} is not allowed; it must be 1 or more, or 0 for 1"
         raise InvalidRequest.of(f"{field}.secret_version", text)
     _check_url(webhook.url, f"{field}.url")
-    if webhook.event_filter.strip():
-        _ = kinds_of_events(webhook.event_filter, f"{field}.event_filter")
-        _ = compile_filter(webhook.event_filter, event_pb2.Event.DESCRIPTOR)
+    _check_filters(webhook, field)
     if webhook.within:
         _check_within(webhook.within, f"{field}.within")
+
+
+def _check_filters(webhook: webhook_pb2.Webhook, field: str) -> None:
+    events, operations = f"{field}.event_filter", f"{field}.operation_filter"
+    if webhook.event_filter.strip():
+        if webhook.content == webhook_pb2.WEBHOOK_CONTENT_OPERATIONS:
+            raise InvalidRequest.of(events, "is given, but content is OPERATIONS; leave it out, or send events too")
+        _ = kinds_of_events(webhook.event_filter, events)
+        _ = compile_filter(webhook.event_filter, event_pb2.Event.DESCRIPTOR)
+    if webhook.operation_filter.strip():
+        if webhook.content == webhook_pb2.WEBHOOK_CONTENT_EVENTS:
+            text = "is given, but content is EVENTS; leave it out, or say OPERATIONS or EVENTS_AND_OPERATIONS"
+            raise InvalidRequest.of(operations, text)
+        try:
+            _ = compile_filter(webhook.operation_filter, operation_pb2.OperationMetadata.DESCRIPTOR)
+        except InvalidRequest as error:
+            raise InvalidRequest.of(operations, error.violations[0].description) from None
 
 
 def _check_within(name: str, field: str) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
+import grpc
 import pytest
+from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from tests.integration.jobs.site import LIMIT, Site, machine
 from tests.integration.jobs.test_failure import Gate
@@ -56,14 +59,14 @@ async def refused_jobs(site: Site, name: str) -> list[str]:
     return [job.name for job in jobs if any(step.attempt == 2 and step.error.message for step in job.steps)]
 
 
-async def retry(site: Site, job: str) -> None:
+async def retry(site: Site, job: str, reason: str = "") -> None:
     """Have what is refused tried now."""
-    await site.service.RetryJob(job_service_pb2.RetryJobRequest(name=job))
+    await site.service.RetryJob(job_service_pb2.RetryJobRequest(name=job, reason=reason))
 
 
-async def accept(site: Site, job: str) -> None:
+async def accept(site: Site, job: str, reason: str = "") -> None:
     """Accept that what is refused is not done."""
-    await site.service.AcceptJob(job_service_pb2.AcceptJobRequest(name=job))
+    await site.service.AcceptJob(job_service_pb2.AcceptJobRequest(name=job, reason=reason))
 
 
 async def get(site: Site, job: str) -> job_pb2.Job:
@@ -87,8 +90,9 @@ async def test_a_retry_is_made_at_once(furnished: Site) -> None:
     site, refusal = furnished, Refusal()
     name, job = await begin(site, "EraseDiskFiles", DELETE, refusal)
     refusal.lifted = True
-    await retry(site, job)
+    await retry(site, job, "the storage is back")
     metadata = metadata_of(await site.wait(name))
+    await is_told(site, name, job, "JOB_RETRIED", "had what is refused tried again", "the storage is back")
     assert (metadata.state, metadata.outcome) == (operation_pb2.OPERATION_STATE_SUCCEEDED, job_pb2.OUTCOME_COMPLETE)
     assert (refusal.count, site.faults.done["EraseDiskFiles"]) == (2, 1)
     await site.wait_released()
@@ -106,7 +110,7 @@ async def test_what_is_accepted_is_left_and_the_rest_is_done(furnished: Site, cr
             ended.set()
 
     site.on_transition = end
-    await accept(site, job)
+    await accept(site, job, "it is scrapped")
     if crash:
         async with asyncio.timeout(LIMIT):
             await ended.wait()
@@ -131,6 +135,56 @@ async def test_what_is_accepted_is_left_and_the_rest_is_done(furnished: Site, cr
         ]
 
     await site.wait_until(told)
+    await is_told(site, name, job, "JOB_ACCEPTED", "accepted what is refused as it is", "it is scrapped")
+
+
+async def test_who_wanted_a_try_is_kept_when_the_scheduler_dies_of_it(furnished: Site) -> None:
+    """In the commit that the person is answered behind; the next scheduler tries at once, as it had."""
+    site, refusal = furnished, Refusal()
+    name, job = await begin(site, "EraseDiskFiles", DELETE, refusal)
+    died = asyncio.Event()
+
+    def end(transition: str) -> None:
+        if transition == "jobs.retry_asked":
+            site.jobs.scheduler.stop()
+            died.set()
+
+    site.on_transition = end
+    asked = asyncio.create_task(retry(site, job, "a guess"))
+    async with asyncio.timeout(LIMIT):
+        await died.wait()
+        _ = await asyncio.wait([asked])
+    site.on_transition = lambda _: None
+    await site.close_jobs()
+    refusal.lifted = True
+    await site.open_jobs()
+    await is_told(site, name, job, "JOB_RETRIED", "had what is refused tried again", "a guess")
+    await retry_until_ended(site, name, job)
+
+
+async def retry_until_ended(site: Site, name: str, job: str) -> None:
+    """Have it tried once more if the next scheduler waits for its try, and see it end well."""
+    with contextlib.suppress(grpc.aio.AioRpcError):  # it may have ended by then
+        await retry(site, job)
+    assert metadata_of(await site.wait(name)).outcome == job_pb2.OUTCOME_COMPLETE
+
+
+async def is_told(site: Site, name: str, job: str, kind: str, what: str, reason: str) -> None:
+    """See that who decided, what, when and why is in both chains of causes, and in one event."""
+    stub: Any = operations_pb2_grpc.OperationsStub(site._near["jobs"])  # type: ignore[no-untyped-call]
+    operation = await stub.GetOperation(operations_pb2.GetOperationRequest(name=name))
+    shown = await get(site, job)
+    for chain in (metadata_of(operation).reason_trail, shown.reason_trail):
+        found = [hop for hop in chain if hop.reason == f"{what} ({job}): {reason}"]
+        assert [hop.source for hop in found] == ["user/admin"], chain
+        assert found[0].time.ToNanoseconds() > chain[0].time.ToNanoseconds()
+
+    async def raised() -> bool:
+        events = [each for each in await site.events(shown.object, "INFORMATIONAL") if each.type == kind]
+        text = f"user/admin {what} in {job} ({shown.title}): {reason}"
+        return [(each.message, each.operation, each.job) for each in events] == [(text, name, job)]
+
+    await site.wait_until(raised)
 
 
 async def test_a_guest_that_cannot_be_ended_is_not_recorded_as_stopped(furnished: Site) -> None:

@@ -13,6 +13,7 @@ from virtyard.kernel.names import kinds
 
 READS = re.compile(r"(Get|List|Watch|Count|Explain|Export|Read)[A-Z]\w*|Watch")
 EXCEPTIONS = {
+    "AutomationService.DiscardWebhookDeliveries": "forgets what was given up; only one receiver's line changes",
     "AutomationService.RetryWebhookDeliveries": "sends events again; no object changes, only the line of one receiver",
     "AgentService.OpenDisplay": "carries a screen and keys; what they do within the machine changes no object",
     "GatewayService.CreateApiToken": "lets a program speak as its maker; only a digest is kept, and no object changes",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from tests.unit.jobs.plans import job, operation_of, shape_of
 from virtyard.api.type.v1.submission_pb2 import ReasonHop
-from virtyard.jobs import abort_request, schedule
+from virtyard.jobs import abort_request, decisions, schedule, stamps
 from virtyard.jobs.abort_request import AbortRequest
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job, render_metadata
 
@@ -62,6 +65,25 @@ def test_an_abort_is_the_last_hop_of_every_chain() -> None:
     for hops in (render_metadata(operation).reason_trail, render_job(operation, FAMILY.jobs["3"]).reason_trail):
         assert (hops[-1].source, hops[-1].reason) == ("user/bob", "enough")
         assert [hop.source for hop in hops].count("user/bob") == 1
+
+
+def test_decisions_stand_behind_the_causes_and_before_an_abort() -> None:
+    """Of a job those about it or about the whole; of an operation all; of very many the newest fifty."""
+    operation, at = asked(), datetime(2026, 1, 2, tzinfo=UTC)
+    decisions.note(operation.record, Decision(principal="user/bob", reason="later"), "set it aside")
+    decisions.note(operation.record, Decision(principal="user/bob", job="2"), decisions.RETRIED)
+    assert abort_request.note(operation.record, AbortRequest(principal="user/eve"), FAMILY)
+    stamps.fill(operation.record, [], at)
+    aside, retried = ("user/bob", "set it aside: later"), ("user/bob", "had what is refused tried again (jobs/12-2)")
+    assert chain(operation, "2")[-3:] == [aside, retried, ("user/eve", "")]
+    assert chain(operation, "1")[-2:] == [aside, ("user/eve", "")]
+    whole = render_metadata(operation).reason_trail
+    assert [(hop.source, hop.reason) for hop in whole] == [("user/ann", "because"), aside, retried, ("user/eve", "")]
+    assert {hop.time.ToDatetime(UTC) for hop in whole[1:]} == {at}
+    for index in range(100):
+        decisions.note(operation.record, Decision(principal="user/bob", reason=str(index)), "let it go on")
+    told = [hop.reason for hop in decisions.hops_of(operation.record)]
+    assert told == [f"let it go on: {index}" for index in range(50, 100)]
 
 
 def test_a_deadline_and_a_yield_are_told_as_causes() -> None:

@@ -29,7 +29,7 @@ from virtyard.api.type.v1 import activity_pb2 as virtyard_dot_api_dot_type_dot_v
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'virtyard/api/inventory/v1/webhook.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#virtyard/api/type/v1/activity.proto\x1a&virtyard/api/type/v1/annotations.proto\"\x8f\x05\n\x07Webhook\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x18\n\ngeneration\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12K\n\x06labels\x18\x06 \x03(\x0b\x32..virtyard.api.inventory.v1.Webhook.LabelsEntryB\x0b\xca\xf3\x18\x07\n\x05label\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x08\x61\x63tivity\x18\n \x01(\x0b\x32\x1e.virtyard.api.type.v1.ActivityB\x04\xe2\x41\x01\x03\x12>\n\x05state\x18\x0b \x01(\x0e\x32\'.virtyard.api.inventory.v1.WebhookStateB\x06\xca\xf3\x18\x02(\x01\x12\x13\n\x03url\x18\x0c \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1c\n\x0c\x65vent_filter\x18\r \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x0esecret_version\x18\x0e \x01(\x05\x12\x0e\n\x06within\x18\x0f \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:?\xea\x41<\n\x13virtyard.io/Webhook\x12\x12webhooks/{webhook}*\x08webhooks2\x07webhook*d\n\x0cWebhookState\x12\x1d\n\x19WEBHOOK_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WEBHOOK_STATE_ENABLED\x10\x01\x12\x1a\n\x16WEBHOOK_STATE_DISABLED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'virtyard/api/inventory/v1/webhook.proto\x12\x19virtyard.api.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#virtyard/api/type/v1/activity.proto\x1a&virtyard/api/type/v1/annotations.proto\"\xed\x05\n\x07Webhook\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x11\n\x03uid\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x18\n\ngeneration\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02 \x01\x12K\n\x06labels\x18\x06 \x03(\x0b\x32..virtyard.api.inventory.v1.Webhook.LabelsEntryB\x0b\xca\xf3\x18\x07\n\x05label\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x08\x61\x63tivity\x18\n \x01(\x0b\x32\x1e.virtyard.api.type.v1.ActivityB\x04\xe2\x41\x01\x03\x12>\n\x05state\x18\x0b \x01(\x0e\x32\'.virtyard.api.inventory.v1.WebhookStateB\x06\xca\xf3\x18\x02(\x01\x12\x13\n\x03url\x18\x0c \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x1c\n\x0c\x65vent_filter\x18\r \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x16\n\x0esecret_version\x18\x0e \x01(\x05\x12\x0e\n\x06within\x18\x0f \x01(\t\x12\x42\n\x07\x63ontent\x18\x10 \x01(\x0e\x32).virtyard.api.inventory.v1.WebhookContentB\x06\xca\xf3\x18\x02(\x01\x12\x18\n\x10operation_filter\x18\x11 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:?\xea\x41<\n\x13virtyard.io/Webhook\x12\x12webhooks/{webhook}*\x08webhooks2\x07webhook*\x98\x01\n\x0eWebhookContent\x12\x1f\n\x1bWEBHOOK_CONTENT_UNSPECIFIED\x10\x00\x12\x1a\n\x16WEBHOOK_CONTENT_EVENTS\x10\x01\x12\x1e\n\x1aWEBHOOK_CONTENT_OPERATIONS\x10\x02\x12)\n%WEBHOOK_CONTENT_EVENTS_AND_OPERATIONS\x10\x03*d\n\x0cWebhookState\x12\x1d\n\x19WEBHOOK_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WEBHOOK_STATE_ENABLED\x10\x01\x12\x1a\n\x16WEBHOOK_STATE_DISABLED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,12 +60,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOK'].fields_by_name['url']._serialized_options = b'\312\363\030\002(\001'
   _globals['_WEBHOOK'].fields_by_name['event_filter']._loaded_options = None
   _globals['_WEBHOOK'].fields_by_name['event_filter']._serialized_options = b'\312\363\030\002(\001'
+  _globals['_WEBHOOK'].fields_by_name['content']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['content']._serialized_options = b'\312\363\030\002(\001'
   _globals['_WEBHOOK']._loaded_options = None
   _globals['_WEBHOOK']._serialized_options = b'\352A<\n\023virtyard.io/Webhook\022\022webhooks/{webhook}*\010webhooks2\007webhook'
-  _globals['_WEBHOOKSTATE']._serialized_start=898
-  _globals['_WEBHOOKSTATE']._serialized_end=998
+  _globals['_WEBHOOKCONTENT']._serialized_start=993
+  _globals['_WEBHOOKCONTENT']._serialized_end=1145
+  _globals['_WEBHOOKSTATE']._serialized_start=1147
+  _globals['_WEBHOOKSTATE']._serialized_end=1247
   _globals['_WEBHOOK']._serialized_start=241
-  _globals['_WEBHOOK']._serialized_end=896
-  _globals['_WEBHOOK_LABELSENTRY']._serialized_start=786
-  _globals['_WEBHOOK_LABELSENTRY']._serialized_end=831
+  _globals['_WEBHOOK']._serialized_end=990
+  _globals['_WEBHOOK_LABELSENTRY']._serialized_start=880
+  _globals['_WEBHOOK_LABELSENTRY']._serialized_end=925
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WebhookContent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WebhookContentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WebhookContent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WEBHOOK_CONTENT_UNSPECIFIED: _WebhookContent.ValueType  # 0
+    """Not said; a webhook that is made so sends events."""
+    WEBHOOK_CONTENT_EVENTS: _WebhookContent.ValueType  # 1
+    """Events, those that its filter of events lets through."""
+    WEBHOOK_CONTENT_OPERATIONS: _WebhookContent.ValueType  # 2
+    """How operations end, good ends as well, those that its filter of operations lets through."""
+    WEBHOOK_CONTENT_EVENTS_AND_OPERATIONS: _WebhookContent.ValueType  # 3
+    """Both of these, each by the filter that is for it."""
+
+class WebhookContent(_WebhookContent, metaclass=_WebhookContentEnumTypeWrapper):
+    """What a webhook tells its receiver of."""
+
+WEBHOOK_CONTENT_UNSPECIFIED: WebhookContent.ValueType  # 0
+"""Not said; a webhook that is made so sends events."""
+WEBHOOK_CONTENT_EVENTS: WebhookContent.ValueType  # 1
+"""Events, those that its filter of events lets through."""
+WEBHOOK_CONTENT_OPERATIONS: WebhookContent.ValueType  # 2
+"""How operations end, good ends as well, those that its filter of operations lets through."""
+WEBHOOK_CONTENT_EVENTS_AND_OPERATIONS: WebhookContent.ValueType  # 3
+"""Both of these, each by the filter that is for it."""
+Global___WebhookContent: _TypeAlias = WebhookContent  # noqa: Y015
+
 class _WebhookState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -47,7 +75,7 @@ Global___WebhookState: _TypeAlias = WebhookState  # noqa: Y015
 
 @_typing.final
 class Webhook(_message.Message):
-    """Sends events to an address by HTTP, as signed CloudEvents, each at least once."""
+    """Sends events, and the ends of operations, to an address by HTTP, as signed CloudEvents, each at least once."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -86,6 +114,8 @@ class Webhook(_message.Message):
     EVENT_FILTER_FIELD_NUMBER: _builtins.int
     SECRET_VERSION_FIELD_NUMBER: _builtins.int
     WITHIN_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    OPERATION_FILTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as webhooks/ID; it never changes."""
     uid: _builtins.str
@@ -107,7 +137,13 @@ class Webhook(_message.Message):
     secret_version: _builtins.int
     """The number of the secret that signs; raise it to have another one. 0 means 1."""
     within: _builtins.str
-    """An object: only events about it, and about what belongs to it when each is put in line; empty for those of all objects."""
+    """An object: only events about it, and about what belongs to it when each is put in line; of operations only those that
+    lock it, or something below it. Empty for those of all objects.
+    """
+    content: Global___WebhookContent.ValueType
+    """What is sent: events, the ends of operations, or both; events if it is not said."""
+    operation_filter: _builtins.str
+    """An AIP-160 filter over the metadata of an operation that has ended, as state = FAILED; empty for every operation."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that people attach, as pairs of key and value."""
@@ -142,10 +178,12 @@ class Webhook(_message.Message):
         event_filter: _builtins.str = ...,
         secret_version: _builtins.int = ...,
         within: _builtins.str = ...,
+        content: Global___WebhookContent.ValueType = ...,
+        operation_filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "event_filter", b"event_filter", "generation", b"generation", "labels", b"labels", "name", b"name", "secret_version", b"secret_version", "state", b"state", "uid", b"uid", "update_time", b"update_time", "url", b"url", "within", b"within"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "content", b"content", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "event_filter", b"event_filter", "generation", b"generation", "labels", b"labels", "name", b"name", "operation_filter", b"operation_filter", "secret_version", b"secret_version", "state", b"state", "uid", b"uid", "update_time", b"update_time", "url", b"url", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -270,11 +270,11 @@ class WebhookStatus(_message.Message):
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
     delivered: _builtins.int
-    """The number of events that the receiver has taken."""
+    """The number of deliveries that the receiver has taken."""
     pending: _builtins.int
-    """The number of events that wait to be sent, for the first time or again."""
+    """The number of deliveries that wait to be sent, for the first time or again."""
     dead: _builtins.int
-    """The number of events that were given up, and can be sent again."""
+    """The number of deliveries that were given up, and can be sent again."""
     last_error: _builtins.str
     """Why the last attempt failed; empty once one did not."""
     @_builtins.property
@@ -283,7 +283,7 @@ class WebhookStatus(_message.Message):
 
     @_builtins.property
     def last_time(self) -> _timestamp_pb2.Timestamp:
-        """When the receiver last took an event."""
+        """When the receiver last took a delivery."""
 
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
@@ -416,7 +416,7 @@ Global___ListWebhookDeliveriesResponse: _TypeAlias = ListWebhookDeliveriesRespon
 
 @_typing.final
 class WebhookDelivery(_message.Message):
-    """One event on its way to one receiver; it is forgotten once the receiver has taken it."""
+    """One event, or one end of an operation, on its way to one receiver; it is forgotten once the receiver has taken it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -428,21 +428,24 @@ class WebhookDelivery(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The number by which the receiver knows a repetition, sent as webhook-id."""
     event: _builtins.str
-    """The event that is sent, as events/12."""
+    """The event that is sent, as events/12; empty if it is the end of an operation."""
     event_type: _builtins.str
-    """The type of the event, as JOB_FAILED."""
+    """The type of the event, as JOB_FAILED; of an operation how it ended, as OPERATION_SUCCEEDED."""
     state: Global___WebhookDeliveryState.ValueType
     """Whether it is still tried."""
     attempts: _builtins.int
     """The number of attempts that were made."""
     last_error: _builtins.str
     """Why the last attempt at it failed; empty before the first."""
+    operation: _builtins.str
+    """The operation whose end is sent, as operations/12; empty if it is an event."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the event was put in line."""
+        """When it was put in line."""
 
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
@@ -459,10 +462,11 @@ class WebhookDelivery(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         next_time: _timestamp_pb2.Timestamp | None = ...,
         last_error: _builtins.str = ...,
+        operation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "event", b"event", "event_type", b"event_type", "id", b"id", "last_error", b"last_error", "next_time", b"next_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "event", b"event", "event_type", b"event_type", "id", b"id", "last_error", b"last_error", "next_time", b"next_time", "operation", b"operation", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -515,6 +519,54 @@ class RetryWebhookDeliveriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetryWebhookDeliveriesResponse: _TypeAlias = RetryWebhookDeliveriesResponse  # noqa: Y015
+
+@_typing.final
+class DiscardWebhookDeliveriesRequest(_message.Message):
+    """Says what to forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name of the webhook whose deliveries to forget, as webhooks/ID."""
+    id: _builtins.str
+    """The id of the one delivery to forget; empty for all that were given up."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardWebhookDeliveriesRequest: _TypeAlias = DiscardWebhookDeliveriesRequest  # noqa: Y015
+
+@_typing.final
+class DiscardWebhookDeliveriesResponse(_message.Message):
+    """What is forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """The number of deliveries that are forgotten."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardWebhookDeliveriesResponse: _TypeAlias = DiscardWebhookDeliveriesResponse  # noqa: Y015
 
 @_typing.final
 class GetFilterStatusRequest(_message.Message):

@@ -71,6 +71,11 @@ class AutomationServiceStub:
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesResponse.FromString,
                 _registered_method=True)
+        self.DiscardWebhookDeliveries = channel.unary_unary(
+                '/virtyard.api.jobs.v1.AutomationService/DiscardWebhookDeliveries',
+                request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.DiscardWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.DiscardWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
         self.RunSchedule = channel.unary_unary(
                 '/virtyard.api.jobs.v1.AutomationService/RunSchedule',
                 request_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RunScheduleRequest.SerializeToString,
@@ -118,7 +123,7 @@ class AutomationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListWebhookDeliveries(self, request, context):
-        """Lists the events that webhooks have still to send, or have given up, a page at a time.
+        """Lists what webhooks have still to send, or have given up, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,6 +131,13 @@ class AutomationServiceServicer:
 
     def RetryWebhookDeliveries(self, request, context):
         """Sends again what a webhook has given up: one delivery, or all of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardWebhookDeliveries(self, request, context):
+        """Forgets what a webhook has given up, so that it is never sent: one delivery, or all of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +187,11 @@ def add_AutomationServiceServicer_to_server(servicer, server):
                     servicer.RetryWebhookDeliveries,
                     request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesResponse.SerializeToString,
+            ),
+            'DiscardWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardWebhookDeliveries,
+                    request_deserializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.DiscardWebhookDeliveriesRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.DiscardWebhookDeliveriesResponse.SerializeToString,
             ),
             'RunSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.RunSchedule,
@@ -372,6 +389,33 @@ class AutomationService:
             '/virtyard.api.jobs.v1.AutomationService/RetryWebhookDeliveries',
             virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesRequest.SerializeToString,
             virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.RetryWebhookDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/virtyard.api.jobs.v1.AutomationService/DiscardWebhookDeliveries',
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.DiscardWebhookDeliveriesRequest.SerializeToString,
+            virtyard_dot_api_dot_jobs_dot_v1_dot_automation__service__pb2.DiscardWebhookDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,9 +28,11 @@ class AutomationServiceStub:
     GetWebhookSecret: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.GetWebhookSecretRequest, _automation_service_pb2.WebhookSecret]
     """Gets the secret by which a receiver knows that the webhook's events are genuine."""
     ListWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.ListWebhookDeliveriesRequest, _automation_service_pb2.ListWebhookDeliveriesResponse]
-    """Lists the events that webhooks have still to send, or have given up, a page at a time."""
+    """Lists what webhooks have still to send, or have given up, a page at a time."""
     RetryWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.RetryWebhookDeliveriesRequest, _automation_service_pb2.RetryWebhookDeliveriesResponse]
     """Sends again what a webhook has given up: one delivery, or all of them."""
+    DiscardWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.DiscardWebhookDeliveriesRequest, _automation_service_pb2.DiscardWebhookDeliveriesResponse]
+    """Forgets what a webhook has given up, so that it is never sent: one delivery, or all of them."""
     RunSchedule: _aio.UnaryUnaryMultiCallable[_automation_service_pb2.RunScheduleRequest, _operations_pb2.Operation]
     """Submits the request of a schedule now, whether or not it is due or enabled; the caller must be allowed to ask for it."""
 
@@ -83,7 +85,7 @@ class AutomationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _automation_service_pb2.ListWebhookDeliveriesRequest,
         context: _aio.ServicerContext[_automation_service_pb2.ListWebhookDeliveriesRequest, _abc.Awaitable[_automation_service_pb2.ListWebhookDeliveriesResponse]],
     ) -> _abc.Awaitable[_automation_service_pb2.ListWebhookDeliveriesResponse]:
-        """Lists the events that webhooks have still to send, or have given up, a page at a time."""
+        """Lists what webhooks have still to send, or have given up, a page at a time."""
 
     @_abc_1.abstractmethod
     def RetryWebhookDeliveries(
@@ -92,6 +94,14 @@ class AutomationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_automation_service_pb2.RetryWebhookDeliveriesRequest, _abc.Awaitable[_automation_service_pb2.RetryWebhookDeliveriesResponse]],
     ) -> _abc.Awaitable[_automation_service_pb2.RetryWebhookDeliveriesResponse]:
         """Sends again what a webhook has given up: one delivery, or all of them."""
+
+    @_abc_1.abstractmethod
+    def DiscardWebhookDeliveries(
+        self,
+        request: _automation_service_pb2.DiscardWebhookDeliveriesRequest,
+        context: _aio.ServicerContext[_automation_service_pb2.DiscardWebhookDeliveriesRequest, _abc.Awaitable[_automation_service_pb2.DiscardWebhookDeliveriesResponse]],
+    ) -> _abc.Awaitable[_automation_service_pb2.DiscardWebhookDeliveriesResponse]:
+        """Forgets what a webhook has given up, so that it is never sent: one delivery, or all of them."""
 
     @_abc_1.abstractmethod
     def RunSchedule(

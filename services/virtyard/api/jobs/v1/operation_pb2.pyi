@@ -177,8 +177,8 @@ class OperationMetadata(_message.Message):
 
     @_builtins.property
     def reason_trail(self) -> _containers.RepeatedCompositeFieldContainer[_submission_pb2.ReasonHop]:
-        """The chain of causes that led to the operation, the first one first and its submission last; behind that who asked
-        for its abort, if anybody did.
+        """The chain of causes that led to the operation, the first one first and its submission last; behind that what people
+        decided while it was under way, and who asked for its abort, if anybody did.
         """
 
     @_builtins.property

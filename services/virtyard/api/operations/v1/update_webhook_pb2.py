@@ -30,7 +30,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import submission_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_submission__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/operations/v1/update_webhook.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\x1a\'virtyard/api/inventory/v1/webhook.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\xf0\x02\n\x14UpdateWebhookRequest\x12\x92\x01\n\x07webhook\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.WebhookB]\xe2\x41\x01\x02\xca\xf3\x18U2\x0c\x64isplay_name2\x06labels2\x0b\x64\x65scription2\x05state2\x03url2\x0c\x65vent_filter2\x0esecret_version2\x06within\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xca\xf3\x18\x02 \x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/operations/v1/update_webhook.proto\x12\x1avirtyard.api.operations.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\x1a\'virtyard/api/inventory/v1/webhook.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a%virtyard/api/type/v1/submission.proto\"\x8b\x03\n\x14UpdateWebhookRequest\x12\xad\x01\n\x07webhook\x18\x01 \x01(\x0b\x32\".virtyard.api.inventory.v1.WebhookBx\xe2\x41\x01\x02\xca\xf3\x18p2\x0c\x64isplay_name2\x06labels2\x0b\x64\x65scription2\x05state2\x03url2\x0c\x65vent_filter2\x0esecret_version2\x06within2\x07\x63ontent2\x10operation_filter\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xca\xf3\x18\x02 \x01\x12\"\n\nrequest_id\x18\x0e \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12$\n\rvalidate_only\x18\x0f \x01(\x08\x42\r\xca\xf3\x18\t\n\x07preview\x12@\n\x07options\x18\x10 \x01(\x0b\x32\'.virtyard.api.type.v1.SubmissionOptionsB\x06\xca\xf3\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.operations.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['webhook']._loaded_options = None
-  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['webhook']._serialized_options = b'\342A\001\002\312\363\030U2\014display_name2\006labels2\013description2\005state2\003url2\014event_filter2\016secret_version2\006within'
+  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['webhook']._serialized_options = b'\342A\001\002\312\363\030p2\014display_name2\006labels2\013description2\005state2\003url2\014event_filter2\016secret_version2\006within2\007content2\020operation_filter'
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['update_mask']._serialized_options = b'\312\363\030\002 \001'
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -48,5 +48,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['options']._loaded_options = None
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['options']._serialized_options = b'\312\363\030\002 \001'
   _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=296
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=664
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=691
 # @@protoc_insertion_point(module_scope)

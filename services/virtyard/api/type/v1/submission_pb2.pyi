@@ -98,7 +98,9 @@ class ReasonHop(_message.Message):
     source: _builtins.str
     """Who or what was the cause: user/admin, schedules/nightly, triggers/restart, operations/12, or jobs/12-3."""
     reason: _builtins.str
-    """Why it did so: a person's own words, or the title of what it is."""
+    """Why it did so: a person's own words, or the title of what it is. Of a decision about what was under way, which one
+    it was, and behind a colon why.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it caused what the next hop tells."""

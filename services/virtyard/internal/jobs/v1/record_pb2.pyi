@@ -154,6 +154,7 @@ class OperationRecord(_message.Message):
     BROKEN_FIELD_NUMBER: _builtins.int
     ABORT_HOP_FIELD_NUMBER: _builtins.int
     TAKES_OVER_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -260,6 +261,10 @@ class OperationRecord(_message.Message):
     def abort_hop(self) -> _submission_pb2.ReasonHop:
         """Who or what asked first for its abort, or what it yields to; absent while nothing did."""
 
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]:
+        """What people have decided about it while it was under way, the oldest first; of many the newest are kept."""
+
     def __init__(
         self,
         *,
@@ -302,14 +307,43 @@ class OperationRecord(_message.Message):
         broken: Global___BrokenLocks | None = ...,
         abort_hop: _submission_pb2.ReasonHop | None = ...,
         takes_over: _builtins.str = ...,
+        decisions: _abc.Iterable[Global___Decision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["abort_hop", b"abort_hop", "broken", b"broken", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_hop", b"abort_hop", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "takes_over", b"takes_over", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_hop", b"abort_hop", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "decisions", b"decisions", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "takes_over", b"takes_over", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OperationRecord: _TypeAlias = OperationRecord  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    """What a person has decided about an operation that was under way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    HOP_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """The id in the plan of the job that it is about; empty if it is about the whole operation."""
+    @_builtins.property
+    def hop(self) -> _submission_pb2.ReasonHop:
+        """Who decided, what and why, and when."""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        hop: _submission_pb2.ReasonHop | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hop", b"hop"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hop", b"hop", "job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class BrokenLocks(_message.Message):

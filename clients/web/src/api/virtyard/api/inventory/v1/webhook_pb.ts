@@ -17,10 +17,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/inventory/v1/webhook.proto.
  */
 export const file_virtyard_api_inventory_v1_webhook: GenFile = /*@__PURE__*/
-  fileDesc("Cid2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3dlYmhvb2sucHJvdG8SGXZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEijwUKB1dlYmhvb2sSGAoEbmFtZRgBIAEoCUIK4kEBCMrzGAIoARIRCgN1aWQYAiABKAlCBOJBAQMSFAoMZGlzcGxheV9uYW1lGAMgASgJEhgKCmdlbmVyYXRpb24YBCABKANCBOJBAQMSFAoEZXRhZxgFIAEoCUIGyvMYAiABEksKBmxhYmVscxgGIAMoCzIuLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuV2ViaG9vay5MYWJlbHNFbnRyeUILyvMYBwoFbGFiZWwSEwoLZGVzY3JpcHRpb24YByABKAkSNQoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CghhY3Rpdml0eRgKIAEoCzIeLnZpcnR5YXJkLmFwaS50eXBlLnYxLkFjdGl2aXR5QgTiQQEDEj4KBXN0YXRlGAsgASgOMicudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5XZWJob29rU3RhdGVCBsrzGAIoARITCgN1cmwYDCABKAlCBsrzGAIoARIcCgxldmVudF9maWx0ZXIYDSABKAlCBsrzGAIoARIWCg5zZWNyZXRfdmVyc2lvbhgOIAEoBRIOCgZ3aXRoaW4YDyABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATo/6kE8ChN2aXJ0eWFyZC5pby9XZWJob29rEhJ3ZWJob29rcy97d2ViaG9va30qCHdlYmhvb2tzMgd3ZWJob29rKmQKDFdlYmhvb2tTdGF0ZRIdChlXRUJIT09LX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVV0VCSE9PS19TVEFURV9FTkFCTEVEEAESGgoWV0VCSE9PS19TVEFURV9ESVNBQkxFRBACYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Cid2aXJ0eWFyZC9hcGkvaW52ZW50b3J5L3YxL3dlYmhvb2sucHJvdG8SGXZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEi7QUKB1dlYmhvb2sSGAoEbmFtZRgBIAEoCUIK4kEBCMrzGAIoARIRCgN1aWQYAiABKAlCBOJBAQMSFAoMZGlzcGxheV9uYW1lGAMgASgJEhgKCmdlbmVyYXRpb24YBCABKANCBOJBAQMSFAoEZXRhZxgFIAEoCUIGyvMYAiABEksKBmxhYmVscxgGIAMoCzIuLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuV2ViaG9vay5MYWJlbHNFbnRyeUILyvMYBwoFbGFiZWwSEwoLZGVzY3JpcHRpb24YByABKAkSNQoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI2CghhY3Rpdml0eRgKIAEoCzIeLnZpcnR5YXJkLmFwaS50eXBlLnYxLkFjdGl2aXR5QgTiQQEDEj4KBXN0YXRlGAsgASgOMicudmlydHlhcmQuYXBpLmludmVudG9yeS52MS5XZWJob29rU3RhdGVCBsrzGAIoARITCgN1cmwYDCABKAlCBsrzGAIoARIcCgxldmVudF9maWx0ZXIYDSABKAlCBsrzGAIoARIWCg5zZWNyZXRfdmVyc2lvbhgOIAEoBRIOCgZ3aXRoaW4YDyABKAkSQgoHY29udGVudBgQIAEoDjIpLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuV2ViaG9va0NvbnRlbnRCBsrzGAIoARIYChBvcGVyYXRpb25fZmlsdGVyGBEgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6P+pBPAoTdmlydHlhcmQuaW8vV2ViaG9vaxISd2ViaG9va3Mve3dlYmhvb2t9Kgh3ZWJob29rczIHd2ViaG9vayqYAQoOV2ViaG9va0NvbnRlbnQSHwobV0VCSE9PS19DT05URU5UX1VOU1BFQ0lGSUVEEAASGgoWV0VCSE9PS19DT05URU5UX0VWRU5UUxABEh4KGldFQkhPT0tfQ09OVEVOVF9PUEVSQVRJT05TEAISKQolV0VCSE9PS19DT05URU5UX0VWRU5UU19BTkRfT1BFUkFUSU9OUxADKmQKDFdlYmhvb2tTdGF0ZRIdChlXRUJIT09LX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVV0VCSE9PS19TVEFURV9FTkFCTEVEEAESGgoWV0VCSE9PS19TVEFURV9ESVNBQkxFRBACYgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_virtyard_api_type_v1_activity, file_virtyard_api_type_v1_annotations]);
 
 /**
- * Sends events to an address by HTTP, as signed CloudEvents, each at least once.
+ * Sends events, and the ends of operations, to an address by HTTP, as signed CloudEvents, each at least once.
  *
  * @generated from message virtyard.api.inventory.v1.Webhook
  */
@@ -124,11 +124,26 @@ export type Webhook = Message<"virtyard.api.inventory.v1.Webhook"> & {
   secretVersion: number;
 
   /**
-   * An object: only events about it, and about what belongs to it when each is put in line; empty for those of all objects.
+   * An object: only events about it, and about what belongs to it when each is put in line; of operations only those that
+   * lock it, or something below it. Empty for those of all objects.
    *
    * @generated from field: string within = 15;
    */
   within: string;
+
+  /**
+   * What is sent: events, the ends of operations, or both; events if it is not said.
+   *
+   * @generated from field: virtyard.api.inventory.v1.WebhookContent content = 16;
+   */
+  content: WebhookContent;
+
+  /**
+   * An AIP-160 filter over the metadata of an operation that has ended, as state = FAILED; empty for every operation.
+   *
+   * @generated from field: string operation_filter = 17;
+   */
+  operationFilter: string;
 };
 
 /**
@@ -137,6 +152,47 @@ export type Webhook = Message<"virtyard.api.inventory.v1.Webhook"> & {
  */
 export const WebhookSchema: GenMessage<Webhook> = /*@__PURE__*/
   messageDesc(file_virtyard_api_inventory_v1_webhook, 0);
+
+/**
+ * What a webhook tells its receiver of.
+ *
+ * @generated from enum virtyard.api.inventory.v1.WebhookContent
+ */
+export enum WebhookContent {
+  /**
+   * Not said; a webhook that is made so sends events.
+   *
+   * @generated from enum value: WEBHOOK_CONTENT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Events, those that its filter of events lets through.
+   *
+   * @generated from enum value: WEBHOOK_CONTENT_EVENTS = 1;
+   */
+  EVENTS = 1,
+
+  /**
+   * How operations end, good ends as well, those that its filter of operations lets through.
+   *
+   * @generated from enum value: WEBHOOK_CONTENT_OPERATIONS = 2;
+   */
+  OPERATIONS = 2,
+
+  /**
+   * Both of these, each by the filter that is for it.
+   *
+   * @generated from enum value: WEBHOOK_CONTENT_EVENTS_AND_OPERATIONS = 3;
+   */
+  EVENTS_AND_OPERATIONS = 3,
+}
+
+/**
+ * Describes the enum virtyard.api.inventory.v1.WebhookContent.
+ */
+export const WebhookContentSchema: GenEnum<WebhookContent> = /*@__PURE__*/
+  enumDesc(file_virtyard_api_inventory_v1_webhook, 0);
 
 /**
  * Whether a webhook sends.
@@ -170,5 +226,5 @@ export enum WebhookState {
  * Describes the enum virtyard.api.inventory.v1.WebhookState.
  */
 export const WebhookStateSchema: GenEnum<WebhookState> = /*@__PURE__*/
-  enumDesc(file_virtyard_api_inventory_v1_webhook, 0);
+  enumDesc(file_virtyard_api_inventory_v1_webhook, 1);
 

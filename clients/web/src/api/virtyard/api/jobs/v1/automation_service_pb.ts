@@ -26,7 +26,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/jobs/v1/automation_service.proto.
  */
 export const file_virtyard_api_jobs_v1_automation_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci12aXJ0eWFyZC9hcGkvam9icy92MS9hdXRvbWF0aW9uX3NlcnZpY2UucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxIksKF0dldFRyaWdnZXJTdGF0dXNSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1RyaWdnZXLK8xgCEAEigAIKDVRyaWdnZXJTdGF0dXMSMwoHdHJpZ2dlchgBIAEoCzIiLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuVHJpZ2dlchItCglsYXN0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmxhc3Rfb3BlcmF0aW9uGAMgASgJEgwKBHJ1bnMYBCABKAMSEAoIbGVmdF9vdXQYBSABKAMSDgoGZmFpbGVkGAYgASgDEhIKCmxhc3RfZXJyb3IYByABKAkSLwoLcmV0cnlfdGltZXMYKCADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk0KGEdldFNjaGVkdWxlU3RhdHVzUmVxdWVzdBIxCgRuYW1lGAEgASgJQiPiQQEC+kEWChR2aXJ0eWFyZC5pby9TY2hlZHVsZcrzGAIQASKSAgoOU2NoZWR1bGVTdGF0dXMSNQoIc2NoZWR1bGUYASABKAsyIy52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNjaGVkdWxlEi4KCm5leHRfdGltZXMYAiADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWxhc3RfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoObGFzdF9vcGVyYXRpb24YBCABKAkSDAoEcnVucxgFIAEoAxIQCghsZWZ0X291dBgGIAEoAxIOCgZmYWlsZWQYByABKAMSEgoKbGFzdF9lcnJvchgIIAEoCRIOCgZxdWV1ZWQYCSABKAUiawoSUnVuU2NoZWR1bGVSZXF1ZXN0EjEKBG5hbWUYASABKAlCI+JBAQL6QRYKFHZpcnR5YXJkLmlvL1NjaGVkdWxlyvMYAhABEiIKCnJlcXVlc3RfaWQYDiABKAlCDsrzGAIgAeKMz9cIAggBIksKF0dldFdlYmhvb2tTdGF0dXNSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1dlYmhvb2vK8xgCEAEi6AEKDVdlYmhvb2tTdGF0dXMSMwoHd2ViaG9vaxgBIAEoCzIiLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuV2ViaG9vaxIRCglkZWxpdmVyZWQYAiABKAMSDwoHcGVuZGluZxgDIAEoAxIMCgRkZWFkGAQgASgDEi0KCWxhc3RfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKbGFzdF9lcnJvchgGIAEoCRItCgluZXh0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIksKF0dldFdlYmhvb2tTZWNyZXRSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1dlYmhvb2vK8xgCEAEiJAoNV2ViaG9va1NlY3JldBITCgZzZWNyZXQYASABKAlCA4ABASK6AQocTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBIwCgRuYW1lGAEgASgJQiLiQQEC+kEVChN2aXJ0eWFyZC5pby9XZWJob29ryvMYAhABEhEKCXBhZ2Vfc2l6ZRgCIAEoBRIaCgpwYWdlX3Rva2VuGAMgASgJQgbK8xgCIAESOQoFc3RhdGUYBCABKA4yKi52aXJ0eWFyZC5hcGkuam9icy52MS5XZWJob29rRGVsaXZlcnlTdGF0ZSJzCh1MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZRI5CgpkZWxpdmVyaWVzGAEgAygLMiUudmlydHlhcmQuYXBpLmpvYnMudjEuV2ViaG9va0RlbGl2ZXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSK5AgoPV2ViaG9va0RlbGl2ZXJ5EhIKAmlkGAEgASgJQgbK8xgCKAESFQoFZXZlbnQYAiABKAlCBsrzGAIoARIaCgpldmVudF90eXBlGAMgASgJQgbK8xgCKAESQQoFc3RhdGUYBCABKA4yKi52aXJ0eWFyZC5hcGkuam9icy52MS5XZWJob29rRGVsaXZlcnlTdGF0ZUIGyvMYAigBEhgKCGF0dGVtcHRzGAUgASgFQgbK8xgCKAESLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKCW5leHRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBsrzGAIoARIaCgpsYXN0X2Vycm9yGAggASgJQgbK8xgCKAEiXQodUmV0cnlXZWJob29rRGVsaXZlcmllc1JlcXVlc3QSMAoEbmFtZRgBIAEoCUIi4kEBAvpBFQoTdmlydHlhcmQuaW8vV2ViaG9va8rzGAIQARIKCgJpZBgCIAEoCSIvCh5SZXRyeVdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2USDQoFY291bnQYASABKAMiSQoWR2V0RmlsdGVyU3RhdHVzUmVxdWVzdBIvCgRuYW1lGAEgASgJQiHiQQEC+kEUChJ2aXJ0eWFyZC5pby9GaWx0ZXLK8xgCEAEidQoMRmlsdGVyU3RhdHVzEjEKBmZpbHRlchgBIAEoCzIhLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuRmlsdGVyEhcKD2hlbGRfb3BlcmF0aW9ucxgCIAMoCRIZChFhY3RpdmVfb3BlcmF0aW9ucxgDIAMoCSqDAQoUV2ViaG9va0RlbGl2ZXJ5U3RhdGUSJgoiV0VCSE9PS19ERUxJVkVSWV9TVEFURV9VTlNQRUNJRklFRBAAEiIKHldFQkhPT0tfREVMSVZFUllfU1RBVEVfUEVORElORxABEh8KG1dFQkhPT0tfREVMSVZFUllfU1RBVEVfREVBRBACMtcJChFBdXRvbWF0aW9uU2VydmljZRKHAQoQR2V0VHJpZ2dlclN0YXR1cxItLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkdldFRyaWdnZXJTdGF0dXNSZXF1ZXN0GiMudmlydHlhcmQuYXBpLmpvYnMudjEuVHJpZ2dlclN0YXR1cyIfyvMYCAgBEgRuYW1l0vMYDwoHdHJpZ2dlchIEc2hvdxKLAQoRR2V0U2NoZWR1bGVTdGF0dXMSLi52aXJ0eWFyZC5hcGkuam9icy52MS5HZXRTY2hlZHVsZVN0YXR1c1JlcXVlc3QaJC52aXJ0eWFyZC5hcGkuam9icy52MS5TY2hlZHVsZVN0YXR1cyIgyvMYCAgBEgRuYW1l0vMYEAoIc2NoZWR1bGUSBHNob3cSgwEKD0dldEZpbHRlclN0YXR1cxIsLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkdldEZpbHRlclN0YXR1c1JlcXVlc3QaIi52aXJ0eWFyZC5hcGkuam9icy52MS5GaWx0ZXJTdGF0dXMiHsrzGAgIARIEbmFtZdLzGA4KBmZpbHRlchIEc2hvdxKHAQoQR2V0V2ViaG9va1N0YXR1cxItLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkdldFdlYmhvb2tTdGF0dXNSZXF1ZXN0GiMudmlydHlhcmQuYXBpLmpvYnMudjEuV2ViaG9va1N0YXR1cyIfyvMYCAgBEgRuYW1l0vMYDwoHd2ViaG9vaxIEc2hvdxKJAQoQR2V0V2ViaG9va1NlY3JldBItLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkdldFdlYmhvb2tTZWNyZXRSZXF1ZXN0GiMudmlydHlhcmQuYXBpLmpvYnMudjEuV2ViaG9va1NlY3JldCIhyvMYCAgDEgRuYW1l0vMYEQoHd2ViaG9vaxIGc2VjcmV0EqcBChVMaXN0V2ViaG9va0RlbGl2ZXJpZXMSMi52aXJ0eWFyZC5hcGkuam9icy52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0GjMudmlydHlhcmQuYXBpLmpvYnMudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2UiJcrzGAgIARIEbmFtZdLzGBUKB3dlYmhvb2sSCmRlbGl2ZXJpZXMSpQEKFlJldHJ5V2ViaG9va0RlbGl2ZXJpZXMSMy52aXJ0eWFyZC5hcGkuam9icy52MS5SZXRyeVdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBo0LnZpcnR5YXJkLmFwaS5qb2JzLnYxLlJldHJ5V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZSIgyvMYCAgCEgRuYW1l0vMYEAoHd2ViaG9vaxIFcmV0cnkSuwEKC1J1blNjaGVkdWxlEigudmlydHlhcmQuYXBpLmpvYnMudjEuUnVuU2NoZWR1bGVSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiJjykE9ChNnb29nbGUucHJvdG9idWYuQW55EiZ2aXJ0eWFyZC5hcGkuam9icy52MS5PcGVyYXRpb25NZXRhZGF0YcrzGAgIAhIEbmFtZdLzGBMKCHNjaGVkdWxlEgdydW4tbm93YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_field_info, file_google_api_resource, file_google_longrunning_operations, file_google_protobuf_timestamp, file_virtyard_api_inventory_v1_filter, file_virtyard_api_inventory_v1_schedule, file_virtyard_api_inventory_v1_trigger, file_virtyard_api_inventory_v1_webhook, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Ci12aXJ0eWFyZC9hcGkvam9icy92MS9hdXRvbWF0aW9uX3NlcnZpY2UucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxIksKF0dldFRyaWdnZXJTdGF0dXNSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1RyaWdnZXLK8xgCEAEigAIKDVRyaWdnZXJTdGF0dXMSMwoHdHJpZ2dlchgBIAEoCzIiLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuVHJpZ2dlchItCglsYXN0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmxhc3Rfb3BlcmF0aW9uGAMgASgJEgwKBHJ1bnMYBCABKAMSEAoIbGVmdF9vdXQYBSABKAMSDgoGZmFpbGVkGAYgASgDEhIKCmxhc3RfZXJyb3IYByABKAkSLwoLcmV0cnlfdGltZXMYKCADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk0KGEdldFNjaGVkdWxlU3RhdHVzUmVxdWVzdBIxCgRuYW1lGAEgASgJQiPiQQEC+kEWChR2aXJ0eWFyZC5pby9TY2hlZHVsZcrzGAIQASKSAgoOU2NoZWR1bGVTdGF0dXMSNQoIc2NoZWR1bGUYASABKAsyIy52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLlNjaGVkdWxlEi4KCm5leHRfdGltZXMYAiADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWxhc3RfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoObGFzdF9vcGVyYXRpb24YBCABKAkSDAoEcnVucxgFIAEoAxIQCghsZWZ0X291dBgGIAEoAxIOCgZmYWlsZWQYByABKAMSEgoKbGFzdF9lcnJvchgIIAEoCRIOCgZxdWV1ZWQYCSABKAUiawoSUnVuU2NoZWR1bGVSZXF1ZXN0EjEKBG5hbWUYASABKAlCI+JBAQL6QRYKFHZpcnR5YXJkLmlvL1NjaGVkdWxlyvMYAhABEiIKCnJlcXVlc3RfaWQYDiABKAlCDsrzGAIgAeKMz9cIAggBIksKF0dldFdlYmhvb2tTdGF0dXNSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1dlYmhvb2vK8xgCEAEi6AEKDVdlYmhvb2tTdGF0dXMSMwoHd2ViaG9vaxgBIAEoCzIiLnZpcnR5YXJkLmFwaS5pbnZlbnRvcnkudjEuV2ViaG9vaxIRCglkZWxpdmVyZWQYAiABKAMSDwoHcGVuZGluZxgDIAEoAxIMCgRkZWFkGAQgASgDEi0KCWxhc3RfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKbGFzdF9lcnJvchgGIAEoCRItCgluZXh0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIksKF0dldFdlYmhvb2tTZWNyZXRSZXF1ZXN0EjAKBG5hbWUYASABKAlCIuJBAQL6QRUKE3ZpcnR5YXJkLmlvL1dlYmhvb2vK8xgCEAEiJAoNV2ViaG9va1NlY3JldBITCgZzZWNyZXQYASABKAlCA4ABASK6AQocTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBIwCgRuYW1lGAEgASgJQiLiQQEC+kEVChN2aXJ0eWFyZC5pby9XZWJob29ryvMYAhABEhEKCXBhZ2Vfc2l6ZRgCIAEoBRIaCgpwYWdlX3Rva2VuGAMgASgJQgbK8xgCIAESOQoFc3RhdGUYBCABKA4yKi52aXJ0eWFyZC5hcGkuam9icy52MS5XZWJob29rRGVsaXZlcnlTdGF0ZSJzCh1MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZRI5CgpkZWxpdmVyaWVzGAEgAygLMiUudmlydHlhcmQuYXBpLmpvYnMudjEuV2ViaG9va0RlbGl2ZXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLUAgoPV2ViaG9va0RlbGl2ZXJ5EhIKAmlkGAEgASgJQgbK8xgCKAESFQoFZXZlbnQYAiABKAlCBsrzGAIoARIaCgpldmVudF90eXBlGAMgASgJQgbK8xgCKAESQQoFc3RhdGUYBCABKA4yKi52aXJ0eWFyZC5hcGkuam9icy52MS5XZWJob29rRGVsaXZlcnlTdGF0ZUIGyvMYAigBEhgKCGF0dGVtcHRzGAUgASgFQgbK8xgCKAESLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKCW5leHRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBsrzGAIoARIaCgpsYXN0X2Vycm9yGAggASgJQgbK8xgCKAESGQoJb3BlcmF0aW9uGAkgASgJQgbK8xgCKAEiXQodUmV0cnlXZWJob29rRGVsaXZlcmllc1JlcXVlc3QSMAoEbmFtZRgBIAEoCUIi4kEBAvpBFQoTdmlydHlhcmQuaW8vV2ViaG9va8rzGAIQARIKCgJpZBgCIAEoCSIvCh5SZXRyeVdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2USDQoFY291bnQYASABKAMiXwofRGlzY2FyZFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBIwCgRuYW1lGAEgASgJQiLiQQEC+kEVChN2aXJ0eWFyZC5pby9XZWJob29ryvMYAhABEgoKAmlkGAIgASgJIjEKIERpc2NhcmRXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlEg0KBWNvdW50GAEgASgDIkkKFkdldEZpbHRlclN0YXR1c1JlcXVlc3QSLwoEbmFtZRgBIAEoCUIh4kEBAvpBFAoSdmlydHlhcmQuaW8vRmlsdGVyyvMYAhABInUKDEZpbHRlclN0YXR1cxIxCgZmaWx0ZXIYASABKAsyIS52aXJ0eWFyZC5hcGkuaW52ZW50b3J5LnYxLkZpbHRlchIXCg9oZWxkX29wZXJhdGlvbnMYAiADKAkSGQoRYWN0aXZlX29wZXJhdGlvbnMYAyADKAkqgwEKFFdlYmhvb2tEZWxpdmVyeVN0YXRlEiYKIldFQkhPT0tfREVMSVZFUllfU1RBVEVfVU5TUEVDSUZJRUQQABIiCh5XRUJIT09LX0RFTElWRVJZX1NUQVRFX1BFTkRJTkcQARIfChtXRUJIT09LX0RFTElWRVJZX1NUQVRFX0RFQUQQAjKHCwoRQXV0b21hdGlvblNlcnZpY2UShwEKEEdldFRyaWdnZXJTdGF0dXMSLS52aXJ0eWFyZC5hcGkuam9icy52MS5HZXRUcmlnZ2VyU3RhdHVzUmVxdWVzdBojLnZpcnR5YXJkLmFwaS5qb2JzLnYxLlRyaWdnZXJTdGF0dXMiH8rzGAgIARIEbmFtZdLzGA8KB3RyaWdnZXISBHNob3cSiwEKEUdldFNjaGVkdWxlU3RhdHVzEi4udmlydHlhcmQuYXBpLmpvYnMudjEuR2V0U2NoZWR1bGVTdGF0dXNSZXF1ZXN0GiQudmlydHlhcmQuYXBpLmpvYnMudjEuU2NoZWR1bGVTdGF0dXMiIMrzGAgIARIEbmFtZdLzGBAKCHNjaGVkdWxlEgRzaG93EoMBCg9HZXRGaWx0ZXJTdGF0dXMSLC52aXJ0eWFyZC5hcGkuam9icy52MS5HZXRGaWx0ZXJTdGF0dXNSZXF1ZXN0GiIudmlydHlhcmQuYXBpLmpvYnMudjEuRmlsdGVyU3RhdHVzIh7K8xgICAESBG5hbWXS8xgOCgZmaWx0ZXISBHNob3cShwEKEEdldFdlYmhvb2tTdGF0dXMSLS52aXJ0eWFyZC5hcGkuam9icy52MS5HZXRXZWJob29rU3RhdHVzUmVxdWVzdBojLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldlYmhvb2tTdGF0dXMiH8rzGAgIARIEbmFtZdLzGA8KB3dlYmhvb2sSBHNob3cSiQEKEEdldFdlYmhvb2tTZWNyZXQSLS52aXJ0eWFyZC5hcGkuam9icy52MS5HZXRXZWJob29rU2VjcmV0UmVxdWVzdBojLnZpcnR5YXJkLmFwaS5qb2JzLnYxLldlYmhvb2tTZWNyZXQiIcrzGAgIAxIEbmFtZdLzGBEKB3dlYmhvb2sSBnNlY3JldBKnAQoVTGlzdFdlYmhvb2tEZWxpdmVyaWVzEjIudmlydHlhcmQuYXBpLmpvYnMudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBozLnZpcnR5YXJkLmFwaS5qb2JzLnYxLkxpc3RXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlIiXK8xgICAESBG5hbWXS8xgVCgd3ZWJob29rEgpkZWxpdmVyaWVzEqUBChZSZXRyeVdlYmhvb2tEZWxpdmVyaWVzEjMudmlydHlhcmQuYXBpLmpvYnMudjEuUmV0cnlXZWJob29rRGVsaXZlcmllc1JlcXVlc3QaNC52aXJ0eWFyZC5hcGkuam9icy52MS5SZXRyeVdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2UiIMrzGAgIAhIEbmFtZdLzGBAKB3dlYmhvb2sSBXJldHJ5Eq0BChhEaXNjYXJkV2ViaG9va0RlbGl2ZXJpZXMSNS52aXJ0eWFyZC5hcGkuam9icy52MS5EaXNjYXJkV2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0GjYudmlydHlhcmQuYXBpLmpvYnMudjEuRGlzY2FyZFdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2UiIsrzGAgIAhIEbmFtZdLzGBIKB3dlYmhvb2sSB2Rpc2NhcmQSuwEKC1J1blNjaGVkdWxlEigudmlydHlhcmQuYXBpLmpvYnMudjEuUnVuU2NoZWR1bGVSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiJjykE9ChNnb29nbGUucHJvdG9idWYuQW55EiZ2aXJ0eWFyZC5hcGkuam9icy52MS5PcGVyYXRpb25NZXRhZGF0YcrzGAgIAhIEbmFtZdLzGBMKCHNjaGVkdWxlEgdydW4tbm93YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_field_info, file_google_api_resource, file_google_longrunning_operations, file_google_protobuf_timestamp, file_virtyard_api_inventory_v1_filter, file_virtyard_api_inventory_v1_schedule, file_virtyard_api_inventory_v1_trigger, file_virtyard_api_inventory_v1_webhook, file_virtyard_api_type_v1_annotations]);
 
 /**
  * Names the trigger whose status to get.
@@ -280,28 +280,28 @@ export type WebhookStatus = Message<"virtyard.api.jobs.v1.WebhookStatus"> & {
   webhook?: Webhook | undefined;
 
   /**
-   * The number of events that the receiver has taken.
+   * The number of deliveries that the receiver has taken.
    *
    * @generated from field: int64 delivered = 2;
    */
   delivered: bigint;
 
   /**
-   * The number of events that wait to be sent, for the first time or again.
+   * The number of deliveries that wait to be sent, for the first time or again.
    *
    * @generated from field: int64 pending = 3;
    */
   pending: bigint;
 
   /**
-   * The number of events that were given up, and can be sent again.
+   * The number of deliveries that were given up, and can be sent again.
    *
    * @generated from field: int64 dead = 4;
    */
   dead: bigint;
 
   /**
-   * When the receiver last took an event.
+   * When the receiver last took a delivery.
    *
    * @generated from field: google.protobuf.Timestamp last_time = 5;
    */
@@ -442,7 +442,7 @@ export const ListWebhookDeliveriesResponseSchema: GenMessage<ListWebhookDeliveri
   messageDesc(file_virtyard_api_jobs_v1_automation_service, 10);
 
 /**
- * One event on its way to one receiver; it is forgotten once the receiver has taken it.
+ * One event, or one end of an operation, on its way to one receiver; it is forgotten once the receiver has taken it.
  *
  * @generated from message virtyard.api.jobs.v1.WebhookDelivery
  */
@@ -455,14 +455,14 @@ export type WebhookDelivery = Message<"virtyard.api.jobs.v1.WebhookDelivery"> & 
   id: string;
 
   /**
-   * The event that is sent, as events/12.
+   * The event that is sent, as events/12; empty if it is the end of an operation.
    *
    * @generated from field: string event = 2;
    */
   event: string;
 
   /**
-   * The type of the event, as JOB_FAILED.
+   * The type of the event, as JOB_FAILED; of an operation how it ended, as OPERATION_SUCCEEDED.
    *
    * @generated from field: string event_type = 3;
    */
@@ -483,7 +483,7 @@ export type WebhookDelivery = Message<"virtyard.api.jobs.v1.WebhookDelivery"> & 
   attempts: number;
 
   /**
-   * When the event was put in line.
+   * When it was put in line.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
@@ -502,6 +502,13 @@ export type WebhookDelivery = Message<"virtyard.api.jobs.v1.WebhookDelivery"> & 
    * @generated from field: string last_error = 8;
    */
   lastError: string;
+
+  /**
+   * The operation whose end is sent, as operations/12; empty if it is an event.
+   *
+   * @generated from field: string operation = 9;
+   */
+  operation: string;
 };
 
 /**
@@ -561,6 +568,55 @@ export const RetryWebhookDeliveriesResponseSchema: GenMessage<RetryWebhookDelive
   messageDesc(file_virtyard_api_jobs_v1_automation_service, 13);
 
 /**
+ * Says what to forget.
+ *
+ * @generated from message virtyard.api.jobs.v1.DiscardWebhookDeliveriesRequest
+ */
+export type DiscardWebhookDeliveriesRequest = Message<"virtyard.api.jobs.v1.DiscardWebhookDeliveriesRequest"> & {
+  /**
+   * The resource name of the webhook whose deliveries to forget, as webhooks/ID.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The id of the one delivery to forget; empty for all that were given up.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.DiscardWebhookDeliveriesRequest.
+ * Use `create(DiscardWebhookDeliveriesRequestSchema)` to create a new message.
+ */
+export const DiscardWebhookDeliveriesRequestSchema: GenMessage<DiscardWebhookDeliveriesRequest> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 14);
+
+/**
+ * What is forgotten.
+ *
+ * @generated from message virtyard.api.jobs.v1.DiscardWebhookDeliveriesResponse
+ */
+export type DiscardWebhookDeliveriesResponse = Message<"virtyard.api.jobs.v1.DiscardWebhookDeliveriesResponse"> & {
+  /**
+   * The number of deliveries that are forgotten.
+   *
+   * @generated from field: int64 count = 1;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.DiscardWebhookDeliveriesResponse.
+ * Use `create(DiscardWebhookDeliveriesResponseSchema)` to create a new message.
+ */
+export const DiscardWebhookDeliveriesResponseSchema: GenMessage<DiscardWebhookDeliveriesResponse> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 15);
+
+/**
  * Names the filter whose status to get.
  *
  * @generated from message virtyard.api.jobs.v1.GetFilterStatusRequest
@@ -579,7 +635,7 @@ export type GetFilterStatusRequest = Message<"virtyard.api.jobs.v1.GetFilterStat
  * Use `create(GetFilterStatusRequestSchema)` to create a new message.
  */
 export const GetFilterStatusRequestSchema: GenMessage<GetFilterStatusRequest> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_jobs_v1_automation_service, 14);
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 16);
 
 /**
  * A filter with the operations that are concerned by it now.
@@ -614,7 +670,7 @@ export type FilterStatus = Message<"virtyard.api.jobs.v1.FilterStatus"> & {
  * Use `create(FilterStatusSchema)` to create a new message.
  */
 export const FilterStatusSchema: GenMessage<FilterStatus> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_jobs_v1_automation_service, 15);
+  messageDesc(file_virtyard_api_jobs_v1_automation_service, 17);
 
 /**
  * Whether a delivery is still tried.
@@ -707,7 +763,7 @@ export const AutomationService: GenService<{
     output: typeof WebhookSecretSchema;
   },
   /**
-   * Lists the events that webhooks have still to send, or have given up, a page at a time.
+   * Lists what webhooks have still to send, or have given up, a page at a time.
    *
    * @generated from rpc virtyard.api.jobs.v1.AutomationService.ListWebhookDeliveries
    */
@@ -725,6 +781,16 @@ export const AutomationService: GenService<{
     methodKind: "unary";
     input: typeof RetryWebhookDeliveriesRequestSchema;
     output: typeof RetryWebhookDeliveriesResponseSchema;
+  },
+  /**
+   * Forgets what a webhook has given up, so that it is never sent: one delivery, or all of them.
+   *
+   * @generated from rpc virtyard.api.jobs.v1.AutomationService.DiscardWebhookDeliveries
+   */
+  discardWebhookDeliveries: {
+    methodKind: "unary";
+    input: typeof DiscardWebhookDeliveriesRequestSchema;
+    output: typeof DiscardWebhookDeliveriesResponseSchema;
   },
   /**
    * Submits the request of a schedule now, whether or not it is due or enabled; the caller must be allowed to ask for it.

@@ -185,8 +185,8 @@ export type OperationMetadata = Message<"virtyard.api.jobs.v1.OperationMetadata"
   held: HeldReason;
 
   /**
-   * The chain of causes that led to the operation, the first one first and its submission last; behind that who asked
-   * for its abort, if anybody did.
+   * The chain of causes that led to the operation, the first one first and its submission last; behind that what people
+   * decided while it was under way, and who asked for its abort, if anybody did.
    *
    * @generated from field: repeated virtyard.api.type.v1.ReasonHop reason_trail = 26;
    */

@@ -77,7 +77,8 @@ export type ReasonHop = Message<"virtyard.api.type.v1.ReasonHop"> & {
   source: string;
 
   /**
-   * Why it did so: a person's own words, or the title of what it is.
+   * Why it did so: a person's own words, or the title of what it is. Of a decision about what was under way, which one
+   * it was, and behind a colon why.
    *
    * @generated from field: string reason = 2;
    */
