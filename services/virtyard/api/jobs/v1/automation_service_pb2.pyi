@@ -548,7 +548,7 @@ Global___DiscardWebhookDeliveriesRequest: _TypeAlias = DiscardWebhookDeliveriesR
 
 @_typing.final
 class DiscardWebhookDeliveriesResponse(_message.Message):
-    """What is forgotten."""
+    """What was given up and is not kept any longer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -596,7 +596,7 @@ export const DiscardWebhookDeliveriesRequestSchema: GenMessage<DiscardWebhookDel
   messageDesc(file_virtyard_api_jobs_v1_automation_service, 14);
 
 /**
- * What is forgotten.
+ * What was given up and is not kept any longer.
  *
  * @generated from message virtyard.api.jobs.v1.DiscardWebhookDeliveriesResponse
  */
