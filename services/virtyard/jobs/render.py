@@ -183,8 +183,9 @@ def _render_step(operation: Operation, planned: plan_pb2.PlannedJob, step: plan_
         own = operation.record.steps[reference]
         rendered.state = own.state
         rendered.attempt = own.attempt
-        if own.HasField("error"):
-            rendered.error.CopyFrom(own.error)
+        for name in ("error", "start_time", "end_time", "undo_start_time", "undo_end_time"):
+            if own.HasField(name):
+                getattr(rendered, name).CopyFrom(getattr(own, name))
     live = operation.progress.get(reference)
     if live is not None:
         rendered.progress.CopyFrom(live)

@@ -442,6 +442,10 @@ class Step(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    UNDO_START_TIME_FIELD_NUMBER: _builtins.int
+    UNDO_END_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The step's place in its job, a number counted from 1."""
     title: _builtins.str
@@ -462,6 +466,22 @@ class Step(_message.Message):
     def error(self) -> _status_pb2.Status:
         """Why its last try failed."""
 
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the intent of its last try became durable, a moment before it was sent, or a pause where it was tried again."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When that try was known to be over; absent while it is under way, and for steps of records from before this field."""
+
+    @_builtins.property
+    def undo_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the intent of the last try to undo it became durable; absent for what was never undone."""
+
+    @_builtins.property
+    def undo_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was known to be undone, or its undo was given up."""
+
     def __init__(
         self,
         *,
@@ -473,10 +493,14 @@ class Step(_message.Message):
         attempt: _builtins.int = ...,
         error: _status_pb2.Status | None = ...,
         weight: _builtins.float = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        undo_start_time: _timestamp_pb2.Timestamp | None = ...,
+        undo_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "progress", b"progress", "start_time", b"start_time", "undo_end_time", b"undo_end_time", "undo_start_time", b"undo_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "id", b"id", "participant", b"participant", "progress", b"progress", "state", b"state", "title", b"title", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end_time", b"end_time", "error", b"error", "id", b"id", "participant", b"participant", "progress", b"progress", "start_time", b"start_time", "state", b"state", "title", b"title", "undo_end_time", b"undo_end_time", "undo_start_time", b"undo_start_time", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
