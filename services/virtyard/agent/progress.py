@@ -1,7 +1,7 @@
 """The progress of one effect as its listeners hear it: never falling, at most ten times a second.
 
 An effect that ends within the first tenth of a second says nothing on its way; what is longer first says that it was
-accepted. The latest news replaces what was not told yet, so a talkative action costs nothing.
+accepted. The latest news replaces what was not told yet, so a talkative action costs nothing. Each says the rate.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+from virtyard.agent.rate import Rate
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 
 INTERVAL = 0.1
@@ -26,13 +27,23 @@ class Progress:
         tell: Callable[[participant.EffectReport], None],
         *,
         interval: float = INTERVAL,
+        steady: Callable[[], float] | None = None,
     ) -> None:
-        """Begin for an effect that was accepted just now; `tell` is called on the event loop."""
+        """Begin for an effect that was accepted just now; `tell` is called on the event loop.
+
+        Args:
+            effect: whose progress it is.
+            accepted: when it was accepted.
+            tell: takes each report.
+            interval: seconds between two of them.
+            steady: tells seconds of a steady clock; the event loop's if None.
+        """
         self._accepted: datetime | None = accepted
         self._tell = tell
         self._interval = interval
         self._loop = asyncio.get_running_loop()
         self._effect = effect
+        self._rate, self._steady = Rate(), steady or self._loop.time
         self._percent = 0.0
         self._latest: participant.Progress | None = None
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(interval, self._due)
@@ -61,6 +72,8 @@ class Progress:
             self._accepted = None
             self._tell(report)
         if self._latest is not None:
+            latest = self._latest
+            latest.units_per_second = self._rate.note(latest.done_units, latest.total_units, self._steady())
             report = self._report()
             report.progress.CopyFrom(self._latest)
             self._latest = None

@@ -1,4 +1,4 @@
-"""Estimates: when something that runs is expected to end, by how fast it has come this far, or by those before it."""
+"""Estimates: when something that runs is expected to end, by its outlook, or by those before it where that has none."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from virtyard.api.jobs.v1 import operation_pb2
 from virtyard.api.jobs.v1 import wait_explanation_pb2 as pb
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.model import Operation
-from virtyard.jobs.render import operation_progress
+from virtyard.jobs.outlook import began, goes_on, operation_end
 from virtyard.jobs.store import JobStore
 
-_LEAST_PERCENT, _LEAST_SECONDS = 5.0, 1.0
-"""With less done, or in less time, nothing can be told from progress."""
 _RECENT, _ENOUGH = 2000, 20
 """So many operations are looked at for others of the same type, and so many of these suffice."""
 
@@ -35,20 +33,6 @@ UNKNOWN = Estimate()
 """Nothing can be told."""
 
 
-def by_progress(percent: float, begun: datetime, now: datetime) -> datetime | None:
-    """Return when something ends that goes on as fast as it came this far; None if too little is done to tell.
-
-    Args:
-        percent: how much is done, from 0 to 100.
-        begun: when it began.
-        now: the present time.
-    """
-    spent = (now - begun).total_seconds()
-    if not _LEAST_PERCENT <= percent < 100 or spent < _LEAST_SECONDS:
-        return None
-    return now + timedelta(seconds=spent * (100 - percent) / percent)
-
-
 def by_history(durations: Sequence[float], begun: datetime, now: datetime) -> datetime | None:
     """Return when something ends that takes as long as most before it; None for one that takes longer already.
 
@@ -65,21 +49,14 @@ def by_history(durations: Sequence[float], begun: datetime, now: datetime) -> da
 
 async def estimate(operation: Operation, store: JobStore, now: datetime) -> Estimate:
     """Return when an operation that runs forward is expected to end."""
-    record = operation.record
-    begun = began(record)
-    if begun is None or record.rolling_back or record.held or record.state != operation_pb2.OPERATION_STATE_ACTIVE:
+    begun = began(operation.record)
+    if begun is None or not goes_on(operation):
         return UNKNOWN
-    end = by_progress(operation_progress(operation).percent, begun, now)
+    end = operation_end(operation, now)
     if end is not None:
         return Estimate(end=end, source=pb.ESTIMATE_SOURCE_PROGRESS)
-    end = by_history(await durations_of(store, record.method), begun, now)
+    end = by_history(await durations_of(store, operation.record.method), begun, now)
     return Estimate(end=end, source=pb.ESTIMATE_SOURCE_HISTORY) if end is not None else UNKNOWN
-
-
-def began(record: record_pb2.OperationRecord) -> datetime | None:
-    """Return when the first step of an operation began; None if none has."""
-    starts = [job.start_time.ToDatetime(UTC) for job in record.jobs.values() if job.HasField("start_time")]
-    return min(starts, default=None)
 
 
 async def durations_of(store: JobStore, method: str) -> list[float]:

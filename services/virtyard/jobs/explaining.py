@@ -18,8 +18,9 @@ from virtyard.jobs.acceptance import refusals
 from virtyard.jobs.estimate import UNKNOWN, estimate
 from virtyard.jobs.model import Operation, job_name, operation_name, operation_number, owner_name
 from virtyard.jobs.person_locks import PersonLocks
+from virtyard.jobs.progress import operation_progress
 from virtyard.jobs.remedies import remedies
-from virtyard.jobs.render import operation_progress, render_job
+from virtyard.jobs.render import render_job
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.wait_words import summary
 from virtyard.kernel.errors import NotFound, VirtyardError

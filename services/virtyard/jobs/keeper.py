@@ -17,7 +17,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import broken, lock_uses, outcome, render, schedule, stall, stamps
+from virtyard.jobs import broken, lock_uses, outcome, outlook, render, schedule, stall, stamps
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -76,7 +76,9 @@ class Keeper:
                 over = stall.end_stalls(draft) if self.stalled else []
                 candidate = replace(self.operation, record=draft, shape=shape or self.operation.shape)
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
-                stamps.fill(draft, jobs, self._world.clock.now())
+                now = self._world.clock.now()
+                stamps.fill(draft, jobs, now)
+                candidate.outlook = outlook.take(candidate, now)
                 ended = _due(candidate)
                 freed = () if ended else broken.releases(self.operation.record, draft, ended=False)
                 due = ended or [*_due_early(self.operation.record, draft), *freed]
@@ -147,6 +149,7 @@ class Keeper:
     def show(self, jobs: Iterable[str]) -> None:
         """Show the operation and some of its jobs as they are now, without a commit."""
         operation = self.operation
+        operation.outlook = outlook.take(operation, self._world.clock.now())
         for job in jobs:
             rendered = render.render_job(operation, operation.shape.jobs[job])
             body = operation.bodies[rendered.name] = rendered.SerializeToString()
@@ -158,6 +161,7 @@ class Keeper:
         """Make the candidate the operation; between its commit and its news, so that memory never lags behind these."""
         self.operation.record = candidate.record
         self.operation.shape = candidate.shape
+        self.operation.outlook = candidate.outlook
         self._world.counted.note(self.operation)
         if after is not None:
             after()

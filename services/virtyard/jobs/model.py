@@ -6,6 +6,7 @@ The record is the durable state; a change is made on a copy, which takes the rec
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from google.protobuf.any_pb2 import Any
 
@@ -93,6 +94,18 @@ class Shape:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """How far an operation is at a moment, and when it is expected to end."""
+
+    time: datetime
+    """The moment."""
+    progress: participant.Progress
+    """How far the whole operation is, with its expected end where that can be told."""
+    steady: bool = False
+    """Whether it goes on by itself, so that an end of its jobs can be told."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Operation:
     """One operation; only its runner changes it, and only after a commit."""
@@ -115,6 +128,8 @@ class Operation:
     """The job, by id, that was last told to use an object, where that is not the first one; never stored."""
     contact_lost: frozenset[str] = frozenset()
     """Participants that are silent while a step of theirs is open; never stored."""
+    outlook: Outlook | None = None
+    """The outlook at its last news, which whoever shows it takes; None for one that only is read. Never stored."""
 
     @property
     def number(self) -> int:

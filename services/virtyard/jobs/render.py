@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC
 
 from google.longrunning import operations_pb2
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
-from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import acceptance, hold_flag
-from virtyard.jobs.model import Operation, Shape, job_name, operation_name
+from virtyard.jobs.model import Operation, Outlook, Shape, job_name, operation_name
 from virtyard.jobs.on_failure import missing_of
 from virtyard.jobs.outcome import residue_of
+from virtyard.jobs.outlook import job_end
+from virtyard.jobs.progress import is_open, job_progress, operation_progress, step_percent
 from virtyard.jobs.reason_trail import causes_of
-from virtyard.kernel.job_states import ENDED, JobState, StepState, display_state
+from virtyard.kernel.job_states import ENDED, JobState, display_state
 
-_SHARE = {int(StepState.DONE): 100.0, int(StepState.UNDOING): 100.0, int(StepState.UNDO_FAILED): 100.0}
+_OVER = ENDED - {JobState.ROLLBACK_FAILED}
 _OUTCOMES = {
     int(JobState.COMPLETED): job_pb2.OUTCOME_COMPLETE,
     int(JobState.FAILED): job_pb2.OUTCOME_NONE,
@@ -56,7 +58,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         priority=record.options.priority,
         contact_lost=bool(operation.contact_lost)
         and any(
-            step.participant in operation.contact_lost and _is_open(record, f"{planned.id}/{step.id}")
+            step.participant in operation.contact_lost and is_open(record, f"{planned.id}/{step.id}")
             for step in planned.steps
         ),
     )
@@ -73,7 +75,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
     elif job.stalled:
         job.waiting_for = _stalled(operation)
     job.summary_done = job.done and all(_family_done(shape, record, child) for child in children)
-    job.progress.CopyFrom(_job_progress(operation, planned))
+    _show_progress(operation, planned, job)
     job.etag = hashlib.sha256(own.SerializeToString(deterministic=True)).hexdigest()[:16]
     return job
 
@@ -100,7 +102,7 @@ def render_metadata(operation: Operation, *, with_plan: bool = False) -> operati
         replans=record.replans,
         superseded_by=record.superseded_by,
         reason_trail=causes_of(operation),
-        progress=operation_progress(operation),
+        progress=_outlook(operation).progress,
     )
     metadata.residue.extend(missing_of(operation))
     if record.state == operation_pb2.OPERATION_STATE_PARTIAL:
@@ -119,7 +121,7 @@ def _waiting_for(operation: Operation) -> str:
     silent = {
         ref.step.participant
         for reference, ref in operation.shape.steps.items()
-        if ref.step.participant in operation.contact_lost and _is_open(operation.record, reference)
+        if ref.step.participant in operation.contact_lost and is_open(operation.record, reference)
     }
     if not silent:
         return operation.waiting_for
@@ -158,21 +160,26 @@ def render_operation(operation: Operation, *, with_plan: bool = False) -> operat
     return rendered
 
 
-def operation_progress(operation: Operation) -> participant.Progress:
-    """Return how far the operation is, by the weight of its steps."""
-    total = done = 0.0
-    stage = ""
-    for reference, ref in operation.shape.steps.items():
-        weight = ref.step.weight or 1.0
-        total += weight
-        done += weight * _percent(operation, reference) / 100
-        if _is_open(operation.record, reference):
-            stage = ref.step.title
-    progress = participant.Progress(percent=round(100 * done / total, 1) if total else 100.0, stage=stage)
-    progress.abortable = not operation.record.too_late
-    if operation.record.rolling_back:
-        progress.stage = "rolling back"
-    return progress
+def _show_progress(operation: Operation, planned: plan_pb2.PlannedJob, job: job_pb2.Job) -> None:
+    """Show how far a job is and, until it has ended, how far its whole operation is."""
+    job.progress.CopyFrom(job_progress(operation, planned))
+    if int(job.state) in _OVER:
+        return
+    outlook = _outlook(operation)
+    job.operation_progress.percent = outlook.progress.percent
+    if outlook.progress.HasField("expected_end_time"):
+        job.operation_progress.expected_end_time.CopyFrom(outlook.progress.expected_end_time)
+    job.operation_progress.update_time.FromDatetime(outlook.time)
+    end = job_end(operation, planned, outlook)
+    if end is not None:
+        job.progress.expected_end_time.FromDatetime(end)
+
+
+def _outlook(operation: Operation) -> Outlook:
+    """Return the outlook at the last news of an operation; of one that only is read, how far it is and no more."""
+    if operation.outlook is not None:
+        return operation.outlook
+    return Outlook(time=operation.record.create_time.ToDatetime(UTC), progress=operation_progress(operation))
 
 
 def _render_step(operation: Operation, planned: plan_pb2.PlannedJob, step: plan_pb2.PlannedStep) -> job_pb2.Step:
@@ -183,56 +190,14 @@ def _render_step(operation: Operation, planned: plan_pb2.PlannedJob, step: plan_
         own = operation.record.steps[reference]
         rendered.state = own.state
         rendered.attempt = own.attempt
-        if own.HasField("error"):
-            rendered.error.CopyFrom(own.error)
+        for name in ("error", "start_time", "end_time", "undo_start_time", "undo_end_time"):
+            if own.HasField(name):
+                getattr(rendered, name).CopyFrom(getattr(own, name))
     live = operation.progress.get(reference)
     if live is not None:
         rendered.progress.CopyFrom(live)
-    rendered.progress.percent = _percent(operation, reference)
+    rendered.progress.percent = step_percent(operation, reference)
     return rendered
-
-
-def _percent(operation: Operation, reference: str) -> float:
-    record = operation.record
-    if reference not in record.steps:
-        return 0.0
-    state = int(record.steps[reference].state)
-    if state == StepState.STARTED:
-        live = operation.progress.get(reference)
-        return live.percent if live is not None else 0.0
-    job = operation.shape.steps[reference].job
-    if state == StepState.SKIPPED and job.deferrable and not record.rolling_back:
-        return 100.0  # done instead of it was what the job chose to do
-    if state in (StepState.SKIPPED, StepState.FAILED) and int(record.jobs[job.id].state) == JobState.COMPLETED:
-        return 100.0  # it was given up, and nothing of the job is left to do
-    return _SHARE.get(state, 0.0)
-
-
-def _is_open(record: record_pb2.OperationRecord, reference: str) -> bool:
-    return reference in record.steps and int(record.steps[reference].state) in (StepState.STARTED, StepState.UNDOING)
-
-
-def _job_progress(operation: Operation, planned: plan_pb2.PlannedJob) -> participant.Progress:
-    """Return how far a job is: its own steps by weight as one part, each child as another."""
-    parts: list[float] = []
-    progress = participant.Progress()
-    if planned.steps:
-        weights = [step.weight or 1.0 for step in planned.steps]
-        shares = [_percent(operation, f"{planned.id}/{step.id}") for step in planned.steps]
-        parts.append(sum(weight * share for weight, share in zip(weights, shares, strict=True)) / sum(weights))
-    for step in planned.steps:
-        reference = f"{planned.id}/{step.id}"
-        if _is_open(operation.record, reference):
-            progress.stage = step.title
-            live = operation.progress.get(reference)
-            if live is not None:
-                progress.CopyFrom(live)
-                progress.stage = live.stage or step.title
-    parts += [_job_progress(operation, child).percent for child in operation.shape.children.get(planned.id, [])]
-    progress.percent = round(sum(parts) / len(parts), 1) if parts else 100.0
-    if int(operation.record.jobs[planned.id].state) == JobState.ROLLING_BACK:
-        progress.stage = "rolling back"
-    return progress
 
 
 def _outcome(own: record_pb2.JobRecord) -> job_pb2.Outcome.ValueType:

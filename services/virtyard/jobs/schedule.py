@@ -43,11 +43,12 @@ def states(shape: Shape, record: Record) -> Iterator[int]:
 
 
 def change_step(record: Record, reference: str, state: StepState) -> record_pb2.StepRecord:
-    """Change a step's state by the table and return its record."""
+    """Change a step's state by the table, ask for its times, and return its record."""
     before = step_state(record, reference)
     check_step_change(before, state)
     step = record.steps[reference]
     step.state = int(state)  # type: ignore[assignment]  # the enums share their numbers
+    stamps.ask_step(step, state)
     return step
 
 

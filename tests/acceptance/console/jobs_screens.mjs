@@ -33,6 +33,7 @@ const SCENARIOS = {
     await look(page, "operation-timeline");
     said.buttons = await page.locator("main").getByRole("button", { name: "Abort", exact: true }).count();
     said.spans = await page.locator("svg [data-span=work]").count();
+    said.steps = await page.locator("svg [data-lane] [data-step]").evaluateAll((bars) => bars.map((bar) => [bar.closest("[data-lane]").dataset.lane, Number(bar.getAttribute("x"))]));
     await page.getByRole("button", { name: "Show as a table" }).click();
     said.rows = await page.locator("main table tbody tr").count();
     await page.getByRole("tab", { name: "Transcript" }).click();

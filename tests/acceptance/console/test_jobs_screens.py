@@ -116,6 +116,10 @@ async def test_a_running_operations_page_shows_bars_that_move_and_its_end(site: 
         said = await play(site, "watchToEnd", lambda: ask(client, request), title="Restart Virtual Machine")
         behave(site)
         await run(client, kill_virtual_machine_pb2.KillVirtualMachineRequest(name="virtualMachines/db"))
+        drawn = [await client.jobs.GetJob(job_service_pb2.GetJobRequest(name=lane)) for lane in dict(said["steps"])]
+    assert drawn
+    for job in drawn:
+        check_drawn_in_time(job, [x for lane, x in said["steps"] if lane == job.name])
     bars = said["bars"]
     assert bars == sorted(bars)
     assert len(set(bars)) >= 3
@@ -123,6 +127,14 @@ async def test_a_running_operations_page_shows_bars_that_move_and_its_end(site: 
     assert said["buttons"] == 0
     assert said["spans"] == said["rows"] > 0
     assert ": Restart Virtual Machine" in said["transcript"].splitlines()[0]
+
+
+def check_drawn_in_time(job: job_pb2.Job, places: list[float]) -> None:
+    """Check that the steps of a job, none of which was undone, begin on the timeline where they began in time."""
+    begun = [step.start_time.ToNanoseconds() / 1e9 for step in job.steps if step.HasField("start_time")]
+    assert len(begun) == len(places) > 1
+    shares = [(time - begun[0]) / (begun[-1] - begun[0]) for time in begun]
+    assert [(x - places[0]) / (places[-1] - places[0]) for x in places] == pytest.approx(shares, abs=0.01)
 
 
 async def test_an_operation_is_aborted_from_its_page(site: Site) -> None:

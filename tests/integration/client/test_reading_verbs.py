@@ -170,13 +170,26 @@ async def test_job_show_has_its_steps(site: Site) -> None:
                 state=job_pb2.STEP_STATE_STARTED,
                 attempt=1,
                 progress=participant_service_pb2.Progress(percent=45),
-            )
+                start_time=timestamp_pb2.Timestamp(seconds=1000),
+            ),
+            job_pb2.Step(
+                id="2",
+                title="record it",
+                participant="inventory",
+                state=job_pb2.STEP_STATE_DONE,
+                attempt=2,
+                progress=participant_service_pb2.Progress(percent=100),
+                start_time=timestamp_pb2.Timestamp(seconds=1000),
+                end_time=timestamp_pb2.Timestamp(seconds=1075),
+            ),
         ],
     )
     ended = await run(site, "job", "show", "12-1")
     assert site.requests(job_service_pb2.GetJobRequest)[0].name == "jobs/12-1"
-    assert ended.out.splitlines()[-2].split() == ["STEP", "TITLE", "PARTICIPANT", "STATE", "DONE", "ATTEMPT"]
-    assert ended.out.splitlines()[-1].split() == ["1", "write", "the", "image", "servers/s1", "started", "45", "%", "1"]
+    head, first, second = (text.split() for text in ended.out.splitlines()[-3:])
+    assert head == ["STEP", "TITLE", "PARTICIPANT", "STATE", "DONE", "TOOK", "ATTEMPT"]
+    assert first == ["1", "write", "the", "image", "servers/s1", "started", "45", "%", "1"]
+    assert second == ["2", "record", "it", "inventory", "done", "100", "%", "1", "m", "15", "s", "2"]
 
 
 async def test_job_abort_says_what_happens_now(site: Site) -> None:

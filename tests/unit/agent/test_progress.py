@@ -17,11 +17,13 @@ class Heard:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.reports: list[participant.EffectReport] = []
+        self.seconds = 0.0
         self.progress = Progress(
             participant.Effect(step_key="1/1/1", phase=participant.PHASE_DO, attempt=1),
             datetime(2030, 1, 1, tzinfo=UTC),
             self.reports.append,
             interval=INTERVAL,
+            steady=lambda: self.seconds,
         )
 
     @property
@@ -65,4 +67,16 @@ async def test_a_percentage_never_falls() -> None:
     await heard.until(3)
     assert heard.percents == [80, 80]
     assert heard.reports[-1].progress.stage == "writing again"
+    heard.progress.close()
+
+
+async def test_each_report_says_the_rate() -> None:
+    """By what is done and the seconds of a steady clock that have passed since."""
+    heard = Heard()
+    heard.progress.advance(0, 1000, "writing")
+    await heard.until(2)
+    heard.seconds += 2
+    heard.progress.advance(100, 1000, "writing")
+    await heard.until(3)
+    assert [report.progress.units_per_second for report in heard.reports[1:]] == [0, 50]
     heard.progress.close()

@@ -89,7 +89,7 @@ def test_a_wait_is_told_as_a_person_wants_it() -> None:
         "",
         "In the way:",
         "  - jobs/12-1: Create Virtual Disk on virtualMachines/web: running, servers/s3",
-        "    silent, 61 % done, about 7 m left",
+        "    silent, 61 % done, about 7 minutes left",
         '    asked for by user/eve ("the new array"), since 3 m',
         "    has virtualMachines/web in mode S; operations/13 wants X",
         "    waits for servers/s3 itself",

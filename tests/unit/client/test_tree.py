@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from typing_extensions import override
 from virtyard.api.inventory.v1 import server_pool_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2
+from virtyard_client.render.left import in_words
 from virtyard_client.render.line import plain
 from virtyard_client.render.record import record
 from virtyard_client.render.screen import Screen
@@ -217,3 +219,32 @@ def test_terminal_without_unicode_gets_ascii() -> None:
     """Signs follow the encoding of the output."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert Screen(stream, io.StringIO(), {}, width=80).signs is ASCII
+
+
+def test_the_head_says_how_long_it_takes_yet() -> None:
+    """By the service's expected end; once that has passed nothing is said, as nothing is known."""
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    progress = _progress(61)
+    progress.expected_end_time.FromDatetime(now + timedelta(seconds=420))
+    story = _story(_job(1, "Create Server Pool", RUNNING), progress=progress)
+    heads = [plain(tree(story, 90, now=now + timedelta(seconds=late))[0]) for late in (0, 421)]
+    assert heads[0].endswith("active  61 %, about 7 minutes left")
+    assert heads[1].endswith("active  61 %")
+
+
+def test_a_transfer_says_its_rate() -> None:
+    """Bytes with how many of them are done in a second; things that are counted have none."""
+    disk = _progress(25, stage="writing", done_units=1 << 29, total_units=1 << 31, units_per_second=50 << 20)
+    few = _progress(50, stage="asking", done_units=1, total_units=2, units_per_second=0.5)
+    lines = tree(_story(_job(1, "Disk", RUNNING, progress=disk), _job(2, "Ask", RUNNING, progress=few)), 110)
+    assert plain(lines[1]).endswith("writing, 512 MiB of 2 GiB, 50 MiB/s")
+    assert plain(lines[2]).endswith("asking, 1 of 2")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 second"), (40, "40 seconds"), (56, "1 minute"), (420, "7 minutes"), (7_000, "2 hours")],
+)
+def test_a_span_is_told_as_people_say_it(seconds: float, words: str) -> None:
+    """As the service says it in its explanations."""
+    assert in_words(seconds) == words

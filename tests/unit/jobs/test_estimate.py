@@ -1,4 +1,4 @@
-"""Expected ends: by progress, by those before, and none where nothing can be told."""
+"""Expected ends by those before, and none where nothing can be told; spans of time in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from virtyard.jobs.estimate import by_history, by_progress
+from virtyard.jobs.estimate import by_history
 from virtyard.jobs.wait_words import in_words
 
 BEGUN = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -15,17 +15,6 @@ BEGUN = datetime(2030, 1, 1, 12, tzinfo=UTC)
 def after(seconds: float) -> datetime:
     """Return a time after the beginning."""
     return BEGUN + timedelta(seconds=seconds)
-
-
-def test_what_goes_on_as_it_did_ends_in_proportion() -> None:
-    """A quarter in a minute leaves three minutes."""
-    assert by_progress(25, BEGUN, after(60)) == after(240)
-
-
-@pytest.mark.parametrize(("percent", "spent"), [(0, 60), (4.9, 60), (100, 60), (50, 0.5), (50, -60)])
-def test_too_little_progress_tells_nothing(percent: float, spent: float) -> None:
-    """Hardly begun, all done, in no time, or by a clock that was set back."""
-    assert by_progress(percent, BEGUN, after(spent)) is None
 
 
 def test_what_was_before_tells_by_its_median() -> None:

@@ -6,7 +6,8 @@ from tests.unit.jobs.plans import deferrable, done, failed, job, operation_of, s
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs import schedule
-from virtyard.jobs.render import operation_progress, render_job, render_metadata, render_operation
+from virtyard.jobs.progress import operation_progress
+from virtyard.jobs.render import render_job, render_metadata, render_operation
 
 FAMILY = shape_of(
     job(1, "inventory", "inventory", after_children=1),

@@ -8,6 +8,7 @@ from typing import Any
 
 from virtyard.api.jobs.v1 import wait_explanation_pb2 as pb
 from virtyard_client.command.quantities import show_seconds
+from virtyard_client.render.left import left
 from virtyard_client.render.line import Line, Span, line, wrap
 from virtyard_client.render.words import job_look
 
@@ -79,8 +80,7 @@ def _state(party: pb.WaitParty) -> str:
 def _progress(party: pb.WaitParty, now: datetime) -> str:
     text = f"{party.percent:.0f} % done"
     if party.HasField("expected_end_time"):
-        left = (party.expected_end_time.ToDatetime(UTC) - now).total_seconds()
-        text += f", about {show_seconds(max(round(left), 1))} left"
+        text = ", ".join(filter(None, (text, left(party.expected_end_time, now))))
     return text
 
 

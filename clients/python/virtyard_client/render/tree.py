@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard_client.command.quantities import show_bytes, show_seconds
+from virtyard_client.render.left import left
 from virtyard_client.render.line import Line, Span, fit, shorten
 from virtyard_client.render.words import DEFERRED, job_look, operation_look, short_name
 from virtyard_client.story import Story
@@ -51,11 +53,11 @@ class _Row:
     title: str
 
 
-def tree(story: Story, width: int, signs: Signs = UNICODE) -> list[Line]:
-    """The operation as lines of at most `width` columns."""
+def tree(story: Story, width: int, signs: Signs = UNICODE, now: datetime | None = None) -> list[Line]:
+    """The operation as lines of at most `width` columns, as it looks now unless another time is given."""
     rows = list(_rows(story, story.roots(), "", signs))
     left = min(max((len(row.guide) + 2 + len(row.title) for row in rows), default=0), max(width - 38, 20))
-    lines = [_head(story, width, signs)]
+    lines = [_head(story, width, signs, now or datetime.now(UTC))]
     if story.waiting:
         lines.append(fit([Span(f"   {waiting(story.waiting)}", "yellow")], width, signs.ellipsis))
     for row in rows:
@@ -69,11 +71,14 @@ def waiting(text: str) -> str:
     return text if text.startswith("waits") else f"waits for {text}"
 
 
-def _head(story: Story, width: int, signs: Signs) -> Line:
+def _head(story: Story, width: int, signs: Signs, now: datetime) -> Line:
     look = operation_look(story.state)
     word = look.word
     if story.state == 1:
-        word = f"{'aborting' if story.metadata.abort_requested else 'active'} {story.metadata.progress.percent:3.0f} %"
+        progress = story.metadata.progress
+        word = f"{'aborting' if story.metadata.abort_requested else 'active'} {progress.percent:3.0f} %"
+        if progress.HasField("expected_end_time") and (rest := left(progress.expected_end_time, now)):
+            word = f"{word}, {rest}"
     elif story.done and story.metadata.HasField("end_time"):
         word = f"{word} in {show_seconds(elapsed(story))}"
     spans = [
@@ -152,7 +157,9 @@ def _units(job: job_pb2.Job) -> str:
     # Small totals are counts of things, large ones are bytes: the message has one field for both.
     if total < 1 << 20:
         return f"{job.progress.done_units} of {total}"
-    return f"{show_bytes(job.progress.done_units)} of {show_bytes(total)}"
+    rate = job.progress.units_per_second
+    speed = f", {show_bytes(rate)}/s" if rate else ""
+    return f"{show_bytes(job.progress.done_units)} of {show_bytes(total)}{speed}"
 
 
 def _notes(row: _Row, story: Story, width: int, signs: Signs) -> Iterator[Line]:

@@ -9,10 +9,11 @@ from typing import Any
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, wait_explanation_pb2
 from virtyard_client.client import Client
 from virtyard_client.command.options import ExitCode
-from virtyard_client.command.quantities import show_time
+from virtyard_client.command.quantities import show_seconds, show_time
 from virtyard_client.command.request import message_class
 from virtyard_client.command.usage import UsageError
 from virtyard_client.render.explanation import explanation
+from virtyard_client.render.left import left
 from virtyard_client.render.line import Line, line
 from virtyard_client.render.record import record
 from virtyard_client.render.table import chosen_columns, objects, table
@@ -65,6 +66,8 @@ def _job(session: Session, job: job_pb2.Job) -> list[Line]:
     rest = tuple(field for field in message.fields if field.name != "steps")
     without = Message(full_name=message.full_name, file=message.file, comment="", fields=rest)
     lines = list(record(session.schema, without, job))
+    if job.progress.HasField("expected_end_time") and (time := left(job.progress.expected_end_time, datetime.now(UTC))):
+        lines += [(), line(time)]
     if job.steps:
         rows = [
             (
@@ -73,13 +76,21 @@ def _job(session: Session, job: job_pb2.Job) -> list[Line]:
                 step.participant,
                 STEP_WORDS[step.state] if step.state < len(STEP_WORDS) else str(step.state),
                 f"{step.progress.percent:.0f} %",
+                _took(step),
                 str(step.attempt),
             )
             for step in job.steps
         ]
-        headers = ("STEP", "TITLE", "PARTICIPANT", "STATE", "DONE", "ATTEMPT")
+        headers = ("STEP", "TITLE", "PARTICIPANT", "STATE", "DONE", "TOOK", "ATTEMPT")
         lines += [(), *table(headers, rows, session.screen.table_width, session.screen.signs.ellipsis)]
     return lines
+
+
+def _took(step: job_pb2.Step) -> str:
+    """How long the last try of a step took; empty while it is under way, and where its times are not known."""
+    if not (step.HasField("start_time") and step.HasField("end_time")):
+        return ""
+    return show_seconds((step.end_time.ToDatetime() - step.start_time.ToDatetime()).total_seconds())
 
 
 async def list_all(session: Session) -> ExitCode:

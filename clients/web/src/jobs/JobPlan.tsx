@@ -3,6 +3,7 @@ import { Accordion, Group, Progress, Stack, Table, Text } from "@mantine/core";
 import { useState } from "react";
 import { useSearchParams } from "react-router";
 import { JobState, type Job, type Step } from "../api/virtyard/api/jobs/v1/job_pb";
+import { leftWords } from "../ui/left";
 import { ListOf } from "../ui/ListOf";
 import { colourOf } from "../ui/looks";
 import { LookBadge } from "../ui/LookBadge";
@@ -11,6 +12,7 @@ import { millisOf, showLength } from "../ui/moments";
 import { problemOfStatus } from "../ui/problem";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { ResourceLink } from "../ui/ResourceLink";
+import { useNow } from "../ui/use-now";
 import { causesOfJob } from "./causes";
 import { treeOf } from "./job-list";
 import { JobResidueActions, waitsForDecision } from "./JobResidueActions";
@@ -75,6 +77,7 @@ function JobLineHead({ job }: { job: Job }) {
 function JobBody({ job, jobs }: { job: Job; jobs: readonly Job[] }) {
   const started = millisOf(job.startTime);
   const ended = millisOf(job.endTime);
+  const left = leftWords(job.progress?.expectedEndTime, useNow(job.progress?.expectedEndTime !== undefined));
   return (
     <Stack gap="xs">
       <Group gap="lg" style={{ rowGap: 4 }}>
@@ -83,6 +86,7 @@ function JobBody({ job, jobs }: { job: Job; jobs: readonly Job[] }) {
         {started !== undefined && <Fact name="Began"><Moment at={started} /></Fact>}
         {started !== undefined && ended !== undefined && <Fact name="Took">{showLength(ended - started)}</Fact>}
         {job.progress?.stage && <Fact name="Stage">{job.progress.stage}</Fact>}
+        {left && <Fact name="Time">{left}</Fact>}
         {job.waitingFor && <Fact name="Waits for">{job.waitingFor}</Fact>}
         {job.cause && <Fact name="Undone because of"><ResourceLink name={job.cause} /></Fact>}
         {job.held !== 0 && <Fact name="Held">{heldWords(job.held)}{job.hold?.reason && `: ${job.hold.reason} (${job.hold.principal})`}</Fact>}
@@ -114,6 +118,7 @@ function Steps({ steps }: { steps: readonly Step[] }) {
             <Table.Th>Step</Table.Th>
             <Table.Th w="22%">By</Table.Th>
             <Table.Th w="24%">State</Table.Th>
+            <Table.Th w={92}>Took</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
@@ -132,10 +137,18 @@ function Steps({ steps }: { steps: readonly Step[] }) {
                   {step.progress !== undefined && step.progress.percent > 0 && step.progress.percent < 100 && <Text size="sm">{Math.floor(step.progress.percent)} %</Text>}
                 </Group>
               </Table.Td>
+              <Table.Td>{tookOf(step)}</Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>
       </Table>
     </Table.ScrollContainer>
   );
+}
+
+/** How long the last try of a step took; empty while it is under way, and where its times are not known. */
+function tookOf(step: Step): string {
+  const from = millisOf(step.startTime);
+  const to = millisOf(step.endTime);
+  return from === undefined || to === undefined ? "" : showLength(to - from);
 }

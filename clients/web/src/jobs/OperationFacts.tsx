@@ -15,7 +15,6 @@ export function OperationFacts({ story }: { story: Story }) {
   const now = useNow(!operation.done);
   const created = millisOf(metadata.createTime);
   const ended = millisOf(metadata.endTime);
-  const expected = millisOf(metadata.progress?.expectedEndTime);
   const priority = story.jobs[0]?.priority ?? metadata.options?.priority ?? 0;
   return (
     <Group gap="lg" style={{ rowGap: 4 }}>
@@ -27,7 +26,6 @@ export function OperationFacts({ story }: { story: Story }) {
       {created !== undefined && (
         <Fact name={operation.done ? "Took" : "So far"}>{showLength((ended ?? now) - created)}</Fact>
       )}
-      {!operation.done && expected !== undefined && expected > now && <Fact name="Expected end in">{showLength(expected - now)}</Fact>}
       {priority !== 0 && <Fact name="Priority">{priority}</Fact>}
       {metadata.options?.reason && <Fact name="Reason">{metadata.options.reason}</Fact>}
       {metadata.options?.under && <Fact name="Under"><ResourceLink name={metadata.options.under} /></Fact>}

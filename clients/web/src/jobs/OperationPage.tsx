@@ -3,8 +3,8 @@ import { Alert, Center, Loader, Progress, Stack, Tabs, Text } from "@mantine/cor
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { useState } from "react";
 import { useParams } from "react-router";
-import { OperationState } from "../api/virtyard/api/jobs/v1/operation_pb";
 import { colourOf } from "../ui/looks";
+import { leftWords } from "../ui/left";
 import { ListOf } from "../ui/ListOf";
 import { millisOf } from "../ui/moments";
 import { Page } from "../ui/Page";
@@ -44,20 +44,31 @@ export default function OperationPage() {
 
 function StoryPage({ name, story }: { name: string; story: Story }) {
   const { metadata, operation } = story;
-  const percent = operation.done && metadata.state === OperationState.SUCCEEDED ? 100 : (metadata.progress?.percent ?? 0);
   return (
     <Page title={metadata.title || name} lead={name} actions={<OperationActions name={name} story={story} />}>
       <Stack gap="xs">
         <OperationFacts story={story} />
-        <Progress value={percent} size="lg" aria-label="Progress of the operation" animated={!operation.done} color={colourOf(operationLook(metadata.state).tone)} />
-        <Text size="sm" data-testid="operation-progress">
-          {Math.floor(percent)} % {metadata.progress?.stage}
-        </Text>
+        <HowFar story={story} />
       </Stack>
       <Outcome story={story} />
       {!operation.done && <WaitPanel story={story} />}
       <Details story={story} />
     </Page>
+  );
+}
+
+/** How far it is by the word of the service, and how long it still takes. */
+function HowFar({ story: { metadata, operation } }: { story: Story }) {
+  const now = useNow(!operation.done);
+  const percent = metadata.progress?.percent ?? 0;
+  const words = [metadata.progress?.stage, leftWords(metadata.progress?.expectedEndTime, now)].filter(Boolean).join(", ");
+  return (
+    <>
+      <Progress value={percent} size="lg" aria-label="Progress of the operation" animated={!operation.done} color={colourOf(operationLook(metadata.state).tone)} />
+      <Text size="sm" data-testid="operation-progress">
+        {Math.floor(percent)} % {words}
+      </Text>
+    </>
   );
 }
 

@@ -70,7 +70,6 @@ function Hatching({ id }: { id: string }) {
 }
 
 function LaneOf({ lane, x, width, top, hatching }: { lane: Lane; x: (time: number) => number; width: number; top: number; hatching: string }) {
-  const work = lane.spans.find((span) => span.kind === "work");
   const colour = colourOf(lane.look.tone);
   const first = lane.spans[0];
   const labelAt = Math.min(first ? x(first.from) + 2 + lane.depth * 12 : 2, width - 10);
@@ -93,19 +92,19 @@ function LaneOf({ lane, x, width, top, hatching }: { lane: Lane; x: (time: numbe
           <title>{`${lane.title} ${WORDS[span.kind]} for ${showLength(span.to - span.from)}`}</title>
         </rect>
       ))}
-      {work && <Steps lane={lane} from={x(work.from)} width={Math.max(2, x(work.to) - x(work.from))} />}
+      <Steps lane={lane} x={x} />
     </g>
   );
 }
 
-/** The strip below a bar: its steps by their share of the work, each as far as it is. */
-function Steps({ lane, from, width }: { lane: Lane; from: number; width: number }) {
+/** The strip below a bar: its steps when they were done and undone, each as far as it is. */
+function Steps({ lane, x }: { lane: Lane; x: (time: number) => number }) {
   return lane.steps.map((step, index) => {
-    const left = from + step.from * width;
-    const size = Math.max(1, (step.to - step.from) * width - 1);
+    const left = x(step.from);
+    const size = Math.max(1, x(step.to) - left - 1);
     return (
       <g key={index}>
-        <title>{`${step.title}: ${step.look.word}`}</title>
+        <title>{`${step.title}: ${step.look.word}, ${showLength(step.to - step.from)}`}</title>
         <rect x={left} width={size} y={32} height={5} className={classes.stepGround} />
         <rect x={left} width={size * step.done} y={32} height={5} fill={colourOf(step.look.tone)} data-step={step.look.word} />
       </g>
@@ -127,7 +126,7 @@ function Legend() {
       <Key sign={<rect width={18} height={10} className={classes.waitKey} />} text="waits for locks" />
       <Key sign={<rect y={4} width={18} height={2} fill="var(--mantine-color-dimmed)" />} text="waits for its turn" />
       <Key sign={<rect width={18} height={10} rx={2} fill={colourOf("active")} />} text="works" />
-      <Key sign={<rect y={3} width={18} height={5} fill={colourOf("good")} />} text="steps, by their share" />
+      <Key sign={<rect y={3} width={18} height={5} fill={colourOf("good")} />} text="its steps" />
       <Key sign={<path d="M 9 0 L 14 5 L 9 10 L 4 5 Z" className={classes.mark} />} text="event" />
     </Group>
   );
@@ -182,7 +181,7 @@ function TimelineTable({ timeline }: { timeline: Drawn }) {
               <Table.Td>{showMoment(lane.spans.find((span) => span.kind === "work")?.from)}</Table.Td>
               <Table.Td>{cell(lane, "work")}</Table.Td>
               <Table.Td>
-                {lane.steps.filter((step) => step.done === 1).length} of {lane.steps.length}
+                {lane.count[0]} of {lane.count[1]}
               </Table.Td>
             </Table.Tr>
           ))}

@@ -82,10 +82,14 @@ test("an operation shows the state that says most, and is running between two of
   expect(stateOf(lines(JobState.COMPLETED))).toBe(JobState.COMPLETED);
 });
 
-test("how far an operation is comes of its jobs at the top", () => {
-  const progress = (percent: number) => ({ progress: { percent } }) as never;
-  const lines = [job("jobs/1-1", progress(100)), job("jobs/1-2", progress(50)), job("jobs/1-3", { ...(progress(0) as object), parentJob: "jobs/1-2" })].map(lineOf);
-  expect(percentOf(lines)).toBe(75);
+test("how far an operation is comes of the last word of the service, whatever its jobs add up to", () => {
+  const says = (percent: number, seconds: number) => ({ operationProgress: { percent, updateTime: { seconds: BigInt(seconds), nanos: 0 } } }) as never;
+  const own = (percent: number) => ({ progress: { percent } }) as never;
+  const lines = [job("jobs/1-1", own(100)), job("jobs/1-2", says(25, 10)), job("jobs/1-3", says(61, 12)), job("jobs/1-4", says(3, 1))].map(lineOf);
+  expect(percentOf(lines)).toBe(61);
+  // On the way back it falls, and the last word is still the right one.
+  expect(percentOf([...lines, lineOf(job("jobs/1-5", says(40, 13)))])).toBe(40);
+  expect(percentOf([job("jobs/1-1", own(100)), job("jobs/1-2", own(20))].map(lineOf))).toBe(100);
 });
 
 test("a hundred thousand jobs are taken in and laid out without walking the list for each", () => {

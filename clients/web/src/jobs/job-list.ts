@@ -2,8 +2,9 @@
 //
 // A row is a small value made once from a job, so that a hundred thousand of them fit; what is shown is the operations'
 // rows, and below each one that is open its jobs.
-import type { Job } from "../api/virtyard/api/jobs/v1/job_pb";
+import type { Job, OperationProgress } from "../api/virtyard/api/jobs/v1/job_pb";
 import { HeldReason, JobState, Origin } from "../api/virtyard/api/jobs/v1/job_pb";
+import { lastWord } from "../live/operation-progress";
 import { millisOf } from "../ui/moments";
 
 /** One job as a row shows it; times are milliseconds since 1970. */
@@ -16,6 +17,7 @@ export interface JobLine {
   readonly object: string;
   readonly state: JobState;
   readonly percent: number;
+  readonly operationProgress: OperationProgress | undefined;
   readonly stage: string;
   readonly principal: string;
   readonly reason: string;
@@ -41,6 +43,7 @@ export function lineOf(job: Job): JobLine {
     object: job.object,
     state: job.state,
     percent: job.progress?.percent ?? 0,
+    operationProgress: job.operationProgress,
     stage: job.progress?.stage ?? "",
     principal: job.principal,
     reason: job.reason,
@@ -208,8 +211,7 @@ export function stateOf(jobs: readonly JobLine[]): JobState {
   return GRAVITY.find((state) => states.has(state)) ?? JobState.UNSPECIFIED;
 }
 
-/** How far an operation is by the jobs at its top, in per cent. */
+/** How far an operation is, in per cent: as its open jobs say, and once it has ended as its first job does. */
 export function percentOf(jobs: readonly JobLine[]): number {
-  const top = jobs.filter((job) => !job.parent);
-  return top.length === 0 ? 0 : top.reduce((sum, job) => sum + job.percent, 0) / top.length;
+  return lastWord(jobs.map((job) => job.operationProgress))?.percent ?? jobs[0]?.percent ?? 0;
 }

@@ -4,7 +4,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { EventSchema } from "../api/virtyard/api/inventory/v1/event_pb";
 import { JobSchema, JobState, StepState } from "../api/virtyard/api/jobs/v1/job_pb";
-import { stepShares, ticksOf, timelineOf } from "./lanes";
+import { stepBars, ticksOf, timelineOf } from "./lanes";
 
 const T = 1_700_000_000_000;
 const at = (millis: number) => timestampFromMs(T + millis);
@@ -35,7 +35,9 @@ test("an operation that has ended stands still, but for an event that came just 
   expect(marks.map((mark) => [mark.at - T, mark.lane])).toEqual([[1100, 0]]);
 });
 
-test("steps share the work by their weights, and a done one is done whatever its last progress was", () => {
+const bars = (job: Parameters<typeof stepBars>[0]) => stepBars(job, T, T + 1000, T + 2000).map((bar) => [bar.look.word, bar.from - T, bar.to - T, bar.done]);
+
+test("steps of a record without times share the work by their weights, and a done one is done whatever its last progress was", () => {
   const job = create(JobSchema, {
     steps: [
       { id: "1", state: StepState.DONE, weight: 3, progress: { percent: 40 } },
@@ -43,11 +45,43 @@ test("steps share the work by their weights, and a done one is done whatever its
       { id: "3", state: StepState.PENDING },
     ],
   });
-  expect(stepShares(job).map((share) => [share.from, share.to, share.done])).toEqual([
-    [0, 0.6, 1],
-    [0.6, 0.8, 0.4],
-    [0.8, 1, 0],
+  expect(bars(job)).toEqual([
+    ["done", 0, 600, 1],
+    ["started", 600, 800, 0.4],
+    ["pending", 800, 1000, 0],
   ]);
+});
+
+test("steps are drawn when they were done, one under way up to now, and what was undone twice", () => {
+  const job = create(JobSchema, {
+    steps: [
+      { id: "1", state: StepState.UNDONE, weight: 9, startTime: at(100), endTime: at(150), undoStartTime: at(900), undoEndTime: at(950) },
+      { id: "2", state: StepState.UNDOING, startTime: at(150), endTime: at(400), undoStartTime: at(800), progress: { percent: 100 } },
+      { id: "3", state: StepState.FAILED, startTime: at(400), endTime: at(700), progress: { percent: 20 } },
+      { id: "4", state: StepState.STARTED, startTime: at(700), progress: { percent: 20 } },
+      { id: "5", state: StepState.SKIPPED },
+      { id: "6", state: StepState.PENDING },
+    ],
+  });
+  expect(bars(job)).toEqual([
+    ["done", 100, 150, 1],
+    ["undone", 900, 950, 1],
+    ["done", 150, 400, 1],
+    ["undoing", 800, 2000, 1],
+    ["failed", 400, 700, 1],
+    ["started", 700, 2000, 0.2],
+  ]);
+});
+
+test("a lane counts steps, not bars, and a job that has not begun has none to draw", () => {
+  const begun = create(JobSchema, {
+    name: "jobs/1-2",
+    state: JobState.RUNNING,
+    startTime: at(400),
+    steps: [{ id: "1", state: StepState.DONE, startTime: at(400), endTime: at(500) }, { id: "2", state: StepState.PENDING }],
+  });
+  const { lanes } = timelineOf([begun, third], [], T, undefined, T + 1500);
+  expect(lanes.map((lane) => [lane.count, lane.steps.length])).toEqual([[[1, 2], 1], [[0, 0], 0]]);
 });
 
 test("the axis has round moments, few enough to be read", () => {

@@ -1,5 +1,5 @@
 // The timeline of an operation as geometry: a lane for each job, with what it waited for and how long it worked.
-import { JobState, StepState, type Job } from "../api/virtyard/api/jobs/v1/job_pb";
+import { JobState, StepState, type Job, type Step } from "../api/virtyard/api/jobs/v1/job_pb";
 import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
 import { millisOf } from "../ui/moments";
 import { isOpen, jobLook, stepLook } from "./states";
@@ -13,8 +13,8 @@ export interface Span {
   readonly to: number;
 }
 
-/** One step in a lane's strip: its share of the job's work, from 0 to 1, and how far it is. */
-export interface StepShare {
+/** One step in a lane's strip, done or undone: when, in milliseconds since 1970, and how far it is, from 0 to 1. */
+export interface StepBar {
   readonly title: string;
   readonly look: Look;
   readonly from: number;
@@ -30,7 +30,9 @@ export interface Lane {
   readonly depth: number;
   readonly look: Look;
   readonly spans: readonly Span[];
-  readonly steps: readonly StepShare[];
+  readonly steps: readonly StepBar[];
+  /** How many of the job's steps are done, and how many it has. */
+  readonly count: readonly [done: number, all: number];
 }
 
 /** A moment that the event log has of the operation. */
@@ -81,20 +83,44 @@ function laneOf(job: Job, depth: number, created: number, begun: number | undefi
   if (granted > created) spans.push({ kind: "locks", from: created, to: granted });
   if ((started ?? stop) > granted) spans.push({ kind: "turn", from: granted, to: started ?? stop });
   if (started !== undefined) spans.push({ kind: "work", from: started, to: Math.max(stop, started) });
-  return { name: job.name, title: job.title, object: job.object, depth, look: jobLook(job.state), spans, steps: stepShares(job) };
+  const steps = started === undefined ? [] : stepBars(job, started, Math.max(stop, started), end);
+  const count = [job.steps.filter((step) => step.state === StepState.DONE).length, job.steps.length] as const;
+  return { name: job.name, title: job.title, object: job.object, depth, look: jobLook(job.state), spans, steps, count };
 }
 
-/** The steps of a job side by side, each as wide as its share of the work. */
-export function stepShares(job: Job): StepShare[] {
+/**
+ * The steps of a job by their times, each followed by its undo; of a record that has none, side by side, each as wide as
+ * its share of the work between `from` and `to`.
+ *
+ * @param end up to when what is under way is drawn.
+ */
+export function stepBars(job: Job, from: number, to: number, end: number): StepBar[] {
+  if (job.steps.some((step) => step.startTime !== undefined)) return job.steps.flatMap((step) => barsOf(step, end));
   const total = job.steps.reduce((sum, step) => sum + (step.weight || 1), 0);
-  let from = 0;
+  let place = from;
   return job.steps.map((step) => {
-    const to = from + (step.weight || 1) / total;
-    const done = step.state === StepState.DONE ? 1 : (step.progress?.percent ?? 0) / 100;
-    const share = { title: step.title, look: stepLook(step.state), from, to, done };
-    from = to;
-    return share;
+    const next = place + ((step.weight || 1) / total) * (to - from);
+    const bar = { title: step.title, look: stepLook(step.state), from: place, to: next, done: doneOf(step) };
+    place = next;
+    return bar;
   });
+}
+
+function barsOf(step: Step, end: number): StepBar[] {
+  const { title } = step;
+  const bars: StepBar[] = [];
+  const begun = millisOf(step.startTime);
+  const undone = millisOf(step.undoStartTime);
+  // What was undone was done, or left something, before that.
+  const look = stepLook(undone === undefined ? step.state : StepState.DONE);
+  if (begun !== undefined) bars.push({ title, look, from: begun, to: millisOf(step.endTime) ?? undone ?? end, done: undone === undefined ? doneOf(step) : 1 });
+  if (undone !== undefined) bars.push({ title, look: stepLook(step.state), from: undone, to: millisOf(step.undoEndTime) ?? end, done: 1 });
+  return bars;
+}
+
+/** How much of a step's bar is filled: a failed one in full, as it is over. */
+function doneOf(step: Step): number {
+  return step.state === StepState.STARTED || step.state === StepState.PENDING ? (step.progress?.percent ?? 0) / 100 : step.state === StepState.SKIPPED ? 0 : 1;
 }
 
 /** Round moments for the axis, at most `most` of them, as milliseconds after the beginning. */

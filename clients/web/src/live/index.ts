@@ -19,6 +19,7 @@ export { collectionOf, idOf, titleOf, type AnyObject, type Collection, type Obje
 export { locksItself, type Locks } from "./locks";
 export type { OpenOperation } from "./open-operations";
 export { jobNumber, type WatchedOperation } from "./operation";
+export { lastWord } from "./operation-progress";
 export type { OpenEvents } from "./open-events";
 export type { LiveStatus } from "./store";
 export type { Live } from "./topic";

@@ -1,6 +1,8 @@
 // The operations that have not ended, made of their jobs that have not.
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { JobState, type Job } from "../api/virtyard/api/jobs/v1/job_pb";
 import { jobNumber } from "./operation";
+import { lastWord } from "./operation-progress";
 
 /** An operation that is under way, as a pane shows it. */
 export interface OpenOperation {
@@ -9,8 +11,10 @@ export interface OpenOperation {
   /** What people call it: "Create Virtual Machine". */
   readonly title: string;
   readonly principal: string;
-  /** How far it is, from 0 to 100: its jobs count alike, those that have ended in full. */
+  /** How far it is, from 0 to 100. */
   readonly percent: number;
+  /** When it is expected to end, if the service can tell. */
+  readonly expectedEnd: Timestamp | undefined;
   /** The job that people would look at now: the first that runs, else the first that waits. */
   readonly current: Job;
   /** Its jobs that have not ended, in the order of the plan. */
@@ -40,13 +44,13 @@ function openOperation(name: string, jobs: Job[], last: OpenOperation | undefine
   const first = jobs[0]!;
   // Jobs are numbered from 1, and those with a lower number that are not here have ended.
   const total = Math.max(jobNumber(jobs.at(-1)!.name), last?.total ?? 0);
-  const done = (total - jobs.length) * 100;
-  const percent = (done + jobs.reduce((sum, job) => sum + (job.progress?.percent ?? 0), 0)) / total;
+  const word = lastWord(jobs.map((job) => job.operationProgress));
   return {
     name,
     title: first.reasonTrail.find((hop) => hop.source === name)?.reason || first.title,
     principal: first.principal,
-    percent,
+    percent: word?.percent ?? 0,
+    expectedEnd: word?.expectedEndTime,
     current: jobs.find(isMoving) ?? first,
     jobs,
     total,

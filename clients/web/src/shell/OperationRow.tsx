@@ -5,8 +5,10 @@ import { HeldReason, JobState, type Job } from "../api/virtyard/api/jobs/v1/job_
 import { heldWords, jobLook } from "../jobs/states";
 import type { OpenOperation } from "../live";
 import { AbortButton } from "../ui/AbortButton";
+import { leftWords } from "../ui/left";
 import { ResourceLink } from "../ui/ResourceLink";
 import { pageOf } from "../ui/pages";
+import { useNow } from "../ui/use-now";
 import classes from "./JobSummaryPane.module.css";
 
 const COLOURS: Partial<Record<JobState, string>> = {
@@ -18,6 +20,8 @@ const COLOURS: Partial<Record<JobState, string>> = {
 export function OperationRow({ operation }: { operation: OpenOperation }) {
   const { current } = operation;
   const percent = Math.floor(operation.percent);
+  const now = useNow(operation.expectedEnd !== undefined);
+  const words = [stageOf(current), leftWords(operation.expectedEnd, now)].filter(Boolean).join(", ");
   const moving = current.state === JobState.RUNNING || current.state === JobState.ROLLING_BACK;
   return (
     <li className={classes.row} data-operation={operation.name}>
@@ -45,8 +49,8 @@ export function OperationRow({ operation }: { operation: OpenOperation }) {
             {percent} %
           </Text>
         </Group>
-        <Text size="xs" c="dimmed" className={classes.one} title={stageOf(current)}>
-          {stageOf(current)}
+        <Text size="xs" c="dimmed" className={classes.one} title={words}>
+          {words}
         </Text>
       </div>
       <AbortButton job={current} title={operation.title} />

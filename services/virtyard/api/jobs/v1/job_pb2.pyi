@@ -292,6 +292,7 @@ class Job(_message.Message):
     HOLD_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     ARCHIVED_FIELD_NUMBER: _builtins.int
+    OPERATION_PROGRESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as jobs/12-3 for the third job of operation 12."""
     operation: _builtins.str
@@ -382,6 +383,10 @@ class Job(_message.Message):
     def hold(self) -> _hold_pb2.Hold:
         """Who set it aside and why; absent while it is not, or where nobody did."""
 
+    @_builtins.property
+    def operation_progress(self) -> Global___OperationProgress:
+        """How far the whole operation is; absent once this job has ended, and of several jobs the last one to be updated tells."""
+
     def __init__(
         self,
         *,
@@ -419,14 +424,49 @@ class Job(_message.Message):
         hold: _hold_pb2.Hold | None = ...,
         priority: _builtins.int = ...,
         archived: _builtins.bool = ...,
+        operation_progress: Global___OperationProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "operation_progress", b"operation_progress", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "archived", b"archived", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "hold", b"hold", "name", b"name", "object", b"object", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "priority", b"priority", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "archived", b"archived", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "hold", b"hold", "name", b"name", "object", b"object", "operation", b"operation", "operation_progress", b"operation_progress", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "priority", b"priority", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class OperationProgress(_message.Message):
+    """How far an operation is, as each of its jobs that has not ended tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERCENT_FIELD_NUMBER: _builtins.int
+    EXPECTED_END_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    percent: _builtins.float
+    """How much is done by the weight of all its steps, in per cent from 0 to 100; never falls, except on rollback."""
+    @_builtins.property
+    def expected_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the operation is expected to end, if that can be told."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was so."""
+
+    def __init__(
+        self,
+        *,
+        percent: _builtins.float = ...,
+        expected_end_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_end_time", b"expected_end_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_end_time", b"expected_end_time", "percent", b"percent", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationProgress: _TypeAlias = OperationProgress  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
@@ -442,6 +482,10 @@ class Step(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    UNDO_START_TIME_FIELD_NUMBER: _builtins.int
+    UNDO_END_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The step's place in its job, a number counted from 1."""
     title: _builtins.str
@@ -462,6 +506,22 @@ class Step(_message.Message):
     def error(self) -> _status_pb2.Status:
         """Why its last try failed."""
 
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the intent of its last try became durable, a moment before it was sent, or a pause where it was tried again."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When that try was known to be over; absent while it is under way, and for steps of records from before this field."""
+
+    @_builtins.property
+    def undo_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the intent of the last try to undo it became durable; absent for what was never undone."""
+
+    @_builtins.property
+    def undo_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was known to be undone, or its undo was given up."""
+
     def __init__(
         self,
         *,
@@ -473,10 +533,14 @@ class Step(_message.Message):
         attempt: _builtins.int = ...,
         error: _status_pb2.Status | None = ...,
         weight: _builtins.float = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        undo_start_time: _timestamp_pb2.Timestamp | None = ...,
+        undo_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "progress", b"progress", "start_time", b"start_time", "undo_end_time", b"undo_end_time", "undo_start_time", b"undo_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "id", b"id", "participant", b"participant", "progress", b"progress", "state", b"state", "title", b"title", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end_time", b"end_time", "error", b"error", "id", b"id", "participant", b"participant", "progress", b"progress", "start_time", b"start_time", "state", b"state", "title", b"title", "undo_end_time", b"undo_end_time", "undo_start_time", b"undo_start_time", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

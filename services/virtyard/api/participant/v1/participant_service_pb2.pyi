@@ -618,6 +618,7 @@ class Progress(_message.Message):
     TOTAL_UNITS_FIELD_NUMBER: _builtins.int
     ABORTABLE_FIELD_NUMBER: _builtins.int
     EXPECTED_END_TIME_FIELD_NUMBER: _builtins.int
+    UNITS_PER_SECOND_FIELD_NUMBER: _builtins.int
     percent: _builtins.float
     """How much is done, in per cent from 0 to 100; never falls, except on rollback."""
     stage: _builtins.str
@@ -628,6 +629,8 @@ class Progress(_message.Message):
     """How many units there are in all."""
     abortable: _builtins.bool
     """False past the point of no return."""
+    units_per_second: _builtins.float
+    """How many of these units are done in a second, over the last ten seconds or so; 0 while that cannot be told."""
     @_builtins.property
     def expected_end_time(self) -> _timestamp_pb2.Timestamp:
         """When it is expected to end, if that can be told."""
@@ -641,10 +644,11 @@ class Progress(_message.Message):
         total_units: _builtins.int = ...,
         abortable: _builtins.bool = ...,
         expected_end_time: _timestamp_pb2.Timestamp | None = ...,
+        units_per_second: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected_end_time", b"expected_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abortable", b"abortable", "done_units", b"done_units", "expected_end_time", b"expected_end_time", "percent", b"percent", "stage", b"stage", "total_units", b"total_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abortable", b"abortable", "done_units", b"done_units", "expected_end_time", b"expected_end_time", "percent", b"percent", "stage", b"stage", "total_units", b"total_units", "units_per_second", b"units_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

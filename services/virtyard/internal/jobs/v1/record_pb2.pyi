@@ -414,6 +414,10 @@ class StepRecord(_message.Message):
     STALLS_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     RETRY_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    UNDO_START_TIME_FIELD_NUMBER: _builtins.int
+    UNDO_END_TIME_FIELD_NUMBER: _builtins.int
     state: _job_pb2.StepState.ValueType
     """The step's present state."""
     attempt: _builtins.int
@@ -442,6 +446,22 @@ class StepRecord(_message.Message):
     def retry_time(self) -> _timestamp_pb2.Timestamp:
         """When its next try is due, while it waits for that between two tries."""
 
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When its last try was intended; absent in records that an older release began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When that try was over, however it ended."""
+
+    @_builtins.property
+    def undo_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last try to undo it was intended."""
+
+    @_builtins.property
+    def undo_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was undone, or the undo was given up."""
+
     def __init__(
         self,
         *,
@@ -456,10 +476,14 @@ class StepRecord(_message.Message):
         stalls: _builtins.int = ...,
         accepted: _builtins.bool = ...,
         retry_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        undo_start_time: _timestamp_pb2.Timestamp | None = ...,
+        undo_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result", "retry_time", b"retry_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "result", b"result", "retry_time", b"retry_time", "start_time", b"start_time", "undo_end_time", b"undo_end_time", "undo_start_time", b"undo_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "attempt", b"attempt", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "retry_time", b"retry_time", "stalled", b"stalled", "stalls", b"stalls", "state", b"state", "undo_attempt", b"undo_attempt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "left_residue", b"left_residue", "order", b"order", "result", b"result", "retry_time", b"retry_time", "stalled", b"stalled", "stalls", b"stalls", "start_time", b"start_time", "state", b"state", "undo_attempt", b"undo_attempt", "undo_end_time", b"undo_end_time", "undo_start_time", b"undo_start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,7 +23,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/jobs/v1/job.proto.
  */
 export const file_virtyard_api_jobs_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("Ch52aXJ0eWFyZC9hcGkvam9icy92MS9qb2IucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxIscICgNKb2ISGAoEbmFtZRgBIAEoCUIK4kEBCMrzGAIoARIZCglvcGVyYXRpb24YAiABKAlCBsrzGAIoARISCgpwYXJlbnRfam9iGAMgASgJEhUKBXRpdGxlGAQgASgJQgbK8xgCKAESFgoGb2JqZWN0GAUgASgJQgbK8xgCKAESNQoFc3RhdGUYBiABKA4yHi52aXJ0eWFyZC5hcGkuam9icy52MS5Kb2JTdGF0ZUIGyvMYAigBEjkKDWRpc3BsYXlfc3RhdGUYByABKA4yIi52aXJ0eWFyZC5hcGkuam9icy52MS5EaXNwbGF5U3RhdGUSFAoMY29udGFjdF9sb3N0GAggASgIEjcKCHByb2dyZXNzGAkgASgLMiUudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlByb2dyZXNzEikKBXN0ZXBzGAogAygLMhoudmlydHlhcmQuYXBpLmpvYnMudjEuU3RlcBIhCgVlcnJvchgLIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgPIAEoCBIUCgxzdW1tYXJ5X2RvbmUYECABKAgSDwoHcmVzaWR1ZRgRIAMoCRIMCgRldGFnGBIgASgJEhcKD2Fib3J0X3JlcXVlc3RlZBgTIAEoCBINCgVjYXVzZRgUIAEoCRIuCgdvdXRjb21lGBUgASgOMh0udmlydHlhcmQuYXBpLmpvYnMudjEuT3V0Y29tZRISCgpjaGlsZF9qb2JzGBYgAygJEiwKBm9yaWdpbhgXIAEoDjIcLnZpcnR5YXJkLmFwaS5qb2JzLnYxLk9yaWdpbhIOCgZyZWFzb24YGCABKAkSEwoLd2FpdGluZ19mb3IYGSABKAkSEQoJcHJpbmNpcGFsGBogASgJEhAKCHRyYWNlX2lkGBsgASgJEhAKCGRlZmVycmVkGBwgASgIEi4KBGhlbGQYHiABKA4yIC52aXJ0eWFyZC5hcGkuam9icy52MS5IZWxkUmVhc29uEjUKDHJlYXNvbl90cmFpbBgfIAMoCzIfLnZpcnR5YXJkLmFwaS50eXBlLnYxLlJlYXNvbkhvcBIPCgdzdGFsbGVkGCAgASgIEigKBGhvbGQYIyABKAsyGi52aXJ0eWFyZC5hcGkuam9icy52MS5Ib2xkEhAKCHByaW9yaXR5GCQgASgFEhAKCGFyY2hpdmVkGC0gASgIOivqQSgKD3ZpcnR5YXJkLmlvL0pvYhIKam9icy97am9ifSoEam9iczIDam9iIuMBCgRTdGVwEgoKAmlkGAEgASgJEg0KBXRpdGxlGAIgASgJEhMKC3BhcnRpY2lwYW50GAMgASgJEi4KBXN0YXRlGAQgASgOMh8udmlydHlhcmQuYXBpLmpvYnMudjEuU3RlcFN0YXRlEjcKCHByb2dyZXNzGAUgASgLMiUudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlByb2dyZXNzEg8KB2F0dGVtcHQYBiABKAUSIQoFZXJyb3IYByABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIOCgZ3ZWlnaHQYCCABKAEqiQEKCkhlbGRSZWFzb24SGwoXSEVMRF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJIRUxEX1JFQVNPTl9QT0lTT04QARIWChJIRUxEX1JFQVNPTl9CUk9LRU4QAhIWChJIRUxEX1JFQVNPTl9GSUxURVIQAxIWChJIRUxEX1JFQVNPTl9QRVJTT04QBCr1AQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1NUQVRFX1BFTkRJTkcQARIfChtKT0JfU1RBVEVfV0FJVElOR19GT1JfTE9DS1MQAhIVChFKT0JfU1RBVEVfUlVOTklORxADEhoKFkpPQl9TVEFURV9ST0xMSU5HX0JBQ0sQBBIXChNKT0JfU1RBVEVfQ09NUExFVEVEEAUSFAoQSk9CX1NUQVRFX0ZBSUxFRBAGEhUKEUpPQl9TVEFURV9BQk9SVEVEEAcSHQoZSk9CX1NUQVRFX1JPTExCQUNLX0ZBSUxFRBAIKt8BCgxEaXNwbGF5U3RhdGUSHQoZRElTUExBWV9TVEFURV9VTlNQRUNJRklFRBAAEhsKF0RJU1BMQVlfU1RBVEVfQ09NUExFVEVEEAESHQoZRElTUExBWV9TVEFURV9JTl9QUk9HUkVTUxACEhkKFURJU1BMQVlfU1RBVEVfQUJPUlRFRBADEhgKFERJU1BMQVlfU1RBVEVfRkFJTEVEEAQSHgoaRElTUExBWV9TVEFURV9DSElMRF9RVUVVRUQQBRIfChtESVNQTEFZX1NUQVRFX0NISUxEX1JVTk5JTkcQBipfCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIQCgxPVVRDT01FX05PTkUQARIUChBPVVRDT01FX0NPTVBMRVRFEAISEwoPT1VUQ09NRV9QQVJUSUFMEAMqbQoGT3JpZ2luEhYKEk9SSUdJTl9VTlNQRUNJRklFRBAAEhEKDU9SSUdJTl9QRVJTT04QARIQCgxPUklHSU5fRVZFTlQQAhITCg9PUklHSU5fU0NIRURVTEUQAxIRCg1PUklHSU5fUEFSRU5UEAQq5gEKCVN0ZXBTdGF0ZRIaChZTVEVQX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSU1RFUF9TVEFURV9QRU5ESU5HEAESFgoSU1RFUF9TVEFURV9TVEFSVEVEEAISEwoPU1RFUF9TVEFURV9ET05FEAMSFQoRU1RFUF9TVEFURV9GQUlMRUQQBBIWChJTVEVQX1NUQVRFX1VORE9JTkcQBRIVChFTVEVQX1NUQVRFX1VORE9ORRAGEhoKFlNURVBfU1RBVEVfVU5ET19GQUlMRUQQBxIWChJTVEVQX1NUQVRFX1NLSVBQRUQQCGIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_jobs_v1_hold, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations, file_virtyard_api_type_v1_submission]);
+  fileDesc("Ch52aXJ0eWFyZC9hcGkvam9icy92MS9qb2IucHJvdG8SFHZpcnR5YXJkLmFwaS5qb2JzLnYxIowJCgNKb2ISGAoEbmFtZRgBIAEoCUIK4kEBCMrzGAIoARIZCglvcGVyYXRpb24YAiABKAlCBsrzGAIoARISCgpwYXJlbnRfam9iGAMgASgJEhUKBXRpdGxlGAQgASgJQgbK8xgCKAESFgoGb2JqZWN0GAUgASgJQgbK8xgCKAESNQoFc3RhdGUYBiABKA4yHi52aXJ0eWFyZC5hcGkuam9icy52MS5Kb2JTdGF0ZUIGyvMYAigBEjkKDWRpc3BsYXlfc3RhdGUYByABKA4yIi52aXJ0eWFyZC5hcGkuam9icy52MS5EaXNwbGF5U3RhdGUSFAoMY29udGFjdF9sb3N0GAggASgIEjcKCHByb2dyZXNzGAkgASgLMiUudmlydHlhcmQuYXBpLnBhcnRpY2lwYW50LnYxLlByb2dyZXNzEikKBXN0ZXBzGAogAygLMhoudmlydHlhcmQuYXBpLmpvYnMudjEuU3RlcBIhCgVlcnJvchgLIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgPIAEoCBIUCgxzdW1tYXJ5X2RvbmUYECABKAgSDwoHcmVzaWR1ZRgRIAMoCRIMCgRldGFnGBIgASgJEhcKD2Fib3J0X3JlcXVlc3RlZBgTIAEoCBINCgVjYXVzZRgUIAEoCRIuCgdvdXRjb21lGBUgASgOMh0udmlydHlhcmQuYXBpLmpvYnMudjEuT3V0Y29tZRISCgpjaGlsZF9qb2JzGBYgAygJEiwKBm9yaWdpbhgXIAEoDjIcLnZpcnR5YXJkLmFwaS5qb2JzLnYxLk9yaWdpbhIOCgZyZWFzb24YGCABKAkSEwoLd2FpdGluZ19mb3IYGSABKAkSEQoJcHJpbmNpcGFsGBogASgJEhAKCHRyYWNlX2lkGBsgASgJEhAKCGRlZmVycmVkGBwgASgIEi4KBGhlbGQYHiABKA4yIC52aXJ0eWFyZC5hcGkuam9icy52MS5IZWxkUmVhc29uEjUKDHJlYXNvbl90cmFpbBgfIAMoCzIfLnZpcnR5YXJkLmFwaS50eXBlLnYxLlJlYXNvbkhvcBIPCgdzdGFsbGVkGCAgASgIEigKBGhvbGQYIyABKAsyGi52aXJ0eWFyZC5hcGkuam9icy52MS5Ib2xkEhAKCHByaW9yaXR5GCQgASgFEhAKCGFyY2hpdmVkGC0gASgIEkMKEm9wZXJhdGlvbl9wcm9ncmVzcxguIAEoCzInLnZpcnR5YXJkLmFwaS5qb2JzLnYxLk9wZXJhdGlvblByb2dyZXNzOivqQSgKD3ZpcnR5YXJkLmlvL0pvYhIKam9icy97am9ifSoEam9iczIDam9iIpQBChFPcGVyYXRpb25Qcm9ncmVzcxIXCgdwZXJjZW50GAEgASgBQgbK8xgCGAISNQoRZXhwZWN0ZWRfZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAwoEU3RlcBIKCgJpZBgBIAEoCRINCgV0aXRsZRgCIAEoCRITCgtwYXJ0aWNpcGFudBgDIAEoCRIuCgVzdGF0ZRgEIAEoDjIfLnZpcnR5YXJkLmFwaS5qb2JzLnYxLlN0ZXBTdGF0ZRI3Cghwcm9ncmVzcxgFIAEoCzIlLnZpcnR5YXJkLmFwaS5wYXJ0aWNpcGFudC52MS5Qcm9ncmVzcxIPCgdhdHRlbXB0GAYgASgFEiEKBWVycm9yGAcgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMSDgoGd2VpZ2h0GAggASgBEi4KCnN0YXJ0X3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg91bmRvX3N0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDXVuZG9fZW5kX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKokBCgpIZWxkUmVhc29uEhsKF0hFTERfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSSEVMRF9SRUFTT05fUE9JU09OEAESFgoSSEVMRF9SRUFTT05fQlJPS0VOEAISFgoSSEVMRF9SRUFTT05fRklMVEVSEAMSFgoSSEVMRF9SRUFTT05fUEVSU09OEAQq9QEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUpPQl9TVEFURV9QRU5ESU5HEAESHwobSk9CX1NUQVRFX1dBSVRJTkdfRk9SX0xPQ0tTEAISFQoRSk9CX1NUQVRFX1JVTk5JTkcQAxIaChZKT0JfU1RBVEVfUk9MTElOR19CQUNLEAQSFwoTSk9CX1NUQVRFX0NPTVBMRVRFRBAFEhQKEEpPQl9TVEFURV9GQUlMRUQQBhIVChFKT0JfU1RBVEVfQUJPUlRFRBAHEh0KGUpPQl9TVEFURV9ST0xMQkFDS19GQUlMRUQQCCrfAQoMRGlzcGxheVN0YXRlEh0KGURJU1BMQVlfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdESVNQTEFZX1NUQVRFX0NPTVBMRVRFRBABEh0KGURJU1BMQVlfU1RBVEVfSU5fUFJPR1JFU1MQAhIZChVESVNQTEFZX1NUQVRFX0FCT1JURUQQAxIYChRESVNQTEFZX1NUQVRFX0ZBSUxFRBAEEh4KGkRJU1BMQVlfU1RBVEVfQ0hJTERfUVVFVUVEEAUSHwobRElTUExBWV9TVEFURV9DSElMRF9SVU5OSU5HEAYqXwoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9OT05FEAESFAoQT1VUQ09NRV9DT01QTEVURRACEhMKD09VVENPTUVfUEFSVElBTBADKm0KBk9yaWdpbhIWChJPUklHSU5fVU5TUEVDSUZJRUQQABIRCg1PUklHSU5fUEVSU09OEAESEAoMT1JJR0lOX0VWRU5UEAISEwoPT1JJR0lOX1NDSEVEVUxFEAMSEQoNT1JJR0lOX1BBUkVOVBAEKuYBCglTdGVwU3RhdGUSGgoWU1RFUF9TVEFURV9VTlNQRUNJRklFRBAAEhYKElNURVBfU1RBVEVfUEVORElORxABEhYKElNURVBfU1RBVEVfU1RBUlRFRBACEhMKD1NURVBfU1RBVEVfRE9ORRADEhUKEVNURVBfU1RBVEVfRkFJTEVEEAQSFgoSU1RFUF9TVEFURV9VTkRPSU5HEAUSFQoRU1RFUF9TVEFURV9VTkRPTkUQBhIaChZTVEVQX1NUQVRFX1VORE9fRkFJTEVEEAcSFgoSU1RFUF9TVEFURV9TS0lQUEVEEAhiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_google_rpc_status, file_virtyard_api_jobs_v1_hold, file_virtyard_api_participant_v1_participant_service, file_virtyard_api_type_v1_annotations, file_virtyard_api_type_v1_submission]);
 
 /**
  * One configuration change on one object, with its steps and how far they are.
@@ -269,6 +269,13 @@ export type Job = Message<"virtyard.api.jobs.v1.Job"> & {
    * @generated from field: bool archived = 45;
    */
   archived: boolean;
+
+  /**
+   * How far the whole operation is; absent once this job has ended, and of several jobs the last one to be updated tells.
+   *
+   * @generated from field: virtyard.api.jobs.v1.OperationProgress operation_progress = 46;
+   */
+  operationProgress?: OperationProgress | undefined;
 };
 
 /**
@@ -277,6 +284,41 @@ export type Job = Message<"virtyard.api.jobs.v1.Job"> & {
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
   messageDesc(file_virtyard_api_jobs_v1_job, 0);
+
+/**
+ * How far an operation is, as each of its jobs that has not ended tells it.
+ *
+ * @generated from message virtyard.api.jobs.v1.OperationProgress
+ */
+export type OperationProgress = Message<"virtyard.api.jobs.v1.OperationProgress"> & {
+  /**
+   * How much is done by the weight of all its steps, in per cent from 0 to 100; never falls, except on rollback.
+   *
+   * @generated from field: double percent = 1;
+   */
+  percent: number;
+
+  /**
+   * When the operation is expected to end, if that can be told.
+   *
+   * @generated from field: google.protobuf.Timestamp expected_end_time = 2;
+   */
+  expectedEndTime?: Timestamp | undefined;
+
+  /**
+   * When this was so.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 3;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message virtyard.api.jobs.v1.OperationProgress.
+ * Use `create(OperationProgressSchema)` to create a new message.
+ */
+export const OperationProgressSchema: GenMessage<OperationProgress> = /*@__PURE__*/
+  messageDesc(file_virtyard_api_jobs_v1_job, 1);
 
 /**
  * One effect of a job, and how far it is.
@@ -339,6 +381,34 @@ export type Step = Message<"virtyard.api.jobs.v1.Step"> & {
    * @generated from field: double weight = 8;
    */
   weight: number;
+
+  /**
+   * When the intent of its last try became durable, a moment before it was sent, or a pause where it was tried again.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 9;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When that try was known to be over; absent while it is under way, and for steps of records from before this field.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 10;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * When the intent of the last try to undo it became durable; absent for what was never undone.
+   *
+   * @generated from field: google.protobuf.Timestamp undo_start_time = 11;
+   */
+  undoStartTime?: Timestamp | undefined;
+
+  /**
+   * When it was known to be undone, or its undo was given up.
+   *
+   * @generated from field: google.protobuf.Timestamp undo_end_time = 12;
+   */
+  undoEndTime?: Timestamp | undefined;
 };
 
 /**
@@ -346,7 +416,7 @@ export type Step = Message<"virtyard.api.jobs.v1.Step"> & {
  * Use `create(StepSchema)` to create a new message.
  */
 export const StepSchema: GenMessage<Step> = /*@__PURE__*/
-  messageDesc(file_virtyard_api_jobs_v1_job, 1);
+  messageDesc(file_virtyard_api_jobs_v1_job, 2);
 
 /**
  * Why a job is set aside: it keeps its state and its locks, and nothing of it is begun.
