@@ -227,7 +227,8 @@ async def hold(site: Site) -> None:
     """Take the lock that is in the way."""
     request = TAKE(object=HELD, purpose="to be in the way", duration=Duration(seconds=3600))
     async with channel_to(site, "jobs") as channel:
-        await lock_control_service_pb2_grpc.LockControlServiceStub(channel).TakeLock(request, timeout=LIMIT, wait_for_ready=True)
+        stub = lock_control_service_pb2_grpc.LockControlServiceStub(channel)
+        await stub.TakeLock(request, timeout=LIMIT, wait_for_ready=True)
 
 
 def channel_to(site: Site, service: str) -> grpc.aio.Channel:
