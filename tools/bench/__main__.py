@@ -56,6 +56,14 @@ UNITS = {
     "console_tree_many_long_tasks": "the same in a tree of 10,000",
     "console_tree_cpu_ratio": "ratio of the page's processor time for it, many to few",
     "console_change_cpu_ratio": "the same for three changes of machines in the tree",
+    "host_crash_p50_ms": "from a guest's kill -9 until the inventory shows it, median",
+    "host_crash_p99_ms": "the same, 99th percentile",
+    "host_by_hand_p50_ms": "from a guest's end by SIGTERM until the inventory shows it, median",
+    "host_by_hand_p99_ms": "the same, 99th percentile",
+    "host_storage_p50_ms": "from an unmount until both servers' loss of storage is shown, median",
+    "host_storage_p99_ms": "the same, 99th percentile",
+    "host_link_p50_ms": "from a broken cable until both ends are shown to be down, median",
+    "host_link_p99_ms": "the same, 99th percentile",
     "commits_per_s": "durable writes by group commit, 64 in flight",
     "noop_jobs_per_s": "no-op jobs, embedded, 64 in flight",
     "noop_p50_ms": "one no-op alone, embedded, median",
@@ -71,6 +79,12 @@ UNITS = {
     "rpcs_per_noop_job": "requests between services for one no-op alone",
 }
 """What is measured, by its key; what is told with its spread has the keys `_least` and `_most` too."""
+
+
+BOUNDS = {f"host_{kind}_p99_ms": 2000.0 for kind in ("crash", "by_hand", "storage", "link")}
+"""What may not be exceeded, or the whole has failed: the inventory follows hosts within two seconds."""
+CYCLES = "20"
+"""How often each thing is done that happens on a host."""
 
 
 async def phase(module: str, *words: str, limit: float = _PHASE_LIMIT) -> dict[str, float]:
@@ -118,6 +132,11 @@ async def measure_snapshots(folder: Path) -> dict[str, float]:
 async def measure_console(folder: Path) -> dict[str, float]:
     """Measure what a list of 100,000 jobs and a tree of 10,000 machines cost a real Chromium, and ones of a hundred."""
     return await phase("tools.bench.console", str(folder), limit=900.0)
+
+
+async def measure_host_events(_: Path) -> dict[str, float]:
+    """Measure how soon the inventory follows what happens on hosts; needs root, for namespaces and mounts."""
+    return await phase("tools.bench.host_events", CYCLES, limit=1200.0)
 
 
 async def measure_commits(folder: Path) -> dict[str, float]:
@@ -177,6 +196,7 @@ PARTS: dict[str, Callable[[Path], Awaitable[dict[str, float]]]] = {
     "stalled": measure_stalled,
     "snapshots": measure_snapshots,
     "console": measure_console,
+    "host-events": measure_host_events,
     "commits": measure_commits,
     "embedded": measure_embedded,
     "split": measure_split,
@@ -213,6 +233,9 @@ async def main(parts: Sequence[str]) -> None:
             least, most = rounded.get(f"{key}_least"), rounded.get(f"{key}_most")
             within = f" ({least:g} to {most:g})" if least is not None else ""
             print(f"{key:29} {rounded[key]:10g}   {unit}{within}")
+    over = [f"{key} is more than {bound:g}" for key, bound in BOUNDS.items() if rounded.get(key, 0) > bound]
+    if over:
+        sys.exit(f"bench: {'; '.join(over)}")
 
 
 if __name__ == "__main__":

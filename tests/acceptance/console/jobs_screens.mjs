@@ -119,6 +119,24 @@ const SCENARIOS = {
     await card.getByTestId("next-runs").waitFor({ state: "detached" });
   },
 
+  /** Sees what a webhook gave up and why, has one sent again, and has the other forgotten. */
+  async webhook(page) {
+    await go(page, "/jobs/recurring");
+    const card = page.locator(`[data-name="${asked.webhook}"]`);
+    const rows = card.getByRole("row").filter({ has: page.getByRole("button", { name: /^Send again/ }) });
+    await until(async () => (await rows.count()) === 2);
+    said.rows = await rows.allInnerTexts();
+    await rows.last().scrollIntoViewIfNeeded();
+    await look(page, "webhook");
+    await rows.first().getByRole("button").click();
+    await until(async () => (await rows.count()) === 1);
+    await card.getByRole("button", { name: "Forget all" }).click();
+    await look(page, "forget", ["[role=dialog]"]);
+    await page.getByRole("dialog").getByRole("button", { name: "Forget" }).click();
+    await until(async () => (await rows.count()) === 0);
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+  },
+
   /** Holds an operation, lets it go on, moves it in its queues, saves it; then the list, its counters, and the drawer. */
   async steer(page) {
     const main = page.locator("main");

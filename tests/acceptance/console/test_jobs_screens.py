@@ -26,10 +26,13 @@ from tests.acceptance.asking import (
 from tests.acceptance.console.chromium import SCREENS, assert_as_cheap, build_console, link_to, one_browser
 from tests.acceptance.console.costs import list_costs
 from tests.acceptance.site import Site, open_site
-from virtyard.api.inventory.v1 import inventory_service_pb2, schedule_pb2
+from tests.integration.jobs.receiver import receiving
+from virtyard.api.inventory.v1 import inventory_service_pb2, schedule_pb2, webhook_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import (
     create_schedule_pb2,
+    create_webhook_pb2,
+    delete_webhook_pb2,
     kill_virtual_machine_pb2,
     refresh_server_pb2,
     rename_virtual_machine_pb2,
@@ -228,6 +231,26 @@ async def test_a_schedule_is_run_now_and_disabled(site: Site) -> None:
     assert said["next"] == 5
     assert kept.state == schedule_pb2.SCHEDULE_STATE_DISABLED
     assert said["ran"].split()[-1].rstrip(".") in {job.operation for job in refreshed.jobs}
+
+
+async def test_what_a_webhook_gave_up_is_sent_again_or_forgotten(site: Site) -> None:
+    """Each is shown with what it was and why; one is delivered after all, and nothing is left of the other."""
+    with receiving() as receiver:
+        receiver.answer = lambda _: (410, {}) if len(receiver.taken) <= 2 else (204, {})
+        matching = 'title = "Refresh Server"'
+        ends = webhook_pb2.WEBHOOK_CONTENT_OPERATIONS
+        wanted = webhook_pb2.Webhook(url=receiver.url, content=ends, operation_filter=matching)
+        async with site.client() as client:
+            await run(client, create_webhook_pb2.CreateWebhookRequest(webhook_id="ends", webhook=wanted))
+            request = refresh_server_pb2.RefreshServerRequest(name="servers/s1")
+            operations = [(await run(client, request)).operation.name for _ in range(2)]
+            said = await play(site, "webhook", webhook="webhooks/ends")
+            await run(client, delete_webhook_pb2.DeleteWebhookRequest(name="webhooks/ends"))
+    for row, operation in zip(said["rows"], operations, strict=True):
+        assert "OPERATION_SUCCEEDED" in row
+        assert operation in row
+        assert "the receiver answered 410 Gone (1 attempt)" in row
+    assert [event["subject"] for event in receiver.events()] == [*operations, operations[0]]
 
 
 async def test_an_operation_is_steered_and_found_by_counters_and_columns(site: Site) -> None:

@@ -1,23 +1,25 @@
 // The webhooks of the site: which events each sends and where to, and how that goes.
-import { Button, Code, Group, Text } from "@mantine/core";
+import { Code, Group, Text } from "@mantine/core";
 import { useCallback } from "react";
-import { WebhookState, type Webhook } from "../api/virtyard/api/inventory/v1/webhook_pb";
+import { WebhookContent, WebhookState, type Webhook } from "../api/virtyard/api/inventory/v1/webhook_pb";
 import { OperationService } from "../api/virtyard/api/operations/v1/operation_service_pb";
 import { automation } from "../client/services";
 import { clientOf } from "../client/transport";
 import { Fact } from "../jobs/OperationFacts";
 import { Moment } from "../ui/Moment";
 import { millisOf } from "../ui/moments";
-import { ProblemAlert } from "../ui/ProblemAlert";
-import { useCall } from "../ui/use-call";
 import { AutomationCard } from "./AutomationCard";
+import { DeadDeliveries } from "./DeadDeliveries";
 import { useStatus } from "./use-status";
 
 const operations = clientOf(OperationService);
 
+function sendsOperations(webhook: Webhook): boolean {
+  return webhook.content === WebhookContent.OPERATIONS || webhook.content === WebhookContent.EVENTS_AND_OPERATIONS;
+}
+
 export function WebhookCard({ webhook }: { webhook: Webhook }) {
   const { name } = webhook;
-  const retry = useCall();
   const { status, problem, again } = useStatus((signal) => automation.getWebhookStatus({ name }, { signal }), `${name} ${webhook.etag}`);
   const enable = useCallback(
     (enabled: boolean) =>
@@ -40,7 +42,10 @@ export function WebhookCard({ webhook }: { webhook: Webhook }) {
       problem={problem}
     >
       <Text size="sm">
-        Sends {webhook.eventFilter ? <>events with <Code>{webhook.eventFilter}</Code></> : "every event"}
+        Sends {webhook.content !== WebhookContent.OPERATIONS && (webhook.eventFilter ? <>events with <Code>{webhook.eventFilter}</Code></> : "every event")}
+        {webhook.content === WebhookContent.EVENTS_AND_OPERATIONS && " and "}
+        {sendsOperations(webhook) &&
+          (webhook.operationFilter ? <>the ends of operations with <Code>{webhook.operationFilter}</Code></> : "the end of every operation")}
         {webhook.within && <> about <Code>{webhook.within}</Code> and what belongs to it</>} to <Code style={{ overflowWrap: "anywhere" }}>{webhook.url}</Code>
       </Text>
       {status && (
@@ -58,15 +63,10 @@ export function WebhookCard({ webhook }: { webhook: Webhook }) {
               <Moment at={millisOf(status.nextTime)} />
             </Fact>
           )}
-          {status.dead > 0n && (
-            <Button variant="default" size="compact-sm" loading={retry.busy} onClick={() => retry.run(() => automation.retryWebhookDeliveries({ name }), again)}>
-              Send them again
-            </Button>
-          )}
         </Group>
       )}
       {status?.lastError && <Text size="sm" c="var(--mantine-color-error)">The last attempt failed: {status.lastError}</Text>}
-      {retry.problem && <ProblemAlert title="They could not be sent again" problem={retry.problem} onClose={retry.clear} />}
+      {status && status.dead > 0n && <DeadDeliveries name={name} count={status.dead} onDone={again} />}
     </AutomationCard>
   );
 }

@@ -548,7 +548,7 @@ Global___DiscardWebhookDeliveriesRequest: _TypeAlias = DiscardWebhookDeliveriesR
 
 @_typing.final
 class DiscardWebhookDeliveriesResponse(_message.Message):
-    """What was given up and is not kept any longer."""
+    """How much of what was given up is forgotten now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

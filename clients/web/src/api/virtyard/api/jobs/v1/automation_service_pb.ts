@@ -596,7 +596,7 @@ export const DiscardWebhookDeliveriesRequestSchema: GenMessage<DiscardWebhookDel
   messageDesc(file_virtyard_api_jobs_v1_automation_service, 14);
 
 /**
- * What was given up and is not kept any longer.
+ * How much of what was given up is forgotten now.
  *
  * @generated from message virtyard.api.jobs.v1.DiscardWebhookDeliveriesResponse
  */
