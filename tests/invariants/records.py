@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.archive import unpack_operation
 from virtyard.jobs.model import Operation, operation_number
@@ -132,9 +132,11 @@ class Records:
         return {number: one for number, one in self.operations.items() if one.record.state != ACTIVE}
 
     def is_taken_over(self, operation: Operation) -> bool:
-        """Tell whether another operation has bound itself to take over what this one did, and does or did (P12)."""
+        """Tell whether another operation has bound itself to take over what this one did, and does, did or owes it."""
         by = self.operations.get(operation_number(operation.record.superseded_by))
-        return by is not None and by.record.takes_over == operation.name and by.record.state in (ACTIVE, _SUCCEEDED)
+        if by is None or by.record.takes_over != operation.name:
+            return False
+        return by.record.state in (ACTIVE, _SUCCEEDED) or by.record.outcome == job_pb2.OUTCOME_PARTIAL
 
 
 def read(folder: Path) -> Records:

@@ -57,7 +57,10 @@ def ended_as_promised(records: Records) -> Iterator[str]:
             steps = {each: state for each, state in steps.items() if each not in left}
         else:
             kept = StepState.UNDO_FAILED in steps.values()
-            outcome = job_pb2.OUTCOME_PARTIAL if kept else job_pb2.OUTCOME_NONE
+            owed = record.takes_over
+            if owed and not any(owed in text for own in record.jobs.values() for text in own.residue):
+                yield f"{name} does not tell that it owes what {owed} left"
+            outcome = job_pb2.OUTCOME_PARTIAL if kept or owed else job_pb2.OUTCOME_NONE
             allowed = set(_OF_UNDONE)
             allowed |= {StepState.UNDO_FAILED} if kept else set()
             allowed |= {StepState.DONE} if records.is_taken_over(operation) else set()

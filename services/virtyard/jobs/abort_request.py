@@ -14,6 +14,7 @@ from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import schedule, stamps
 from virtyard.jobs.control_events import event_of
 from virtyard.jobs.model import Operation, Shape
+from virtyard.jobs.preemption import is_bound
 from virtyard.kernel import event_types
 from virtyard.kernel.errors import Cancelled
 from virtyard.runtime.status import to_status
@@ -40,7 +41,7 @@ def note(record: Record, asked: AbortRequest, shape: Shape) -> bool:
     if record.abort_requested:
         return False
     record.abort_requested, record.abort_reason, record.abort_cause = True, asked.reason, asked.cause
-    record.too_late = schedule.pivot_started(shape, record) or bool(record.takes_over)
+    record.too_late = schedule.pivot_started(shape, record) or is_bound(record)
     _add_hop(record, asked.principal or asked.cause, asked.reason)
     return True
 

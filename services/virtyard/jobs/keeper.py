@@ -17,7 +17,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import broken, lock_uses, outcome, outlook, render, schedule, stall, stamps
+from virtyard.jobs import broken, lock_uses, outcome, outlook, preemption, render, schedule, stall, stamps
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -119,6 +119,8 @@ class Keeper:
         """Put an end with an error into a record that has nothing left to undo; it is committed with that (Ct)."""
         record.state = operation_pb2.OPERATION_STATE_CANCELLED if cancelled else operation_pb2.OPERATION_STATE_FAILED
         record.outcome = job_pb2.OUTCOME_NONE
+        if record.takes_over:
+            preemption.mark_unfinished(self.operation.shape, record)
         if status is not record.error:
             record.error.CopyFrom(status)
         stamps.ask(record.end_time)

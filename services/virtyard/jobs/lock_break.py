@@ -143,8 +143,8 @@ class LockBreak:
         shape = self._keeper.operation.shape
         record.epoch += 1
         record.held = job_pb2.HELD_REASON_BROKEN
-        # Its locks are for anybody now: nobody makes its undo void, and it makes nobody's.
-        record.superseded_by = record.takes_over = ""
+        # Its locks are for anybody now: nobody makes its undo void. What it took over from another one it still owes.
+        record.superseded_by = ""
         record.broken.principal, record.broken.reason = asked.principal, asked.reason
         record.broken.object = asked.object or shape.plan.result_object or shape.plan.jobs[0].object
         record.broken.time.FromDatetime(self._world.clock.now())

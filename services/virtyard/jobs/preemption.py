@@ -10,13 +10,33 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Protocol
 
-from virtyard.jobs.model import Operation, operation_number
+from virtyard.api.jobs.v1 import job_pb2, operation_pb2
+from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.model import Operation, Shape, operation_number
 from virtyard.kernel.lock_modes import LockMode, covers, merge
 from virtyard.locks.model import QueuePlace
 from virtyard.operations.contract import OperationType
 from virtyard.runtime.scope import TaskScope
 
-__all__ = ["Preemption", "Preemptor"]
+__all__ = ["Preemption", "Preemptor", "is_bound", "mark_unfinished"]
+
+Record = record_pb2.OperationRecord
+
+
+def is_bound(record: Record) -> bool:
+    """Tell whether an operation is bound to its end, as another one gave up its undo for that; a break frees it."""
+    return bool(record.takes_over) and not record.HasField("broken")
+
+
+def mark_unfinished(shape: Shape, record: Record) -> None:
+    """Put into the bad end of an operation that it owes what it took over: the other one's steps are left as they are.
+
+    Nothing here knows how far they are from what is recorded; the reports of the host tell the inventory.
+    """
+    first = shape.plan.jobs[0]
+    left = f"{record.takes_over} gave up its undo for this; {first.object} is recorded as its host reports it"
+    record.jobs[first.id].residue.append(left)
+    record.state, record.outcome = operation_pb2.OPERATION_STATE_FAILED, job_pb2.OUTCOME_PARTIAL
 
 
 class Preemptor(Protocol):

@@ -28,7 +28,7 @@ from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
 from virtyard.jobs.model import Operation, StepRef
 from virtyard.jobs.next_tries import LONGEST_PAUSE, PAUSE, NextTries
 from virtyard.jobs.past_pivot import PastPivot
-from virtyard.jobs.preemption import Preemption
+from virtyard.jobs.preemption import Preemption, is_bound
 from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.roll_call import Answers, call_roll
 from virtyard.jobs.rollback import Rollback
@@ -162,7 +162,7 @@ class Runner:
         def change(record: Record) -> bool:
             if not (record.abort_requested or record.held or record.rolling_back):
                 record.takes_over = yielding
-            return record.takes_over == yielding
+            return record.takes_over == yielding and is_bound(record)
 
         try:
             return await self._keeper.commit("jobs.takes_over", change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from google.longrunning import operations_pb2
@@ -10,6 +11,8 @@ from google.protobuf.message import Message
 
 from tests.integration.jobs.site import LIMIT, Site, machine
 from tests.integration.jobs.test_control import hold, release
+from tests.invariants.records import read
+from tests.invariants.services import ALWAYS
 from virtyard.agent.actions.contract import Context
 from virtyard.api.actions.v1 import shut_down_guest_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2
@@ -20,9 +23,14 @@ from virtyard.api.operations.v1 import (
     start_virtual_machine_pb2,
     stop_virtual_machine_pb2,
 )
+from virtyard.internal.inventory.v1 import host_service_pb2, host_service_pb2_grpc
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import preemption
+from virtyard.jobs.lock_break import BreakRequest
 from virtyard.jobs.preemption import Preemption
+from virtyard.kernel.permissions import Principal
 from virtyard.locks import table
+from virtyard.runtime.local import LocalChannel
 
 WEB = "virtualMachines/web"
 KILL = kill_virtual_machine_pb2.KillVirtualMachineRequest(name=WEB)
@@ -30,6 +38,7 @@ RENAME = rename_virtual_machine_pb2.RenameVirtualMachineRequest(name=WEB, displa
 RUNNING = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING
 STOPPED = virtual_machine_pb2.VIRTUAL_MACHINE_STATE_STOPPED
 CANCELLED = operation_pb2.OPERATION_STATE_CANCELLED
+PARTIAL = job_pb2.OUTCOME_PARTIAL
 
 
 class HungShutdown:
@@ -209,6 +218,71 @@ async def test_a_kill_that_has_taken_over_is_not_aborted(site: Site) -> None:
     assert (killed.state, killed.too_late) == (operation_pb2.OPERATION_STATE_SUCCEEDED, True)
     assert stopped.superseded_by == kill
     assert await state_of(site) == (STOPPED, False)
+
+
+async def break_locks(site: Site, name: str) -> None:
+    """Break the locks of an operation, as an administrator does."""
+    asked = BreakRequest(principal="user/admin", reason="it is in the way", object=WEB)
+    assert await site.jobs.scheduler.break_locks(int(name.partition("/")[2]), asked, LIMIT) == []
+
+
+async def report_guests(site: Site) -> None:
+    """Have the host of the machine report its guests, often enough for any conclusion."""
+    async with LocalChannel(site.inventory.services, Principal.of("agent/s1")) as channel:
+        stub: Any = host_service_pb2_grpc.HostServiceStub(channel)
+        for _ in range(3):
+            host = await site.agents["s1"].facts.look()
+            assert (await stub.ReportHost(host_service_pb2.ReportHostRequest(host=host))).known
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["told", "forgotten"])
+async def test_a_kill_whose_locks_are_broken_owes_what_it_took_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, forget: bool
+) -> None:
+    """It says what was given up for it, and the host's report makes the record true; forgotten, the checker tells."""
+    hung, stop = await hang(site, down=True)
+    kill = await preempt(site, stop)
+    take_over = Preemption.take_over
+
+    async def break_right_after(self: Preemption, yielding: str, by: str) -> bool:
+        taken = await take_over(self, yielding, by)
+        await break_locks(site, kill)
+        return taken
+
+    monkeypatch.setattr(Preemption, "take_over", break_right_after)
+    if forget:
+        monkeypatch.setattr(preemption, "mark_unfinished", lambda shape, record: None)
+    hung.let_go.set()
+    assert meta(await site.wait(stop)).superseded_by == kill
+    killed = await site.wait(kill)
+    assert killed.error.message.startswith("its locks were broken by user/admin")
+    await site.wait_released()
+    found = [line for check in ALWAYS for line in check(read(site.folder)) if "operations/" in line]
+    assert bool(found) is forget, found
+    if not forget:
+        assert (meta(killed).state, meta(killed).outcome) == (operation_pb2.OPERATION_STATE_FAILED, PARTIAL)
+        (job,) = await site.jobs_of(kill)
+        assert (job.outcome, list(job.residue)) == (
+            PARTIAL,
+            [f"{stop} gave up its undo for this; {WEB} is recorded as its host reports it"],
+        )
+    assert await state_of(site) == (RUNNING, False)
+    await report_guests(site)
+    assert await state_of(site) == (STOPPED, False)
+    (told,) = [each for each in await site.events(WEB, "INFORMATIONAL") if each.type.startswith("MACHINE_STOPPED_")]
+    assert not told.operation
+
+
+async def test_a_kill_whose_locks_are_broken_before_it_took_over_takes_over_nothing(site: Site) -> None:
+    """The stop is undone, as nobody is left whose end would make that void."""
+    hung, stop = await hang(site, down=True)
+    kill = await preempt(site, stop)
+    await break_locks(site, kill)
+    hung.let_go.set()
+    for each in (kill, stop):
+        ended = meta(await site.wait(each))
+        assert (ended.state, ended.outcome, ended.superseded_by) == (CANCELLED, job_pb2.OUTCOME_NONE, "")
+    assert await state_of(site) == (RUNNING, True)
 
 
 async def test_a_kill_that_has_taken_over_waits_for_its_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
