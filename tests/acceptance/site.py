@@ -69,6 +69,8 @@ class Site:
         """Settings of the processes that are started from now on, by their variables."""
         self.nursery: Nursery | None = None
         """Starts the processes, if it is there; without it each loads its modules anew."""
+        self.through: dict[tuple[str, str], str] = {}
+        """The address at which a process reaches a service, by their names, where that is not the service's own."""
         self._commands = compose_commands()
         self._seen: dict[str, int] = {}
         for made in (self.shared, self.moments, self.pids):
@@ -158,7 +160,7 @@ class Site:
         if name == "up":
             return ["up", "--state", str(self.folder / "state"), "--pki", str(self.folder / "pki"), *self._listen(name)]
         if name in (*SPLIT, "gateway"):
-            return self._adapt(self._commands[name])
+            return self._led_through(name, self._adapt(self._commands[name]))
         words = self._adapt([word.replace("s1", name) for word in self._commands["s1"]])
         words[words.index("--driver") + 1] = self.driver
         if self.shape == "embedded":
@@ -167,6 +169,13 @@ class Site:
         if name in self.homes:
             words[words.index("--listen") + 1] = self.addresses.get(name, f"{self.homes[name]}:0")
         return [*words, "--memory-bytes", str(memory_bytes)]
+
+    def _led_through(self, name: str, words: list[str]) -> list[str]:
+        """Put the addresses at which a process reaches services otherwise into its command line."""
+        for (process, service), address in self.through.items():
+            if process == name:
+                words[words.index(f"--{service}") + 1] = address
+        return words
 
     def _listen(self, name: str) -> list[str]:
         # The port of the first start again, so that whoever knew the process finds it after a restart.
@@ -303,10 +312,12 @@ def open_site(
     homes: Mapping[str, str] | None = None,
     namespaces: Mapping[str, str] | None = None,
     nursed: bool = False,
+    furnish: Callable[[Site], object] = lambda _: None,
 ) -> Iterator[Site]:
     """Run a site in a short folder of its own; whatever happens, nothing of it is left.
 
-    A site that is `nursed` starts its processes quickly, as forks of one; see `tests/faults/nursery.py`.
+    A site that is `nursed` starts its processes quickly, as forks of one; see `tests/faults/nursery.py`. Its folders
+    are there when `furnish` is called, and nothing is started yet.
     """
     folder = Path(tempfile.mkdtemp(prefix="vya-", dir="/tmp")) / "site"
     site = Site(folder, shape, driver)
@@ -315,6 +326,7 @@ def open_site(
     try:
         if nursed:
             site.nursery = Nursery(folder)
+        furnish(site)
         site.open(servers, memory_bytes)
         yield site
     finally:

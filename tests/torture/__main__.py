@@ -30,12 +30,16 @@ from tests.torture.deaths import Watch
 from tests.torture.late import Latecomer
 from tests.torture.looks import look_for, not_as_acknowledged
 from tests.torture.people import decide_for_ever
+from tests.torture.residue import not_accepted
 from tests.torture.settle import become_quiet, ended_in
+from tests.torture.verbs import Meddler
 from virtyard.api.inventory.v1 import server_pb2
 from virtyard.api.operations.v1 import discover_server_pb2
 from virtyard_client.client import Client
 
 SERVERS = ("s1", "s2", "s3", "s4")
+LINES = (("jobs", "locks"), ("jobs", "inventory"), ("inventory", "locks"))
+"""Which service calls which, over a wire that can be cut."""
 LOGS = "build/torture-logs"
 _HARM_SECONDS = 60.0
 """After so long no fault is under way any more."""
@@ -68,19 +72,30 @@ class Torture:
     chaos: Chaos
     watch: Watch
     late: Latecomer
+    meddler: Meddler
     tally: Tally
+    checked: list[str]
+    """What the invariant checker found in the end, while services could still reach each other."""
 
     def found(self) -> list[str]:
         """Return what was found while it went on."""
         return [*self.tally.wrong, *self.late.wrong, *self.watch.wrong]
 
 
-def put_in(site: Site, bug: str) -> None:
-    """Start every process again, with the bug."""
+def start_again(site: Site, bug: str) -> None:
+    """Start every process again, with the bug if there is one, and with wires between services."""
     os.environ[VARIABLE] = bug
-    for name in (*site.control_plane, *SERVERS):
+    for name in (*site.control_plane, *(SERVERS if bug else ())):
         site.kill(name)
         site.start(name)
+
+
+async def laid(stack: AsyncExitStack, target: str) -> Wire:
+    """Return a wire to an address, which is there until the stack is closed."""
+    wire = Wire(target)
+    await wire.open()
+    stack.push_async_callback(wire.close)
+    return wire
 
 
 async def torture(site: Site, minutes: float, clients: int, seed: int, bug: str) -> Torture:
@@ -91,25 +106,25 @@ async def torture(site: Site, minutes: float, clients: int, seed: int, bug: str)
     rng = random.Random(seed)
     stop, over, tally = asyncio.Event(), asyncio.Event(), Tally()
     async with AsyncExitStack() as stack:
-        wires = {server: Wire(site.addresses[server]) for server in SERVERS}
-        for wire in wires.values():
-            await wire.open()
-            stack.push_async_callback(wire.close)
+        wires = {server: await laid(stack, site.addresses[server]) for server in SERVERS}
+        lines = {ends: await laid(stack, site.addresses[ends[1]]) for ends in LINES}
+        site.through.update({ends: wire.address for ends, wire in lines.items()})
         client = await stack.enter_async_context(site.client())
         await furnish(site, client, wires)
-        if bug:
-            await asyncio.to_thread(put_in, site, bug)
-        chaos = Chaos(site, wires, random.Random(rng.getrandbits(64)))
+        await asyncio.to_thread(start_again, site, bug)
+        chaos = Chaos(site, wires, lines, random.Random(rng.getrandbits(64)))
         watch = Watch(site, (*site.control_plane, *SERVERS), chaos.killed, chaos.filled)
         workers = [TortureClient(site, client, random.Random(rng.getrandbits(64)), tally) for _ in range(clients)]
         late = Latecomer(site, SERVERS, random.Random(rng.getrandbits(64)))
-        run = Torture(site=site, chaos=chaos, watch=watch, late=late, tally=tally)
+        meddler = Meddler(site, client, random.Random(rng.getrandbits(64)))
+        run = Torture(site=site, chaos=chaos, watch=watch, late=late, meddler=meddler, tally=tally, checked=[])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch.run(over))
-            tasks.create_task(decide_for_ever(client, over))
+            tasks.create_task(decide_for_ever(client, over, meddler.rng, meddler.decided))
             work = [tasks.create_task(each.run(stop), name=f"client {place}") for place, each in enumerate(workers)]
             harm = [tasks.create_task(chaos.run(kind, stop), name=f"the fault {kind}") for kind in chaos.kinds]
             harm.append(tasks.create_task(late.run(stop), name="the messages that come late"))
+            harm += [tasks.create_task(meddler.run(verb, stop), name=f"people's {verb}") for verb in meddler.verbs]
             began = time.monotonic()
             if bug and (early := await look_for(site, tally.accepted, run.found, minutes * 60)):
                 say(f"found after {time.monotonic() - began:.0f} s")
@@ -122,7 +137,15 @@ async def torture(site: Site, minutes: float, clients: int, seed: int, bug: str)
                 tally.wrong += await ended_in(harm, _HARM_SECONDS)
                 await settle(site, client, tally, work)
             over.set()
+        if not (bug and run.found()):  # else it was left as it was, so much is not as it would be in the end
+            run.checked.extend(await asyncio.to_thread(check, site))
     return run
+
+
+def check(site: Site) -> list[str]:
+    """Return what is not as it must be, less what people have accepted."""
+    found = lasting_findings(site.folder, site.shared, site.effect_log, patience=30.0)
+    return not_accepted(found, site.folder)
 
 
 async def settle(site: Site, client: Client, tally: Tally, work: Collection[asyncio.Task[None]]) -> None:
@@ -143,14 +166,17 @@ def report(run: Torture, bug: str) -> list[str]:
     for kind in chaos.kinds:
         hits = ", ".join(f"{what} {chaos.hits[kind][what]}" for what in HITS)
         say(f"{kind}: {chaos.count[kind]} times; hit {hits}")
+    people = run.meddler
+    for verb in people.verbs:
+        say(f"{verb}: obeyed {people.obeyed[verb]} times, {people.beside[verb]} of them beside a running step")
+    say(f"decided: {dict(people.decided)}; people refused: {dict(people.refused.most_common(12))}")
     counted = chaos.aim.count + chaos.count + run.late.count
     say(f"moments and more: { {what: count for what, count in counted.items() if what not in chaos.kinds} }")
     for line in run.watch.could_not_start:
         say(line)
     if bug and run.found():
-        return run.found()  # it was left as it was, so much is not as it would be in the end
-    found = lasting_findings(site.folder, site.shared, site.effect_log, patience=30.0)
-    return [*found, *not_as_acknowledged(site, tally.accepted), *run.found()]
+        return run.found()
+    return [*run.checked, *not_as_acknowledged(site, tally.accepted), *run.found()]
 
 
 def main() -> int:
@@ -181,7 +207,7 @@ def main() -> int:
         say(f"the logs of its processes are in {logs}")
     for line in found:
         say(f"FOUND {line}")
-    void = [] if arguments.bug else run.chaos.void()
+    void = [] if arguments.bug else [*run.chaos.void(), *run.meddler.void()]
     for line in void:
         say(f"void: {line}")
     return 1 if found else 2 if void else 0

@@ -37,10 +37,13 @@ _TINY = 4096
 class Chaos:
     """Does harm to a site at random, and undoes it."""
 
-    def __init__(self, site: Site, wires: Mapping[str, Wire], rng: random.Random) -> None:
-        """Choose by `rng`; agents are reached through `wires`."""
+    def __init__(
+        self, site: Site, wires: Mapping[str, Wire], lines: Mapping[tuple[str, str], Wire], rng: random.Random
+    ) -> None:
+        """Choose by `rng`; agents are reached through `wires`, and services reach each other through `lines`."""
         self._site = site
         self._wires = wires
+        self._lines = lines
         self._rng = rng
         self._taken: set[str] = set()
         self.aim = Aim(site, rng)
@@ -56,6 +59,7 @@ class Chaos:
             "kill": self._kill,
             "stop": self._stop,
             "cut": self._cut,
+            "cut between services": self._cut_between,
             "full disk": self._fill,
             "failing step": self._fail,
         }
@@ -71,6 +75,8 @@ class Chaos:
     def _choose(self, kind: str) -> str:
         if kind == "failing step":
             return "jobs"
+        if kind == "cut between services":
+            return self._rng.choice(list(self._site.control_plane))
         agents = list(self._wires)
         # As often one of the services as one of the agents.
         return self._rng.choice(agents if kind == "cut" else self._rng.choice([list(self._site.control_plane), agents]))
@@ -113,6 +119,10 @@ class Chaos:
 
     async def _cut(self, victim: processes.Record) -> None:
         self._wires[victim.name].cut(self._rng.choice((0.0, 0.0, 0.5, 0.5, SILENCE_SECONDS * 2)))
+
+    async def _cut_between(self, victim: processes.Record) -> None:
+        line = self._rng.choice([ends for ends in self._lines if victim.name in ends])
+        self._lines[line].cut(self._rng.choice((0.0, 0.0, 0.5, 0.5, SILENCE_SECONDS * 2)))
 
     async def _fill(self, victim: processes.Record) -> None:
         self.filled.add(victim)

@@ -27,6 +27,8 @@ from virtyard.kernel.errors import NotFound, VirtyardError
 from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.view import select
 
+_AT_WORK = frozenset({pb.WAIT_CAUSE_RUNNING, pb.WAIT_CAUSE_RETRY, pb.WAIT_CAUSE_ROLLING_BACK})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
@@ -97,6 +99,9 @@ class Explainer:
         for name in told.job.silent_servers if told.cause == pb.WAIT_CAUSE_CONTACT_LOST else ():
             why = self._scheduler.world.participants.why_unsettled(name, number)
             told.summary += f"; {why}" if why else ""
+        for name in waiting.open_participants(operation, planned) if told.cause in _AT_WORK else ():
+            why = self._scheduler.world.participants.why_refusing(name)
+            told.summary += f"; {name} answers, and cannot take its part now: {why}" if why else ""
         told.remedies.extend(remedies(told, now))
         return told
 

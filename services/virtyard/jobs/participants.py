@@ -24,6 +24,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.participant.v1 import participant_service_pb2_grpc as participant_grpc
 from virtyard.jobs.deaths import Deaths, OpenStep, reports_of
 from virtyard.jobs.greeter import Greeter
+from virtyard.jobs.refusing import Refusing
 from virtyard.jobs.without import Without
 from virtyard.kernel.errors import Unavailable, VirtyardError
 from virtyard.runtime.scope import TaskScope
@@ -77,6 +78,7 @@ class Link:
         self._greeter = greeter
         self.address = ""
         self.in_contact = True
+        self.refusing = Refusing()
         self._connect = connect
         self._on_contact = on_contact
         self._tasks = tasks
@@ -117,7 +119,7 @@ class Link:
         pause = _FIRST_PAUSE
         while True:
             try:
-                stub = participant_grpc.ParticipantServiceStub(await self._reached())
+                stub = participant_grpc.ParticipantServiceStub(await self.reached())
                 with peer_cancels_named():
                     answer = await cast(Any, stub.Settle)(request, timeout=_SETTLE_TIMEOUT)
                 self._answered()
@@ -184,6 +186,7 @@ class Link:
                 await self._stream()
             except grpc.aio.AioRpcError as error:
                 _log.info("the stream to %s broke: %s %s", self.name, error.code(), error.details())
+                self.refusing.note(error)
             except VirtyardError as error:
                 _log.info("%s cannot be connected: %s", self.name, error)
             self._missed()
@@ -206,7 +209,7 @@ class Link:
         """Wait before the next try, for less long while something is open."""
         pause, self._pause = self._pause, self._pause * 2
         if self._open:
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            await asyncio.sleep(max(min(pause, _LONGEST_PAUSE), self.refusing.pause))
             return
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
@@ -219,7 +222,7 @@ class Link:
                 self._channel = await self._connect(self.name, self.address)
             return self._channel
 
-    async def _reached(self) -> grpc.aio.Channel:
+    async def reached(self) -> grpc.aio.Channel:
         """Return a channel on which the participant has answered just now, if only with its certificate.
 
         Raises:
@@ -234,21 +237,13 @@ class Link:
         self._answered()
         return channel
 
-    async def reached(self) -> grpc.aio.Channel:
-        """Return a channel on which the participant has answered just now, for other questions than effects.
-
-        Raises:
-            Unavailable: it does not answer, or nobody knows where it is.
-        """
-        return await self._reached()
-
     async def _disconnect(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None and self.name != "inventory":
             await channel.close()
 
     async def _stream(self) -> None:
-        channel = await self._reached()
+        channel = await self.reached()
         stub = participant_grpc.ParticipantServiceStub(channel)
         self._turn += 1
         pulse = self._tasks.start(self._feel_pulse(channel), name=f"pulse of {self.name}")
@@ -259,6 +254,7 @@ class Link:
                 call = cast(Any, stub.Execute)(self._requests(self._turn, hello))
                 async for response in call:
                     self._answered()
+                    self.refusing.over()
                     for report in response.reports:
                         self._dispatch(report)
         finally:
@@ -386,6 +382,11 @@ class Participants:
     def why_unsettled(self, name: str, operation: int) -> str:
         """Return why a step of an operation stays open though its participant is proven dead; empty if not so."""
         return self._deaths.why_not(name, operation) if self._deaths is not None else ""
+
+    def why_refusing(self, name: str) -> str:
+        """Return what a participant says that answers and takes no effects; empty if it takes them."""
+        link = self._links.get(name)
+        return link.refusing.why if link is not None and link.in_contact else ""
 
     def silent(self) -> frozenset[str]:
         """Return the names of the participants that contact was lost with."""

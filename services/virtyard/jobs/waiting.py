@@ -71,6 +71,13 @@ def silent_servers(operation: Operation) -> list[str]:
     return sorted(found)
 
 
+def open_participants(operation: Operation, planned: plan_pb2.PlannedJob) -> list[str]:
+    """Return who is at work on a job's steps, or has been asked for that."""
+    shape, record = operation.shape, operation.record
+    open_steps = [each for each in shape.own[planned.id] if schedule.step_state(record, each) in _OPEN]
+    return sorted({shape.steps[each].step.participant for each in open_steps})
+
+
 def predecessors(operation: Operation, planned: plan_pb2.PlannedJob) -> Iterator[plan_pb2.PlannedJob]:
     """Yield the jobs of the same operation that a job waits for now: those before it, its parent, its children."""
     shape, record = operation.shape, operation.record

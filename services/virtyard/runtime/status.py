@@ -17,7 +17,17 @@ from virtyard.api.type.v1 import lock_pb2
 from virtyard.kernel import errors
 from virtyard.kernel.errors import FieldViolation, LockHolder, VirtyardError
 
-__all__ = ["DOMAIN", "code_of", "errors_named", "from_status", "named", "raise_from", "to_rpc_error", "to_status"]
+__all__ = [
+    "DOMAIN",
+    "answered",
+    "code_of",
+    "errors_named",
+    "from_status",
+    "named",
+    "raise_from",
+    "to_rpc_error",
+    "to_status",
+]
 
 DOMAIN = "virtyard"
 """The domain of every ErrorInfo."""
@@ -160,18 +170,25 @@ def named(error: grpc.RpcError) -> VirtyardError:
     """Return the error of Virtyard that a client of gRPC has met."""
     if not isinstance(error, grpc.aio.AioRpcError):
         return errors.InternalError(f"an error of gRPC without a status: {error}")
-    for key, value in error.trailing_metadata() or ():
-        if key == _DETAILS and isinstance(value, bytes):
-            try:
-                return from_status(status_pb2.Status.FromString(value))
-            except DecodeError:
-                break
+    if (told := answered(error)) is not None:
+        return told
     if error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_WHILE_SENDING:
         return errors.Unavailable("the call ended while it was being sent", retry_after=0.0)
     if error.code() is grpc.StatusCode.CANCELLED:
         # A service that says so has details; without them gRPC gave up a call that nobody had cancelled.
         return errors.Unavailable("the other side gave up the call", retry_after=0.0)
     return from_status(status_pb2.Status(code=error.code().value[0], message=error.details() or error.code().name))
+
+
+def answered(error: grpc.aio.AioRpcError) -> VirtyardError | None:
+    """Return the error that the other side itself has answered with; None if it is gRPC that speaks, as of a cut."""
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS and isinstance(value, bytes):
+            try:
+                return from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                break
+    return None
 
 
 def raise_from(error: grpc.RpcError) -> NoReturn:

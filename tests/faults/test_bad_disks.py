@@ -1,0 +1,215 @@
+"""Disks that hang or turn read-only under each database in turn: refused or waiting, never acknowledged and lost (R12).
+
+The databases of `jobs`, `locks`, `inventory` and of one host are each on a real file system of its own; see `disks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.acceptance.asking import (
+    LIMIT,
+    SUCCEEDED,
+    ask,
+    create_machine,
+    list_jobs,
+    list_locks,
+    list_objects,
+    new_disk,
+    prepare,
+    run,
+)
+from tests.acceptance.site import Site, open_site
+from tests.faults.disks import Disks
+from tests.faults.scene import Scene
+from tests.invariants.check import lasting_findings
+from tests.torture.looks import not_as_acknowledged
+from virtyard.api.inventory.v1 import inventory_service_pb2
+from virtyard.api.jobs.v1 import wait_explanation_pb2
+from virtyard.api.operations.v1 import kill_virtual_machine_pb2, start_virtual_machine_pb2
+from virtyard_client.client import Client
+from virtyard_client.errors import ClientError
+
+pytestmark = pytest.mark.timeout(600)
+SERVERS = ("s1", "s2")
+OWNERS = ("jobs", "locks", "inventory", "s1")
+MACHINES = {"one": "s1", "two": "s2"}
+LONG = bool(os.environ.get("VIRTYARD_TORTURE"))
+"""Whether disks hang until a step counts as stuck, which takes two minutes each."""
+_STUCK_SECONDS = 180.0
+_HANG_SECONDS = 3.0
+"""So long a disk hangs otherwise: longer than a participant has to come back before contact with it counts as lost."""
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[tuple[Site, Disks]]:
+    """A site in which every service is a process, with disks of their own, and a machine for each server."""
+    with Disks(OWNERS) as disks, open_site("split", SERVERS, nursed=True, furnish=disks.mount) as site:
+
+        async def furnish() -> None:
+            async with site.client() as client:
+                await prepare(site, client)
+                for name in MACHINES:
+                    await run(client, create_machine(site, name, [new_disk(4)]))
+
+        asyncio.run(furnish())
+        yield site, disks
+
+
+def start(machine: str = "one") -> start_virtual_machine_pb2.StartVirtualMachineRequest:
+    """Return a request to start a machine on its server."""
+    return start_virtual_machine_pb2.StartVirtualMachineRequest(
+        name=f"virtualMachines/{machine}", server=f"servers/{MACHINES[machine]}", request_id=str(uuid.uuid4())
+    )
+
+
+async def insist(client: Client, request: Any) -> str:
+    """Ask under one request id until it is known what came of it, and return the operation's name."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                return str((await ask(client, request)).name)
+            except ClientError as error:
+                if not error.unreachable:
+                    raise
+                await asyncio.sleep(0.05)
+
+
+async def come_to_rest(site: Site, client: Client, *started: str) -> None:
+    """Stop the machines again, and see that nothing is lost, doubled, or left behind."""
+    for name in started:
+        await run(client, kill_virtual_machine_pb2.KillVirtualMachineRequest(name=f"virtualMachines/{name}"))
+    scene = Scene(site, client, SERVERS)
+    await scene.wait_unlocked()
+    assert await asyncio.to_thread(lasting_findings, site.folder, site.shared, site.effect_log) == []
+
+
+# --- a disk that hangs
+
+
+async def reads_go_on(site: Site, client: Client) -> None:
+    """See that the other services answer, and the inventory even while its own disk takes no write."""
+    assert len(await list_objects(client, "Servers")) == len(SERVERS)
+
+
+async def jobs_are_shown(site: Site, client: Client) -> None:
+    """See that the scheduler and the lock service answer."""
+    await reads_go_on(site, client)
+    await list_locks(client)
+    await list_jobs(client, "operations/1")
+
+
+async def another_host_goes_on(site: Site, client: Client) -> None:
+    """See an operation through that needs the other host only."""
+    await run(client, start("two"))
+    await run(client, kill_virtual_machine_pb2.KillVirtualMachineRequest(name="virtualMachines/two"))
+
+
+OTHERS: dict[str, Callable[[Site, Client], Awaitable[None]]] = {
+    "jobs": reads_go_on,
+    "locks": reads_go_on,
+    "inventory": jobs_are_shown,
+    "s1": another_host_goes_on,
+}
+"""What goes on while a disk hangs, by whose it is."""
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_who_needs_a_disk_that_hangs_waits_and_others_do_not(owner: str, place: tuple[Site, Disks]) -> None:
+    """Nothing ends that is not durable; all goes on by itself once the disk does."""
+    site, disks = place
+    stuck = ("inventory", "s1") if LONG else ()
+    async with site.client() as client:
+        with disks[owner].frozen():
+            waiting = asyncio.create_task(run(client, start()))
+            over = time.monotonic() + (_STUCK_SECONDS if owner in stuck else _HANG_SECONDS)
+            while time.monotonic() < over:
+                async with asyncio.timeout(LIMIT):
+                    await OTHERS[owner](site, client)
+            assert not waiting.done()
+        story = await waiting
+        if owner in stuck:
+            await see_told_as_stuck(client, story.name)
+        await come_to_rest(site, client, "one")
+
+
+async def see_told_as_stuck(client: Client, operation: str) -> None:
+    """See that a step that made no progress for long was told of, and its going on as well."""
+    wanted = {"JOB_STUCK", "JOB_GOES_ON"}
+    async with asyncio.timeout(LIMIT):
+        while True:
+            request = inventory_service_pb2.ListEventsRequest(filter=f'operation = "{operation}"', page_size=1000)
+            if wanted <= {event.type for event in (await client.inventory.ListEvents(request)).events}:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def test_what_was_granted_ends_while_the_disk_of_the_locks_hangs(place: tuple[Site, Disks]) -> None:
+    """Running jobs need no lock service: a host inside a step finishes, and only the release is due."""
+    site, disks = place
+    async with site.client() as client:
+        scene = Scene(site, client, SERVERS)
+        name = await scene.begin_and_stand(start("two"))
+        with disks["locks"].frozen():
+            scene.go_on()
+            await scene.ended(name, SUCCEEDED)
+        await come_to_rest(site, client, "two")
+
+
+# --- a disk that turns read-only
+
+
+async def see_refused(client: Client, request: Any) -> None:
+    """See that nothing new is accepted, in words that say why."""
+    with pytest.raises(ClientError, match=r"outcome is unknown: (disk I/O error|attempt to write a readonly)") as told:
+        await ask(client, request)
+    assert told.value.unreachable
+
+
+async def see_waiting(client: Client, name: str) -> None:
+    """See that an operation goes no further, and says what it meets with."""
+    job = (await list_jobs(client, name))[0].name
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                told = await client.jobs.ExplainWait(wait_explanation_pb2.ExplainWaitRequest(name=job))
+                said = told.summary
+            except ClientError as error:  # the lock service itself cannot answer for its waits
+                said = str(error)
+            if "readonly database" in said or "disk I/O error" in said:
+                break
+            await asyncio.sleep(0.05)
+    assert not (await list_jobs(client, name))[0].done
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_a_disk_that_turned_read_only_loses_nothing(owner: str, place: tuple[Site, Disks]) -> None:
+    """What cannot be durable is refused or waits; when the disk is mended all of it comes to its end."""
+    site, disks = place
+    async with site.client() as client:
+        disks[owner].turn_read_only()
+        request, accepted = start(), {}
+        if owner == "jobs":
+            await see_refused(client, request)
+        else:
+            name = await insist(client, request)
+            accepted[name] = request.request_id
+            await see_waiting(client, name)
+        await reads_go_on(site, client)
+        assert site.is_alive(owner)
+        site.kill(owner)
+        disks[owner].unmount()
+        disks[owner].mount()
+        site.start(owner)
+        name = await insist(client, request)
+        accepted.setdefault(name, request.request_id)
+        await Scene(site, client, SERVERS).ended(name, SUCCEEDED)
+        assert not_as_acknowledged(site, accepted) == []
+        await come_to_rest(site, client, "one")
