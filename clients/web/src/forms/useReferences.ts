@@ -24,27 +24,34 @@ export interface Found {
 }
 
 const PAGE = 50;
-const NOTHING: Found = { candidates: [], more: false, loading: true };
+const LOADING: Found = { candidates: [], more: false, loading: true };
+const NOTHING: Found = { candidates: [], more: false, loading: false };
 
 /** Finds objects of a type whose name or display name has what was typed; asks only while it is wanted. */
 export function useReferences(catalogue: Catalogue, type: string, typed: string, wanted: boolean): Found {
-  const [text] = useDebouncedValue(typed.trim(), 200);
-  const [found, setFound] = useState<Found>(NOTHING);
+  const wording = typed.trim();
+  const [text] = useDebouncedValue(wording, 200);
+  const [answer, setAnswer] = useState<{ text: string; found: Found }>();
   useEffect(() => {
     if (!wanted) return undefined;
     const abort = new AbortController();
-    find(catalogue, type, text, abort.signal).then(setFound, () => {
-      // What cannot be listed can still be typed.
-      if (!abort.signal.aborted) setFound({ candidates: [], more: false, loading: false });
-    });
+    find(catalogue, type, text, abort.signal).then(
+      (found) => setAnswer({ text, found }),
+      () => {
+        // What cannot be listed can still be typed.
+        if (!abort.signal.aborted) setAnswer({ text, found: NOTHING });
+      },
+    );
     return () => abort.abort();
   }, [catalogue, type, text, wanted]);
-  return found;
+  // What was found for other words is not offered any more: the row that is chosen in a list is counted, and in another
+  // list the same row is another object.
+  return answer?.text === wording ? answer.found : LOADING;
 }
 
 async function find(catalogue: Catalogue, type: string, text: string, signal: AbortSignal): Promise<Found> {
   const known = catalogue.resource(type);
-  if (!known?.list) return { candidates: [], more: false, loading: false };
+  if (!known?.list) return NOTHING;
   const request = reflect(known.list.input);
   set(request, "filter", text ? quoted(text) : "");
   set(request, "page_size", PAGE);

@@ -2,7 +2,7 @@
 import { Button, Grid, Group, Paper, Stack, Text, Title } from "@mantine/core";
 import type { Message } from "@bufbuild/protobuf";
 import { IconEye, IconPlayerPlay } from "@tabler/icons-react";
-import { useState, type SyntheticEvent } from "react";
+import { useState, type KeyboardEvent, type SyntheticEvent } from "react";
 import type { Catalogue, OperationType } from "../forms/catalogue";
 import { FormContext } from "../forms/context";
 import { FieldRows } from "../forms/FieldRows";
@@ -40,7 +40,15 @@ export function OperationRun({ catalogue, operation, values, object, reload }: P
       <FormContext value={form.state}>
         <Grid gap="md">
           <Grid.Col span={{ base: 12, lg: 7 }}>
-            <Paper component="form" withBorder p="md" noValidate onSubmit={submit} aria-label={operation.title}>
+            <Paper
+              component="form"
+              withBorder
+              p="md"
+              noValidate
+              onSubmit={submit}
+              onKeyDown={withoutRunning}
+              aria-label={operation.title}
+            >
               <Stack gap="md">
                 {run.problem && <RunProblem problem={run.problem} title={operation.title} reload={reload} renew={form.renew} />}
                 <FieldRows fields={form.specs} path={[]} />
@@ -104,4 +112,9 @@ export function OperationRun({ catalogue, operation, values, object, reload }: P
       </FormContext>
     </Page>
   );
+}
+
+/** Who presses Enter where something is picked has picked it, or found nothing to pick; nothing is run by that. */
+function withoutRunning(event: KeyboardEvent): void {
+  if (event.key === "Enter" && (event.target as Element).getAttribute("role") === "combobox") event.preventDefault();
 }

@@ -54,9 +54,10 @@ export function useOperationForm(
     return Object.keys(built.errors).length === 0 ? built.message : undefined;
   };
   const refuse = (problem: Problem) => {
-    const placed = placeViolations(catalogue, specs, draft, problem.fields);
+    const placed = placeViolations(catalogue, specs, draft, violationsOf(problem));
     setErrors(placed.errors);
-    return { ...problem, fields: placed.others };
+    const count = Object.keys(placed.errors).length;
+    return count > 0 ? { ...problem, message: wordsFor(count), fields: placed.others } : problem;
   };
   return {
     specs,
@@ -78,6 +79,17 @@ function present(catalogue: Catalogue, operation: OperationType, specs: readonly
   return { ...empty, [changed.name]: { ...values, etag: true } };
 }
 
+/** What is wrong by field. Of an object that is not there, or not in the right state, the field that names it is a fact. */
+function violationsOf({ reason, message, fields, facts }: Problem): Problem["fields"] {
+  const field = facts.find(([name]) => name === "field")?.[1];
+  // About an etag there is more to say than fits beside its box.
+  if (fields.length > 0 || !field || reason === "ETAG_MISMATCH") return fields;
+  return [{ field, description: message.replace(`${field}: `, "") }];
+}
+
+function wordsFor(wrong: number): string {
+  return wrong === 1 ? "One field is to be put right; it says why." : `${wrong} fields are to be put right; each says why.`;
+}
 
 function etagOf(object: Message | undefined): string {
   return String((object as { etag?: string } | undefined)?.etag ?? "");

@@ -1,5 +1,5 @@
 // Asking for the operation of a form: its plan first if wanted, then the run, once however often Run is pressed.
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
 import type { Plan } from "../api/virtyard/api/jobs/v1/plan_pb";
 import type { OperationType } from "../forms/catalogue";
@@ -23,9 +23,15 @@ export function useRun(operation: OperationType, form: OperationForm): Run {
   const [busy, setBusy] = useState<Run["busy"]>("");
   const [problem, setProblem] = useState<Problem>();
   const [plan, setPlan] = useState<Plan>();
+  const [refusals, setRefusals] = useState(0);
   const asking = useRef(false);
   const navigate = useNavigate();
   const { key } = useLocation();
+
+  // Once what is wrong is shown at the fields.
+  useEffect(() => {
+    if (refusals > 0) showFirstError();
+  }, [refusals]);
 
   const ask = async (what: "preview" | "run") => {
     // The state of a second click may be that of before the first.
@@ -33,7 +39,7 @@ export function useRun(operation: OperationType, form: OperationForm): Run {
     setProblem(undefined);
     const request = form.request(what === "preview");
     if (!request) {
-      showFirstError();
+      setRefusals((count) => count + 1);
       return undefined;
     }
     asking.current = true;
@@ -41,11 +47,9 @@ export function useRun(operation: OperationType, form: OperationForm): Run {
     try {
       return await submit(operation, request);
     } catch (error) {
-      const rest = form.refuse(problemOf(error));
-      const wrong = problemOf(error).fields.length - rest.fields.length;
-      setProblem(wrong > 0 ? { ...rest, message: wordsFor(wrong) } : rest);
+      setProblem(form.refuse(problemOf(error)));
       setPlan(undefined);
-      showFirstError();
+      setRefusals((count) => count + 1);
       return undefined;
     } finally {
       asking.current = false;
@@ -73,15 +77,18 @@ export function useRun(operation: OperationType, form: OperationForm): Run {
   };
 }
 
-function wordsFor(wrong: number): string {
-  return wrong === 1 ? "One field is to be put right; it says why." : `${wrong} fields are to be put right; each says why.`;
-}
+const WRONG = [
+  ":is(input, textarea, button)[aria-invalid=true]",
+  "input[data-error]",
+  // What is wrong with a list as a whole is said above its items.
+  "fieldset [role=alert] ~ * :is(input, textarea, button)",
+].map((widget) => `form ${widget}`);
 
-/** Brings the first field that is wrong into sight, once it is shown as such. */
-function showFirstError(): void {
-  setTimeout(() => {
-    const field = document.querySelector<HTMLElement>("form [aria-invalid=true], form [data-error]");
-    field?.focus();
-    field?.scrollIntoView({ block: "center" });
-  }, 50);
+/** Puts who fills in the form at the first field that is wrong; one that was folded away until now takes some frames. */
+function showFirstError(frames = 60): void {
+  const field = document.querySelector<HTMLElement>(WRONG.join(", "));
+  if (!field) return;
+  field.focus();
+  if (document.activeElement !== field && frames > 0) requestAnimationFrame(() => showFirstError(frames - 1));
+  else field.scrollIntoView({ block: "center" });
 }

@@ -15,7 +15,13 @@ interface Props {
 export function FoundNote({ found, type, searched }: Props) {
   const { catalogue } = useForm();
   const noun = nounOf(type);
-  if (found.loading) return null;
+  if (found.loading) {
+    return (
+      <Text size="xs" c="dimmed" mt={4}>
+        Searching.
+      </Text>
+    );
+  }
   if (found.more) {
     return (
       <Text size="xs" c="dimmed" mt={4} role="status">

@@ -35,6 +35,7 @@ export function RequestField({ spec, path }: FieldProps) {
           error={error}
           required={spec.required}
           searchable
+          selectFirstOptionOnChange
           nothingFoundMessage="No operation has that in its title."
           data={types}
           value={value.type || null}
