@@ -84,7 +84,8 @@ class Sight:
         return all(uplinks) and all(each.state == state for one in uplinks for each in one)
 
     def _observed(self, server: str) -> server_pb2.ServerObservation:
-        return self.objects.get(server, server_pb2.Server(name=server)).observed
+        shown: server_pb2.Server = self.objects.get(server) or server_pb2.Server(name=server)
+        return shown.observed
 
 
 async def time_of(sight: Sight, deed: Callable[[], object], shown: Callable[[], bool]) -> float:

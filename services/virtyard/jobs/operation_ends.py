@@ -22,7 +22,7 @@ from virtyard.jobs.store import JobStore
 from virtyard.jobs.webhook_message import body_of_end, delivery_id_of_end, end_type, shown_at_end
 from virtyard.jobs.webhook_store import Delivery, put_aside, read_aside, take_from_aside
 from virtyard.jobs.webhooks import Webhooks
-from virtyard.kernel.errors import InvalidRequest, VirtyardError
+from virtyard.kernel.errors import InvalidRequest, NotFound, VirtyardError
 from virtyard.kernel.filters import compile_filter
 from virtyard.kernel.names import collection_of
 from virtyard.runtime.database import Transaction
@@ -120,18 +120,21 @@ class OperationEnds:
         self._reading = False
         # As a write, so that it comes behind every end that was put aside until now.
         for name in await self._store.database.write(lambda transaction: read_aside(transaction.connection)):
-            await self._put_in_line(await self._store.get(operation_number(name)))
-        crowded, self._crowded = self._crowded, set()
+            await self._put_in_line(name)
         for webhook in self._definitions.webhooks():
-            if webhook.uid in crowded:
+            if webhook.uid in self._crowded:
                 await self._webhooks.tell_crowded(webhook)
+                self._crowded.discard(webhook.uid)
 
-    async def _put_in_line(self, operation: Operation) -> None:
-        deliveries = self._deliveries(operation)
+    async def _put_in_line(self, name: str) -> None:
+        try:
+            deliveries = self._deliveries(await self._store.get(operation_number(name)))
+        except NotFound:
+            deliveries = []  # the history has forgotten it meanwhile
 
         def write(transaction: Transaction) -> set[str]:
             crowded = self._put(transaction, deliveries)
-            take_from_aside(transaction, operation.name)
+            take_from_aside(transaction, name)
             transaction.transition("jobs.webhook_ends")
             return crowded
 
@@ -147,9 +150,13 @@ class OperationEnds:
         asked = [each for each in self._definitions.webhooks() if _may_want(each, operation)]
         if not asked:
             return []
-        shown = shown_at_end(operation)
-        now, metadata = self._webhooks.now(), operation_pb2.OperationMetadata.FromString(shown.metadata.value)
-        return [_line_up(each, operation, shown, now) for each in asked if _passes(each, metadata)]
+        try:
+            shown = shown_at_end(operation)
+            now, metadata = self._webhooks.now(), operation_pb2.OperationMetadata.FromString(shown.metadata.value)
+            return [_line_up(each, operation, shown, now) for each in asked if _passes(each, metadata)]
+        except Exception:  # noqa: BLE001 - whatever cannot be told must not keep an operation from ending; it is logged
+            _log.exception("no webhook is told of the end of %s", operation.name)
+            return []
 
 
 def _line_up(

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.longrunning import operations_pb2
 
 from tests.integration.jobs.receiver import Receiver, receiving
 from tests.integration.jobs.site import LIMIT, Site, machine
@@ -17,6 +18,7 @@ from virtyard.api.inventory.v1 import webhook_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2 as pb
 from virtyard.api.jobs.v1 import job_service_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2
+from virtyard.jobs import operation_ends
 from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.event_tail import EventTail
 
@@ -200,3 +202,21 @@ async def test_what_was_given_up_is_forgotten_when_asked_for(site: Site) -> None
         assert await discard("") == 2
         shown = await status(site)
         assert (shown.dead, shown.pending, shown.delivered) == (0, 1, 0)
+
+
+async def test_an_end_that_cannot_be_told_ends_all_the_same(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect in what is sent costs the message, never the operation; the next end is told again."""
+
+    def broken(_: object) -> operations_pb2.Operation:
+        raise ValueError("it cannot be shown")
+
+    with receiving() as receiver:
+        await define_ends(site, receiver.url)
+        first = await site.succeed(machine("first", disks=0, vnics=0))
+        await until(site, lambda shown: shown.delivered == 1)  # so that the webhook is known
+        with monkeypatch.context() as patched:
+            patched.setattr(operation_ends, "shown_at_end", broken)
+            await site.succeed(machine("web", disks=0, vnics=0))
+        second = await site.succeed(machine("other", disks=0, vnics=0))
+        await until(site, lambda shown: shown.delivered == 2)
+        assert told(receiver) == [("operation.SUCCEEDED", each.name) for each in (first, second)]
