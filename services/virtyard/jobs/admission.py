@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from virtyard.api.jobs.v1 import job_pb2, plan_pb2
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import schedule
+from virtyard.jobs import lock_wait, schedule
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.hold import Hold
 from virtyard.jobs.keeper import Keeper
@@ -95,8 +95,11 @@ class Admission:
         return firsts == [INVENTORY]
 
     async def _acquire(self, aborted: AbortSignal) -> Tokens | None:
+        operation, clock = self._keeper.operation, self._world.clock
+        lock_wait.asked(operation, clock.now())
         grant = await aborted.wait_for(self._ranking.acquire(self._lock_set, self._show_place))
-        operation = self._keeper.operation
+        if grant is not None:
+            lock_wait.granted(operation, clock.now())
         operation.waiting_for = ""
         self._world.quarantine.check(self._world.operations[operation.record.method], operation)
         aborted_in_time = operation.record.abort_requested and not operation.record.too_late

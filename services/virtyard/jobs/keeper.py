@@ -17,7 +17,18 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import broken, lock_uses, outcome, outlook, preemption, render, schedule, stall, stamps
+from virtyard.jobs import (
+    broken,
+    lock_uses,
+    lock_wait,
+    outcome,
+    outlook,
+    preemption,
+    render,
+    schedule,
+    stall,
+    stamps,
+)
 from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
@@ -78,6 +89,7 @@ class Keeper:
                 jobs = candidate.shape.jobs if everything or shape else _changed(self.operation, candidate)
                 now = self._world.clock.now()
                 stamps.fill(draft, jobs, now)
+                lock_wait.fill(draft, self.operation)
                 candidate.outlook = outlook.take(candidate, now)
                 ended = _due(candidate)
                 freed = () if ended else broken.releases(self.operation.record, draft, ended=False)

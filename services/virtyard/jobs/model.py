@@ -106,6 +106,16 @@ class Outlook:
     """Whether it goes on by itself, so that an end of its jobs can be told."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockWait:
+    """When an operation waited for its locks."""
+
+    begin: datetime
+    """When they were asked for."""
+    end: datetime | None = None
+    """When they were granted; None while they are not."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Operation:
     """One operation; only its runner changes it, and only after a commit."""
@@ -128,6 +138,8 @@ class Operation:
     """The job, by id, that was last told to use an object, where that is not the first one; never stored."""
     contact_lost: frozenset[str] = frozenset()
     """Participants that are silent while a step of theirs is open; never stored."""
+    lock_wait: LockWait | None = None
+    """Its wait for locks as this scheduler knows it; the record has it from the next commit on."""
     outlook: Outlook | None = None
     """The outlook at its last news, which whoever shows it takes; None for one that only is read. Never stored."""
 

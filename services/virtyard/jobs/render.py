@@ -9,7 +9,7 @@ from google.longrunning import operations_pb2
 
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import acceptance, hold_flag
+from virtyard.jobs import acceptance, hold_flag, lock_wait
 from virtyard.jobs.model import Operation, Outlook, Shape, job_name, operation_name
 from virtyard.jobs.on_failure import missing_of
 from virtyard.jobs.outcome import residue_of
@@ -65,6 +65,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
     if own.deferred:
         job.deferred, job.outcome = True, job_pb2.OUTCOME_PARTIAL if job.done else job_pb2.OUTCOME_UNSPECIFIED
     hold_flag.show(record, job)
+    lock_wait.show(operation, job)
     for name in ("start_time", "end_time", "error"):
         if own.HasField(name):
             getattr(job, name).CopyFrom(getattr(own, name))

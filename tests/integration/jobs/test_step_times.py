@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.integration.jobs.site import LIMIT, Site, machine
 from virtyard.agent.actions.contract import Context
 from virtyard.api.jobs.v1 import job_pb2
+from virtyard.api.operations.v1 import refresh_repository_pb2
 from virtyard.kernel.errors import WrongState
 
 HOUR = 3600.0
@@ -89,3 +90,36 @@ async def test_an_undone_step_says_when_it_was_done_and_when_undone(site: Site) 
     skipped = [step for step in steps if step.state == job_pb2.STEP_STATE_SKIPPED]
     assert skipped
     assert not any(step.HasField("start_time") for step in skipped)
+
+
+async def test_a_wait_for_locks_is_told_by_when_it_began_and_ended(site: Site) -> None:
+    """The second of two waits for an hour; it says since when while it does, and how long it did once that is over."""
+    began, under_way, gate = datetime.now(UTC), asyncio.Event(), asyncio.Event()
+
+    async def wait(_: Message, __: Context) -> None:
+        under_way.set()
+        await gate.wait()
+
+    site.faults.before["ScanRepository"] = wait
+    request = refresh_repository_pb2.RefreshRepositoryRequest(name="repositories/R")
+    first = (await site.submit(request)).name
+    async with asyncio.timeout(LIMIT):
+        await under_way.wait()
+    second = (await site.submit(request)).name
+
+    async def waits() -> bool:
+        (job,) = await site.jobs_of(second)
+        return bool(job.waiting_for)
+
+    await site.wait_until(waits)
+    (job,) = await site.jobs_of(second)
+    assert hours_after(job.lock_request_time, began) == 0
+    assert not job.HasField("lock_grant_time")
+    site.skipped += HOUR
+    gate.set()
+    for name, hours in ((first, 0), (second, 1)):
+        assert not (await site.wait(name)).HasField("error")
+        (job,) = await site.jobs_of(name)
+        assert hours_after(job.lock_request_time, began) == 0
+        assert hours_after(job.lock_grant_time, began) == hours
+        assert job.lock_grant_time.ToDatetime() <= job.start_time.ToDatetime()

@@ -78,9 +78,9 @@ function LaneOf({ lane, x, width, top, hatching }: { lane: Lane; x: (time: numbe
       <text x={labelAt} y={12} className={classes.label}>
         {lane.title}: {lane.look.word}
       </text>
-      {lane.spans.map((span) => (
+      {lane.spans.map((span, index) => (
         <rect
-          key={span.kind}
+          key={index}
           data-span={span.kind}
           x={x(span.from)}
           width={Math.max(2, x(span.to) - x(span.from))}
@@ -155,8 +155,8 @@ function describe(timeline: Drawn, running: boolean): string {
 
 function TimelineTable({ timeline }: { timeline: Drawn }) {
   const cell = (lane: Lane, kind: Span["kind"]): string => {
-    const span = lane.spans.find((each) => each.kind === kind);
-    return span ? showLength(span.to - span.from) : "";
+    const spans = lane.spans.filter((each) => each.kind === kind);
+    return spans.length > 0 ? showLength(spans.reduce((sum, span) => sum + span.to - span.from, 0)) : "";
   };
   return (
     <Table.ScrollContainer minWidth={560}>

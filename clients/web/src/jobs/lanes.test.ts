@@ -23,6 +23,20 @@ test("all jobs wait for the locks until the first begins, then for their turn, t
   expect(lanes.map((lane) => lane.depth)).toEqual([0, 0, 1]);
 });
 
+test("the wait for locks is as long as it was, and what came before it and after it is no part of it", () => {
+  const waited = create(JobSchema, { ...first, $typeName: undefined, lockRequestTime: at(100), lockGrantTime: at(300) } as never);
+  const { lanes } = timelineOf([waited, second], [], T, undefined, T + 1500);
+  expect(spans(0, lanes)).toEqual([["turn", 0, 100], ["locks", 100, 300], ["turn", 300, 400], ["work", 400, 900]]);
+  // One that was written before the grant has the same wait: it is the operation's.
+  expect(spans(1, lanes)).toEqual([["turn", 0, 100], ["locks", 100, 300], ["turn", 300, 900], ["work", 900, 1500]]);
+});
+
+test("one that waits for its locks does so up to now, from when it asked for them", () => {
+  const waits = create(JobSchema, { name: "jobs/1-1", state: JobState.WAITING_FOR_LOCKS, lockRequestTime: at(200) });
+  const { lanes } = timelineOf([waits], [], T, undefined, T + 700);
+  expect(spans(0, lanes)).toEqual([["turn", 0, 200], ["locks", 200, 700]]);
+});
+
 test("while nothing has begun, everything waits for locks up to now", () => {
   const { lanes } = timelineOf([third], [], T, undefined, T + 700);
   expect(spans(0, lanes)).toEqual([["locks", 0, 700]]);

@@ -62,7 +62,8 @@ export function timelineOf(jobs: readonly Job[], events: readonly Event[], creat
   const starts = jobs.map((job) => millisOf(job.startTime)).filter((time) => time !== undefined);
   const begun = starts.length > 0 ? Math.min(...starts) : undefined;
   const end = ended ?? now;
-  const lanes = treeOf(jobs.map((job) => ({ name: job.name, parent: job.parentJob, job }))).map(({ job: { job }, depth }) => laneOf(job, depth, created, begun, end));
+  const wait = waitOf(jobs, created);
+  const lanes = treeOf(jobs.map((job) => ({ name: job.name, parent: job.parentJob, job }))).map(({ job: { job }, depth }) => laneOf(job, depth, created, wait, begun, end));
   const place = new Map(lanes.map((lane, index) => [lane.name, index]));
   const marks = events.flatMap((event) => {
     const at = millisOf(event.createTime);
@@ -73,14 +74,28 @@ export function timelineOf(jobs: readonly Job[], events: readonly Event[], creat
   return { from: created, to: Math.max(latest, created + 1), lanes, marks };
 }
 
-function laneOf(job: Job, depth: number, created: number, begun: number | undefined, end: number): Lane {
+/** When an operation waited for its locks: of all its jobs at once, told by those of them that were written since. */
+interface Wait {
+  readonly asked: number;
+  /** Undefined while they are not granted, and for records that do not have it. */
+  readonly granted: number | undefined;
+}
+
+function waitOf(jobs: readonly Job[], created: number): Wait {
+  const told = (of: (job: Job) => number | undefined): number | undefined => jobs.map(of).find((time) => time !== undefined);
+  return { asked: told((job) => millisOf(job.lockRequestTime)) ?? created, granted: told((job) => millisOf(job.lockGrantTime)) };
+}
+
+function laneOf(job: Job, depth: number, created: number, wait: Wait, begun: number | undefined, end: number): Lane {
   const started = millisOf(job.startTime);
   const finished = millisOf(job.endTime);
   const stop = finished ?? (isOpen(job.state) || job.state === JobState.ROLLBACK_FAILED ? end : (started ?? end));
   const spans: Span[] = [];
-  // All locks are granted at once, just before the first job starts.
-  const granted = Math.min(begun ?? stop, started ?? stop);
-  if (granted > created) spans.push({ kind: "locks", from: created, to: granted });
+  // Where it is not known when the locks were granted: that is just before the first job starts.
+  const granted = Math.min(wait.granted ?? begun ?? stop, started ?? stop);
+  const asked = Math.min(wait.asked, granted);
+  if (asked > created) spans.push({ kind: "turn", from: created, to: asked });
+  if (granted > asked) spans.push({ kind: "locks", from: asked, to: granted });
   if ((started ?? stop) > granted) spans.push({ kind: "turn", from: granted, to: started ?? stop });
   if (started !== undefined) spans.push({ kind: "work", from: started, to: Math.max(stop, started) });
   const steps = started === undefined ? [] : stepBars(job, started, Math.max(stop, started), end);

@@ -293,6 +293,8 @@ class Job(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     ARCHIVED_FIELD_NUMBER: _builtins.int
     OPERATION_PROGRESS_FIELD_NUMBER: _builtins.int
+    LOCK_REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    LOCK_GRANT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as jobs/12-3 for the third job of operation 12."""
     operation: _builtins.str
@@ -387,6 +389,14 @@ class Job(_message.Message):
     def operation_progress(self) -> Global___OperationProgress:
         """How far the whole operation is; absent once this job has ended, and of several jobs the last one to be updated tells."""
 
+    @_builtins.property
+    def lock_request_time(self) -> _timestamp_pb2.Timestamp:
+        """When its operation asked for its locks, of all its jobs at once; absent before that, and for records from before this field."""
+
+    @_builtins.property
+    def lock_grant_time(self) -> _timestamp_pb2.Timestamp:
+        """When they were all granted; absent while it waits for them."""
+
     def __init__(
         self,
         *,
@@ -425,10 +435,12 @@ class Job(_message.Message):
         priority: _builtins.int = ...,
         archived: _builtins.bool = ...,
         operation_progress: Global___OperationProgress | None = ...,
+        lock_request_time: _timestamp_pb2.Timestamp | None = ...,
+        lock_grant_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "operation_progress", b"operation_progress", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "lock_grant_time", b"lock_grant_time", "lock_request_time", b"lock_request_time", "operation_progress", b"operation_progress", "progress", b"progress", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "archived", b"archived", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "hold", b"hold", "name", b"name", "object", b"object", "operation", b"operation", "operation_progress", b"operation_progress", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "priority", b"priority", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_requested", b"abort_requested", "archived", b"archived", "cause", b"cause", "child_jobs", b"child_jobs", "contact_lost", b"contact_lost", "create_time", b"create_time", "deferred", b"deferred", "display_state", b"display_state", "done", b"done", "end_time", b"end_time", "error", b"error", "etag", b"etag", "held", b"held", "hold", b"hold", "lock_grant_time", b"lock_grant_time", "lock_request_time", b"lock_request_time", "name", b"name", "object", b"object", "operation", b"operation", "operation_progress", b"operation_progress", "origin", b"origin", "outcome", b"outcome", "parent_job", b"parent_job", "principal", b"principal", "priority", b"priority", "progress", b"progress", "reason", b"reason", "reason_trail", b"reason_trail", "residue", b"residue", "stalled", b"stalled", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary_done", b"summary_done", "title", b"title", "trace_id", b"trace_id", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -155,6 +155,8 @@ class OperationRecord(_message.Message):
     ABORT_HOP_FIELD_NUMBER: _builtins.int
     TAKES_OVER_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
+    LOCK_REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    LOCK_GRANT_TIME_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The operation's number, which rises in the order of the commits."""
     method: _builtins.str
@@ -265,6 +267,14 @@ class OperationRecord(_message.Message):
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]:
         """What people have decided about it while it was under way, the oldest first; of many the newest are kept."""
 
+    @_builtins.property
+    def lock_request_time(self) -> _timestamp_pb2.Timestamp:
+        """When its locks were asked for by the scheduler that got them or waits for them."""
+
+    @_builtins.property
+    def lock_grant_time(self) -> _timestamp_pb2.Timestamp:
+        """When all of its locks had been granted."""
+
     def __init__(
         self,
         *,
@@ -308,10 +318,12 @@ class OperationRecord(_message.Message):
         abort_hop: _submission_pb2.ReasonHop | None = ...,
         takes_over: _builtins.str = ...,
         decisions: _abc.Iterable[Global___Decision] | None = ...,
+        lock_request_time: _timestamp_pb2.Timestamp | None = ...,
+        lock_grant_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_hop", b"abort_hop", "broken", b"broken", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "options", b"options", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_hop", b"abort_hop", "broken", b"broken", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hold", b"hold", "lock_grant_time", b"lock_grant_time", "lock_request_time", b"lock_request_time", "options", b"options", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_hop", b"abort_hop", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "decisions", b"decisions", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "takes_over", b"takes_over", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_cause", b"abort_cause", "abort_hop", b"abort_hop", "abort_reason", b"abort_reason", "abort_requested", b"abort_requested", "broken", b"broken", "create_time", b"create_time", "decisions", b"decisions", "done_count", b"done_count", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "failed_job", b"failed_job", "first_attempt", b"first_attempt", "held", b"held", "hold", b"hold", "jobs", b"jobs", "lock_grant_time", b"lock_grant_time", "lock_request_time", b"lock_request_time", "lock_round", b"lock_round", "method", b"method", "number", b"number", "options", b"options", "origin", b"origin", "outcome", b"outcome", "principal", b"principal", "priority_changes", b"priority_changes", "reason_trail", b"reason_trail", "replans", b"replans", "response", b"response", "resume_tokens", b"resume_tokens", "rolling_back", b"rolling_back", "seed", b"seed", "state", b"state", "steps", b"steps", "strikes", b"strikes", "superseded_by", b"superseded_by", "takes_over", b"takes_over", "title", b"title", "tokens", b"tokens", "too_late", b"too_late", "trace_context", b"trace_context", "trying", b"trying"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
