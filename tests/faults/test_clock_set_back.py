@@ -108,3 +108,19 @@ async def test_no_time_falls_though_the_clock_was_set_back_between_two_lives(sit
         site.settings[VARIABLE] = "clock-floor-dropped"
         before = await live_again(site, client, -2 * HOUR)
         assert max(await times(site, client, before)) < min(second)
+
+
+@pytest.mark.slow
+async def test_the_process_of_the_lock_service_tells_of_a_jump() -> None:
+    """It has found the inventory by itself, of which the service knows nothing, and follows what is acknowledged."""
+    with open_site("split", servers=(), nursed=True) as site:
+        site.stop("locks")
+        site.start("locks")  # from here on its command line knows where the inventory is
+        site.set_wall_clock("locks", HOUR)
+        async with site.client() as client:
+            jumped = await told(client, "CLOCK_JUMPED", "services/locks")
+            assert "ahead of that of services/locks" in jumped.message
+            request = inventory_service_pb2.AcknowledgeEventRequest(name=jumped.name, comment="it was behind before")
+            await client.inventory.AcknowledgeEvent(request)
+            agrees = await told(client, "CLOCK_AGREES", "services/locks")
+            assert "as user/admin confirmed" in agrees.message

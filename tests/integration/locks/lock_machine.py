@@ -59,6 +59,8 @@ class LockHistories(RuleBasedStateMachine):
         self.ranks: dict[str, properties.Rank] = {}
         self.priorities: dict[str, int] = {}
         self.passed: dict[str, set[str]] = {}
+        self.widest: dict[str, int] = {}
+        self.under: dict[str, str] = {}
         self.streams: dict[str, Stream] = {}
         self.asked: dict[str, LockSet] = {}
         self.tokens: dict[tuple[str, str, int], int] = {}
@@ -80,17 +82,21 @@ class LockHistories(RuleBasedStateMachine):
         closed = with_intentions([(name + self.suffix, mode) for name, mode in wishes.items()], self.parent)
         self.come(owner + self.suffix, closed, epoch, priority, turn)
 
-    def come(self, owner: str, closed: dict[str, LockMode], epoch: int, priority: int, turn: int) -> None:
+    def come(
+        self, owner: str, closed: dict[str, LockMode], epoch: int, priority: int, turn: int, under: str = ""
+    ) -> None:
         """Ask for a set, of which the model knows then too."""
         locks = tuple(LockWish(object=name, mode=mode) for name, mode in closed.items())
-        wanted = LockSet(owner=owner, epoch=epoch, locks=locks, priority=priority, round=turn)
+        wanted = LockSet(owner=owner, epoch=epoch, locks=locks, priority=priority, round=turn, under=under)
         known = self.model.owners.get(owner)
-        refusal = self.model.acquire(owner, epoch, closed, priority, turn)
+        refusal = self.model.acquire(owner, epoch, closed, priority, turn, under)
         if not refusal and (known is None or turn > known.round):
             arrival = self.arrived.setdefault(owner, self.model.arrivals)
             self.ranks[owner] = properties.rank_of(arrival, priority)
             self.priorities[owner] = priority
             self.asked[owner] = wanted
+            if known is None and under:
+                self.under[owner] = under
             self.holding.discard(owner)
         self.expect(wanted, refusal)
 
@@ -228,6 +234,8 @@ class LockHistories(RuleBasedStateMachine):
         waiting = sorted({lock.owner for lock in self.locks if lock.granted is None})
         owner = data.draw(st.sampled_from(waiting))
         blockers = sorted({each.owner for lock in self.locks if lock.owner == owner for each in lock.blockers})
+        if owner in self.under.values() or any(self.model.children(each) for each in blockers):
+            return  # these are not released while somebody is under them, who may pass the others meanwhile
         for number, blocker in enumerate(data.draw(st.permutations(blockers))):
             self.release_and_check(blocker)
             last = number == len(blockers) - 1
@@ -306,9 +314,9 @@ class LockHistories(RuleBasedStateMachine):
         check, (locks, _) = self.world.check, self.world.locks()
         self.locks = locks
         for name, wrong in (
-            ("exclusion", properties.shared_wrongly(locks)),
+            ("exclusion", properties.shared_wrongly(locks, self.under)),
             ("closure", properties.without_intention(locks, self.parent)),
-            ("exclusion in the tree", properties.shared_through_the_tree(locks, self.parent)),
+            ("exclusion in the tree", properties.shared_through_the_tree(locks, self.parent, self.under)),
             ("atomicity", properties.broken_sets(locks)),
             ("tokens", properties.repeated_tokens(locks)),
             ("final release", [lock.owner for lock in locks if lock.owner in self.model.closed]),
@@ -324,6 +332,8 @@ class LockHistories(RuleBasedStateMachine):
         """Tokens of new grants are above all that were ever seen; those of old ones stay."""
         fresh = set()
         for lock in properties.held(self.locks):
+            if lock.owner.startswith(properties.PERSON):
+                continue
             key = (lock.object, lock.owner, self.asked[lock.owner].round)
             if key in self.tokens:
                 self.world.check("idempotence", self.tokens[key] == lock.token, lock)
@@ -337,28 +347,34 @@ class LockHistories(RuleBasedStateMachine):
         """At each grant: nobody of lower rank waits for the same, and nobody was passed more often than P15 allows.
 
         An heir does not count: whom it passes waited for the holder whose locks it has now, and so waits no longer than
-        if that one had gone on (P12).
+        if that one had gone on (P12). Nor does who is under another one and passes those that wait for that (P23).
+        Where priorities have changed, what counts is how far apart the two were when the one passed the other.
         """
         owners = properties.by_owner(self.locks)
         modes = {owner: {lock.object: lock.mode for lock in mine} for owner, mine in owners.items()}
         holding = {lock.owner for lock in properties.held(self.locks)}
         for granted in holding - self.holding - self.model.heirs:
-            for waiter in owners.keys() - holding:
+            parent = self.under.get(granted, "")
+            passes = properties.behind(parent, self.locks, self.ranks, self.under) if parent else set()
+            for waiter in owners.keys() - holding - passes:
                 if not any(properties.meeting(modes[granted], modes[waiter])):
                     continue
                 self.world.check("rank", self.ranks[granted] < self.ranks[waiter], f"{granted} before {waiter}")
                 if self.arrived[granted] > self.arrived[waiter]:
                     passed = self.passed.setdefault(waiter, set())
                     passed.add(granted)
-                    step = max(self.priorities[each] for each in passed) - self.priorities[waiter]
-                    self.world.check("bounded bypass", len(passed) < properties.K * step, f"{waiter}: {passed}")
+                    step = self.priorities[granted] - self.priorities[waiter]
+                    later = self.arrived[granted] - self.arrived[waiter]
+                    self.world.check("bounded bypass", later < properties.K * step, f"{waiter}: {granted}")
+                    widest = self.widest[waiter] = max(step, self.widest.get(waiter, step))
+                    self.world.check("bounded bypass", len(passed) < properties.K * widest, f"{waiter}: {passed}")
         self.holding = holding
 
     def see_waiters(self) -> None:
         """Whoever waits has somebody in the way, and is told exactly who."""
         for lock in self.locks:
             if lock.granted is None:
-                expected = properties.in_the_way(lock.owner, self.locks, self.ranks)
+                expected = properties.in_the_way(lock.owner, self.locks, self.ranks, self.under)
                 self.world.check("progress", bool(expected), f"{lock.owner} could be granted")
                 wrong = properties.shown_wrongly(lock, expected)
                 self.world.check("blockers", not wrong, wrong)

@@ -22,6 +22,9 @@ COMPATIBLE = {frozenset(pair) for pair in [(IS, IS), (IS, IX), (IS, S), (IS, SIX
 """Gray's table: which two may hold one object together; no other two."""
 READS_ALL, WRITES_BELOW = frozenset({S, SIX, X}), frozenset({IX, SIX, X})
 
+PERSON = "locks/"
+"""How the names of the owners begin that are people, whose locks have no token (P23)."""
+
 Parents = Callable[[str], str | None]
 Rank = tuple[int, int]
 
@@ -56,22 +59,28 @@ def held(locks: Iterable[LockView]) -> list[LockView]:
     return [lock for lock in locks if lock.granted is not None]
 
 
-def shared_wrongly(locks: Iterable[LockView]) -> list[str]:
-    """Return every object that two owners hold in modes that exclude each other."""
+def related(one: str, other: str, under: Mapping[str, str]) -> bool:
+    """Return whether one owner is under the other, which alone does not exclude it (P23)."""
+    return under.get(one) == other or under.get(other) == one
+
+
+def shared_wrongly(locks: Iterable[LockView], under: Mapping[str, str]) -> list[str]:
+    """Return every object that two owners hold in modes that exclude each other, unless one is under the other."""
     return [
         f"{one.object}: {one.owner} {one.mode.name}, {other.owner} {other.mode.name}"
         for one, other in itertools.combinations(held(locks), 2)
-        if one.object == other.object and clash(one.mode, other.mode)
+        if one.object == other.object and clash(one.mode, other.mode) and not related(one.owner, other.owner, under)
     ]
 
 
-def shared_through_the_tree(locks: Iterable[LockView], parent_of: Parents) -> list[str]:
+def shared_through_the_tree(locks: Iterable[LockView], parent_of: Parents, under: Mapping[str, str]) -> list[str]:
     """Return who holds something that another owner holds as a whole: the meaning of the modes, without intentions."""
     holders = held(locks)
     return [
         f"{above.owner} has {above.mode.name} on {above.object}, {below.owner} {below.mode.name} on {below.object}"
         for above, below in itertools.permutations(holders, 2)
         if above.owner != below.owner
+        and not related(above.owner, below.owner, under)
         and above.object in ancestors(below.object, parent_of)
         and (above.mode is X or (above.mode in READS_ALL and below.mode in WRITES_BELOW))
     ]
@@ -104,13 +113,13 @@ def broken_sets(locks: Iterable[LockView]) -> list[str]:
         owner
         for owner, mine in by_owner(locks).items()
         if len({lock.granted is None for lock in mine}) != 1
-        or any((lock.token > 0) != bool(lock.granted) for lock in mine)
+        or any((lock.token > 0) != (bool(lock.granted) and not owner.startswith(PERSON)) for lock in mine)
     ]
 
 
 def repeated_tokens(locks: Iterable[LockView]) -> list[int]:
     """Return the tokens that were given twice."""
-    tokens = sorted(lock.token for lock in held(locks))
+    tokens = sorted(lock.token for lock in held(locks) if not lock.owner.startswith(PERSON))
     return [one for one, other in itertools.pairwise(tokens) if one == other]
 
 
@@ -118,13 +127,28 @@ Blocking = tuple[str, str, LockMode, bool]
 """(object, owner, its mode, whether it waits)."""
 
 
-def in_the_way(owner: str, locks: Sequence[LockView], ranks: Mapping[str, Rank]) -> set[Blocking]:
-    """Return every holder, and every waiter of lower rank, that excludes a waiting owner."""
+def behind(holder: str, locks: Sequence[LockView], ranks: Mapping[str, Rank], under: Mapping[str, str]) -> set[str]:
+    """Return who waits for a holder, directly or behind one that does, and is not under it (P23)."""
+    waiting = {lock.owner for lock in locks if lock.granted is None and under.get(lock.owner) != holder}
+    ahead = {owner: {each[1] for each in in_the_way(owner, locks, ranks, {})} for owner in waiting}
+    found: set[str] = set()
+    while more := {owner for owner in waiting - found if ahead[owner] & ({holder} | found)}:
+        found |= more
+    return found
+
+
+def in_the_way(
+    owner: str, locks: Sequence[LockView], ranks: Mapping[str, Rank], under: Mapping[str, str]
+) -> set[Blocking]:
+    """Return every holder, and every waiter of lower rank, that excludes a waiting owner, and that it does not pass."""
+    parent = under.get(owner, "")
+    passes = {parent} | behind(parent, locks, ranks, under) if parent else set()
     wanted = {lock.object: lock.mode for lock in locks if lock.owner == owner}
     return {
         (lock.object, lock.owner, lock.mode, lock.granted is None)
         for lock in locks
         if lock.owner != owner
+        and lock.owner not in passes
         and lock.object in wanted
         and clash(lock.mode, wanted[lock.object])
         and (lock.granted is not None or ranks[lock.owner] < ranks[owner])

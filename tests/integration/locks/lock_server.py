@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import sys
 from asyncio.subprocess import Process
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Protocol
 
@@ -49,9 +49,20 @@ class LockServer(Protocol):
         """Have the next commit fail, after or before it was made."""
         ...
 
+    async def restore(self) -> None:
+        """End it, and start it again with a database that was put back and is just as it was."""
+        ...
+
     async def close(self) -> None:
         """End it for good."""
         ...
+
+
+def mark_restored(folder: Path) -> None:
+    """Mark a database as put back, without another life: its tokens stay, so that each can be told from a new one."""
+    (path,) = folder.rglob("locks.db")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("INSERT OR REPLACE INTO restored (one, incarnation) VALUES (1, 1)")
 
 
 class NearServer:
@@ -77,7 +88,8 @@ class NearServer:
             serve(locks.services, credentials=credentials_of(pki, "service/locks"), feeds=[locks.feed], grace=0.2)
         )
         channel = open_channel(server.address, credentials_of(pki, "service/jobs"), "service/locks")
-        self.stub = LockServiceStub(await self._stack.enter_async_context(channel))
+        self._channel = await self._stack.enter_async_context(channel)
+        self.stub = LockServiceStub(self._channel)
 
     async def restart(self, kill_at: str = "") -> None:
         """Stop it in order and start it again."""
@@ -86,11 +98,19 @@ class NearServer:
         await self.start()
 
     async def revive(self) -> None:
-        """Nothing to do: it lives as long as the test."""
+        """Wait until it is connected; it lives as long as the test."""
+        async with asyncio.timeout(_START_SECONDS):
+            await self._channel.channel_ready()
 
     def fail_next_commit(self, *, durable: bool) -> None:
         """Have the next commit fail, after or before it was made."""
         self._failing = [durable]
+
+    async def restore(self) -> None:
+        """Stop it in order, mark its database as put back, and start it again."""
+        await self.close()
+        mark_restored(self._folder)
+        await self.start()
 
     async def close(self) -> None:
         """Stop it."""
@@ -155,6 +175,12 @@ class FarServer:
     def fail_next_commit(self, *, durable: bool) -> None:
         """Refuse: nobody reaches into another process."""
         raise NotImplementedError
+
+    async def restore(self) -> None:
+        """Kill it, mark its database as put back, and start it again."""
+        await self._end()
+        mark_restored(self._folder)
+        await self.start()
 
     async def close(self) -> None:
         """Kill it for good."""

@@ -11,6 +11,7 @@ import grpc.aio
 
 from tests.integration.locks.lock_server import LockServer
 from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.api.locks.v1 import owner_pb2
 from virtyard.api.type.v1 import watch_pb2
 from virtyard.kernel.errors import RetryError, VirtyardError
 from virtyard.kernel.lock_modes import LockMode
@@ -67,6 +68,7 @@ class World:
         Raises:
             VirtyardError: the refusal.
         """
+        refusal: VirtyardError | None = None
         for _ in range(5):
             try:
                 return self.run(call())
@@ -75,7 +77,7 @@ class World:
                 if not isinstance(refusal, RetryError):
                     raise refusal from error
             self.run(self.server.revive())
-        raise AssertionError("the service never answers")
+        raise AssertionError(f"the service never answers: {refusal}")
 
     def ask(self, wanted: LockSet) -> tuple[Stream, Report]:
         """Ask for a set on a stream of its own, and return what was told first: that is the answer to this."""
@@ -94,11 +96,35 @@ class World:
         async def release() -> None:
             await self.server.stub.Release(request)
 
+        return self.refusal_of(release)
+
+    def refusal_of(self, call: Callable[[], Awaitable[object]]) -> str:
+        """Make a call again until it is answered; return the reason of the refusal, or nothing."""
         try:
-            self.answered(release)
+            self.answered(call)
         except VirtyardError as refusal:
             return refusal.reason
         return ""
+
+    def set_priority(self, owner: str, epoch: int, priority: int) -> str:
+        """Give an owner another priority; return the reason of the refusal, or nothing."""
+        request = owner_pb2.SetPriorityRequest(owner=owner, epoch=epoch, priority=priority)
+
+        async def rerank() -> None:
+            await self.server.stub.SetPriority(request)
+
+        return self.refusal_of(rerank)
+
+    def reassert(self, holds: list[LockSet], waiting: list[str]) -> tuple[str, list[Report]]:
+        """Say what is held and waited for; return the reason of the refusal, or nothing, and what is held then."""
+        request = pb.ReassertRequest(sets=[wire.lock_set_message(each) for each in holds], waiting=waiting)
+        found: list[Report] = []
+
+        async def reassert() -> None:
+            answer = await self.server.stub.Reassert(request)
+            found[:] = [wire.report(report) for report in answer.reports]
+
+        return self.refusal_of(reassert), found
 
     def locks(self) -> tuple[list[LockView], str]:
         """Return all locks, with the resume token of that moment."""

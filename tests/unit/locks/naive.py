@@ -22,6 +22,7 @@ class Owner:
     round: int = 0
     asked: ModesByObject = field(default_factory=dict)
     tokens: dict[str, int] | None = None
+    under: str = ""
 
     def meets(self, other: Owner) -> set[tuple[str, LockMode]]:
         """Return (object, the other's mode) wherever the two exclude each other."""
@@ -33,7 +34,7 @@ class Owner:
 
 
 class NaiveTable:
-    """P2, P3, P5, P12 and P15 by the letter."""
+    """P2, P3, P5, P12, P15 and P23 by the letter."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -45,12 +46,36 @@ class NaiveTable:
         """Who was granted its set as an heir, past whoever waited."""
 
     def in_the_way(self, owner: Owner) -> list[Owner]:
-        """Return the holders, and the waiters of lower rank, that the owner conflicts with."""
+        """Return the holders, and the waiters of lower rank, that the owner conflicts with and does not pass."""
+        passes = {owner.under, *self.behind(owner.under)} if owner.under else set()
+        return [other for other in self.ahead(owner) if other.name not in passes]
+
+    def ahead(self, owner: Owner) -> list[Owner]:
+        """Return the same as if the owner were under nobody."""
         return [
             other
             for other in self.owners.values()
             if other is not owner and owner.meets(other) and (other.tokens is not None or other.rank < owner.rank)
         ]
+
+    def behind(self, holder: str) -> set[str]:
+        """Return who waits for a holder, or for one that does, and is not under it."""
+        found: set[str] = set()
+        while True:
+            more = {
+                owner.name
+                for owner in self.owners.values()
+                if owner.tokens is None
+                and owner.under != holder
+                and any(other.name == holder or other.name in found for other in self.ahead(owner))
+            }
+            if more == found:
+                return found
+            found = more
+
+    def children(self, name: str) -> list[str]:
+        """Return who is under an owner, waiting or not."""
+        return [owner.name for owner in self.owners.values() if owner.under == name]
 
     def settle(self) -> None:
         """Grant in rank order until nobody can be granted."""
@@ -62,6 +87,9 @@ class NaiveTable:
 
     def grant(self, owner: Owner) -> None:
         """Give the owner its set, with the tokens that come next."""
+        if owner.name.startswith("locks/"):
+            owner.tokens = dict.fromkeys(owner.locks, 0)  # a person carries out nothing
+            return
         owner.tokens = {}
         for name in sorted(owner.locks):
             self.tokens += 1
@@ -76,12 +104,14 @@ class NaiveTable:
             self.grant(heir)
             self.heirs.add(heir.name)
 
-    def acquire(self, name: str, epoch: int, locks: ModesByObject, priority: int, turn: int) -> str:
+    def acquire(self, name: str, epoch: int, locks: ModesByObject, priority: int, turn: int, under: str = "") -> str:
         """Grant or queue; return the name of the refusal, or nothing."""
         if name in self.closed:
             return "STALE_EPOCH" if epoch < self.closed[name] else "OWNER_CLOSED"
         owner = self.owners.get(name)
         if owner is None:
+            if under and (under not in self.owners or self.owners[under].tokens is None):
+                return "WRONG_STATE"
             self.arrivals += 1
             arrival = self.arrivals
         else:
@@ -96,10 +126,10 @@ class NaiveTable:
                     return "PAYLOAD_MISMATCH"
                 owner.epoch = max(epoch, owner.epoch)
                 return ""
-            arrival = owner.arrival
+            arrival, under = owner.arrival, owner.under
             epoch = max(epoch, owner.epoch)
         rank = (arrival - priority * PRIORITY_WEIGHT, arrival)
-        self.owners[name] = Owner(name, epoch, arrival, rank, dict(locks), turn, dict(locks))
+        self.owners[name] = Owner(name, epoch, arrival, rank, dict(locks), turn, dict(locks), under=under)
         self.settle()
         return ""
 
@@ -123,6 +153,8 @@ class NaiveTable:
         seen = self.closed.get(name, self.owners[name].epoch if name in self.owners else epoch)
         if epoch < seen:
             return "STALE_EPOCH"
+        if name in self.owners and self.children(name):
+            return "WRONG_STATE"
         if name not in self.closed:
             self.closed[name] = epoch
             left = self.owners.pop(name, None)
