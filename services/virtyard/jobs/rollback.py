@@ -62,8 +62,9 @@ class Rollback:
         Raises:
             WrongState: none of its undos was refused.
         """
-        await self._keeper.commit("jobs.unstuck", lambda record: schedule.retry_undos(self._shape, record, job))
-        self._decided.set()
+        await self._keeper.commit(
+            "jobs.unstuck", lambda record: schedule.retry_undos(self._shape, record, job), after=self._decided.set
+        )
 
     async def accept(self, job: str) -> None:
         """Leave what the refused undos of a job left, as a person has said; durable when this returns.
@@ -71,8 +72,9 @@ class Rollback:
         Raises:
             WrongState: none of its undos was refused.
         """
-        await self._keeper.commit("jobs.accepted", lambda record: schedule.accept_residue(record, job))
-        self._decided.set()
+        await self._keeper.commit(
+            "jobs.accepted", lambda record: schedule.accept_residue(record, job), after=self._decided.set
+        )
 
     @property
     def _shape(self) -> Shape:
