@@ -11,25 +11,30 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.acceptance.asking import FAILED, SUCCEEDED, create_machine, new_disk, run, start_machine
+from tests.acceptance.asking import FAILED, LIMIT, SUCCEEDED, create_machine, new_disk, run, start_machine
 from tests.faults.scene import Scene
 from tests.integration.crash.stage import FEW
-from virtyard.api.inventory.v1 import filter_pb2
+from virtyard.api.inventory.v1 import filter_pb2, inventory_service_pb2
 from virtyard.api.jobs.v1 import job_control_pb2, job_service_pb2, lock_control_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import (
     create_filter_pb2,
     delete_filter_pb2,
     delete_virtual_machine_pb2,
     kill_virtual_machine_pb2,
+    present_repository_pb2,
     rename_virtual_machine_pb2,
     stop_virtual_machine_pb2,
+    unpresent_repository_pb2,
 )
 from virtyard.api.type.v1 import submission_pb2
+from virtyard.kernel.names import id_of
+from virtyard_client.errors import ClientError
 
 BASE, NEW = "virtualMachines/base", "virtualMachines/new"
 CANCELLED = operation_pb2.OPERATION_STATE_CANCELLED
 PARTIAL = operation_pb2.OPERATION_STATE_PARTIAL
 _WHY = "for a test"
+_SHARED, _AWAY = "repositories/shared", "servers/s2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +179,30 @@ async def filter_out(scene: Scene) -> None:
     await _delete_new(scene)
 
 
+async def defer(scene: Scene) -> None:
+    """Tell of a member that is away while a repository is presented to it, is put off, and catches up on its return."""
+    away = unpresent_repository_pb2.UnpresentRepositoryRequest(name=_SHARED, servers=[_AWAY])
+    await run(scene.client, away)
+    await scene.wait_unlocked()
+    with scene.site.paused(id_of(_AWAY)):
+        scene.begin()
+        present = present_repository_pb2.PresentRepositoryRequest(name=_SHARED, servers=[_AWAY])
+        await scene.ended(await scene.submit(present), PARTIAL)
+    async with asyncio.timeout(LIMIT):
+        while not await _has_caught_up(scene):
+            await asyncio.sleep(0.05)
+
+
+async def _has_caught_up(scene: Scene) -> bool:
+    try:
+        server = await scene.client.inventory.GetServer(inventory_service_pb2.GetServerRequest(name=_AWAY))
+    except ClientError as error:
+        if not error.unreachable:
+            raise
+        return False
+    return bool(0 < server.desired_revision == server.applied_revision)
+
+
 def _job(operation: str) -> str:
     return f"jobs/{operation.partition('/')[2]}-1"
 
@@ -214,6 +243,8 @@ STORIES: Mapping[str, Story] = {
     "residue is accepted": Story(
         tell=accept_residue, shows=frozenset({"jobs.stuck", "jobs.unstuck", "jobs.accepted"}), few=1
     ),
+    # Whether a member answers is waited for some seconds.
+    "a member is away": Story(tell=defer, shows=_PLAIN | _AGENT, few=1),
     "a host is lost": Story(tell=lose_host, shows=frozenset({"agent.start", "jobs.retry"})),
     "a filter keeps it back": Story(tell=filter_out, shows=frozenset({"jobs.held_by_filter", "jobs.passed_filter"})),
 }

@@ -118,7 +118,7 @@ def _waiting_for(operation: Operation) -> str:
     """Return whom the operation waits for: who holds its locks, or which participants of its open steps are silent."""
     if not operation.contact_lost:
         counted = "; ".join(dict.fromkeys(operation.counted_waits.values()))
-        return operation.waiting_for or _stalled(operation) or counted
+        return operation.waiting_for or _stopping(operation) or _stalled(operation) or counted
     silent = {
         ref.step.participant
         for reference, ref in operation.shape.steps.items()
@@ -128,6 +128,19 @@ def _waiting_for(operation: Operation) -> str:
         return operation.waiting_for
     verb = "does" if len(silent) == 1 else "do"
     return f"{', '.join(sorted(silent))}, which {verb} not answer"
+
+
+def _stopping(operation: Operation) -> str:
+    """Return which steps of an operation that is aborted are told to stop, and have not; empty if there is none."""
+    record = operation.record
+    if not record.abort_requested or record.too_late:
+        return ""
+    found = {
+        f"{ref.step.participant}, which is told to stop: {ref.step.title}"
+        for reference, ref in operation.shape.steps.items()
+        if reference in record.steps and int(record.steps[reference].state) == StepState.STARTED
+    }
+    return "; ".join(sorted(found))
 
 
 def counted_waits(operation: Operation, planned: plan_pb2.PlannedJob) -> str:

@@ -71,8 +71,7 @@ class Rollback:
             decisions.note(record, asked, decisions.RETRIED)
 
         told = partial(decisions.tell, asked=asked, kind=event_types.JOB_RETRIED, what=decisions.RETRIED)
-        await self._keeper.commit("jobs.unstuck", change, news=told)
-        self._decided.set()
+        await self._keeper.commit("jobs.unstuck", change, after=self._decided.set, news=told)
 
     async def accept(self, asked: Decision) -> None:
         """Leave what the refused undos of a job left, as a person has said; durable when this returns.
@@ -86,8 +85,7 @@ class Rollback:
             decisions.note(record, asked, decisions.ACCEPTED)
 
         told = partial(decisions.tell, asked=asked, kind=event_types.JOB_ACCEPTED, what=decisions.ACCEPTED)
-        await self._keeper.commit("jobs.accepted", change, news=told)
-        self._decided.set()
+        await self._keeper.commit("jobs.accepted", change, after=self._decided.set, news=told)
 
     @property
     def _shape(self) -> Shape:

@@ -13,7 +13,8 @@ from google.rpc import code_pb2
 
 from tests.integration.jobs.site import Site, machine
 from tests.integration.jobs.test_failure import Gate, rival, state_of
-from virtyard.api.jobs.v1 import job_pb2, operation_pb2
+from tests.integration.jobs.test_lock_break import deaf
+from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.api.operations.v1 import delete_virtual_machine_pb2
 from virtyard.jobs.render import render_metadata
 from virtyard.runtime.status import named
@@ -122,6 +123,27 @@ async def test_a_deadline_during_silence_says_what_it_waits_for(site: Site) -> N
     assert await site.job_states(name) != ["ABORTED"] * 5
     await site.open_agent(agent)
     await cancelled(site, name)
+    await site.wait_released()
+
+
+async def test_an_action_that_ignores_an_abort_is_named_while_it_is_waited_for(site: Site) -> None:
+    """The operation shows that it is aborted, and which host is told to stop what; the end comes with the action's."""
+    gate = Gate()
+    site.faults.before["CreateDiskFile"] = deaf(gate)
+    name = (await site.submit(machine("web", disks=1))).name
+    await gate.reached.wait()
+    step = (await site.jobs_of(name))[2].steps[0]
+    await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=f"jobs/{name.partition('/')[2]}-1"))
+
+    async def shown() -> bool:
+        metadata = render_metadata(await site.jobs.scheduler.look(int(name.partition("/")[2])))
+        wanted = f"{step.participant}, which is told to stop: {step.title}"
+        return (metadata.abort_requested, metadata.waiting_for) == (True, wanted)
+
+    await site.wait_until(shown)
+    assert await site.held_locks()
+    gate.opened.set()
+    assert (await site.wait(name)).error.message.startswith("aborted on request")
     await site.wait_released()
 
 

@@ -126,6 +126,25 @@ async def test_what_a_refused_undo_does_not_need_is_free(stuck: Stuck) -> None:
     await site.wait_released()
 
 
+@pytest.mark.parametrize("decision", ["retry", "accept"])
+async def test_a_decision_is_followed_though_its_call_was_cut(stuck: Stuck, decision: str) -> None:
+    """What is durable goes on: the caller, cut off right behind the commit, has nothing more to do with it (P30)."""
+    site, name, refusal = stuck
+    refusal.lifted = decision == "retry"
+    call = asyncio.create_task(getattr(site.jobs.scheduler, decision)(int(name.partition("/")[2]), str(DISK_JOB)))
+    durable = {"retry": "jobs.unstuck", "accept": "jobs.accepted"}[decision]
+
+    def cut(transition: str) -> None:
+        if transition == durable:
+            call.cancel()
+
+    site.on_transition = cut
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (await site.wait(name)).HasField("error")
+    await site.wait_released()
+
+
 async def test_a_restart_does_not_decide(stuck: Stuck) -> None:
     """The next scheduler undoes nothing past the refused undo, ends nothing and releases nothing."""
     site, name, refusal = stuck
