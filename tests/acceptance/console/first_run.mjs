@@ -10,7 +10,7 @@ const field = (path) => page.locator(`[id="field-${path}"]`);
 
 await go(page, "/first-run");
 await isNext("Discover a server");
-findings.push(...(await seriousFindings(page, "first steps, empty")));
+await look("first steps, empty");
 await page.screenshot({ path: `${shots}/first-run-empty.png` });
 
 // What is wrong is shown at its field, and nothing is lost by it.
@@ -20,7 +20,7 @@ await field("server.agent_address").fill(agentAddress);
 await run().click();
 await page.locator("[id='field-server_id-error']").waitFor();
 if ((await field("server.agent_address").inputValue()) !== agentAddress) throw new Error("what was filled in is lost");
-findings.push(...(await seriousFindings(page, "a field that is wrong")));
+await look("a field that is wrong");
 await page.screenshot({ path: `${shots}/form-refused.png` });
 await field("server_id").fill(server);
 await run().dblclick();
@@ -29,7 +29,7 @@ await isNext("Create a server pool");
 await page.getByRole("link", { name: "Create a server pool" }).click();
 await page.getByRole("button", { name: "Preview" }).click();
 await page.getByRole("region", { name: "Plan" }).getByText("Create Server Pool").first().waitFor();
-findings.push(...(await seriousFindings(page, "a plan")));
+await look("a plan");
 await page.screenshot({ path: `${shots}/form-plan.png` });
 await run().click();
 await isNext("Create a repository");
@@ -72,7 +72,7 @@ await page.getByRole("link", { name: "Open its console" }).click();
 // The screen is one that the machine has drawn.
 await page.getByText("Connected", { exact: true }).waitFor({ timeout: 30_000 });
 await page.waitForFunction(colours, undefined, { timeout: 30_000, polling: 250 });
-findings.push(...(await seriousFindings(page, "the console")));
+await look("the console");
 await page.screenshot({ path: `${shots}/console-screen.png` });
 await page.getByRole("button", { name: "Type into the machine" }).click();
 await page.keyboard.press("Control+Alt+G");
@@ -87,10 +87,19 @@ await page.getByRole("log").locator("mark").first().waitFor();
 const download = page.waitForEvent("download");
 await page.getByRole("button", { name: "Download" }).click();
 const saved = (await readFile(await (await download).path(), "utf8")).slice(0, 4000);
-findings.push(...(await seriousFindings(page, "the serial log")));
+await look("the serial log");
 await page.screenshot({ path: `${shots}/console-serial.png` });
 await close();
 console.log(JSON.stringify({ findings, saved }));
+
+/** In both themes: axe finds nothing serious. */
+async function look(where) {
+  findings.push(...(await seriousFindings(page, where)));
+  await page.emulateMedia({ colorScheme: "dark" });
+  findings.push(...(await seriousFindings(page, `${where} in dark`, ["main"], "colours")));
+  await page.screenshot({ path: `${shots}/${where.replace(/\W+/g, "-")}-dark.png` });
+  await page.emulateMedia({ colorScheme: "light" });
+}
 
 /** Waits until the first-run page says that this step is the next one. */
 async function isNext(title) {

@@ -92,8 +92,10 @@ async function makePoolAndMachine() {
 async function watchAndAbort() {
   await go(page, "/objects/virtualMachines/web");
   await page.getByRole("heading", { name: "web", exact: true }).waitFor();
-  await page.locator("[data-operation-type=KillVirtualMachine][aria-disabled]").waitFor();
-  said.whyNot = await page.locator("[data-operation-type=KillVirtualMachine]").getAttribute("aria-description");
+  const kill = page.locator("[data-operation-type=KillVirtualMachine][aria-disabled]");
+  await kill.focus();
+  await kill.and(page.locator("[aria-description]")).waitFor();
+  said.whyNot = await kill.getAttribute("aria-description");
   await cue("slow");
   await page.locator("[data-operation-type=StartVirtualMachine]").click();
   await run();

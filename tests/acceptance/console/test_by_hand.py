@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,11 +22,12 @@ from tests.acceptance.asking import (
     run,
     start_machine,
 )
-from tests.acceptance.console.chromium import build_console, play
-from tests.acceptance.site import Site, open_site
+from tests.acceptance.console.chromium import build_console, play, play_with_cues
+from tests.acceptance.site import PROGRAM, Site, open_site
 from virtyard.api.inventory.v1 import network_pb2, schedule_pb2, server_pb2, virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.operations.v1 import (
     create_network_pb2,
+    delete_virtual_machine_pb2,
     discover_server_pb2,
     rename_virtual_machine_pb2,
     stop_virtual_machine_pb2,
@@ -39,6 +43,9 @@ def site() -> Iterator[Site]:
     build_console()
     with open_site(servers=("s1", "s2", "s3"), nursed=True) as opened:
         asyncio.run(fill(opened))
+        words = [PROGRAM, "lock", "take", "networks/lan", "--purpose", "a backup", "--for", "2h"]
+        environment = {**os.environ, "VIRTYARD_CONTEXT": str(opened.context)}
+        subprocess.run(words, env=environment, check=True, capture_output=True)
         yield opened
 
 
@@ -123,3 +130,54 @@ async def assert_made(site: Site) -> None:
     assert schedule.request.Unpack(stop)
     assert stop.name == machine.name
     assert "images/rescue" not in images, "it was only previewed"
+
+
+def test_pages_of_objects_say_what_can_be_done_and_follow_what_is(site: Site) -> None:
+    """What is allowed costs no call, and why the rest is not, one where it is asked; no news is lost in a sleep."""
+
+    def asleep() -> None:
+        rename = rename_virtual_machine_pb2.RenameVirtualMachineRequest(
+            name="virtualMachines/web", display_name="Renamed in its sleep"
+        )
+        asyncio.run(change(site, rename))
+
+    cues = {
+        "come": lambda: asyncio.run(change(site, create_machine(site, "another"))),
+        "go": lambda: asyncio.run(
+            change(site, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name="virtualMachines/another"))
+        ),
+        "asleep": asleep,
+    }
+    found = play_with_cues("object_pages.mjs", site, cues)
+    said = found["said"]
+    assert found["findings"] == []
+    assert said["asked"] == [], "a page that is opened asks for no preview"
+    assert "running; it must be stopped" in said["start"]
+    assert said["told"] == 1, "to who cannot see it, too"
+    assert said["address"] == "/objects/virtualMachines/web", "what is not allowed leads nowhere"
+    assert "running; it must be stopped" in said["plug"]
+    assert said["askedThen"] == ["StartVirtualMachine", "AddVnic"]
+    assert "Rename Virtual Machine" in said["Jobs"]
+    assert "JOB_FAILED" in said["Events"]
+    assert "a backup" in said["Locks"]
+    assert [kind for kind, name in SEEN.items() if name not in said["collections"][kind]] == []
+    assert said["selected"] == "virtualMachines/still"
+    assert said["focused"] == "tree"
+    assert said["sameDocument"]
+
+
+SEEN = {
+    "serverPools": "pool",
+    "servers": "s3",
+    "virtualMachines": "still",
+    "repositories": "shared",
+    "networks": "lan",
+}
+"""A collection's page, and something that it shows."""
+
+
+async def change(site: Site, *requests: Any) -> None:
+    """Have operations done, one after another."""
+    async with site.client() as client:
+        for request in requests:
+            await run(client, request)

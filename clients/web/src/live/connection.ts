@@ -15,7 +15,7 @@ import type { SourceState } from "./topic";
 export interface Surroundings {
   /** Resolves after so many milliseconds, or sooner when `wake` is aborted. */
   sleep(ms: number, wake: AbortSignal): Promise<void>;
-  /** Calls back when the network is there again or the tab is shown; returns how to stop that. */
+  /** Calls back when the network is there again, the tab is shown or the machine has slept; returns how to stop that. */
   onReturn(callback: () => void): () => void;
   now(): number;
 }
@@ -25,6 +25,9 @@ const LONGEST_WAIT_MS = 8_000;
 // The gateway sends something every 15 seconds; two of them missing means that nobody is there.
 const SILENT_MS = 35_000;
 const SILENT_ON_RETURN_MS = 16_000;
+// How often the clock is looked at, and how long it must have been unwatched for that to be called sleep.
+const LOOK_MS = 1_000;
+const SLEPT_MS = 5_000;
 // Screens that are opened ask for several sources, one by one.
 const SETTLE_MS = 20;
 
@@ -172,9 +175,19 @@ export const browser: Surroundings = {
       if (!document.hidden) callback();
     };
     document.addEventListener("visibilitychange", shown);
+    document.addEventListener("resume", callback);
     window.addEventListener("online", callback);
+    // A lid that is closed and opened again tells the page nothing; what is seen is that time has passed.
+    let last = Date.now();
+    const timer = setInterval(() => {
+      const now = Date.now();
+      if (now - last > SLEPT_MS) callback();
+      last = now;
+    }, LOOK_MS);
     return () => {
+      clearInterval(timer);
       document.removeEventListener("visibilitychange", shown);
+      document.removeEventListener("resume", callback);
       window.removeEventListener("online", callback);
     };
   },

@@ -1,5 +1,5 @@
 // What can be done with an object: a button for each operation, and where it would be refused, why.
-import { Button, Menu, Tooltip } from "@mantine/core";
+import { Button, Menu, Tooltip, VisuallyHidden } from "@mantine/core";
 import {
   IconDots,
   IconEdit,
@@ -11,13 +11,17 @@ import {
   IconTrash,
   type TablerIcon,
 } from "@tabler/icons-react";
+import { useMemo, useState, type MouseEvent } from "react";
 import { Link } from "react-router";
-import type { Catalogue, OperationType } from "../forms/catalogue";
+import type { Catalogue } from "../forms/catalogue";
 import type { AnyObject } from "../live";
+import { covers, operationsOn, type ObjectOperation } from "../operations/registry";
 import { useCatalogue } from "../operations/useCatalogue";
+import { useRoles } from "../operations/use-roles";
 import { runPath } from "../routes";
 import type { ObjectKind } from "./kinds";
-import { useAllowed } from "./use-allowed";
+import { isAllowed } from "./refusal";
+import { useRefusal } from "./use-refusal";
 
 const ICONS: Readonly<Record<string, TablerIcon>> = {
   start: IconPlayerPlay,
@@ -38,19 +42,21 @@ export function OperationButtons({ kind, object }: { kind: ObjectKind; object: A
 }
 
 function Buttons({ catalogue, kind, object }: { catalogue: Catalogue; kind: ObjectKind; object: AnyObject }) {
-  const { operations, refusals } = useAllowed(catalogue, kind, object);
+  const operations = useMemo(() => operationsOn(catalogue, kind.type), [catalogue, kind]);
+  const roles = useRoles();
   const uses = operations.filter(({ acts }) => !acts);
   return (
     <>
       {operations
         .filter(({ acts }) => acts)
-        .map(({ operation }) => (
+        .map((each) => (
           <OperationButton
-            key={operation.fullName}
-            type={operation}
-            noun={kind.noun}
-            to={runPath(operation.name, { object: object.name })}
-            refusal={refusals.get(operation.fullName)}
+            key={each.operation.fullName}
+            asked={each}
+            kind={kind}
+            object={object}
+            // Until the roles are known, nobody is kept from what most may do.
+            allowed={isAllowed(each, object) && (!roles || covers(roles, each.operation.role))}
           />
         ))}
       {uses.length > 0 && (
@@ -74,37 +80,55 @@ function Buttons({ catalogue, kind, object }: { catalogue: Catalogue; kind: Obje
 }
 
 interface ButtonProps {
-  type: OperationType;
-  noun: string;
-  to: string;
-  /** Why it would be refused; empty or absent if it would not be, as far as is known. */
-  refusal: string | undefined;
+  asked: ObjectOperation;
+  kind: ObjectKind;
+  object: AnyObject;
+  allowed: boolean;
 }
 
-function OperationButton({ type, noun, to, refusal }: ButtonProps) {
+// The same element whether it is allowed or not: who stands on it when that changes still stands on it.
+function OperationButton({ asked, kind, object, allowed }: ButtonProps) {
+  const { operation: type } = asked;
+  const [visited, setVisited] = useState(false);
+  const reason = useRefusal(asked, kind, object, visited && !allowed);
   const Icon = ICONS[type.verb];
-  const look = {
-    size: "xs",
-    variant: type.destructive ? "outline" : "default",
-    color: type.destructive ? "red" : undefined,
-    leftSection: Icon && <Icon size={14} aria-hidden />,
-    "data-operation-type": type.name,
-  };
-  const words = shortTitle(type.title, noun);
-  if (!refusal) {
-    return (
-      <Button {...look} component={Link} to={to}>
-        {words}
-      </Button>
-    );
-  }
   // Not `disabled`: the reason must be reachable by pointer and keyboard.
+  const refused = !allowed && {
+    "data-disabled": true,
+    "aria-disabled": true,
+    "aria-description": reason,
+    onClick: (event: MouseEvent) => event.preventDefault(),
+  };
   return (
-    <Tooltip label={refusal} multiline maw={360} withArrow events={{ hover: true, focus: true, touch: true }}>
-      <Button {...look} data-disabled aria-disabled aria-description={refusal}>
-        {words}
-      </Button>
-    </Tooltip>
+    <>
+      <Tooltip
+        label={reason ?? "Asking why it cannot be done now."}
+        disabled={allowed}
+        multiline
+        maw={360}
+        withArrow
+        events={{ hover: true, focus: true, touch: true }}
+      >
+        <Button
+          size="xs"
+          variant={type.destructive ? "outline" : "default"}
+          color={type.destructive ? "red" : undefined}
+          leftSection={Icon && <Icon size={14} aria-hidden />}
+          data-operation-type={type.name}
+          component={Link}
+          to={runPath(type.name, { object: object.name })}
+          onFocus={() => setVisited(true)}
+          onBlur={() => setVisited(false)}
+          onPointerEnter={() => setVisited(true)}
+          onPointerLeave={(event) => setVisited(event.currentTarget === document.activeElement)}
+          {...refused}
+        >
+          {shortTitle(type.title, kind.noun)}
+        </Button>
+      </Tooltip>
+      {/* The reason comes when the button has been read out already. */}
+      {visited && !allowed && <VisuallyHidden role="status">{reason}</VisuallyHidden>}
+    </>
   );
 }
 

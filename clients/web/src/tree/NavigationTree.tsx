@@ -6,7 +6,7 @@ import { useCallback, useDeferredValue, useEffect, useId, useMemo, useRef, useSt
 import { useLocation, useNavigate } from "react-router";
 import { useObjects } from "../live";
 import { ancestorsOf, buildForest, visibleRows, type Forest, type TreeNode, type TreeRow } from "./forest";
-import { moveFor } from "./keys";
+import { moveFor, rowOf, rowTyped } from "./keys";
 import classes from "./Tree.module.css";
 import { pageOfNode, TreeRowView } from "./TreeRowView";
 import { useChosen } from "./use-chosen";
@@ -84,7 +84,12 @@ function Rows({ forest, rows, choose, onVisit }: RowsProps) {
   const selected = useSelected(forest);
   const [activeKey, setActiveKey] = useState<string>();
   const [focused, setFocused] = useState(false);
-  const active = rows.findIndex(({ node }) => node.key === (activeKey ?? selected ?? rows[0]?.node.key));
+  const before = useRef(0);
+  const active = rowOf(rows, forest, activeKey ?? selected, before.current);
+  useEffect(() => {
+    before.current = Math.max(active, 0);
+  }, [active]);
+  const typed = useTyped();
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroll.current,
@@ -104,7 +109,8 @@ function Rows({ forest, rows, choose, onVisit }: RowsProps) {
   );
   const press = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const move = moveFor(event.key, rows, active);
+    const found = rowTyped(rows, active, typed(event));
+    const move = found === undefined ? moveFor(event.key, rows, active) : { go: found };
     if (!move) return;
     event.preventDefault();
     const row = rows[active];
@@ -146,6 +152,22 @@ function Rows({ forest, rows, choose, onVisit }: RowsProps) {
       </div>
     </div>
   );
+}
+
+// Letters that follow one another faster than this are of one word.
+const ONE_WORD_MS = 700;
+
+/** What has been typed up to now, letter by letter; a key that is no letter begins anew. */
+function useTyped(): (event: KeyboardEvent) => string {
+  const word = useRef({ text: "", at: 0 });
+  return ({ key, timeStamp }) => {
+    const goesOn = timeStamp - word.current.at < ONE_WORD_MS ? word.current.text : "";
+    // A space is part of a word, and alone it opens the page.
+    const text = key.length === 1 && (key !== " " || goesOn) ? goesOn + key : "";
+    // The same letter again looks for the next row that begins with it.
+    word.current = { text: text && [...text].every((letter) => letter === text[0]) ? text[0]! : text, at: timeStamp };
+    return word.current.text;
+  };
 }
 
 /** The key of the node whose page is on the screen. */

@@ -7,7 +7,7 @@ import { ServerSchema } from "../api/virtyard/api/inventory/v1/server_pb";
 import { ServerPoolSchema } from "../api/virtyard/api/inventory/v1/server_pool_pb";
 import { VirtualMachineSchema } from "../api/virtyard/api/inventory/v1/virtual_machine_pb";
 import { buildForest, visibleRows, type Site, type TreeRow } from "./forest";
-import { moveFor } from "./keys";
+import { moveFor, rowOf, rowTyped } from "./keys";
 
 const machine = (id: string, server = "") =>
   create(VirtualMachineSchema, { name: `virtualMachines/${id}`, displayName: id, serverPool: "serverPools/p", server });
@@ -87,5 +87,29 @@ describe("keys in the tree", () => {
     expect(moveFor("ArrowRight", closed, 0)).toEqual({ open: true });
     expect(moveFor("ArrowRight", rows, 3)).toBeUndefined();
     expect(moveFor("Tab", rows, 0)).toBeUndefined();
+  });
+
+  it("find by the first letters, in turn for one letter and where it stands for more", () => {
+    const label = (index: number | undefined) => index === undefined ? undefined : rows[index]!.node.label;
+    expect(label(rowTyped(rows, 0, "s"))).toBe("s1");
+    expect(label(rowTyped(rows, 2, "S"))).toBe("Servers without a pool");
+    expect(label(rowTyped(rows, 2, "se"))).toBe("Servers without a pool");
+    expect(label(rowTyped(rows, rows.length - 1, "s"))).toBe("Server pools");
+    expect(rowTyped(rows, 0, "x")).toBeUndefined();
+    expect(rowTyped(rows, 0, "")).toBeUndefined();
+  });
+});
+
+describe("the row that keys act on", () => {
+  it("stays with its object, goes to what closes over it, and to what stands in its place when it is gone", () => {
+    const forest = buildForest(SITE);
+    const rows = visibleRows(forest, NONE);
+    expect(rows[rowOf(rows, forest, "virtualMachines/db", 0)]!.node.label).toBe("db");
+    const closed = visibleRows(forest, new Map([["servers/s1", false]]));
+    expect(closed[rowOf(closed, forest, "virtualMachines/db", 0)]!.node.label).toBe("s1");
+    expect(rowOf(rows, forest, "virtualMachines/gone", 4)).toBe(4);
+    expect(rowOf(rows, forest, "virtualMachines/gone", 400)).toBe(rows.length - 1);
+    expect(rowOf(rows, forest, undefined, 0)).toBe(0);
+    expect(rowOf([], forest, undefined, 0)).toBe(-1);
   });
 });

@@ -1,5 +1,5 @@
 // What the keys do in the tree, as the ARIA practices have it.
-import type { TreeRow } from "./forest";
+import type { Forest, TreeRow } from "./forest";
 
 /** What a key asks for: another row, a row to open or close, or the page of the row. */
 export type TreeMove = { go: number } | { open: boolean } | { visit: true };
@@ -42,4 +42,26 @@ function parentOf(rows: readonly TreeRow[], active: number): TreeMove | undefine
   const level = rows[active]!.level;
   for (let index = active - 1; index >= 0; index--) if (rows[index]!.level < level) return { go: index };
   return undefined;
+}
+
+/** The row that begins with what was typed: the next one for a single letter, however often, and for more, this one too. */
+export function rowTyped(rows: readonly TreeRow[], active: number, typed: string): number | undefined {
+  const wanted = typed.toLowerCase();
+  if (wanted === "") return undefined;
+  const first = wanted.length > 1 ? active : active + 1;
+  for (let step = 0; step < rows.length; step++) {
+    const index = (Math.max(first, 0) + step) % rows.length;
+    if (rows[index]!.node.label.toLowerCase().startsWith(wanted)) return index;
+  }
+  return undefined;
+}
+
+/** The row of a node, or of what it is in if that is closed; where the node is gone, what stands in its place. */
+export function rowOf(rows: readonly TreeRow[], forest: Forest, key: string | undefined, before: number): number {
+  const shown = (wanted: string) => rows.findIndex(({ node }) => node.key === wanted);
+  for (let node = key === undefined ? undefined : forest.byKey.get(key); node; node = node.parent) {
+    const index = shown(node.key);
+    if (index >= 0) return index;
+  }
+  return Math.min(before, rows.length - 1);
 }
