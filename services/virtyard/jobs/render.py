@@ -16,7 +16,7 @@ from virtyard.jobs.outcome import residue_of
 from virtyard.jobs.outlook import job_end
 from virtyard.jobs.progress import is_open, job_progress, operation_progress, step_percent
 from virtyard.jobs.reason_trail import causes_of
-from virtyard.kernel.job_states import ENDED, JobState, display_state
+from virtyard.kernel.job_states import ENDED, JobState, StepState, display_state
 
 _OVER = ENDED - {JobState.ROLLBACK_FAILED}
 _OUTCOMES = {

@@ -42,18 +42,23 @@ export function AcknowledgeAllDialog({ opened, filter, onClose, acknowledge }: P
     };
     // The call is the same in each rendering.
   }, [opened, wanted, force]);
+  const close = (): void => {
+    call.clear();
+    setForce(false);
+    onClose();
+  };
   const rows = told.answer?.acknowledgements ?? [];
   const refused = rows.filter((row) => !row.acknowledged);
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={onClose}
+      onClose={close}
       title="Acknowledge all open events that are shown?"
       verb={`Acknowledge ${rows.length - refused.length}`}
       reasonLabel="Comment"
       call={call}
       ready={rows.length > refused.length}
-      onConfirm={(comment) => call.run(() => acknowledge({ filter: wanted, comment, force, validateOnly: false }), onClose)}
+      onConfirm={(comment) => call.run(() => acknowledge({ filter: wanted, comment, force, validateOnly: false }), close)}
     >
       {told.problem && <ProblemAlert title="What that would come to is not known" problem={told.problem} />}
       {!told.answer && !told.problem && <Loader role="status" size="sm" aria-label="Asking what would be acknowledged" />}

@@ -3,6 +3,7 @@ import { Button, Code, Drawer, Group, List, Loader, Stack, Text } from "@mantine
 import { useState } from "react";
 import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
 import { Fact } from "../jobs/OperationFacts";
+import { keepFocus } from "../ui/focus";
 import { LookBadge } from "../ui/LookBadge";
 import { Moment } from "../ui/Moment";
 import { millisOf } from "../ui/moments";
@@ -24,7 +25,7 @@ interface Props {
 
 export function EventDrawer({ event, problem, opened, onClose, onChanged }: Props) {
   return (
-    <Drawer opened={opened} onClose={onClose} position="right" size="lg" title={event ? event.type : "Event"} closeButtonProps={{ "aria-label": "Close" }}>
+    <Drawer opened={opened} onClose={onClose} position="right" size="lg" onExitTransitionEnd={keepFocus} title={event ? event.type : "Event"} closeButtonProps={{ "aria-label": "Close" }}>
       {event && <Content event={event} onChanged={onChanged} />}
       {!event && problem && <ProblemAlert title="This event cannot be shown" problem={problem} />}
       {!event && !problem && <Loader role="status" aria-label="Loading the event" />}

@@ -10,6 +10,8 @@ import { SEVERITIES, severityLook } from "./severities";
 const LEAST = SEVERITIES.map((severity) => ({ value: Severity[severity], label: severity === Severity.CRITICAL ? "critical" : `${severityLook(severity).word} and above` }));
 const STANDINGS = ["open", "acknowledged", "cleared"];
 const PAUSE_MS = 300;
+/** The names of types are longer than their field. */
+const LONG = { width: 300, position: "bottom-start" } as const;
 
 interface Props {
   filter: EventFilter;
@@ -29,9 +31,9 @@ export function EventFilters({ filter, onChange }: Props) {
   const pick = (part: Partial<EventFilter>): void => onChange({ ...typed, ...part });
   return (
     <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of events">
-      <Select size="xs" label="Severity" placeholder="any" w={150} data={LEAST} value={filter.severity || null} clearable onChange={(severity) => pick({ severity: severity ?? "" })} />
-      <Select size="xs" label="State" placeholder="any" w={120} data={STANDINGS} value={filter.standing || null} clearable onChange={(standing) => pick({ standing: standing ?? "" })} />
-      <Select size="xs" label="Type" placeholder="any" w={180} data={types} value={filter.type || null} clearable searchable onChange={(kind) => pick({ type: kind ?? "" })} />
+      <Select size="xs" label="Severity" placeholder="any" w={140} data={LEAST} value={filter.severity || null} clearable onChange={(severity) => pick({ severity: severity ?? "" })} />
+      <Select size="xs" label="State" placeholder="any" w={115} data={STANDINGS} value={filter.standing || null} clearable onChange={(standing) => pick({ standing: standing ?? "" })} />
+      <Select size="xs" label="Type" placeholder="any" w={165} data={types} value={filter.type || null} clearable searchable comboboxProps={LONG} onChange={(kind) => pick({ type: kind ?? "" })} />
       <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={150} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
       <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
       <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />

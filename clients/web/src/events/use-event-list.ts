@@ -7,6 +7,8 @@ import { usePages, type Page, type Pages } from "../ui/use-pages";
 import { EventList } from "./event-list";
 
 const PAGE = 200;
+/** How many events the watch keeps: only where it has as many has it pushed older ones out. */
+const WATCHED = 1000;
 
 export interface ListedEvents {
   readonly events: readonly Event[];
@@ -42,7 +44,7 @@ function useLatest(list: { current: EventList }, text: string, on: boolean, told
   useEffect(() => {
     if (!on || !latest.ready) return;
     const names = new Set(latest.value.map((event) => event.name));
-    const oldest = latest.value.at(-1)?.createTime?.seconds ?? 0n;
+    const oldest = latest.value.length < WATCHED ? -1n : (latest.value.at(-1)?.createTime?.seconds ?? 0n);
     // What the watch has pushed out at its far end, as too old, stays.
     const gone = before.current.filter((event) => !names.has(event.name) && (event.createTime?.seconds ?? 0n) > oldest);
     before.current = latest.value;

@@ -42,10 +42,10 @@ export function JobFilters({ filter, onChange }: Props) {
   };
   return (
     <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of jobs">
-      <Select size="xs" label="State" placeholder="any" w={160} data={statesWith(filter.state)} maxDropdownHeight={420} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
-      <TextInput size="xs" label="Type" placeholder="Create Virtual Disk" w={150} value={typed.title} onChange={(event) => type({ title: event.currentTarget.value })} />
-      <TextInput size="xs" label="User" placeholder="ann" w={90} value={typed.user} onChange={(event) => type({ user: event.currentTarget.value })} />
-      <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={160} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
+      <Select size="xs" label="State" placeholder="any" w={130} data={statesWith(filter.state)} maxDropdownHeight={420} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
+      <TextInput size="xs" label="Type" placeholder="Create Virtual Disk" w={135} value={typed.title} onChange={(event) => type({ title: event.currentTarget.value })} />
+      <TextInput size="xs" label="User" placeholder="ann" w={80} value={typed.user} onChange={(event) => type({ user: event.currentTarget.value })} />
+      <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={140} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
       <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
       <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
       <Checkbox label="Archive" size="xs" mb={7} checked={filter.archived} onChange={(event) => onChange({ ...typed, archived: event.currentTarget.checked })} />

@@ -21,9 +21,12 @@ interface Props {
   columns: readonly string[];
   /** Whether an operation may have jobs that the filter leaves out. */
   partial: boolean;
-  isOpen: (operation: string) => boolean;
-  onToggle: (operation: string, open: boolean) => void;
+  isOpen: (name: string) => boolean;
+  /** Opens or closes an operation, or a job that has children. */
+  onToggle: (name: string, open: boolean) => void;
 }
+
+const nameOf = (row: Row): string => (row.kind === "job" ? row.job.name : row.operation.name);
 
 export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
   const narrow = useNarrow();
@@ -34,7 +37,7 @@ export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
   const first: Column<Row> = {
     key: "title",
     title: "Operation or job",
-    width: "minmax(13rem, 2fr)",
+    width: "minmax(11.25rem, 2fr)",
     cell: (row) => <TitleCell row={row} partial={partial} onToggle={onToggle} />,
   };
   const shown = [first, ...COLUMNS.filter((column) => columns.includes(column.key))];
@@ -47,13 +50,13 @@ export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
       around="17.5rem"
       rows={rows}
       columns={shown}
-      keyOf={(row) => (row.kind === "job" ? row.job.name : row.operation.name)}
+      keyOf={nameOf}
       narrow={narrow}
       card={(row) => <JobCard row={row} partial={partial} onToggle={onToggle} />}
-      onOpen={(row) => void navigate(pageOf(row.kind === "job" ? row.job.name : row.operation.name) ?? "/jobs")}
+      onOpen={(row) => void navigate(pageOf(nameOf(row)) ?? "/jobs")}
       onNearEnd={nearEnd}
-      levelOf={(row) => (row.kind === "job" ? { level: row.depth + 2, open: undefined } : { level: 1, open: row.open })}
-      onToggle={(row, open) => row.kind === "operation" && onToggle(row.operation.name, open)}
+      levelOf={(row) => ({ level: row.kind === "job" ? row.depth + 2 : 1, open: row.open })}
+      onToggle={(row, open) => onToggle(nameOf(row), open)}
       empty={
         loading ? (
           <Center>
@@ -70,14 +73,17 @@ export function JobTable({ jobs, columns, partial, isOpen, onToggle }: Props) {
 interface TitleProps {
   row: Row;
   partial: boolean;
-  onToggle: (operation: string, open: boolean) => void;
+  onToggle: (name: string, open: boolean) => void;
 }
 
 function TitleCell({ row, partial, onToggle }: TitleProps) {
   if (row.kind === "job")
     return (
-      <span style={{ paddingInlineStart: 30 + row.depth * 20 }}>
-        <ResourceLink name={row.job.name} text={row.job.title} tabIndex={-1} />
+      <span style={{ display: "inline-flex", alignItems: "center", gap: 6, maxWidth: "100%", verticalAlign: "middle", paddingInlineStart: (row.open === undefined ? 48 : 24) + row.depth * 24 }}>
+        {row.open !== undefined && <Toggle name={row.job.name} what="children" open={row.open} onToggle={onToggle} />}
+        <span style={{ overflow: "hidden", textOverflow: "ellipsis" }}>
+          <ResourceLink name={row.job.name} text={row.job.title} tabIndex={-1} />
+        </span>
       </span>
     );
   const { operation, open } = row;
@@ -85,14 +91,7 @@ function TitleCell({ row, partial, onToggle }: TitleProps) {
   const title = operation.jobs[0]?.operationTitle || operation.jobs[0]?.title || operation.name;
   return (
     <span style={{ display: "inline-flex", alignItems: "center", gap: 6, maxWidth: "100%", verticalAlign: "middle" }}>
-      <UnstyledButton
-        tabIndex={-1}
-        aria-label={`${open ? "Hide" : "Show"} the jobs of ${operation.name}`}
-        onClick={() => onToggle(operation.name, !open)}
-        style={{ display: "inline-flex", flex: "none" }}
-      >
-        {open ? <IconChevronDown size={18} aria-hidden /> : <IconChevronRight size={18} aria-hidden />}
-      </UnstyledButton>
+      <Toggle name={operation.name} what="jobs" open={open} onToggle={onToggle} />
       <span style={{ overflow: "hidden", textOverflow: "ellipsis" }}>
         <ResourceLink name={operation.name} text={title} tabIndex={-1} />{" "}
         <Text span size="sm" c="dimmed">
@@ -101,6 +100,28 @@ function TitleCell({ row, partial, onToggle }: TitleProps) {
         </Text>
       </span>
     </span>
+  );
+}
+
+interface ToggleProps {
+  name: string;
+  what: string;
+  open: boolean;
+  onToggle: (name: string, open: boolean) => void;
+}
+
+/** The arrow before what has something below it; by the keyboard the row itself does the same. */
+function Toggle({ name, what, open, onToggle }: ToggleProps) {
+  return (
+    <UnstyledButton
+      tabIndex={-1}
+      aria-label={`${open ? "Hide" : "Show"} the ${what} of ${name}`}
+      onClick={() => onToggle(name, !open)}
+      onDoubleClick={(event) => event.stopPropagation()}
+      style={{ display: "inline-flex", flex: "none" }}
+    >
+      {open ? <IconChevronDown size={18} aria-hidden /> : <IconChevronRight size={18} aria-hidden />}
+    </UnstyledButton>
   );
 }
 

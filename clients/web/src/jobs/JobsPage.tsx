@@ -1,5 +1,5 @@
 // The Jobs tab: every operation with its jobs, live, to be narrowed, exported and opened.
-import { Button, Checkbox, Group, Menu, Switch, Text } from "@mantine/core";
+import { Button, Checkbox, Group, Popover, Switch, Text } from "@mantine/core";
 import { IconColumns3, IconDownload } from "@tabler/icons-react";
 import { useCallback, useMemo, useState } from "react";
 import { useSearchParams } from "react-router";
@@ -23,7 +23,8 @@ export default function JobsPage() {
   const [columns, setColumns] = useChosenColumns();
   const change = (next: JobFilter): void => setQuery(addressOfFilter(next), { replace: true });
   const { complete } = jobs.pages;
-  const isOpen = useCallback((name: string) => open.get(name) ?? allOpen, [open, allOpen]);
+  // A job shows its children until it is told not to.
+  const isOpen = useCallback((name: string) => open.get(name) ?? (allOpen || name.startsWith("jobs/")), [open, allOpen]);
   return (
     <Page
       title="Jobs"
@@ -73,19 +74,19 @@ function exported(filter: JobFilter): string {
 
 function ColumnMenu({ chosen, onChange }: { chosen: string[]; onChange: (keys: string[]) => void }) {
   return (
-    <Menu closeOnItemClick={false} position="bottom-end" trapFocus>
-      <Menu.Target>
+    <Popover position="bottom-end" trapFocus returnFocus>
+      <Popover.Target>
         <Button variant="default" leftSection={<IconColumns3 size={16} aria-hidden />} visibleFrom="sm">
           Columns
         </Button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Checkbox.Group value={chosen} onChange={onChange} label="Columns of the list" p="xs">
+      </Popover.Target>
+      <Popover.Dropdown aria-label="Columns of the list">
+        <Checkbox.Group value={chosen} onChange={onChange} label="Columns of the list">
           {COLUMNS.map((column) => (
             <Checkbox key={column.key} value={column.key} label={column.title} mt={6} />
           ))}
         </Checkbox.Group>
-      </Menu.Dropdown>
-    </Menu>
+      </Popover.Dropdown>
+    </Popover>
   );
 }

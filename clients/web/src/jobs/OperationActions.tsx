@@ -1,9 +1,11 @@
-// What a person can do to an operation: abort, hold and release, another priority, and its export.
+// What a person can do to an operation: abort, hold and release, another priority, run it again, and its export.
 import { Button, NumberInput, Text } from "@mantine/core";
-import { IconArrowsSort, IconDownload, IconPlayerPause, IconPlayerPlay, IconSquare } from "@tabler/icons-react";
+import { IconArrowsSort, IconDownload, IconPlayerPause, IconPlayerPlay, IconRepeat, IconSquare } from "@tabler/icons-react";
 import { useState } from "react";
+import { Link } from "react-router";
 import { HeldReason } from "../api/virtyard/api/jobs/v1/job_pb";
 import { jobs as jobService } from "../client/services";
+import { runPath } from "../routes";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { quoted } from "../ui/filter-text";
 import { useCall } from "../ui/use-call";
@@ -43,6 +45,17 @@ export function OperationActions({ name, story }: { name: string; story: Story }
           </Button>
         </>
       )}
+      {operation.done && (
+        <Button
+          variant="default"
+          component={Link}
+          to={runPath(metadata.method.replace("/", "."), { again: name })}
+          leftSection={<IconRepeat size={16} aria-hidden />}
+          title="Opens its form, filled in as it was for this one."
+        >
+          Run again
+        </Button>
+      )}
       <ExportButton filter={`operation = ${quoted(name)}`} file={`${name.replace("/", "-")}.jsonl`} icon={<IconDownload size={16} aria-hidden />} />
       <AbortDialog name={name} story={story} opened={dialog === "abort"} onClose={close} />
       <HoldDialog story={story} opened={dialog === "hold" || dialog === "release"} release={held} onClose={close} />
@@ -60,15 +73,19 @@ interface DialogProps {
 function HoldDialog({ story, opened, release, onClose }: DialogProps & { release: boolean }) {
   const call = useCall();
   const job = story.jobs[0]?.name ?? "";
+  const close = (): void => {
+    call.clear();
+    onClose();
+  };
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={onClose}
+      onClose={close}
       title={`${release ? "Release" : "Hold"} ${story.metadata.title}?`}
       verb={release ? "Release" : "Hold"}
       reasonLabel="Why"
       call={call}
-      onConfirm={(reason) => call.run(() => (release ? jobService.releaseJob({ name: job, reason }) : jobService.holdJob({ name: job, reason })), onClose)}
+      onConfirm={(reason) => call.run(() => (release ? jobService.releaseJob({ name: job, reason }) : jobService.holdJob({ name: job, reason })), close)}
     >
       <Text size="sm">
         {release
@@ -84,15 +101,20 @@ function PriorityDialog({ story, opened, onClose }: DialogProps) {
   const job = story.jobs[0];
   const [priority, setPriority] = useState<number>();
   const value = priority ?? job?.priority ?? 0;
+  const close = (): void => {
+    call.clear();
+    setPriority(undefined);
+    onClose();
+  };
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={onClose}
+      onClose={close}
       title={`Priority of ${story.metadata.title}`}
       verb="Set priority"
       reasonLabel="Why"
       call={call}
-      onConfirm={(reason) => call.run(() => jobService.setJobPriority({ name: job?.name ?? "", priority: value, reason }), onClose)}
+      onConfirm={(reason) => call.run(() => jobService.setJobPriority({ name: job?.name ?? "", priority: value, reason }), close)}
     >
       <Text size="sm">Higher comes first in the queues for locks. What holds its locks already is not affected.</Text>
       <NumberInput label="Priority, from -20 to 20" min={-20} max={20} value={value} onChange={(given) => setPriority(Number(given))} />

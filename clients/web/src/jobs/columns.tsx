@@ -50,12 +50,12 @@ const waitOf = (row: Row): string => {
 };
 
 export const COLUMNS: readonly ChosenColumn[] = [
-  { key: "state", title: "State", width: "10.5rem", usual: true, cell: (row) => <LookBadge look={jobLook(rowState(row))} /> },
-  { key: "progress", title: "Progress", width: "8rem", usual: true, cell: (row) => <ProgressCell percent={rowPercent(row)} state={rowState(row)} /> },
-  { key: "object", title: "Object", width: "minmax(9rem, 1.2fr)", usual: true, cell: (row) => <ObjectCell row={row} /> },
-  { key: "user", title: "User", width: "minmax(7rem, 0.6fr)", usual: true, cell: (row) => leader(row)?.principal },
-  { key: "created", title: "Accepted", width: "9.5rem", usual: true, cell: (row) => <Moment at={leader(row)?.created} /> },
-  { key: "length", title: "Took", width: "6.5rem", usual: true, cell: lengthOf },
+  { key: "state", title: "State", width: "9.5rem", usual: true, cell: (row) => <LookBadge look={jobLook(rowState(row))} /> },
+  { key: "progress", title: "Progress", width: "6.5rem", usual: true, cell: (row) => <ProgressCell percent={rowPercent(row)} state={rowState(row)} /> },
+  { key: "object", title: "Object", width: "minmax(8rem, 1.2fr)", usual: true, cell: (row) => <ObjectCell row={row} /> },
+  { key: "user", title: "User", width: "minmax(6rem, 0.6fr)", usual: true, cell: (row) => leader(row)?.principal },
+  { key: "created", title: "Accepted", width: "8.5rem", usual: true, cell: (row) => <Moment at={leader(row)?.created} /> },
+  { key: "length", title: "Took", width: "5.5rem", usual: true, cell: lengthOf },
   { key: "waits", title: "Waits for", width: "minmax(9rem, 1fr)", usual: false, cell: waitOf },
   { key: "started", title: "Began", width: "9.5rem", usual: false, cell: (row) => <Moment at={startOf(row)} /> },
   { key: "ended", title: "Ended", width: "9.5rem", usual: false, cell: (row) => <Moment at={endOf(row)} /> },

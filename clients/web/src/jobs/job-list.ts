@@ -69,7 +69,8 @@ export interface OperationLine {
 /** One line of what is shown. */
 export type Row =
   | { readonly kind: "operation"; readonly operation: OperationLine; readonly open: boolean }
-  | { readonly kind: "job"; readonly job: JobLine; readonly depth: number };
+  /** `open` is undefined for a job that has no children here. */
+  | { readonly kind: "job"; readonly job: JobLine; readonly depth: number; readonly open: boolean | undefined };
 
 /** The number in the name of an operation, as 12 of operations/12. */
 export const operationNumber = (name: string): number => Number(name.slice(name.indexOf("/") + 1));
@@ -127,17 +128,17 @@ export class JobList {
   /**
    * The rows to show, the newest operation first.
    *
-   * @param isOpen whether an operation shows its jobs.
+   * @param isOpen whether an operation shows its jobs, and a job its children.
    * @param complete whether the list goes to its end; if not, the last operation may have more jobs and is left out.
    */
-  rows(isOpen: (operation: string) => boolean, complete: boolean): Row[] {
+  rows(isOpen: (name: string) => boolean, complete: boolean): Row[] {
     const rows: Row[] = [];
     const count = complete || this.operations.length === 1 ? this.operations.length : this.operations.length - 1;
     for (let place = 0; place < count; place += 1) {
       const operation = this.operations[place] as OperationLine;
       const open = isOpen(operation.name);
       rows.push({ kind: "operation", operation, open });
-      if (open) addTree(rows, operation.jobs);
+      if (open) addTree(rows, operation.jobs, isOpen);
     }
     return rows;
   }
@@ -167,8 +168,16 @@ export class JobList {
 }
 
 /** Add the rows of an operation's jobs: children below their parent, one whose parent is not here at the top. */
-function addTree(rows: Row[], jobs: readonly JobLine[]): void {
-  for (const { job, depth } of treeOf(jobs)) rows.push({ kind: "job", job, depth });
+function addTree(rows: Row[], jobs: readonly JobLine[], isOpen: (name: string) => boolean): void {
+  const parents = new Set(jobs.map((job) => job.parent));
+  // What is deeper than this is below one that is closed.
+  let shown = Infinity;
+  for (const { job, depth } of treeOf(jobs)) {
+    if (depth > shown) continue;
+    const open = parents.has(job.name) ? isOpen(job.name) : undefined;
+    shown = open === false ? depth : Infinity;
+    rows.push({ kind: "job", job, depth, open });
+  }
 }
 
 /** Jobs in the order of a tree, each with its depth, from 0. */

@@ -8,6 +8,7 @@ import { LockMode } from "../api/virtyard/api/type/v1/lock_pb";
 import { lockControl } from "../client/services";
 import { locksItself } from "../live";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
+import { keepFocus } from "../ui/focus";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { ResourceLink } from "../ui/ResourceLink";
 import { useCall } from "../ui/use-call";
@@ -26,6 +27,8 @@ export function BreakDialog({ owner, locks, onClose }: Props) {
     setBroken(undefined);
     call.clear();
     onClose();
+    // What opened it stood beside a lock that may be gone.
+    keepFocus();
   };
   const request = (reason: string, force: boolean): void =>
     call.run(() => lockControl.breakLock({ target: owner ?? "", reason, force }), (answer) => setBroken({ reason, answer }));

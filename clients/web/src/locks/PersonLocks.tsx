@@ -1,9 +1,10 @@
 // The locks that people hold or wait for, with what runs under them and the way to give one back.
 import { Button, Group, Table, Text } from "@mantine/core";
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { PersonLockState, type PersonLock } from "../api/virtyard/api/jobs/v1/lock_control_service_pb";
 import { LockMode } from "../api/virtyard/api/type/v1/lock_pb";
 import { lockControl } from "../client/services";
+import { keepFocus } from "../ui/focus";
 import { Moment } from "../ui/Moment";
 import { millisOf } from "../ui/moments";
 import { problemOf, type Problem } from "../ui/problem";
@@ -23,6 +24,7 @@ export function PersonLocks({ moment }: { moment: string }) {
   const [locks, setLocks] = useState<readonly PersonLock[]>([]);
   const [problem, setProblem] = useState<Problem>();
   const release = useCall();
+  const released = useRef(false);
   const read = useCallback((signal?: AbortSignal): void => {
     lockControl.listPersonLocks({}, signal ? { signal } : {}).then(
       (answer) => {
@@ -37,6 +39,14 @@ export function PersonLocks({ moment }: { moment: string }) {
     read(abort.signal);
     return () => abort.abort();
   }, [moment, read]);
+  const give = (name: string): void => {
+    released.current = true;
+    release.run(() => lockControl.releaseLock({ name }), () => read());
+  };
+  // The button that was pressed goes with its lock.
+  useEffect(() => {
+    if (released.current) keepFocus();
+  }, [locks]);
   if (problem) return <ProblemAlert title="The locks of people cannot be listed" problem={problem} />;
   if (locks.length === 0) return <Text size="sm">No person holds a lock.</Text>;
   return (
@@ -72,7 +82,7 @@ export function PersonLocks({ moment }: { moment: string }) {
                     variant="default"
                     size="compact-xs"
                     loading={release.busy}
-                    onClick={() => release.run(() => lockControl.releaseLock({ name: lock.name }), () => read())}
+                    onClick={() => give(lock.name)}
                     aria-label={`Release the lock on ${lock.object}`}
                   >
                     Release

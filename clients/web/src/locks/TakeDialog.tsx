@@ -26,13 +26,22 @@ export function TakeDialog({ opened, onClose }: Props) {
   const [count, setCount] = useState(1);
   const [unit, setUnit] = useState(3600);
   const [noWait, setNoWait] = useState(false);
+  const close = (): void => {
+    call.clear();
+    setObject("");
+    setMode(LockMode.X);
+    setCount(1);
+    setUnit(3600);
+    setNoWait(false);
+    onClose();
+  };
   const take = (purpose: string): void =>
     call.run(
       () => lockControl.takeLock({ object: object.trim(), mode, purpose, noWait, duration: { seconds: BigInt(Math.round(count * unit)) } }),
-      onClose,
+      close,
     );
   return (
-    <ConfirmDialog opened={opened} onClose={onClose} title="Take a lock" verb="Take" reasonLabel="What for" reasonRequired call={call} ready={object.trim() !== "" && count > 0} onConfirm={take}>
+    <ConfirmDialog opened={opened} onClose={close} title="Take a lock" verb="Take" reasonLabel="What for" reasonRequired call={call} ready={object.trim() !== "" && count > 0} onConfirm={take}>
       <TextInput label="Object" description="Its name, as servers/s1; it must exist." required value={object} onChange={(event) => setObject(event.currentTarget.value)} />
       <Select label="Mode" data={MODES} value={String(mode)} allowDeselect={false} onChange={(value) => setMode(Number(value))} />
       <Group align="flex-end" gap="xs">

@@ -20,11 +20,13 @@ interface Props {
   values: readonly [string, string][];
   /** The object as it is, where the operation acts on one. */
   object: Message | undefined;
+  /** What was asked for before, where that is to be asked for again. */
+  earlier: Message | undefined;
   reload: () => void;
 }
 
-export function OperationRun({ catalogue, operation, values, object, reload }: Props) {
-  const form = useOperationForm(catalogue, operation, values, object);
+export function OperationRun({ catalogue, operation, values, object, earlier, reload }: Props) {
+  const form = useOperationForm(catalogue, operation, values, object, earlier);
   const run = useRun(operation, form);
   const [confirming, setConfirming] = useState(false);
   const { destructive } = operation;

@@ -1,4 +1,4 @@
-// The form of one operation type, found in the descriptor: `/run/METHOD?object=NAME&FIELD=VALUE`.
+// The form of one operation type, found in the descriptor: `/run/METHOD?object=NAME&FIELD=VALUE`, or `?again=operations/12`.
 import { Button, Center, Loader, Text } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { useParams, useSearchParams } from "react-router";
@@ -7,9 +7,11 @@ import { changedField, specOf, type FieldSpec } from "../forms/spec";
 import { Page } from "../ui/Page";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { ChooseObject } from "./ChooseObject";
+import { objectNamed } from "./earlier";
 import { linkValues, needsObject, objectField, useLoaded } from "./objectOf";
 import { OperationRun } from "./OperationRun";
 import { useCatalogue } from "./useCatalogue";
+import { useEarlier } from "./useEarlier";
 
 export default function RunPage() {
   const { method = "" } = useParams();
@@ -38,10 +40,21 @@ function Asked({ catalogue, operation }: { catalogue: Catalogue; operation: Oper
   const [attempt, setAttempt] = useState(0);
   const values = useMemo(() => linkValues(catalogue, operation, query), [catalogue, operation, query]);
   const field = objectField(operation);
-  const name = values.find(([key]) => key === field || (field?.endsWith(".name") && key === "name"))?.[1] ?? "";
+  const again = query.get("again") ?? "";
+  const earlier = useEarlier(catalogue, operation, again);
+  const name = earlier.request
+    ? objectNamed(operation.method.input, earlier.request, field ?? "")
+    : (values.find(([key]) => key === field || (field?.endsWith(".name") && key === "name"))?.[1] ?? "");
   const { message, problem, loading } = useLoaded(catalogue, name, attempt);
   const spec = nameSpec(catalogue, operation);
-  if (loading) return <Waiting title={operation.title} />;
+  if (loading || earlier.loading) return <Waiting title={operation.title} />;
+  if (earlier.problem) {
+    return (
+      <Page title={operation.title} lead={operation.comment} actions={<Button onClick={() => setQuery({})}>Begin with an empty form</Button>}>
+        <ProblemAlert title={`What ${again} asked for could not be read`} problem={earlier.problem} />
+      </Page>
+    );
+  }
   if (problem || (needsObject(operation) && !message && spec)) {
     return (
       <Page title={operation.title} lead={operation.comment}>
@@ -57,6 +70,7 @@ function Asked({ catalogue, operation }: { catalogue: Catalogue; operation: Oper
       operation={operation}
       values={values}
       object={message}
+      earlier={earlier.request}
       reload={() => setAttempt(attempt + 1)}
     />
   );

@@ -9,6 +9,7 @@ import { draftOf, emptyFields, pathText, withAt, type Draft, type Fields, type P
 import { placeViolations, prefilled } from "../forms/places";
 import { changedField, specOf, type FieldSpec } from "../forms/spec";
 import type { Problem } from "../ui/problem";
+import { asBefore } from "./earlier";
 
 /** A form and what can be done with it. */
 export interface OperationForm {
@@ -24,17 +25,18 @@ export interface OperationForm {
   renew: () => void;
 }
 
-/** A form with the values of a link, and of the object as it is where one is acted on. */
+/** A form with the values of a link or of an earlier request, and of the object as it is where one is acted on. */
 export function useOperationForm(
   catalogue: Catalogue,
   operation: OperationType,
   values: readonly [string, string][],
   object: Message | undefined,
+  earlier?: Message,
 ): OperationForm {
   const desc = operation.method.input;
   const specs = specOf(catalogue, desc);
   const [initial] = useState(() => present(catalogue, operation, specs, object));
-  const [draft, setDraft] = useState<Fields>(() => prefilled(specs, initial, values));
+  const [draft, setDraft] = useState<Fields>(() => prefilled(specs, earlier ? asBefore(catalogue, desc, specs, initial, earlier) : initial, values));
   const [errors, setErrors] = useState<Errors>({});
   const [requestId, setRequestId] = useState(newId);
   const changed = changedField(desc);

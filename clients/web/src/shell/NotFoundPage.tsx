@@ -9,7 +9,7 @@ export default function NotFoundPage() {
     <Page title="Nothing here">
       <Text>
         No screen has the address <code>{pathname}</code>.{" "}
-        <Anchor component={Link} to="/">
+        <Anchor component={Link} to="/" underline="always">
           Go to the overview
         </Anchor>
         .

@@ -23,7 +23,7 @@ export function NotLiveBar() {
     <div role="status" className={classes.bar} data-shown={shown || undefined}>
       {shown && (
         <>
-          <IconPlugConnectedX size={18} aria-hidden />
+          <IconPlugConnectedX size={18} aria-hidden style={{ flex: "none" }} />
           {signedOut ? (
             <span>
               Nobody is signed in here, or the session has ended. Run <Code>virtyard console</Code> where Virtyard runs, and

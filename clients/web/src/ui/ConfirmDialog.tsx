@@ -1,6 +1,7 @@
 // A dialog that says what a button will do, takes a reason where one is wanted, and shows what went wrong.
 import { Button, Group, Modal, Stack, Textarea } from "@mantine/core";
 import { useState, type ReactNode } from "react";
+import { keepFocus } from "./focus";
 import { ProblemAlert } from "./ProblemAlert";
 import type { Call } from "./use-call";
 
@@ -26,7 +27,7 @@ interface Props {
 
 export function ConfirmDialog(props: Props) {
   return (
-    <Modal opened={props.opened} onClose={props.onClose} title={props.title} size="lg" closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal opened={props.opened} onClose={props.onClose} title={props.title} size="lg" onExitTransitionEnd={keepFocus} closeButtonProps={{ "aria-label": "Close" }}>
       <Content {...props} />
     </Modal>
   );

@@ -1,7 +1,7 @@
 // A long table of which only what is seen is in the page: with keys, for screen readers, in rows or in cards.
 import { Box, Text } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { memo, useEffect, useId, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 import classes from "./VirtualGrid.module.css";
 
 /** A column of the table. */
@@ -39,13 +39,29 @@ interface Props<R> {
   around?: string;
 }
 
+/** The row that the keys are at. */
+interface Place {
+  /** Where it was last. */
+  readonly index: number;
+  readonly key: string;
+}
+
+/** Where a row is now, as others come and go before it; of one that is gone, where it was. */
+function indexOf<R>({ index, key }: Place, rows: readonly R[], keyOf: (row: R) => string): number {
+  const row = rows[index];
+  if (index < 0 || (row !== undefined && keyOf(row) === key)) return index;
+  const found = rows.findIndex((each) => keyOf(each) === key);
+  return found < 0 ? Math.min(index, rows.length - 1) : found;
+}
+
 const ROW = 36;
 const AHEAD = 30;
 
 export function VirtualGrid<R>(props: Props<R>) {
   const { rows, columns, narrow, onNearEnd } = props;
   const scroller = useRef<HTMLDivElement>(null);
-  const [active, setActive] = useState(-1);
+  const [place, setPlace] = useState<Place>({ index: -1, key: "" });
+  const active = useMemo(() => indexOf(place, rows, props.keyOf), [place, rows]);
   const id = useId();
   const rowHeight = narrow ? (props.cardHeight ?? 76) : ROW;
   const virtual = useVirtualizer({
@@ -62,9 +78,9 @@ export function VirtualGrid<R>(props: Props<R>) {
   }, [last, rows.length, onNearEnd]);
 
   const move = (to: number): void => {
-    const place = Math.max(0, Math.min(rows.length - 1, to));
-    setActive(place);
-    virtual.scrollToIndex(place);
+    const index = Math.max(0, Math.min(rows.length - 1, to));
+    setPlace({ index, key: props.keyOf(rows[index] as R) });
+    virtual.scrollToIndex(index);
   };
   const keys = keysOf(props, active, move, Math.max(1, Math.floor((scroller.current?.clientHeight ?? 400) / rowHeight) - 1));
   const template = columns.map((column) => column.width).join(" ");
@@ -82,7 +98,7 @@ export function VirtualGrid<R>(props: Props<R>) {
         aria-activedescendant={isSeen ? `${id}-${active}` : undefined}
         tabIndex={0}
         onKeyDown={keys}
-        onFocus={(event) => event.target === scroller.current && active < 0 && rows.length > 0 && setActive(0)}
+        onFocus={(event) => event.target === scroller.current && active < 0 && rows.length > 0 && move(0)}
       >
         <Header columns={columns} narrow={narrow} template={template} />
         <Box role="rowgroup" style={{ height: virtual.getTotalSize(), position: "relative", minWidth: narrow ? undefined : "min-content" }}>
@@ -97,7 +113,7 @@ export function VirtualGrid<R>(props: Props<R>) {
               height={rowHeight}
               template={template}
               isActive={item.index === active}
-              onActive={setActive}
+              onActive={setPlace}
             />
           ))}
         </Box>
@@ -139,7 +155,7 @@ interface RowProps<R> {
   height: number;
   template: string;
   isActive: boolean;
-  onActive: (index: number) => void;
+  onActive: (place: Place) => void;
 }
 
 function GridRow<R>({ grid, row, index, id, top, height, template, isActive, onActive }: RowProps<R>) {
@@ -155,7 +171,7 @@ function GridRow<R>({ grid, row, index, id, top, height, template, isActive, onA
       data-active={isActive || undefined}
       className={classes.row}
       style={{ transform: `translateY(${top}px)`, height }}
-      onClick={() => onActive(index)}
+      onClick={() => onActive({ index, key: grid.keyOf(row) })}
       onDoubleClick={() => grid.onOpen?.(row)}
     >
       {grid.narrow ? (
@@ -184,11 +200,14 @@ function keysOf<R>(grid: Props<R>, active: number, move: (to: number) => void, p
     if (event.target !== event.currentTarget || grid.rows.length === 0) return;
     const row = grid.rows[active];
     const step = steps[event.key];
-    const open = row === undefined ? undefined : grid.levelOf?.(row).open;
+    const { level = 1, open } = (row !== undefined && grid.levelOf?.(row)) || {};
+    const parent = (): number => grid.rows.findLastIndex((each, place) => place < active && (grid.levelOf?.(each).level ?? level) < level);
     if (step !== undefined) move(step === -Infinity ? 0 : step === Infinity ? grid.rows.length - 1 : active + step);
     else if (event.key === "Enter" && row !== undefined) grid.onOpen?.(row);
     else if (event.key === "ArrowRight" && row !== undefined && open === false) grid.onToggle?.(row, true);
+    else if (event.key === "ArrowRight" && open === true) move(active + 1);
     else if (event.key === "ArrowLeft" && row !== undefined && open === true) grid.onToggle?.(row, false);
+    else if (event.key === "ArrowLeft" && level > 1) move(parent());
     else return;
     event.preventDefault();
   };
