@@ -37,7 +37,7 @@ from virtyard_client.client import Client
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def site() -> Iterator[Site]:
     """Run a site with a pool of one server, a machine that runs there, and two servers that are in no pool."""
     build_console()
