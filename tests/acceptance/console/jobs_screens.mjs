@@ -1,14 +1,7 @@
 // What people do on the screens of jobs, events and locks, each scenario in a browser of its own; says what it saw.
 import { readFile } from "node:fs/promises";
-import { go, openConsole, seriousFindings, settled } from "./browser.mjs";
-
-const asked = JSON.parse(process.argv[2]);
-const findings = [];
-const said = {};
-
-/** Tells the test that it may go on with what it waits to do. */
-const cue = (name) => console.log(JSON.stringify({ cue: name }));
-const id = (name) => name.slice(name.indexOf("/") + 1);
+import { go, seriousFindings } from "./browser.mjs";
+import { asked, cue, findings, id, look, page, play, said, until } from "./scenario.mjs";
 
 const SCENARIOS = {
   /** Sees an operation come into the list, and watches its page to its end. */
@@ -145,10 +138,12 @@ const SCENARIOS = {
     await main.getByRole("button", { name: "Priority", exact: true }).click();
     await dialog.getByLabel("Priority, from -20 to 20").fill("15");
     await dialog.getByLabel("Why").fill("it is urgent");
+    await look(page, "priority", ["[role=dialog]"], true);
     await dialog.getByRole("button", { name: "Set priority" }).click();
     await dialog.waitFor({ state: "detached" });
     await main.getByRole("button", { name: "Hold", exact: true }).click();
     await dialog.getByLabel("Why").fill("not before noon");
+    await look(page, "hold", ["[role=dialog]"], true);
     await dialog.getByRole("button", { name: "Hold", exact: true }).click();
     await main.getByRole("button", { name: "Release", exact: true }).waitFor();
     await until(async () => (await main.locator("[data-job]").first().innerText()).includes("not before noon"));
@@ -223,15 +218,6 @@ const SCENARIOS = {
     await page.getByText(/^(failed|partial|cancelled)$/).first().waitFor({ timeout: 90_000 });
   },
 };
-
-/** Reads on until a text is there that depends on what is counted elsewhere, as both may change meanwhile. */
-async function until(condition) {
-  const deadline = Date.now() + 90_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not in time: ${condition}`);
-    await page.evaluate(() => new Promise(requestAnimationFrame));
-  }
-}
 
 /** The numbers of the pane at the bottom, each with the list that it leads to. */
 async function seeCounters() {
@@ -329,29 +315,4 @@ async function tabThrough(wanted) {
   return [...met];
 }
 
-/** Takes pictures of a screen in both widths and themes, sees that it fits, and lets axe look at both themes. */
-async function look(page, name, parts) {
-  for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"]]) {
-    await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
-    await page.emulateMedia({ colorScheme: scheme });
-    await settled(page);
-    await page.screenshot({ path: `${asked.shots}/${name}-${width}-${scheme}.png` });
-    if (width > 390) findings.push(...(await seriousFindings(page, `${name} at ${width} in ${scheme}`, parts, scheme === "dark" ? "colours" : "everything")));
-    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    if (over > 0) findings.push(`${name} at ${width}: the page is ${over} pixels too wide`);
-  }
-  await page.setViewportSize({ width: 1280, height: 900 });
-  await page.emulateMedia({ colorScheme: "light" });
-}
-
-const { page, close } = await openConsole({ link: asked.link });
-// Longer than a person would wait: other tests run on the same machine.
-page.setDefaultTimeout(60_000);
-try {
-  await SCENARIOS[asked.scenario](page);
-} catch (error) {
-  await page.screenshot({ path: `${asked.shots}/${asked.scenario}-failed.png` });
-  throw error;
-}
-await close();
-console.log(JSON.stringify({ findings, said }));
+await play(SCENARIOS);
