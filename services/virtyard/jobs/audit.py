@@ -88,6 +88,8 @@ def tokens_out_of_order(
 ) -> Iterator[Finding]:
     """Yield each lock whose token another lock has, or was given though a higher one had been given already.
 
+    Locks of people fence nothing and have no token.
+
     Args:
         locks: what is held now, all read at one moment.
         known: (object, owner, token) of what was held before.
@@ -95,6 +97,8 @@ def tokens_out_of_order(
     """
     given: dict[int, Held] = {}
     for lock in locks:
+        if not lock.token:
+            continue
         wrong = ""
         if lock.token in given:
             wrong = f"{given[lock.token].owner} has the same one on {given[lock.token].object}"

@@ -7,13 +7,14 @@ import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.integration.jobs.site import Site, furnish, machine, running
+from tests.integration.jobs.test_person_locks import person
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.jobs.auditor import Auditor
@@ -230,6 +231,18 @@ async def test_who_does_not_answer_is_not_checked_and_not_fine(audit: Audit) -> 
     await audit.site.locks.service.__aexit__()
     assert await audit.look() == {}
     assert audit.unchecked("locks") == 1
+
+
+async def test_locks_of_people_break_nothing(audit: Audit) -> None:
+    """They have no token, on their object and on what that belongs to, whatever tokens were given before."""
+    site = audit.site
+    await site.succeed(machine("web", disks=1))
+    await site.wait_released()
+    async with AsyncExitStack() as stack:
+        for name, target in (("ann", "virtualMachines/web"), ("bob", "repositories/R")):
+            await (await person(site, stack, name)).take(target)
+            for _ in range(3):
+                assert await audit.look() == {}
 
 
 async def test_a_busy_site_breaks_nothing(audit: Audit) -> None:
