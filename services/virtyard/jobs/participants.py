@@ -180,24 +180,38 @@ class Link:
     async def run(self) -> None:
         """Keep the stream up for ever; end it by cancelling."""
         while True:
-            if not self._met:
-                await self._wake.wait()
             try:
-                await self._stream()
-            except grpc.aio.AioRpcError as error:
-                _log.info("the stream to %s broke: %s %s", self.name, error.code(), error.details())
-                self.refusing.note(error)
-            except VirtyardError as error:
-                _log.info("%s cannot be connected: %s", self.name, error)
-            self._missed()
-            await self._disconnect()
-            await self._rest()
-            found = await self._settle_without([OpenStep.of(effect) for effect, _ in self._open.values()])
-            for report in reports_of(found):
-                self._dispatch(report)
-            self._outbox = [effect for effect, _ in self._open.values()]
-            if self._outbox:
-                self._wake.set()
+                await self._keep_up()
+            except Exception:  # noqa: BLE001 - see below
+                # Without the line all steps of the participant would wait for ever: one effect must not end it.
+                _log.exception("the line to %s failed and is taken up again", self.name)
+                self._send_again()
+                await asyncio.sleep(_LONGEST_PAUSE)
+
+    async def _keep_up(self) -> None:
+        """Keep the stream up until it ends, and prepare the next one after a pause."""
+        if not self._met:
+            await self._wake.wait()
+        try:
+            await self._stream()
+        except grpc.aio.AioRpcError as error:
+            _log.info("the stream to %s broke: %s %s", self.name, error.code(), error.details())
+            self.refusing.note(error)
+        except VirtyardError as error:
+            _log.info("%s cannot be connected: %s", self.name, error)
+        self._missed()
+        await self._disconnect()
+        await self._rest()
+        found = await self._settle_without([OpenStep.of(effect) for effect, _ in self._open.values()])
+        for report in reports_of(found):
+            self._dispatch(report)
+        self._send_again()
+
+    def _send_again(self) -> None:
+        """Have everything that is open sent over the next stream."""
+        self._outbox = [effect for effect, _ in self._open.values()]
+        if self._outbox:
+            self._wake.set()
 
     async def close(self) -> None:
         """Close the channel."""

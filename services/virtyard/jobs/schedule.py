@@ -394,12 +394,17 @@ def retry_undos(shape: Shape, record: Record, job: str) -> None:
     """Write the intents to undo again what was refused in a job.
 
     Raises:
-        WrongState: nothing of it was refused.
+        WrongState: nothing of it was refused, or something of it has no undo.
     """
     _check_stuck(record, job)
+    refused = refused_undos(shape, record, job)
+    lasting = [each.title for each in (shape.steps[ref].step for ref in refused) if not each.HasField("undo")]
+    if lasting:
+        name = job_name(record.number, job)
+        raise WrongState(f"nothing undoes what {name} did ({', '.join(lasting)}): accept what it left", resource=name)
     change_job(record, job, JobEvent.RETRY_UNDO)
     del record.jobs[job].residue[:]
-    for reference in refused_undos(shape, record, job):
+    for reference in refused:
         change_step(record, reference, StepState.UNDOING).undo_attempt += 1
 
 

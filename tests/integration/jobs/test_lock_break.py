@@ -71,6 +71,13 @@ async def is_stuck(site: Site, name: str) -> bool:
     return "ROLLBACK_FAILED" in await site.job_states(name)
 
 
+async def retry(site: Site, name: str) -> None:
+    """Ask to undo again what was refused."""
+    for job in await site.jobs_of(name):
+        if job.state == job_pb2.JOB_STATE_ROLLBACK_FAILED:
+            await site.service.RetryJob(job_service_pb2.RetryJobRequest(name=job.name))
+
+
 async def accept(site: Site, name: str) -> None:
     """Accept whatever the operation leaves."""
     for job in await site.jobs_of(name):
@@ -256,6 +263,10 @@ async def test_past_the_point_of_no_return_it_waits_for_a_person(site: Site) -> 
     await site.wait_until(lambda: is_stuck(site, name))
     jobs = await site.jobs_of(name)
     assert all("past the point of no return" in text for job in jobs for text in job.residue)
+    refused = await refusal_of(retry(site, name))
+    assert isinstance(refused, WrongState)
+    assert "accept what it left" in refused.message
+    assert await is_stuck(site, name)
     await accept(site, name)
     assert (await site.wait(name)).HasField("error")
     await site.wait_released()

@@ -14,11 +14,13 @@ from tests.integration.agent.scenario import DONE, create_repository, settings, 
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.main import open_agent
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
+from virtyard.jobs import deaths
 from virtyard.jobs import participants as participants_module
 from virtyard.jobs.death_records import DeathRecords
 from virtyard.jobs.greeter import Greeter
 from virtyard.jobs.participants import GRACE, Participants
 from virtyard.jobs.store import JobStore
+from virtyard.kernel.errors import InternalError
 from virtyard.runtime.channel import open_channel
 from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.database import Database
@@ -141,3 +143,28 @@ async def test_a_settlement_alone_shows_a_silent_host(host: Host) -> None:
         async with host.agent():
             assert (await settling).state == participant.EFFECT_STATE_NOT_BEGUN
         assert host.told == [frozenset({S1}), frozenset()]
+
+
+async def test_a_defect_in_a_line_does_not_end_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken up again with all that is open: else every step of the participant would wait for ever."""
+    failed = asyncio.Event()
+    judge = deaths.OpenStep.of
+
+    def fail_once(effect: participant.Effect) -> deaths.OpenStep:
+        if not failed.is_set():
+            failed.set()
+            raise InternalError("a defect, for a test")
+        return judge(effect)
+
+    monkeypatch.setattr(participants_module, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(deaths.OpenStep, "of", fail_once)
+    async with linked(host) as participants:
+        async with host.agent():
+            assert (await send(participants, create_repository(host.folder))).state == DONE
+        effect = create_repository(host.folder)
+        effect.step_key = "2/1/1"
+        sending = asyncio.create_task(send(participants, effect))
+        async with asyncio.timeout(20):
+            await failed.wait()
+        async with host.agent():
+            assert (await sending).step_key == effect.step_key
