@@ -18,13 +18,15 @@ _LINES = 12
 _REFUSAL = re.compile(
     r"""
     ^virtyard\ [\w ]+:\ .*disk\ I/O\ error$ |
+    \ failed:\ disk\ I/O\ error\ .*\nvirtyard\ [\w ]+:\ .*\Z |
     ^virtyard\.kernel\.errors\.Unavailable:\ .*disk\ I/O\ error\n(?s:.*)^OSError:\ .*File\ too\ large$
     """,
     re.MULTILINE | re.VERBOSE,
 )
 """What a process says that ends at its start, as there is no room; whoever keeps it starts it again.
 
-An error of ours ends a process in its start alone. Where its log has no room either, the nursery tells both errors.
+An error of ours ends a process in its start alone. Where its log has no room either, the nursery tells both errors, or
+the log ends within its last line.
 """
 
 
