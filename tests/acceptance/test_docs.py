@@ -41,6 +41,8 @@ ELSEWHERE = {
     "make bench": "takes minutes",
     'make bench ARGS="--only stalled"': "takes minutes",
     'make bench ARGS="--only console"': "takes minutes",
+    'make bench ARGS="--only host-events"': "takes minutes",
+    'make bench ARGS="--only aborts"': "takes minutes",
     "virtyard burnin --minutes 5": "takes minutes: tests/acceptance/test_burnin.py runs it for seconds",
     "make bench-lists": "takes minutes",
     "make bench-history": "takes many minutes; in small: tests/integration/jobs/test_history.py",
