@@ -24,7 +24,7 @@ def list_costs(site: Site, rows: int = MANY) -> tuple[dict[str, Any], dict[str, 
     site.stop("up")
     there = fill_history(site.folder / "state" / "jobs.db", rows)
     site.start("up")
-    said = play("many_jobs.mjs", site, _PATIENCE, few=FEW, rows=rows)["said"]
+    said = play("many_jobs.mjs", site, _PATIENCE + rows // 80, few=FEW, rows=rows)["said"]
     few, many = said["few"], said["many"]
     assert few["rows"] >= 100
     assert many["rows"] >= there >= rows

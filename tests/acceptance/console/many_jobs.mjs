@@ -15,7 +15,7 @@ async function open(path, wanted) {
   await grid.waitFor();
   const shown = page.getByLabel("Show jobs");
   if (!(await shown.isChecked())) await shown.check({ force: true });
-  const deadline = Date.now() + 200_000;
+  const deadline = Date.now() + 100_000 + 10 * wanted;
   while ((await rowCount()) < wanted) {
     if (Date.now() > deadline) throw new Error(`${await rowCount()} of ${wanted} rows came in time`);
     await grid.evaluate((element) => element.scrollTo(0, element.scrollHeight));
