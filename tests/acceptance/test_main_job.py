@@ -137,6 +137,8 @@ OWN = {
         "requestTime",
         "sinceTime",
         "grantTime",
+        "lockRequestTime",
+        "lockGrantTime",
         "startTime",
         "endTime",
         "expectedEndTime",

@@ -13,6 +13,7 @@ from tests.integration.jobs.test_failure import Tries, state_of
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
 from virtyard.jobs import rollback
+from virtyard.jobs.decisions import Decision
 from virtyard.jobs.outcome import MOST_ATTEMPTS
 from virtyard.kernel.errors import VirtyardError, WrongState
 from virtyard.runtime.status import named
@@ -131,7 +132,8 @@ async def test_a_decision_is_followed_though_its_call_was_cut(stuck: Stuck, deci
     """What is durable goes on: the caller, cut off right behind the commit, has nothing more to do with it (P30)."""
     site, name, refusal = stuck
     refusal.lifted = decision == "retry"
-    call = asyncio.create_task(getattr(site.jobs.scheduler, decision)(int(name.partition("/")[2]), str(DISK_JOB)))
+    asked = Decision(principal="user/admin", job=str(DISK_JOB))
+    call = asyncio.create_task(getattr(site.jobs.scheduler, decision)(int(name.partition("/")[2]), asked))
     durable = {"retry": "jobs.unstuck", "accept": "jobs.accepted"}[decision]
 
     def cut(transition: str) -> None:
