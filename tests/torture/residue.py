@@ -17,7 +17,7 @@ from virtyard.jobs.model import Operation
 from virtyard.kernel.job_states import StepState
 from virtyard.kernel.lock_modes import LockMode
 
-_UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UID = re.compile(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _PLACE = re.compile(r'"(/[^"]+)"')
 
 
