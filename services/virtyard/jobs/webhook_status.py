@@ -73,8 +73,7 @@ async def retry_deliveries(
         NotFound: no delivery of this id was given up.
     """
     count = await webhooks.retry(webhook, request.id)
-    if request.id and not count:
-        raise NotFound(f"{webhook.name} has given up no delivery {request.id}", resource=webhook.name)
+    _check_found(webhook, request.id, count)
     return pb.RetryWebhookDeliveriesResponse(count=count)
 
 
@@ -87,9 +86,13 @@ async def discard_deliveries(
         NotFound: no delivery of this id was given up.
     """
     count = await webhooks.discard(webhook, request.id)
-    if request.id and not count:
-        raise NotFound(f"{webhook.name} has given up no delivery {request.id}", resource=webhook.name)
+    _check_found(webhook, request.id, count)
     return pb.DiscardWebhookDeliveriesResponse(count=count)
+
+
+def _check_found(webhook: webhook_pb2.Webhook, identifier: str, count: int) -> None:
+    if identifier and not count:
+        raise NotFound(f"{webhook.name} has given up no delivery {identifier}", resource=webhook.name)
 
 
 def _shown(delivery: Delivery) -> pb.WebhookDelivery:
