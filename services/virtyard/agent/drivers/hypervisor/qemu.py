@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +20,13 @@ from virtyard.agent.drivers import process
 from virtyard.agent.drivers.hypervisor import trial
 from virtyard.agent.drivers.hypervisor.contract import GuestEnd, GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_spec, decode, encode
-from virtyard.agent.drivers.hypervisor.qemu_account import begin_account, read_end
-from virtyard.agent.drivers.hypervisor.qemu_command import (
-    TAP_DESCRIPTOR,
-    Emulator,
-    GuestFiles,
-    architecture,
-    guest_arguments,
-)
+from virtyard.agent.drivers.hypervisor.qemu_account import read_end
+from virtyard.agent.drivers.hypervisor.qemu_command import Emulator, GuestFiles, architecture, guest_arguments
 from virtyard.agent.drivers.hypervisor.qemu_monitor import Monitor, MonitorError, open_monitor
+from virtyard.agent.drivers.hypervisor.qemu_process import explain, open_taps, prepare, remove, spawn, version
 from virtyard.agent.drivers.network.contract import Network
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import AlreadyExists, CapacityExhausted, Unavailable, Unsupported, WrongState
+from virtyard.kernel.errors import AlreadyExists, Unavailable, Unsupported, WrongState
 from virtyard.runtime.durable_file import read_record, write_record
 from virtyard.runtime.folders import SOCKET_PATH_BYTES
 from virtyard.runtime.threads import Threads
@@ -102,11 +97,11 @@ class QemuHypervisor:
         if len(os.fsencode(self._files("x").monitor)) > SOCKET_PATH_BYTES:
             return Probe(supported=False, reason=f"the path of the runtime folder is too long: {self._sockets}")
         self._state.mkdir(parents=True, exist_ok=True)
-        version = await _version(binary)
-        verdict = await trial.judge(Emulator(binary=binary, version=version), self._state / "trial.json", self._threads)
+        said = await version(binary)
+        verdict = await trial.judge(Emulator(binary=binary, version=said), self._state / "trial.json", self._threads)
         self._emulator = verdict.emulator if verdict.supported else None
-        details = {"version": version, "accelerator": self.accelerator, "accelerator_reason": verdict.reason}
-        reason = f"{version}, {self.accelerator}: {verdict.reason}"
+        details = {"version": said, "accelerator": self.accelerator, "accelerator_reason": verdict.reason}
+        reason = f"{said}, {self.accelerator}: {verdict.reason}"
         return Probe(supported=verdict.supported, reason=reason, details=details)
 
     async def open(self) -> None:
@@ -250,13 +245,13 @@ class QemuHypervisor:
 
     async def _launch(self, emulator: Emulator, record: GuestRecord) -> GuestInfo:
         files = self._files(record.spec.uid)
-        await self._threads.run(_prepare, files, record)
+        await self._threads.run(prepare, files, record)
         self._keep(record)
-        taps = await self._open_taps(record.spec)
+        taps = await open_taps(self._network, record.spec)
         try:
             # Not in a thread: a cancellation must not come between the process and our knowing it; it takes 1 ms.
             arguments = guest_arguments(emulator, record.spec, files, sorted(taps))
-            identity = process.identify(_spawn(arguments, files.output, taps))
+            identity = process.identify(spawn(arguments, files.output, taps))
         finally:
             for descriptor in taps.values():
                 os.close(descriptor)
@@ -267,24 +262,6 @@ class QemuHypervisor:
         await self._wait_ready(record, files)
         self._tell()
         return self._info(record)
-
-    async def _open_taps(self, spec: GuestSpec) -> dict[int, int]:
-        """Return the descriptor of a new tap for each card that is plugged into a bridge, by the card's number."""
-        taps: dict[int, int] = {}
-        bridged = [(number, nic) for number, nic in enumerate(spec.nics) if nic.bridge]
-        if not bridged:
-            return taps
-        if self._network is None:
-            raise Unsupported("this host cannot plug cards into bridges", resource=spec.name)
-        try:
-            for number, nic in bridged:
-                name = f"vt{hashlib.sha256(nic.mac.encode()).hexdigest()[:12]}"
-                taps[number] = await self._network.open_tap(nic.bridge, name)
-        except BaseException:
-            for descriptor in taps.values():
-                os.close(descriptor)
-            raise
-        return taps
 
     async def _launch_again(self, ended: GuestRecord, mark: str) -> GuestInfo:
         """Start the process of a guest that has ended; when that fails, its record is there for another try."""
@@ -313,7 +290,7 @@ class QemuHypervisor:
             async with asyncio.timeout(_READY_SECONDS):
                 while await self._status(record.spec.uid) in ("", "prelaunch"):
                     if not _is_running(record):
-                        raise await self._threads.run(_explain, record.spec, files.output)
+                        raise await self._threads.run(explain, record.spec, files.output)
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise Unavailable(f"QEMU did not answer within {_READY_SECONDS:g} s", resource=record.spec.name) from None
@@ -348,7 +325,7 @@ class QemuHypervisor:
 
     async def _forget(self, uid: str) -> None:
         """Remove every file of a guest that does not run."""
-        await self._threads.run(_remove, self._files(uid))
+        await self._threads.run(remove, self._files(uid))
         guest = self._guests.pop(uid, None)
         if guest is not None and guest.watch is not None:
             guest.watch.close()
@@ -403,14 +380,6 @@ class QemuHypervisor:
         return self._locks.setdefault(uid, asyncio.Lock())
 
 
-async def _version(binary: str) -> str:
-    asked = await asyncio.create_subprocess_exec(
-        binary, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await asked.communicate()
-    return output.decode(errors="replace").partition("\n")[0].strip()
-
-
 def _is_running(record: GuestRecord) -> bool:
     return record.process is not None and process.is_alive(record.process)
 
@@ -422,48 +391,3 @@ async def _ends(record: GuestRecord) -> bool:
             if record.process is not None:
                 await process.wait_ended(record.process)
     return not _is_running(record)
-
-
-def _prepare(files: GuestFiles, record: GuestRecord) -> None:
-    files.folder.mkdir(mode=0o700, exist_ok=True)
-    begin_account(files.folder)
-    write_record(files.record, encode(record))
-
-
-def _remove(files: GuestFiles) -> None:
-    files.monitor.unlink(missing_ok=True)
-    files.display.unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        files.record.unlink()  # first: a folder without a record is nothing
-        shutil.rmtree(files.folder)
-
-
-def _spawn(arguments: list[str], output: Path, taps: Mapping[int, int]) -> int:
-    """Start the process in a session of its own; it is no child of the loop, which would kill it at the agent's end.
-
-    The taps become its descriptors from `TAP_DESCRIPTOR` on, by the number of the card.
-    """
-    with output.open("wb") as log, Path(os.devnull).open("rb") as nothing:
-        return os.posix_spawn(
-            arguments[0],
-            arguments,
-            {"PATH": os.defpath, "LC_ALL": "C"},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
-                *((os.POSIX_SPAWN_DUP2, descriptor, TAP_DESCRIPTOR + number) for number, descriptor in taps.items()),
-            ],
-            setsid=True,
-        )
-
-
-def _explain(spec: GuestSpec, output: Path) -> Unavailable | WrongState | CapacityExhausted:
-    """Return the error that QEMU's last words mean."""
-    lines = [line for line in output.read_text(errors="replace").splitlines() if "warning:" not in line]
-    said = " ".join(lines[-2:]) or "it said nothing"
-    if "Cannot allocate memory" in said or "cannot set up guest memory" in said:
-        return CapacityExhausted(f"no memory for {spec.memory_bytes} bytes: {said}", resource=spec.name)
-    if "lock" in said and "Failed to get" in said:
-        return WrongState(f"a disk is in use by another process: {said}", resource=spec.name)
-    return Unavailable(f"QEMU ended at once: {said}", resource=spec.name)
