@@ -243,7 +243,7 @@ class Round:
         self._touched.update(writes.touched)
         self._rows.update(writes.rows)
         self._written.append((entry.record, writes.names))
-        origin = Origin.of(effect.step_key, undone=reverting)
+        origin = Origin.of(effect.step_key, undone=effect.phase == participant.PHASE_UNDO)
         for event in writes.events:
             event.job = origin.job
         self._events += writes.events

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from virtyard.api.actions.v1 import boot_guest_pb2, shut_down_guest_pb2
-from virtyard.api.inventory.v1 import server_pb2, virtual_machine_pb2
+from virtyard.api.inventory.v1 import server_pb2, virtual_machine_pb2, write_objects_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.lock_modes import LockMode
-from virtyard.kernel.plan import JobBuilder, PlanBuilder
+from virtyard.kernel.names import INVENTORY
+from virtyard.kernel.plan import JobBuilder, PlanBuilder, update
 from virtyard.kernel.view import View
 from virtyard.operations.refusals import state_word, wrong_state
 
@@ -62,6 +63,9 @@ def plan_shutdown(
 ) -> JobBuilder:
     """Plan a job that begins with the guest's own shutdown; a boot takes it back.
 
+    The way back ends with what is recorded of the guest now, whatever a report of the guest that was down has made of
+    it: else a machine that a boot has running again might be recorded as stopped.
+
     Raises:
         InvalidRequest: the grace is out of its range.
     """
@@ -70,6 +74,8 @@ def plan_shutdown(
         raise InvalidRequest.of("grace_seconds", text)
     job = builder.job(title, machine.name)
     builder.lock(server.name, LockMode.IX)
+    kept = write_objects_pb2.WriteObjects(writes=[update(machine, "state", "server", "placement")])
+    job.step("Keep the record of how it runs", INVENTORY, kept, undo=kept, weight=0.2)
     job.step(
         "Ask the guest to shut down",
         server.name,

@@ -15,8 +15,15 @@ from tests.invariants.records import read
 from tests.invariants.services import ALWAYS
 from virtyard.agent.actions.contract import Context
 from virtyard.api.actions.v1 import shut_down_guest_pb2
+from virtyard.api.agent.v1 import agent_service_pb2
 from virtyard.api.inventory.v1 import virtual_machine_pb2
-from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
+from virtyard.api.jobs.v1 import (
+    job_pb2,
+    job_service_pb2,
+    lock_control_service_pb2,
+    lock_control_service_pb2_grpc,
+    operation_pb2,
+)
 from virtyard.api.operations.v1 import (
     kill_virtual_machine_pb2,
     rename_virtual_machine_pb2,
@@ -25,11 +32,14 @@ from virtyard.api.operations.v1 import (
 )
 from virtyard.internal.inventory.v1 import host_service_pb2, host_service_pb2_grpc
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.inventory.model import EndedGuest
 from virtyard.jobs import preemption
 from virtyard.jobs.lock_break import BreakRequest
 from virtyard.jobs.preemption import Preemption
 from virtyard.kernel.permissions import Principal
+from virtyard.kernel.plan import update
 from virtyard.locks import table
+from virtyard.operations import running
 from virtyard.runtime.local import LocalChannel
 
 WEB = "virtualMachines/web"
@@ -155,10 +165,43 @@ async def test_a_kill_that_is_aborted_before_its_grant_leaves_a_true_inventory(s
     hung.let_go.set()
     ended = meta(await site.wait(stop))
     assert (ended.state, ended.outcome) == (CANCELLED, job_pb2.OUTCOME_NONE)
-    # With nothing to take over, it is enough to make way.
-    assert ended.superseded_by == ("" if down else kill)
+    assert ended.superseded_by == ""  # its way back has made its record true again
     assert site.faults.done["undo BootGuest"] == int(down)
     assert await state_of(site) == (RUNNING, True)
+    await site.wait_released()
+
+
+async def is_broken(site: Site, name: str) -> bool:
+    """Return whether somebody breaks the locks of an operation."""
+    return (await record_of(site, name)).HasField("broken")
+
+
+@pytest.mark.parametrize(("kept", "broken"), [(True, False), (True, True), (False, False), (False, True)])
+async def test_a_guest_that_was_reported_down_in_a_stop_is_recorded_as_it_runs_afterwards(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, kept: bool, broken: bool
+) -> None:
+    """An inventory that has not heard of the stop takes the guest for ended; the way back has the last word."""
+    if not kept:
+        monkeypatch.setattr(running, "update", lambda machine, *_: update(machine, "description"))
+    hung, stop = await hang(site, down=True)
+    store = site.inventory.presence._store
+    (recorded,) = await store.recorded_guests("servers/s1")
+    by_guest = agent_service_pb2.GUEST_END_BY_GUEST
+    await store.record_ended("servers/s1", [EndedGuest(guest=recorded, end=by_guest, reason="it is down")])
+    assert await state_of(site) == (STOPPED, False)
+    if broken:
+        stub: Any = lock_control_service_pb2_grpc.LockControlServiceStub(site._near["jobs"])
+        asked = asyncio.ensure_future(
+            stub.BreakLock(lock_control_service_pb2.BreakLockRequest(target=stop, reason="it hangs"))
+        )
+        await site.wait_until(lambda: is_broken(site, stop))
+        hung.let_go.set()
+        assert (await asked).freed
+    else:
+        await abort(site, stop)
+        hung.let_go.set()
+    assert meta(await site.wait(stop)).state == CANCELLED
+    assert await state_of(site) == (RUNNING if kept else STOPPED, True)
     await site.wait_released()
 
 
