@@ -183,8 +183,8 @@ def passed_pivot(shape: Shape, record: Record) -> bool:
 
 
 def has_undos(shape: Shape, record: Record) -> bool:
-    """Tell whether something is to be undone, and nobody has to decide about it first."""
-    return bool(_to_undo(shape, record)) and not schedule.stuck_jobs(shape, record)
+    """Tell whether something is to be undone whose undo was not refused."""
+    return bool(_to_undo(shape, record))
 
 
 def _to_undo(shape: Shape, record: Record) -> list[StepRef]:

@@ -8,13 +8,13 @@ before, and then what it may still act on is in quarantine.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import broken, outcome
+from virtyard.jobs import broken, outcome, schedule
 from virtyard.jobs.admission import tokens_of
 from virtyard.jobs.effects import step_key
 from virtyard.jobs.keeper import Keeper
@@ -135,6 +135,23 @@ class LockBreak:
             )
         return found
 
+    async def check_retry(self) -> None:
+        """Refuse to have undos tried again where they have no locks, or would destroy what others have done since.
+
+        Raises:
+            WrongState: what is left can only be accepted, or others have to take back what they did first.
+        """
+        operation = self._keeper.operation
+        record = operation.record
+        if not record.broken.freed:
+            return
+        if not record.tokens:
+            text = f"the locks of {operation.name} were broken, and nothing is undone without them"
+            raise WrongState(f"{text}: accept what it left", resource=operation.name)
+        changed = await self._changed(record.broken.changed)
+        if changed:
+            raise _changed_since(changed)
+
     @property
     def _is_broken(self) -> bool:
         return self._keeper.operation.record.HasField("broken")
@@ -162,6 +179,8 @@ class LockBreak:
         if not record.tokens and broken.has_undos(shape, record):
             if broken.passed_pivot(shape, record):
                 await self._give_up(WrongState("its locks were broken past the point of no return"))
+            elif schedule.stuck_jobs(shape, record):
+                await self._give_up(WrongState("its locks were broken while an undo before this one was refused"))
             else:
                 await self._take_again()
         await self._rollback.run()
@@ -231,15 +250,14 @@ class LockBreak:
         finally:
             operation.waiting_for = ""
         tokens = tokens_of(grant)
-        changed = await self._changed()
-        refusal = WrongState(
-            f"{', '.join(changed)} changed since the locks were broken; undoing this would destroy what others did"
-        )
+        expected = broken.expected(operation)
+        changed = await self._changed(expected.values())
 
         def change(record: Record) -> None:
             record.tokens.extend(tokens)
             if changed:
-                broken.refuse_undos(operation.shape, record, to_status(refusal))
+                record.broken.changed.extend(expected[name] for name in changed)
+                broken.refuse_undos(operation.shape, record, to_status(_changed_since(changed)))
 
         await self._keeper.commit("jobs.retaken", change, everything=True, news=outcome.stuck_events)
 
@@ -253,17 +271,16 @@ class LockBreak:
             news=outcome.stuck_events,
         )
 
-    async def _changed(self) -> list[str]:
-        """Return the objects of the undos that are not as the operation left them."""
-        before = broken.expected(self._keeper.operation)
-        selections = [select(name) for name in sorted(before)]
+    async def _changed(self, expected: Collection[participant.ObjectVersion]) -> list[str]:
+        """Return the objects that do not have these versions."""
+        selections = [select(name) for name in sorted(each.object for each in expected)]
         view = None
         while view is None:
             try:
                 view = await self._world.view(selections)
             except (Unavailable, DeadlineExceeded):
                 await asyncio.sleep(_PAUSE)
-        return changed_objects(participant.Requirement(versions=before.values()), view.requirement())
+        return changed_objects(participant.Requirement(versions=expected), view.requirement())
 
     def _lock_set(self) -> LockSet:
         operation = self._keeper.operation
@@ -286,3 +303,9 @@ class LockBreak:
             f"{blocker.object}, held by {blocker.owner} ({blocker.purpose})" for blocker in place.blockers[:3]
         )
         self._keeper.show(())
+
+
+def _changed_since(names: Sequence[str]) -> WrongState:
+    """Return the refusal to undo what would destroy what others did to these objects."""
+    text = f"{', '.join(names)} changed since the locks were broken; undoing this would destroy what others did"
+    return WrongState(text, resource=names[0])

@@ -124,6 +124,7 @@ class Runner:
     async def retry(self, asked: Decision) -> None:
         """Have what is refused in a job tried again; see `Rollback.retry` and `PastPivot.retry`."""
         if self.operation.record.rolling_back:
+            await self._break.check_retry()
             await self._rollback.retry(asked)
         else:
             await self._past_pivot.retry(asked)

@@ -241,6 +241,10 @@ async def test_what_others_did_since_is_not_undone(site: Site) -> None:
     residue = [text for job in await site.jobs_of(name) for text in job.residue]
     assert residue
     assert all(f"{WEB} changed since" in text for text in residue)
+    refused = await refusal_of(retry(site, name))
+    assert isinstance(refused, WrongState)
+    assert f"{WEB} changed since" in refused.message
+    assert await is_stuck(site, name)
     await accept(site, name)
     assert (await site.wait(name)).HasField("error")
     assert WEB in await site.objects()

@@ -14,6 +14,7 @@ from virtyard.api.jobs.v1 import hold_pb2 as _hold_pb2
 from virtyard.api.jobs.v1 import job_pb2 as _job_pb2
 from virtyard.api.jobs.v1 import operation_pb2 as _operation_pb2
 from virtyard.api.jobs.v1 import plan_pb2 as _plan_pb2
+from virtyard.api.participant.v1 import participant_service_pb2 as _participant_service_pb2
 from virtyard.api.type.v1 import lock_pb2 as _lock_pb2
 from virtyard.api.type.v1 import submission_pb2 as _submission_pb2
 import builtins as _builtins
@@ -370,6 +371,7 @@ class BrokenLocks(_message.Message):
     FREED_FIELD_NUMBER: _builtins.int
     QUARANTINED_FIELD_NUMBER: _builtins.int
     ABOVE_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """The person who broke them, as kind/name."""
     reason: _builtins.str
@@ -390,6 +392,12 @@ class BrokenLocks(_message.Message):
     def above(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The lock parents of these objects, each locked with an intention only."""
 
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedCompositeFieldContainer[_participant_service_pb2.ObjectVersion]:
+        """The objects that others had changed when the locks of the undos were there, as they were to be: while one of them
+        is not so, nothing is undone.
+        """
+
     def __init__(
         self,
         *,
@@ -400,10 +408,11 @@ class BrokenLocks(_message.Message):
         freed: _builtins.bool = ...,
         quarantined: _abc.Iterable[_builtins.str] | None = ...,
         above: _abc.Iterable[_builtins.str] | None = ...,
+        changed: _abc.Iterable[_participant_service_pb2.ObjectVersion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "freed", b"freed", "object", b"object", "principal", b"principal", "quarantined", b"quarantined", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "changed", b"changed", "freed", b"freed", "object", b"object", "principal", b"principal", "quarantined", b"quarantined", "reason", b"reason", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
