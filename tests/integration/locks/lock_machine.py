@@ -150,7 +150,8 @@ class LockHistories(RuleBasedStateMachine):
 
     def strangers_pass(self, crowd: int) -> None:
         """Many others come, get what nobody else wants, and go: arrivals and tokens move on, and ranks with them."""
-        names = [f"stranger{self.strangers + number}{self.suffix}" for number in range(crowd)]
+        # Named as nobody else in these histories: whoever came under such a name later would be refused as closed.
+        names = [f"passing{self.strangers + number}{self.suffix}" for number in range(crowd)]
         self.strangers += crowd
         sets = [LockSet(owner=name, epoch=1, locks=(LockWish(object=name, mode=LockMode.X),)) for name in names]
 

@@ -9,9 +9,11 @@ from hypothesis.stateful import precondition, rule
 from tests.integration.locks import lock_properties as properties
 from tests.integration.locks.lock_machine import MOST_RESTARTS, LockHistories, epochs, priorities, sets, turns
 from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.kernel.errors import Unavailable
 from virtyard.kernel.lock_modes import LockMode, with_intentions
 from virtyard.locks import wire
 from virtyard.locks.model import Grant, LockSet, LockWish, Release
+from virtyard.runtime.status import named
 
 __all__ = ["AllHistories"]
 
@@ -97,6 +99,7 @@ class AllHistories(LockHistories):
             f"{who}{number}{self.suffix}" for who in ("locks/ann", "stranger", "child", "late")
         )
         self.come(person, {name: LockMode.X}, 1, 0, 0)
+        self.observe()  # granted before the stranger came, who may be of higher rank
         self.come(stranger, {name: LockMode.X, other: LockMode.X}, 1, data.draw(priorities), 0)
         self.come(child, {name: LockMode.X, other: LockMode.X}, 1, 0, 0, person)
         self.observe()
@@ -169,11 +172,12 @@ class AllHistories(LockHistories):
 
         async def ask() -> bool:
             stream = self.world.server.stub.Acquire()
-            await stream.write(pb.AcquireRequest(sets=[wire.lock_set_message(wanted)]))
             try:
+                # The refusal may come while gRPC still sends, and hide its status then.
+                await stream.write(pb.AcquireRequest(sets=[wire.lock_set_message(wanted)]))
                 await stream.read()
-            except grpc.aio.AioRpcError as error:
-                return error.code() is grpc.StatusCode.UNAVAILABLE
+            except grpc.RpcError as error:
+                return isinstance(named(error), Unavailable)
             finally:
                 stream.cancel()
             return False
