@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -126,6 +127,10 @@ class ParticipantRpc:
         except Exception as error:  # noqa: BLE001 - whatever it is, the stream ends with it
             _log.exception("an Execute stream could not be read")
             session.fail(InternalError(f"the stream could not be read: {type(error).__name__}: {error}"))
+        except asyncio.CancelledError:
+            # Whatever cancelled it, a stream that nobody reads any more must not stay open: its sender would wait.
+            session.fail(Unavailable("the stream is read no more", retry_after=1.0))
+            raise
         else:
             session.end()
 

@@ -9,12 +9,12 @@ import asyncio
 import contextvars
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, NoReturn
 
 import grpc
 
-from virtyard.kernel.errors import VirtyardError
+from virtyard.kernel.errors import Unavailable, VirtyardError
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.call import Call
 from virtyard.runtime.local_call import answer_into
@@ -77,6 +77,9 @@ class Wire:
                 return await method.unary(raw, self._call(context))
             except VirtyardError as error:
                 await _abort(context, error)
+            except asyncio.CancelledError:
+                await _break_off(context)
+                raise
             finally:
                 self.unary_calls -= 1
                 self._note()
@@ -96,6 +99,9 @@ class Wire:
                 return await answer
             except VirtyardError as error:
                 await _abort(context, error)
+            except asyncio.CancelledError:
+                await _break_off(context)
+                raise
 
         return change
 
@@ -110,6 +116,9 @@ class Wire:
                         yield serialised(one)
             except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client
                 await _abort(context, method.named(error))
+            except asyncio.CancelledError:
+                await _break_off(context)
+                raise
             finally:
                 self.watches -= 1
                 self._note()
@@ -125,6 +134,9 @@ class Wire:
                         yield serialised(one)
             except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client
                 await _abort(context, method.named(error))
+            except asyncio.CancelledError:
+                await _break_off(context)
+                raise
 
         return talk
 
@@ -134,6 +146,9 @@ class Wire:
                 return await method.collect(raws, self._call(context))
             except VirtyardError as error:
                 await _abort(context, error)
+            except asyncio.CancelledError:
+                await _break_off(context)
+                raise
 
         return collect
 
@@ -156,6 +171,15 @@ async def _abort(context: Context, error: VirtyardError) -> NoReturn:
     """End the call with the error and all its details."""
     details = (("grpc-status-details-bin", to_status(error).SerializeToString()),)
     await context.abort(code_of(error), error.message, details)
+
+
+async def _break_off(context: Context) -> None:
+    """End a call whose handler is cancelled: grpcio then sends nothing, and the client would wait for ever.
+
+    Mostly it is cancelled because the client has left, who cannot be told; that is no error.
+    """
+    with suppress(Exception):
+        await _abort(context, Unavailable("the service stopped in the middle of the call", retry_after=1.0))
 
 
 def _seen(answer: asyncio.Future[bytes]) -> None:

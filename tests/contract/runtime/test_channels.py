@@ -237,6 +237,18 @@ async def test_unexpected_exception_is_an_internal_error_with_a_reference(
     assert any(reference in record.getMessage() and record.exc_info for record in caplog.records)
 
 
+@pytest.mark.parametrize("call", ["answer", "stream"])
+async def test_a_callee_that_is_cancelled_alone_leaves_nobody_waiting(
+    connect: Connect, locks: Locks, call: str
+) -> None:
+    """A cancellation inside the callee, of which its caller knows nothing, is told as UNAVAILABLE."""
+    locks.error = asyncio.CancelledError()
+    stub = await stub_of(connect, locks)
+    asked = _list(stub, timeout=None) if call == "answer" else drain(stub.WatchLocks(WatchLocksRequest()))
+    with pytest.raises(errors.Unavailable), errors_named():
+        await asyncio.wait_for(asked, 20)
+
+
 async def test_leaving_a_mutation_does_not_cancel_it(connect: Connect, locks: Locks) -> None:
     """Who cancels a mutation in flight only stops waiting; what follows its commit is done all the same (P30)."""
     stub = await stub_of(connect, locks, "service/jobs")
@@ -276,8 +288,8 @@ async def test_leaving_a_read_cancels_it(connect: Connect, locks: Locks) -> None
     await asyncio.wait_for(locks.left.wait(), 10)
 
 
-async def _list(stub: LockServiceStub) -> None:
-    await stub.ListLocks(ListLocksRequest(), timeout=5)
+async def _list(stub: LockServiceStub, timeout: float | None = 5) -> None:
+    await stub.ListLocks(ListLocksRequest(), timeout=timeout)
 
 
 async def test_call_object_can_be_cancelled(connect: Connect, locks: Locks) -> None:

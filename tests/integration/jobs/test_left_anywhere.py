@@ -447,18 +447,53 @@ STREAMS = {
     "locks": "/virtyard.api.locks.v1.LockService/Acquire",
     "inventory": "/virtyard.api.participant.v1.ParticipantService/Execute",
 }
-"""Those of one process; that of a host is over the wire, and grpcio tells nobody where a handler alone is cancelled."""
+"""Those of one process."""
 
 
-def drive(site: Site, whose: str, at: Place) -> None:
+def drive(method: Any, at: Place) -> None:
     """Have a stream of a callee driven from its opening on; nobody has opened it yet."""
-    method = site._near[whose].methods[STREAMS[whose]]
     opened = method.open
 
     def driven(raw: Any, call: Any) -> AsyncGenerator[Any, None]:
         return at.drive_all(opened(raw, call))
 
-    method.open = driven  # type: ignore[method-assign]
+    method.open = driven
+
+
+def drive_reader(rpc: Any, at: Place) -> None:
+    """Have what reads the Execute streams of a host driven."""
+    read = rpc._read
+
+    async def driven(requests: Any, session: Any) -> None:
+        await Driven(read(requests, session), at)
+
+    rpc._read = driven
+
+
+def execute_of(site: Site, server: str) -> Any:
+    """Return the rpc Execute of a host, as it is served over the wire."""
+    path = STREAMS["inventory"]
+    return next(each for one in site.agents[server].services for each in one.methods if each.path == path)
+
+
+async def go_through_stream(site: Site, at: Place) -> None:
+    """Stop a stream at its first await, its second, and so on, each time under another operation."""
+    await furnish(site)
+    for place in range(1, _MOST):
+        await site.wait_released()
+        at.arm(place, lambda: stop(None))
+        await site.succeed(machine(f"m{place}", disks=1))
+        reached = at.reached
+        at.arm(0, lambda: None)
+        if not reached:
+            break
+    else:
+        pytest.fail(f"the stream still waits after {_MOST} awaits")
+    assert place > 1, "it waits at least once"
+    await site.wait_released()
+    made = Counter((site.folder / "effects").read_text().splitlines())
+    assert made
+    assert set(made.values()) == {1}
 
 
 @pytest.mark.parametrize("whose", STREAMS)
@@ -466,20 +501,18 @@ async def test_a_stream_that_is_stopped_at_each_await_does_nothing_twice(whose: 
     """The operation under it is done as if nothing had been: each effect is made once, and nothing stays locked."""
     at = Place()
     async with running(tmp_path, "s1") as site:
-        drive(site, whose, at)
-        await furnish(site)
-        for place in range(1, _MOST):
-            await site.wait_released()
-            at.arm(place, lambda: stop(None))
-            await site.succeed(machine(f"m{place}", disks=1))
-            reached = at.reached
-            at.arm(0, lambda: None)
-            if not reached:
-                break
+        drive(site._near[whose].methods[STREAMS[whose]], at)
+        await go_through_stream(site, at)
+
+
+@pytest.mark.parametrize("part", ["handler", "reader"])
+async def test_a_stream_of_a_host_that_is_stopped_at_each_await_does_nothing_twice(part: str, tmp_path: Path) -> None:
+    """The same over the wire, where the scheduler must be told or it would wait for ever: of both tasks of a stream."""
+    at = Place()
+    async with running(tmp_path, "s1") as site:
+        execute = execute_of(site, "s1")
+        if part == "handler":
+            drive(execute, at)
         else:
-            pytest.fail(f"the stream still waits after {_MOST} awaits")
-        assert place > 1, "it waits at least once"
-        await site.wait_released()
-        made = Counter((site.folder / "effects").read_text().splitlines())
-        assert made
-        assert set(made.values()) == {1}
+            drive_reader(execute._function.__self__, at)
+        await go_through_stream(site, at)
