@@ -141,6 +141,7 @@ def test_a_failed_operation_is_run_again_and_a_refused_undo_tried_again(site: Si
     said = play(site, "again", failed=failed, stuck=stuck, path=path, reason="the switch is mended")
     assert (said["form"]["id"], said["form"]["path"]) == ("outside", "/etc/virtyard-test")
     assert said["form"]["pool"].endswith("pool")
+    assert said["back"] == "?object=virtualMachines%2Fweb"
     made, ended, reasons = asyncio.run(look(stuck))
     assert (made, ended) == (path, FAILED)
     assert len(reasons) == 1
