@@ -1,5 +1,5 @@
 // A real Chromium on the console: signed in by a link, with axe at hand, and loud about errors of the page.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const web = createRequire(new URL("../../../clients/web/package.json", import.meta.url));
@@ -30,6 +30,24 @@ export async function openConsole({ link, width = 1280, height = 900, colorSchem
     if (complaints.length > 0) throw new Error(complaints.join("\n"));
   };
   return { browser, context, page, close };
+}
+
+/** The processes that draw pages in the browsers that this process has opened. */
+export function renderers() {
+  const parents = new Map();
+  const drawing = [];
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number)) {
+    try {
+      // Behind the program's name, which may hold blanks and brackets, come the state and the parent.
+      const told = readFileSync(`/proc/${pid}/stat`, "utf8");
+      parents.set(pid, Number(told.slice(told.lastIndexOf(")")).split(" ")[2]));
+      if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer")) drawing.push(pid);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const isOurs = (pid) => pid === process.pid || (parents.has(pid) && isOurs(parents.get(pid)));
+  return drawing.filter(isOurs);
 }
 
 /** Goes to another screen of the console without loading the page anew. */

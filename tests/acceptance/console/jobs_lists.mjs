@@ -1,7 +1,7 @@
 // How people find their way in the lists of jobs, recurring jobs and locks: by keys and by the mouse, narrowed, and saved.
 import { readFile } from "node:fs/promises";
 import { go } from "./browser.mjs";
-import { asked, have, id, look, page, play, said, until, WIDE } from "./scenario.mjs";
+import { asked, choose, have, id, look, page, play, said, until, WIDE } from "./scenario.mjs";
 
 const dialog = () => page.getByRole("dialog");
 const button = (name) => page.locator("main").getByRole("button", { name, exact: true });
@@ -23,22 +23,6 @@ async function press(grid, ...keys) {
 
 /** Waits until the focus is where it was before a dialog was opened. */
 const isBack = (opener) => until(() => opener.evaluate((element) => element === document.activeElement));
-
-/** Chooses in a widget by the keyboard alone: opens it, types what it begins with or goes down to it, and takes it. */
-async function choose(label, option) {
-  const widget = page.getByRole("search").getByRole("combobox", { name: label, exact: true });
-  await widget.focus();
-  await page.keyboard.press("ArrowDown");
-  const wanted = page.getByRole("option", { name: option, exact: true });
-  await wanted.waitFor();
-  await until(async () => {
-    if ((await wanted.getAttribute("data-combobox-selected")) !== null) return true;
-    await page.keyboard.press("ArrowDown");
-    return false;
-  });
-  await page.keyboard.press("Enter");
-  await wanted.waitFor({ state: "detached" });
-}
 
 const SCENARIOS = {
   /** Narrows the list of jobs by each of its fields, goes through its tree, chooses columns, and saves what is listed. */
@@ -63,9 +47,14 @@ const SCENARIOS = {
     await button("Run").click();
     await page.locator('[role=treeitem][data-key="repositories/outside"]').waitFor();
     await go(page, `/jobs/${id(asked.stuck)}`);
-    await button("Try the undo again").click();
+    await button("Try the undo again").press("Enter");
+    await dialog().getByLabel("Why").fill(asked.reason);
+    await look(page, "retry", ["[role=dialog]"], true);
+    await dialog().getByRole("button", { name: "Try again", exact: true }).press("Enter");
+    await dialog().waitFor({ state: "detached" });
     await page.locator("[data-job][data-state=FAILED]").first().waitFor();
     await button("Try the undo again").waitFor({ state: "detached" });
+    await askByAddress();
   },
 
   /** Turns a schedule on, edits it and sees its next runs; edits a trigger and deletes it, and deletes a filter. */
@@ -113,6 +102,19 @@ const SCENARIOS = {
     await page.getByText(/What is shown may be old/).first().waitFor({ state: "detached" });
   },
 };
+
+/** A form that was come to by its address leads to the operation; Back leads to the form, not to the question before it. */
+async function askByAddress() {
+  await go(page, "/run/UpdateVirtualMachine");
+  await field("name").fill("virtualMachines/web");
+  await button("Continue").press("Enter");
+  await field("virtual_machine.description").fill("asked for by its address");
+  await button("Run").click();
+  await page.waitForURL(/\/jobs\/\d+$/);
+  await page.goBack();
+  await field("virtual_machine.description").waitFor();
+  said.back = new URL(page.url()).search;
+}
 
 /** The hour and the minute of each of a schedule's next runs. */
 const dueOf = (runs) => runs.locator("time").evaluateAll((times) => times.map((time) => time.dateTime.slice(11, 16)));
@@ -183,6 +185,8 @@ async function goThroughTree(grid) {
   await page.getByRole("tab", { name: "Timeline" }).waitFor();
   await page.goBack();
   await grid.getByRole("row").nth(1).waitFor();
+  // What was open when the list was left is open when one comes back.
+  await operation.getByRole("button", { name: /^Hide the jobs/ }).click();
   await operation.getByRole("button", { name: /^Show the jobs/ }).click();
   await operation.getByRole("button", { name: /^Hide the jobs/ }).click();
   await operation.getByRole("gridcell").last().dblclick();
@@ -201,7 +205,7 @@ async function listed(count) {
 async function narrow(grid) {
   const search = page.getByRole("search", { name: "Narrow the list of jobs" });
   const all = search.getByRole("button", { name: "Show all" });
-  await choose("State", "failed in any way");
+  await choose("Narrow the list of jobs", "State", "failed in any way");
   await listed(asked.counts.state);
   said.stateAddress = new URL(page.url()).search;
   const [download] = await Promise.all([page.waitForEvent("download"), button("Export").click()]);

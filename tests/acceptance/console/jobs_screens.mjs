@@ -207,14 +207,18 @@ const SCENARIOS = {
     await page.screenshot({ path: `${asked.shots}/signed-out-1280-light.png` });
   },
 
-  /** Decides on an undo that was refused: looks at what is left, then has it tried again. */
+  /** Decides on an undo that was refused: looks at what is left, and accepts it with a reason. */
   async residue(page) {
     await go(page, `/jobs/${id(asked.operation)}`);
     await page.getByText("An undo was refused").first().waitFor();
     said.residue = await page.locator("[data-job][data-state=ROLLBACK_FAILED]").first().innerText();
     await look(page, "residue");
     await page.getByRole("button", { name: "Accept what is left" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Accept", exact: true }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Why").fill(asked.reason);
+    said.accepting = await dialog.innerText();
+    await look(page, "accept", ["[role=dialog]"], true);
+    await dialog.getByRole("button", { name: "Accept", exact: true }).click();
     await page.getByText(/^(failed|partial|cancelled)$/).first().waitFor({ timeout: 90_000 });
   },
 };

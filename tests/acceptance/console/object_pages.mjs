@@ -1,9 +1,11 @@
 // Pages of objects: their buttons, tabs and lists; the tree by its keys; and a page that sleeps while things change.
 import { createInterface } from "node:readline";
-import { go, openConsole, seriousFindings } from "./browser.mjs";
+import { go, openConsole, renderers, seriousFindings } from "./browser.mjs";
 
 const { link, shots } = JSON.parse(process.argv[2]);
 const { page, close } = await openConsole({ link });
+/** So long a page is stopped: more than the 16 s after which a silent stream is given up by a page that returns. */
+const STOPPED_MS = 20_000;
 const findings = [];
 const said = { previews: [] };
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -27,6 +29,7 @@ try {
   await seeCollections();
   await useKeys();
   await sleep();
+  await standStill();
 } catch (error) {
   await page.screenshot({ path: `${shots}/object-pages-failed.png` });
   throw error;
@@ -150,4 +153,22 @@ async function sleep() {
   await tree.getByText("Renamed in its sleep").waitFor();
   await page.locator("button[data-state=Live]").waitFor();
   said.sameDocument = await page.evaluate(() => window.sameDocument === true);
+}
+
+/** The process that draws the page is stopped for longer than a stream may be silent; when it goes on, so does the page. */
+async function standStill() {
+  const stopped = renderers();
+  said.stopped = stopped.length;
+  for (const pid of stopped) process.kill(pid, "SIGSTOP");
+  try {
+    const over = Date.now() + STOPPED_MS;
+    await cue("stopped");
+    // What is tried here is the length of the gap itself; there is nothing else to wait for.
+    while (Date.now() < over) await new Promise((resolve) => setTimeout(resolve, over - Date.now()));
+  } finally {
+    for (const pid of stopped) process.kill(pid, "SIGCONT");
+  }
+  await tree.getByText("Renamed while it stood still").waitFor();
+  await page.locator("button[data-state=Live]").waitFor();
+  said.sameDocument &&= await page.evaluate(() => window.sameDocument === true);
 }

@@ -51,6 +51,22 @@ export async function until(condition) {
   }
 }
 
+/** Chooses in a widget of a search by the keyboard alone: opens it, types what it begins with or goes down to it, and takes it. */
+export async function choose(search, label, option) {
+  const widget = page.getByRole("search", { name: search }).getByRole("combobox", { name: label, exact: true });
+  await widget.focus();
+  await page.keyboard.press("ArrowDown");
+  const wanted = page.getByRole("option", { name: option, exact: true });
+  await wanted.waitFor();
+  await until(async () => {
+    if ((await wanted.getAttribute("data-combobox-selected")) !== null) return true;
+    await page.keyboard.press("ArrowDown");
+    return false;
+  });
+  await page.keyboard.press("Enter");
+  await wanted.waitFor({ state: "detached" });
+}
+
 const LOOKS = [[1280, "light"], [1280, "dark"], [390, "light"]];
 /** How a screen is looked at that is not there at the narrow width. */
 export const WIDE = LOOKS.slice(0, 2);

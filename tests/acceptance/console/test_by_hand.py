@@ -135,18 +135,17 @@ async def assert_made(site: Site) -> None:
 def test_pages_of_objects_say_what_can_be_done_and_follow_what_is(site: Site) -> None:
     """What is allowed costs no call, and why the rest is not, one where it is asked; no news is lost in a sleep."""
 
-    def asleep() -> None:
-        rename = rename_virtual_machine_pb2.RenameVirtualMachineRequest(
-            name="virtualMachines/web", display_name="Renamed in its sleep"
-        )
-        asyncio.run(change(site, rename))
+    def rename(word: str) -> None:
+        name = rename_virtual_machine_pb2.RenameVirtualMachineRequest(name="virtualMachines/web", display_name=word)
+        asyncio.run(change(site, name))
 
     cues = {
         "come": lambda: asyncio.run(change(site, create_machine(site, "another"))),
         "go": lambda: asyncio.run(
             change(site, delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name="virtualMachines/another"))
         ),
-        "asleep": asleep,
+        "asleep": lambda: rename("Renamed in its sleep"),
+        "stopped": lambda: rename("Renamed while it stood still"),
     }
     found = play_with_cues("object_pages.mjs", site, cues)
     said = found["said"]
@@ -163,6 +162,7 @@ def test_pages_of_objects_say_what_can_be_done_and_follow_what_is(site: Site) ->
     assert [kind for kind, name in SEEN.items() if name not in said["collections"][kind]] == []
     assert said["selected"] == "virtualMachines/still"
     assert said["focused"] == "tree"
+    assert said["stopped"] >= 1, "no process was found that draws the page"
     assert said["sameDocument"]
 
 

@@ -15,6 +15,7 @@ from tests.acceptance.asking import (
     ask,
     create_machine,
     create_repository,
+    list_jobs,
     new_disk,
     prepare,
     run,
@@ -127,18 +128,23 @@ def test_a_failed_operation_is_run_again_and_a_refused_undo_tried_again(site: Si
         behave(site)
         return f"operations/{failed.removeprefix('jobs/').partition('-')[0]}", stuck
 
-    async def look(stuck: str) -> tuple[str, int]:
+    async def look(stuck: str) -> tuple[str, int, list[str]]:
         async with site.client() as client:
             asked = inventory_service_pb2.GetRepositoryRequest(name="repositories/outside")
             made = await client.inventory.GetRepository(asked)
-            return made.path, (await client.wait(stuck, timeout=LIMIT)).state
+            ended = (await client.wait(stuck, timeout=LIMIT)).state
+            (job,) = await list_jobs(client, stuck)
+            return made.path, ended, [hop.reason for hop in job.reason_trail if "the switch is mended" in hop.reason]
 
     failed, stuck = asyncio.run(get_stuck())
     path = str(site.shared / "inside")
-    said = play(site, "again", failed=failed, stuck=stuck, path=path)
+    said = play(site, "again", failed=failed, stuck=stuck, path=path, reason="the switch is mended")
     assert (said["form"]["id"], said["form"]["path"]) == ("outside", "/etc/virtyard-test")
     assert said["form"]["pool"].endswith("pool")
-    assert asyncio.run(look(stuck)) == (path, FAILED)
+    assert said["back"] == "?object=virtualMachines%2Fweb"
+    made, ended, reasons = asyncio.run(look(stuck))
+    assert (made, ended) == (path, FAILED)
+    assert len(reasons) == 1
 
 
 def behave(site: Site, **settings: object) -> None:

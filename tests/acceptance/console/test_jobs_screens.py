@@ -199,11 +199,15 @@ async def test_what_an_undo_left_is_acknowledged_only_by_force_and_can_be_accept
         operation = (await ask(client, start_machine("db"))).name
         event = await rollback_failed(client, operation)
         said = await play(site, "acknowledge", message="the power switch is broken", comment="seen", holds=True)
-        left = await play(site, "residue", operation=operation)
+        left = await play(site, "residue", operation=operation, reason="it goes to the workshop")
         site.fail_file.unlink()
         behave(site)
         after = await client.inventory.GetEvent(inventory_service_pb2.GetEventRequest(name=event))
         await client.wait(operation, timeout=40)
+        (job,) = await list_jobs(client, operation)
+    assert job.residue
+    assert [missing for missing in job.residue if missing not in left["accepting"]] == []
+    assert [hop.source for hop in job.reason_trail if "it goes to the workshop" in hop.reason] == ["user/admin"]
     assert "CONDITION_STILL_HOLDS" in said["refusal"]
     assert "by force" in said["became"]
     assert after.forced

@@ -1,15 +1,14 @@
 // The fields by which the list of events is narrowed; the types are those that there are, with their numbers.
 import { Button, Group, Select, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
 import { useEffect, useState } from "react";
 import { Severity } from "../api/virtyard/api/inventory/v1/event_pb";
 import { inventory } from "../client/services";
+import { useTypedFilter } from "../ui/use-typed-filter";
 import { addressOfFilter, NO_FILTER, type EventFilter } from "./event-filter";
 import { SEVERITIES, severityLook } from "./severities";
 
 const LEAST = SEVERITIES.map((severity) => ({ value: Severity[severity], label: severity === Severity.CRITICAL ? "critical" : `${severityLook(severity).word} and above` }));
 const STANDINGS = ["open", "acknowledged", "cleared"];
-const PAUSE_MS = 300;
 /** The names of types are longer than their field. */
 const LONG = { width: 300, position: "bottom-start" } as const;
 
@@ -19,26 +18,18 @@ interface Props {
 }
 
 export function EventFilters({ filter, onChange }: Props) {
-  const [typed, setTyped] = useState(filter);
-  useEffect(() => setTyped(filter), [filter]);
+  const { typed, type, pick } = useTypedFilter(filter, onChange);
   const types = useTypes();
-  const later = useDebouncedCallback(onChange, PAUSE_MS);
-  const type = (part: Partial<EventFilter>): void => {
-    const next = { ...typed, ...part };
-    setTyped(next);
-    later(next);
-  };
-  const pick = (part: Partial<EventFilter>): void => onChange({ ...typed, ...part });
   return (
     <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of events">
-      <Select size="xs" label="Severity" placeholder="any" w={140} data={LEAST} value={filter.severity || null} clearable onChange={(severity) => pick({ severity: severity ?? "" })} />
-      <Select size="xs" label="State" placeholder="any" w={115} data={STANDINGS} value={filter.standing || null} clearable onChange={(standing) => pick({ standing: standing ?? "" })} />
-      <Select size="xs" label="Type" placeholder="any" w={165} data={types} value={filter.type || null} clearable searchable comboboxProps={LONG} onChange={(kind) => pick({ type: kind ?? "" })} />
+      <Select size="xs" label="Severity" placeholder="any" w={140} data={LEAST} value={typed.severity || null} clearable onChange={(severity) => pick({ severity: severity ?? "" })} />
+      <Select size="xs" label="State" placeholder="any" w={115} data={STANDINGS} value={typed.standing || null} clearable onChange={(standing) => pick({ standing: standing ?? "" })} />
+      <Select size="xs" label="Type" placeholder="any" w={165} data={types} value={typed.type || null} clearable searchable comboboxProps={LONG} onChange={(kind) => pick({ type: kind ?? "" })} />
       <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={150} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
       <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
       <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
       {addressOfFilter(filter).size > 0 && (
-        <Button variant="subtle" size="xs" onClick={() => onChange(NO_FILTER)}>
+        <Button variant="subtle" size="xs" onClick={() => pick(NO_FILTER)}>
           Show all
         </Button>
       )}

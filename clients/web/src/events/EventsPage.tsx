@@ -22,10 +22,10 @@ export default function EventsPage() {
   const listed = useEventList(text);
   const [all, setAll] = useState(false);
   const shown = query.get("event");
-  const show = (id: string | undefined): void => {
-    const next = addressOfFilter(filter);
-    if (id) next.set("event", id);
-    setQuery(next, { replace: true });
+  const go = (next: EventFilter, id: string | null): void => {
+    const to = addressOfFilter(next);
+    if (id) to.set("event", id);
+    setQuery(to, { replace: true });
   };
   const event = useOneEvent(shown ? `events/${shown}` : undefined, listed.events);
   return (
@@ -37,15 +37,15 @@ export default function EventsPage() {
         </Button>
       }
     >
-      <EventFilters filter={filter} onChange={(next: EventFilter) => setQuery(addressOfFilter(next), { replace: true })} />
+      <EventFilters filter={filter} onChange={(next: EventFilter) => go(next, shown)} />
       {listed.pages.problem && <ProblemAlert title="The events cannot be listed" problem={listed.pages.problem} />}
-      <EventTable listed={listed} onOpen={(one) => show(one.name.slice("events/".length))} />
+      <EventTable listed={listed} onOpen={(one) => go(filter, one.name.slice("events/".length))} />
       <Group gap="xs">
         <Text size="sm" c="dimmed" role="status">
           {listed.pages.complete ? `All ${listed.events.length} events are here.` : `${listed.events.length} events are here; more come as you scroll.`}
         </Text>
       </Group>
-      <EventDrawer event={event.event} problem={event.problem} opened={shown !== null} onClose={() => show(undefined)} onChanged={event.put} />
+      <EventDrawer event={event.event} problem={event.problem} opened={shown !== null} onClose={() => go(filter, null)} onChanged={event.put} />
       <AcknowledgeAllDialog opened={all} filter={text} onClose={() => setAll(false)} acknowledge={(request) => inventory.acknowledgeEvents(request)} />
     </Page>
   );

@@ -1,8 +1,7 @@
 // The fields by which the list of jobs is narrowed; what is typed counts once the typing pauses.
 import { Button, Checkbox, Group, Select, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { useEffect, useState } from "react";
 import { JobState } from "../api/virtyard/api/jobs/v1/job_pb";
+import { useTypedFilter } from "../ui/use-typed-filter";
 import { isEmpty, NO_FILTER, type JobFilter } from "./job-filter";
 import { JOB_STATES, jobLook, STATE_GROUPS, stateNames } from "./states";
 
@@ -24,33 +23,24 @@ function statesWith(chosen: string): typeof STATES {
   return [...STATES, { group: "As in the address", items: [{ value: chosen, label: words.join(" or ") }] }];
 }
 
-const PAUSE_MS = 300;
-
 interface Props {
   filter: JobFilter;
   onChange: (filter: JobFilter) => void;
 }
 
 export function JobFilters({ filter, onChange }: Props) {
-  const [typed, setTyped] = useState(filter);
-  useEffect(() => setTyped(filter), [filter]);
-  const later = useDebouncedCallback(onChange, PAUSE_MS);
-  const type = (part: Partial<JobFilter>): void => {
-    const next = { ...typed, ...part };
-    setTyped(next);
-    later(next);
-  };
+  const { typed, type, pick } = useTypedFilter(filter, onChange);
   return (
     <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of jobs">
-      <Select size="xs" label="State" placeholder="any" w={130} data={statesWith(filter.state)} maxDropdownHeight={420} value={filter.state || null} clearable onChange={(state) => onChange({ ...typed, state: state ?? "" })} />
+      <Select size="xs" label="State" placeholder="any" w={130} data={statesWith(typed.state)} maxDropdownHeight={420} value={typed.state || null} clearable onChange={(state) => pick({ state: state ?? "" })} />
       <TextInput size="xs" label="Type" placeholder="Create Virtual Disk" w={135} value={typed.title} onChange={(event) => type({ title: event.currentTarget.value })} />
       <TextInput size="xs" label="User" placeholder="ann" w={80} value={typed.user} onChange={(event) => type({ user: event.currentTarget.value })} />
       <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={140} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
       <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
       <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
-      <Checkbox label="Archive" size="xs" mb={7} checked={filter.archived} onChange={(event) => onChange({ ...typed, archived: event.currentTarget.checked })} />
+      <Checkbox label="Archive" size="xs" mb={7} checked={typed.archived} onChange={(event) => pick({ archived: event.currentTarget.checked })} />
       {!isEmpty(filter) && (
-        <Button variant="subtle" size="xs" onClick={() => onChange(NO_FILTER)}>
+        <Button variant="subtle" size="xs" onClick={() => pick(NO_FILTER)}>
           Show all
         </Button>
       )}

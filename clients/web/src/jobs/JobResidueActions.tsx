@@ -6,7 +6,6 @@ import { JobState, StepState, type Job } from "../api/virtyard/api/jobs/v1/job_p
 import { jobs as jobService } from "../client/services";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { ListOf } from "../ui/ListOf";
-import { ProblemAlert } from "../ui/ProblemAlert";
 import { useCall } from "../ui/use-call";
 
 /** Whether somebody must decide about a job: an undo of it was refused, or a step that cannot be undone any more. */
@@ -21,9 +20,8 @@ function isRefusedPastPivot(job: Job): boolean {
 
 export function JobResidueActions({ job }: { job: Job }) {
   const forward = isRefusedPastPivot(job);
-  const [accepting, setAccepting] = useState(false);
-  const retry = useCall();
-  const accept = useCall();
+  const [dialog, setDialog] = useState<"retry" | "accept">();
+  const close = (): void => setDialog(undefined);
   return (
     <Alert color="red" variant="outline" icon={<IconAlertTriangle aria-hidden />} title={forward ? "A step was refused, past the point of no return" : "An undo was refused"}>
       <Text size="sm" mb="xs">
@@ -32,30 +30,75 @@ export function JobResidueActions({ job }: { job: Job }) {
           : "Its objects stay locked until a person decides: remove what is in the way and have it tried again, or accept what it left behind."}
       </Text>
       <Group gap="xs">
-        <Button size="compact-md" loading={retry.busy} onClick={() => retry.run(() => jobService.retryJob({ name: job.name }))}>
+        <Button size="compact-md" onClick={() => setDialog("retry")}>
           {forward ? "Try it now" : "Try the undo again"}
         </Button>
-        <Button size="compact-md" variant="default" onClick={() => setAccepting(true)}>
+        <Button size="compact-md" variant="default" onClick={() => setDialog("accept")}>
           {forward ? "Accept that it is not done" : "Accept what is left"}
         </Button>
       </Group>
-      {retry.problem && <ProblemAlert title="It could not be tried again" problem={retry.problem} onClose={retry.clear} />}
-      <ConfirmDialog
-        opened={accepting}
-        onClose={() => setAccepting(false)}
-        title={forward ? `Accept that ${job.title} is not done?` : `Accept what ${job.title} left behind?`}
-        verb="Accept"
-        destructive
-        call={accept}
-        onConfirm={() => accept.run(() => jobService.acceptJob({ name: job.name }), () => setAccepting(false))}
-      >
-        <Text size="sm">
-          {forward
-            ? "The step is given up and what needs it is left out; the operation goes on and ends as partial, with what is left named."
-            : "The operation ends as partial, its locks are released, and this stays for somebody to see to by hand:"}
-        </Text>
-        <ListOf items={job.residue} />
-      </ConfirmDialog>
+      <RetryDialog job={job} forward={forward} opened={dialog === "retry"} onClose={close} />
+      <AcceptDialog job={job} forward={forward} opened={dialog === "accept"} onClose={close} />
     </Alert>
+  );
+}
+
+interface DialogProps {
+  job: Job;
+  /** Whether it is a step past the point of no return that is refused, and not an undo. */
+  forward: boolean;
+  opened: boolean;
+  onClose: () => void;
+}
+
+function RetryDialog({ job, forward, opened, onClose }: DialogProps) {
+  const call = useCall();
+  const close = (): void => {
+    call.clear();
+    onClose();
+  };
+  return (
+    <ConfirmDialog
+      opened={opened}
+      onClose={close}
+      title={forward ? `Try ${job.title} now?` : `Try to undo ${job.title} again?`}
+      verb="Try again"
+      reasonLabel="Why"
+      call={call}
+      onConfirm={(reason) => call.run(() => jobService.retryJob({ name: job.name, reason }), close)}
+    >
+      <Text size="sm">
+        {forward
+          ? "The step that was refused is asked for at once. Refused again, it is tried on and on as before."
+          : "What was refused is asked for once more. Refused again, it waits for a decision as it does now, and its objects stay locked."}
+      </Text>
+    </ConfirmDialog>
+  );
+}
+
+function AcceptDialog({ job, forward, opened, onClose }: DialogProps) {
+  const call = useCall();
+  const close = (): void => {
+    call.clear();
+    onClose();
+  };
+  return (
+    <ConfirmDialog
+      opened={opened}
+      onClose={close}
+      title={forward ? `Accept that ${job.title} is not done?` : `Accept what ${job.title} left behind?`}
+      verb="Accept"
+      destructive
+      reasonLabel="Why"
+      call={call}
+      onConfirm={(reason) => call.run(() => jobService.acceptJob({ name: job.name, reason }), close)}
+    >
+      <Text size="sm">
+        {forward
+          ? "The step is given up and what needs it is left out; the operation goes on and ends as partial, with what is left named."
+          : "Nothing tries to undo this any more. The operation ends as partial, its locks are released, and this is left behind for somebody to see to by hand:"}
+      </Text>
+      {job.residue.length > 0 ? <ListOf items={job.residue} /> : !forward && <Text size="sm">What is left was not named; the transcript of the operation has what was refused.</Text>}
+    </ConfirmDialog>
   );
 }

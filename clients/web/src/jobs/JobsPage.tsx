@@ -1,7 +1,7 @@
 // The Jobs tab: every operation with its jobs, live, to be narrowed, exported and opened.
 import { Button, Checkbox, Group, Popover, Switch, Text } from "@mantine/core";
 import { IconColumns3, IconDownload } from "@tabler/icons-react";
-import { useCallback, useMemo, useState } from "react";
+import { useMemo } from "react";
 import { useSearchParams } from "react-router";
 import { Page } from "../ui/Page";
 import { ProblemAlert } from "../ui/ProblemAlert";
@@ -12,32 +12,23 @@ import { JobTable } from "./JobTable";
 import { JobTabs } from "./JobTabs";
 import { addressOfFilter, filterOfAddress, filterText, isPartial, type JobFilter } from "./job-filter";
 import { useJobList } from "./use-job-list";
+import { useOpenRows } from "./use-open-rows";
 
 export default function JobsPage() {
   const [query, setQuery] = useSearchParams();
   const address = query.toString();
   const filter = useMemo(() => filterOfAddress(new URLSearchParams(address)), [address]);
   const jobs = useJobList(filter);
-  const [open, setOpen] = useState<ReadonlyMap<string, boolean>>(new Map());
-  const [allOpen, setAllOpen] = useState(false);
+  const open = useOpenRows();
   const [columns, setColumns] = useChosenColumns();
   const change = (next: JobFilter): void => setQuery(addressOfFilter(next), { replace: true });
   const { complete } = jobs.pages;
-  // A job shows its children until it is told not to.
-  const isOpen = useCallback((name: string) => open.get(name) ?? (allOpen || name.startsWith("jobs/")), [open, allOpen]);
   return (
     <Page
       title="Jobs"
       actions={
         <>
-          <Switch
-            label="Show jobs"
-            checked={allOpen}
-            onChange={(event) => {
-              setAllOpen(event.currentTarget.checked);
-              setOpen(new Map());
-            }}
-          />
+          <Switch label="Show jobs" checked={open.all} onChange={(event) => open.setAll(event.currentTarget.checked)} />
           <ColumnMenu chosen={columns} onChange={setColumns} />
           <ExportButton filter={exported(filter)} file="jobs.jsonl" icon={<IconDownload size={16} aria-hidden />} />
         </>
@@ -50,8 +41,8 @@ export default function JobsPage() {
         jobs={jobs}
         columns={columns}
         partial={isPartial(filter)}
-        isOpen={isOpen}
-        onToggle={(name, opened) => setOpen(new Map(open).set(name, opened))}
+        isOpen={open.isOpen}
+        onToggle={open.toggle}
       />
       <Group gap="xs">
         <Text size="sm" c="dimmed" role="status" data-testid="job-count">

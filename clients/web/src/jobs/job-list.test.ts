@@ -47,6 +47,21 @@ test("an operation of which the next page may have more jobs is not shown yet", 
   expect(names(list.rows(() => false, true))).toEqual(["operations/3", "operations/2"]);
 });
 
+test("rows that are asked for again follow each change, and those of other operations are not made anew", () => {
+  const list = listOf("jobs/3-1", "jobs/2-1", "jobs/2-2");
+  const all = () => true;
+  const before = list.rows(all, true);
+  list.put(lineOf(job("jobs/2-2", { state: JobState.FAILED })));
+  const after = list.rows(all, true);
+  expect(after.map((row) => row.kind === "job" && row.job.state)).toEqual([false, JobState.COMPLETED, false, JobState.COMPLETED, JobState.FAILED]);
+  expect(after.map((row, place) => row === before[place])).toEqual([true, true, false, false, false]);
+  list.remove("operations/2", "jobs/2-1");
+  list.put(lineOf(job("jobs/3-2")));
+  expect(names(list.rows(all, true))).toEqual(["operations/3", "jobs/3-1", "jobs/3-2", "operations/2", "jobs/2-2"]);
+  expect(names(list.rows((name) => name !== "operations/3", true))).toEqual(["operations/3", "operations/2", "jobs/2-2"]);
+  expect(names(list.rows(all, true))).toHaveLength(5);
+});
+
 test("an operation without jobs is gone", () => {
   const list = listOf("jobs/3-1", "jobs/2-1", "jobs/2-2");
   list.remove("operations/2", "jobs/2-1");

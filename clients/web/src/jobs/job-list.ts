@@ -85,6 +85,9 @@ export class JobList {
   private readonly operations: OperationLine[] = [];
   private readonly byName = new Map<string, OperationLine>();
   private count = 0;
+  // The rows of each operation as they were shown last: of a hundred thousand a change concerns a few.
+  private readonly shown = new Map<OperationLine, readonly Row[]>();
+  private shownBy: ((name: string) => boolean) | undefined;
 
   /** The number of jobs that are here. */
   get size(): number {
@@ -95,6 +98,7 @@ export class JobList {
   put(line: JobLine): void {
     this.version += 1;
     const operation = this.operationOf(line.operation);
+    this.shown.delete(operation);
     const last = operation.jobs.at(-1);
     if (!last || jobNumber(last.name) < jobNumber(line.name)) {
       operation.jobs.push(line);
@@ -114,6 +118,7 @@ export class JobList {
     if (!operation || place < 0) return;
     this.version += 1;
     this.count -= 1;
+    this.shown.delete(operation);
     operation.jobs.splice(place, 1);
     if (operation.jobs.length > 0) return;
     this.byName.delete(operationName);
@@ -128,18 +133,27 @@ export class JobList {
   /**
    * The rows to show, the newest operation first.
    *
-   * @param isOpen whether an operation shows its jobs, and a job its children.
+   * @param isOpen whether an operation shows its jobs, and a job its children; another function where that has changed.
    * @param complete whether the list goes to its end; if not, the last operation may have more jobs and is left out.
    */
   rows(isOpen: (name: string) => boolean, complete: boolean): Row[] {
+    if (isOpen !== this.shownBy) this.shown.clear();
+    this.shownBy = isOpen;
     const rows: Row[] = [];
     const count = complete || this.operations.length === 1 ? this.operations.length : this.operations.length - 1;
     for (let place = 0; place < count; place += 1) {
-      const operation = this.operations[place] as OperationLine;
-      const open = isOpen(operation.name);
-      rows.push({ kind: "operation", operation, open });
-      if (open) addTree(rows, operation.jobs, isOpen);
+      for (const row of this.rowsOf(this.operations[place] as OperationLine, isOpen)) rows.push(row);
     }
+    return rows;
+  }
+
+  private rowsOf(operation: OperationLine, isOpen: (name: string) => boolean): readonly Row[] {
+    const known = this.shown.get(operation);
+    if (known) return known;
+    const open = isOpen(operation.name);
+    const rows: Row[] = [{ kind: "operation", operation, open }];
+    if (open) addTree(rows, operation.jobs, isOpen);
+    this.shown.set(operation, rows);
     return rows;
   }
 

@@ -1,7 +1,7 @@
 // The form of one operation type, found in the descriptor: `/run/METHOD?object=NAME&FIELD=VALUE`, or `?again=operations/12`.
 import { Button, Center, Loader, Text } from "@mantine/core";
 import { useMemo, useState } from "react";
-import { useParams, useSearchParams } from "react-router";
+import { useLocation, useParams, useSearchParams } from "react-router";
 import type { Catalogue, OperationType } from "../forms/catalogue";
 import { changedField, specOf, type FieldSpec } from "../forms/spec";
 import { Page } from "../ui/Page";
@@ -11,6 +11,7 @@ import { objectNamed } from "./earlier";
 import { linkValues, needsObject, objectField, useLoaded } from "./objectOf";
 import { OperationRun } from "./OperationRun";
 import { useCatalogue } from "./useCatalogue";
+import { isFirstPage, type Came } from "./came";
 import { useEarlier } from "./useEarlier";
 
 export default function RunPage() {
@@ -37,6 +38,9 @@ export default function RunPage() {
 
 function Asked({ catalogue, operation }: { catalogue: Catalogue; operation: OperationType }) {
   const [query, setQuery] = useSearchParams();
+  const isFirst = isFirstPage(useLocation());
+  // In the place of the question, so that the way back from the form leads to where the person came from.
+  const ask = (wanted: Record<string, string>): void => setQuery(wanted, { replace: true, state: { isFirst } satisfies Came });
   const [attempt, setAttempt] = useState(0);
   const values = useMemo(() => linkValues(catalogue, operation, query), [catalogue, operation, query]);
   const field = objectField(operation);
@@ -50,7 +54,7 @@ function Asked({ catalogue, operation }: { catalogue: Catalogue; operation: Oper
   if (loading || earlier.loading) return <Waiting title={operation.title} />;
   if (earlier.problem) {
     return (
-      <Page title={operation.title} lead={operation.comment} actions={<Button onClick={() => setQuery({})}>Begin with an empty form</Button>}>
+      <Page title={operation.title} lead={operation.comment} actions={<Button onClick={() => ask({})}>Begin with an empty form</Button>}>
         <ProblemAlert title={`What ${again} asked for could not be read`} problem={earlier.problem} />
       </Page>
     );
@@ -59,7 +63,7 @@ function Asked({ catalogue, operation }: { catalogue: Catalogue; operation: Oper
     return (
       <Page title={operation.title} lead={operation.comment}>
         {problem && <ProblemAlert title={`${name} could not be read`} problem={problem} />}
-        {spec && <ChooseObject catalogue={catalogue} spec={spec} choose={(chosen) => setQuery({ object: chosen })} />}
+        {spec && <ChooseObject catalogue={catalogue} spec={spec} choose={(chosen) => ask({ object: chosen })} />}
       </Page>
     );
   }

@@ -6,6 +6,7 @@ import type { OperationType } from "../forms/catalogue";
 import { pathOf } from "../routes";
 import { problemOf, type Problem } from "../ui/problem";
 import { followOperation } from "./OperationToast";
+import { isFirstPage } from "./came";
 import { submit } from "./submit";
 import type { OperationForm } from "./useOperationForm";
 
@@ -26,7 +27,7 @@ export function useRun(operation: OperationType, form: OperationForm): Run {
   const [refusals, setRefusals] = useState(0);
   const asking = useRef(false);
   const navigate = useNavigate();
-  const { key } = useLocation();
+  const isFirst = isFirstPage(useLocation());
 
   // Once what is wrong is shown at the fields.
   useEffect(() => {
@@ -71,7 +72,7 @@ export function useRun(operation: OperationType, form: OperationForm): Run {
       if (!answered) return;
       followOperation(answered.name, operation.title);
       // Back to where it was asked for; a page that was opened by its address has nothing before it.
-      if (key === "default") navigate(pathOf(answered.name));
+      if (isFirst) navigate(pathOf(answered.name));
       else navigate(-1);
     },
   };

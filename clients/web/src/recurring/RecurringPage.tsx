@@ -34,7 +34,7 @@ export default function RecurringPage() {
           <FilterCard key={filter.name} filter={filter} />
         ))}
       </Section>
-      <Section title="Webhooks" kind="Webhook" lead="Each sends events to another system." ready={webhooks.ready} count={webhooks.value.length}>
+      <Section title="Webhooks" kind="Webhook" lead="Each sends events, or how operations end, or both, to another system." ready={webhooks.ready} count={webhooks.value.length}>
         {webhooks.value.map((webhook) => (
           <WebhookCard key={webhook.name} webhook={webhook} />
         ))}

@@ -1,4 +1,4 @@
-// The webhooks of the site: which events each sends and where to, and how that goes.
+// The webhooks of the site: which events and which ends of operations each sends and where to, and how that goes.
 import { Code, Group, Text } from "@mantine/core";
 import { useCallback } from "react";
 import { WebhookContent, WebhookState, type Webhook } from "../api/virtyard/api/inventory/v1/webhook_pb";
