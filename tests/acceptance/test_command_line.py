@@ -246,6 +246,9 @@ def test_events_are_listed_got_and_counted(site: Site) -> None:
     as_json = json.loads(virtyard(site, "event", "count", "--filter", "type = MACHINE_STARTED", "--json"))
     assert as_json["counts"] == [{"type": "MACHINE_STARTED", "severity": "SEVERITY_INFORMATIONAL", "count": "1"}]
     assert "there is no field" in virtyard(site, "event", "list", "--filter", "colour = red", code=2)
+    told = virtyard(site, "event", "export", "--filter", "object = virtualMachines/web").splitlines()
+    assert [json.loads(line)["event"]["name"] for line in told] == [f"events/{line.split()[0]}" for line in lines[1:]]
+    assert "no events" in virtyard(site, "event", "list", "--archived")
 
 
 def test_events_are_watched_as_lines(site: Site) -> None:

@@ -46,7 +46,7 @@ from virtyard_client.errors import ClientError
 pytestmark = pytest.mark.timeout(6000 if TORTURE else 600)
 SERVERS = ("s1", "s2", "s3", "s4")
 BESIDE = re.compile(
-    r"inventory\.(observed|guests|events|retention|behind|built_in)|\w+\.(hello|floor)"
+    r"inventory\.(observed|guests|events|retention|archive|behind|built_in)|\w+\.(hello|floor)"
     r"|jobs\.(adopt|run_state|event_tail|archive|forget|forget_ids|stopped)"
 )
 """Transitions of reports, handshakes, starts and keepers, which come when they come, whatever runs."""

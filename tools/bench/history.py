@@ -38,7 +38,8 @@ journal_entries = {max(kept, 1000)}
 [history]
 live_operations = {kept // 2}
 archive_operations = {kept // 2}
-event_entries = {kept}
+event_entries = {kept // 2}
+event_archive_entries = {kept // 2}
 """
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from virtyard.api.inventory.v1 import event_pb2
+from virtyard.inventory.event_archive import find_archived_event
 from virtyard.inventory.model import FeedWriter, Reader
 from virtyard.kernel.errors import NotFound, WrongState
 from virtyard.kernel.event_types import ended_by, find
@@ -68,18 +69,30 @@ def set_open(event: event_pb2.Event) -> None:
     event.open = event.acknowledgeable and not event.cleared and not event.HasField("acknowledge_time")
 
 
-def read_event(reader: Reader, name: str) -> event_pb2.Event:
+def read_event(reader: Reader, name: str, *, archived: bool = False) -> event_pb2.Event:
     """Return an event.
+
+    Args:
+        reader: inventory.db.
+        name: the event, as events/ID.
+        archived: True if one in the archive, which never changes any more, will do.
 
     Raises:
         NotFound: there is none of this name, or it is not kept any more.
+        WrongState: it is in the archive, and only a live one will do.
     """
-    number = id_of(name)
+    digits = id_of(name)
     # More digits than a number of the database has are no number of an event.
-    found = reader.execute(_READ, (int(number),)).fetchone() if number.isdecimal() and len(number) < 19 else None
-    if found is None:
+    number = int(digits) if digits.isdecimal() and len(digits) < 19 else 0
+    found = reader.execute(_READ, (number,)).fetchone()
+    if found is not None:
+        return event_pb2.Event.FromString(found[0])
+    event = find_archived_event(reader, number)
+    if event is None:
         raise NotFound(f"{name} does not exist", resource=name)
-    return event_pb2.Event.FromString(found[0])
+    if not archived:
+        raise WrongState(f"{name} is in the archive, where it can only be read", resource=name)
+    return event
 
 
 def open_events(reader: Reader, name: str) -> list[event_pb2.Event]:
@@ -103,7 +116,7 @@ def acknowledge(
 
     Raises:
         NotFound: there is no such event.
-        WrongState: events of its type need no acknowledging.
+        WrongState: events of its type need no acknowledging, or it is in the archive.
     """
     event = read_event(transaction, name)
     if event.HasField("acknowledge_time"):

@@ -15,13 +15,24 @@ from typing import Any
 
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.inventory.belonging import BELONGING
+from virtyard.inventory.event_archive import archived_event
 from virtyard.inventory.event_changes import event_key, place_of, revised_key
 from virtyard.inventory.events import microseconds
 from virtyard.inventory.listing import page_token
 from virtyard.inventory.model import Page, Place, Query, Reader
 from virtyard.kernel.filters import Restriction, compile_filter, restrictions_of
 
-__all__ = ["MOST_LOOKED_AT", "TAIL", "Narrowed", "Tail", "count_events", "narrow", "read_events"]
+__all__ = [
+    "MOST_LOOKED_AT",
+    "TAIL",
+    "Narrowed",
+    "Tail",
+    "asks_for_archive",
+    "count_events",
+    "narrow",
+    "read_events",
+    "rows_before",
+]
 
 MOST_LOOKED_AT = 10_000
 """How many events one reading looks at."""
@@ -31,8 +42,15 @@ TAIL = 1000
 _LARGEST = 2**63 - 1
 _CHUNK = 250
 _SEQUENCE = "SELECT sequence FROM feed"
-_ENDS = "SELECT min(number), max(number) FROM event"
-_FROM = "SELECT number, time FROM event WHERE number >= ? ORDER BY number LIMIT 1"
+_ENDS = {
+    False: "SELECT min(number), max(number) FROM event",
+    True: "SELECT min(number), max(number) FROM archived_event",
+}
+_FROM = {
+    False: "SELECT number, time FROM event WHERE number >= ? ORDER BY number LIMIT 1",
+    True: "SELECT number, time FROM archived_event WHERE number >= ? ORDER BY number LIMIT 1",
+}
+"""By whether it is of the archive."""
 _SLACK = timedelta(seconds=60)
 """By how much times may differ from the order of the numbers: what waits for its commit has its time already."""
 
@@ -73,6 +91,8 @@ class Narrowed:
     """No event that matches is younger."""
     matches: Callable[[event_pb2.Event], bool] | None
     """What is left to ask of each event; None if the conditions say it all."""
+    archived: bool = False
+    """True if the rows are those of the archive."""
 
     def inside(self, name: str) -> Narrowed:
         """Return the same with events about one object, and about what belongs to it, only."""
@@ -80,11 +100,22 @@ class Narrowed:
 
     def source(self) -> str:
         """Return what follows FROM."""
-        return f"event INDEXED BY {self.index}" if self.index else "event NOT INDEXED"
+        prefix = "archived_" if self.archived else ""
+        return f"{prefix}event INDEXED BY {prefix}{self.index}" if self.index else f"{prefix}event NOT INDEXED"
 
 
-def narrow(text: str) -> Narrowed:
-    """Return a filter over events as conditions.
+def asks_for_archive(text: str) -> bool:
+    """Return whether a filter lets only archived events pass.
+
+    Raises:
+        InvalidRequest: the filter cannot be read.
+    """
+    restrictions, _ = restrictions_of(text, event_pb2.Event.DESCRIPTOR)
+    return ("archived", "=", True) in {(each.path, each.operator, each.value) for each in restrictions}
+
+
+def narrow(text: str, *, archived: bool = False) -> Narrowed:
+    """Return a filter over events as conditions on the live ones, or on those of the archive.
 
     Raises:
         InvalidRequest: the filter cannot be read.
@@ -93,7 +124,7 @@ def narrow(text: str) -> Narrowed:
     conditions = [_condition(each) for each in restrictions]
     known = [(condition, each) for condition, each in zip(conditions, restrictions, strict=True) if condition]
     times = [each for _, each in known if each.path == "create_time"]
-    index, implied = _index(restrictions)
+    index, implied = _index(restrictions, archived=archived)
     complete = complete and len(known) == len(restrictions)
     return Narrowed(
         index=index,
@@ -102,6 +133,7 @@ def narrow(text: str) -> Narrowed:
         since=max((each.value for each in times if each.operator in ("=", ">", ">=")), default=None),
         before=min((each.value for each in times if each.operator in ("=", "<", "<=")), default=None),
         matches=None if complete else compile_filter(text, event_pb2.Event.DESCRIPTOR),
+        archived=archived,
     )
 
 
@@ -111,9 +143,12 @@ def _condition(asked: Restriction) -> str:
     return f"{column} {compared} ?" if column and compared else ""
 
 
-def _index(restrictions: Sequence[Restriction]) -> tuple[str, str]:
+def _index(restrictions: Sequence[Restriction], *, archived: bool) -> tuple[str, str]:
     """Return the index that leaves the fewest events, and the condition that it asks for; empty if there is none."""
     equal = {each.path for each in restrictions if each.operator == "=" and each.value}
+    if archived:
+        # What can be open no more has no index of those that are.
+        equal.discard("open")
     if {"object", "open"} <= equal:
         return "event_open_of", "open = 1"
     for column, index, condition in _INDEXES:
@@ -135,7 +170,7 @@ def read_events(reader: Reader, query: Query, place: Place) -> Page:
     Raises:
         InvalidRequest: the filter cannot be read.
     """
-    narrowed = narrow(query.filter)
+    narrowed = narrow(query.filter, archived=query.archived or asks_for_archive(query.filter))
     if query.within:
         narrowed = narrowed.inside(query.within)
     sequence = place.sequence
@@ -175,32 +210,37 @@ def _rows(
     while low <= high:
         rows = reader.execute(statement, (low, high, *narrowed.values, chunk)).fetchall()
         for number, body in rows:
-            yield number, event_pb2.Event.FromString(body)
+            yield number, archived_event(body) if narrowed.archived else event_pb2.Event.FromString(body)
         if len(rows) < chunk:
             return
         low, high = (low, rows[-1][0] - 1) if descending else (rows[-1][0] + 1, high)
         chunk = _CHUNK
 
 
+def rows_before(reader: Reader, narrowed: Narrowed, number: int | None) -> Iterator[tuple[int, event_pb2.Event]]:
+    """Yield (number, event) of the rows before a number, the newest first; of all rows if it is None."""
+    return _rows(reader, narrowed, number, True, _CHUNK)
+
+
 def _range(reader: Reader, narrowed: Narrowed) -> tuple[int, int]:
     """Return the smallest and the largest number that an event of the filter's times can have."""
     low, high = 0, _LARGEST
     if narrowed.since is not None:
-        low = _first_at(reader, microseconds(narrowed.since - _SLACK))
+        low = _first_at(reader, microseconds(narrowed.since - _SLACK), archived=narrowed.archived)
     if narrowed.before is not None:
-        high = _first_at(reader, microseconds(narrowed.before + _SLACK)) - 1
+        high = _first_at(reader, microseconds(narrowed.before + _SLACK), archived=narrowed.archived) - 1
     return low, high
 
 
-def _first_at(reader: Reader, time: int) -> int:
+def _first_at(reader: Reader, time: int, *, archived: bool) -> int:
     """Return a number before which every event is older, found by halving: times rise with numbers, but for a slack."""
-    first, last = reader.execute(_ENDS).fetchone()
+    first, last = reader.execute(_ENDS[archived]).fetchone()
     if first is None:
         return 1
     low, high = int(first), int(last) + 1
     while low < high:
         middle = (low + high) // 2
-        row = reader.execute(_FROM, (middle,)).fetchone()
+        row = reader.execute(_FROM[archived], (middle,)).fetchone()
         if row is None or row[1] >= time:
             high = middle
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from google.api import resource_pb2
@@ -22,6 +22,7 @@ from virtyard.inventory.sqlite_store import snapshot
 from virtyard.inventory.store import InventoryStore
 from virtyard.kernel.errors import InternalError, InvalidRequest
 from virtyard.kernel.names import check_id
+from virtyard.kernel.time_filters import filter_of
 from virtyard.runtime.batches import messages
 from virtyard.runtime.call import Call
 from virtyard.runtime.feed import Feed
@@ -113,6 +114,22 @@ class InventoryRpc:
             ]
         )
 
+    async def ExportEvents(
+        self,
+        request: inventory_service_pb2.ExportEventsRequest,
+        call: Call,
+    ) -> AsyncIterator[inventory_service_pb2.ExportEventsResponse]:
+        """Yield the events of the log and of the archive.
+
+        Raises:
+            InvalidRequest: the filter or the times are wrong, or `within` is no name of an object.
+        """
+        if request.within:
+            _check_object(request.within, "within")
+        wanted = filter_of(request, event_pb2.Event.DESCRIPTOR)
+        async for event in self._store.export_events(wanted, request.within):
+            yield inventory_service_pb2.ExportEventsResponse(event=event)
+
     async def GetTriageEvent(
         self,
         request: inventory_service_pb2.GetTriageEventRequest,
@@ -171,6 +188,7 @@ class InventoryRpc:
             page = await self._store.list(
                 Query(
                     within=within,
+                    archived=collection == EVENTS and request.archived,
                     collection=collection,
                     size=page_size(request.page_size),
                     filter=request.filter,

@@ -166,5 +166,5 @@ def _order(query: Query) -> tuple[str, bool]:
 
 
 def _digest(query: Query) -> str:
-    asked = json.dumps([query.collection, query.filter, query.order_by, *filter(None, [query.within])])
+    asked = json.dumps([query.collection, query.filter, query.order_by, *filter(None, [query.within, query.archived])])
     return hashlib.blake2s(asked.encode(), digest_size=6).hexdigest()

@@ -38,7 +38,7 @@ from virtyard.inventory.model import TypedObject
 from virtyard.inventory.open_events import InventoryFeed, read_open
 from virtyard.inventory.participant_rpc import LedgerEnd, ParticipantRpc
 from virtyard.inventory.presence import Presence
-from virtyard.inventory.retention import EVENT_RETENTION, Retention, forget_events
+from virtyard.inventory.retention import EVENT_RETENTION, Retention, keep_events
 from virtyard.inventory.round import StepHook
 from virtyard.inventory.sqlite_store import SqliteStore
 from virtyard.inventory.store import InventoryStore
@@ -155,7 +155,7 @@ async def open_inventory(
         belonging, contacts = await _follow_belonging(store, database), Contacts(presence, scope)
         guests = await _follow_guests(store, activity, scope)
         _ = scope.start(_sweep(presence, report_interval), name="presence")
-        _ = scope.start(forget_events(database, clock, retention, feed.open_events.forget), name="retention")
+        _ = scope.start(keep_events(database, clock, retention, feed.open_events.forget), name="retention")
         _ = scope.start(_sweep_uploads(uploads), name="uploads")
         _ = scope.start(_restart(store), name="restarts")
         _ = scope.start(floor.run(), name="floor")

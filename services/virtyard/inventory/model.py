@@ -114,6 +114,8 @@ class Query:
     """Where the page before ended; empty for the first page."""
     within: str = ""
     """Of events: only those about this object and what belongs to it; empty for all."""
+    archived: bool = False
+    """Of events: those of the archive, instead of the live ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
 from virtyard.api.agent.v1 import agent_service_pb2
-from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
+from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.acknowledging import triage
@@ -18,6 +18,7 @@ from virtyard.inventory.certificates import take_certificate
 from virtyard.inventory.disconnections import read_disconnected, tell_disconnected
 from virtyard.inventory.ended_guests import record_ended
 from virtyard.inventory.event_changes import read_event
+from virtyard.inventory.event_export import read_exported
 from virtyard.inventory.event_log import count_events, read_events
 from virtyard.inventory.events import check_events, microseconds, raise_events
 from virtyard.inventory.guests import read_needed, read_recorded, tell_stopped
@@ -170,6 +171,15 @@ class SqliteStore:
             counted, until = await self._database.read(count)
         return counted
 
+    async def export_events(self, text: str, within: str = "") -> AsyncIterator[event_pb2.Event]:
+        """See `InventoryStore.export_events`."""
+        before: int | None = None
+        while before != 0:
+            read = partial(read_exported, text=text, within=within, before=before)
+            events, before = await self._database.read(read)
+            for event in events:
+                yield event
+
     async def take_certificate(self, identity: str, end: datetime) -> None:
         """See `InventoryStore.take_certificate`."""
         now = self._clock.now()
@@ -313,4 +323,4 @@ def snapshot(connection: sqlite3.Connection, topic: str, after_key: str, sequenc
 
 
 def _event_reader(name: str) -> Callable[[sqlite3.Connection], TypedObject]:
-    return lambda connection: read_event(connection, name)
+    return lambda connection: read_event(connection, name, archived=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from virtyard.api.agent.v1 import agent_service_pb2
-from virtyard.api.inventory.v1 import inventory_service_pb2, server_pb2
+from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.model import EndedGuest, Page, Query, Reading, RecordedGuest, RoundOutcome, TypedObject
@@ -72,6 +72,14 @@ class InventoryStore(Protocol):
         """Return how many events a filter matches, of an object and what belongs to it if one is given.
 
         They are counted by (type, severity).
+
+        Raises:
+            InvalidRequest: the filter cannot be read.
+        """
+        ...
+
+    def export_events(self, text: str, within: str = "") -> AsyncIterator[event_pb2.Event]:
+        """Yield the live and archived events that a filter matches, the newest first; see `event_export`.
 
         Raises:
             InvalidRequest: the filter cannot be read.

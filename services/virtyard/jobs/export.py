@@ -7,14 +7,13 @@ and what was told as live is not told again.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC
 
 from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2
 from virtyard.jobs.listing import bounds_of
 from virtyard.jobs.store import JobStore
-from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.filters import compile_filter, restrictions_of
+from virtyard.kernel.time_filters import filter_of
 
 __all__ = ["ReadEvents", "export_jobs"]
 
@@ -32,7 +31,7 @@ async def export_jobs(
     Raises:
         InvalidRequest: the filter cannot be read, or the times are the wrong way round.
     """
-    wanted = _filter_of(request)
+    wanted = filter_of(request, job_pb2.Job.DESCRIPTOR)
     matches = compile_filter(wanted, job_pb2.Job.DESCRIPTOR)
     told: set[str] = set()
     events: dict[str, list[event_pb2.Event]] = {}
@@ -48,20 +47,6 @@ async def export_jobs(
             for event in await read_events(operation):
                 events.setdefault(event.job or f"jobs/{operation.partition('/')[2]}-1", []).append(event)
         yield job_service_pb2.ExportJobsResponse(job=job, events=events.get(job.name, ()))
-
-
-def _filter_of(request: job_service_pb2.ExportJobsRequest) -> str:
-    """Return the filter with the times in it."""
-    since = request.since.ToDatetime(UTC) if request.HasField("since") else None
-    until = request.until.ToDatetime(UTC) if request.HasField("until") else None
-    if since is not None and until is not None and since >= until:
-        raise InvalidRequest.of("until", f"{until.isoformat()} is not allowed; it must be after since")
-    parts = [f"({request.filter})"] if request.filter.strip() else []
-    parts += [f"create_time >= {since.isoformat()}"] if since is not None else []
-    parts += [f"create_time < {until.isoformat()}"] if until is not None else []
-    # Told by itself first, so that what is wrong with it is said of what was given.
-    compile_filter(request.filter, job_pb2.Job.DESCRIPTOR)
-    return " AND ".join(parts)
 
 
 async def _jobs(store: JobStore, wanted: str) -> AsyncIterator[job_pb2.Job]:

@@ -20,6 +20,8 @@ from virtyard.processes.control_settings import (
     ARCHIVE_OPERATIONS,
     CONSOLE,
     COPIES,
+    EVENT_ARCHIVE_DAYS,
+    EVENT_ARCHIVE_ENTRIES,
     EVENT_DAYS,
     EVENT_ENTRIES,
     FLOOD_ENTRIES,
@@ -92,6 +94,7 @@ def inventory_options(settings: Configuration) -> OfInventory:
     retention = Retention(
         usual=KeepEvents(age=timedelta(days=settings[EVENT_DAYS]), count=settings[EVENT_ENTRIES]),
         grave=KeepEvents(age=timedelta(days=settings[WARNING_DAYS]), count=settings[WARNING_ENTRIES]),
+        archive=KeepEvents(age=timedelta(days=settings[EVENT_ARCHIVE_DAYS]), count=settings[EVENT_ARCHIVE_ENTRIES]),
         interval=EVENT_RETENTION.interval,
     )
     return OfInventory(

@@ -19,7 +19,7 @@ from virtyard.api.type.v1 import activity_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.inventory.main import open_inventory
 from virtyard.inventory.open_events import InventoryFeed, OpenEvents, read_open
-from virtyard.inventory.retention import Keep, forget_some
+from virtyard.inventory.retention import Keep, archive_some
 from virtyard.kernel import event_types
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.local import LocalChannel
@@ -84,7 +84,7 @@ async def test_it_is_known_again_after_a_restart_and_forgotten_with_the_log(tmp_
         inventory = served.inventory
         assert isinstance(inventory.feed, InventoryFeed)
         forgotten = inventory.feed.open_events.forget
-        await forget_some(inventory.database, clock.now(), keep, grave=True, forgotten=forgotten)
+        await archive_some(inventory.database, clock.now(), keep, grave=True, gone=forgotten)
         assert not (await shown(served)).worst_event
         assert await inventory.database.read(read_open) == []
 

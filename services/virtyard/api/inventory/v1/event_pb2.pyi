@@ -84,6 +84,7 @@ class Event(_message.Message):
     BLOCKS_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
     STILL_HELD_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, as events/ID; later events have higher numbers."""
     type: _builtins.str
@@ -118,6 +119,8 @@ class Event(_message.Message):
     """True while it is acknowledgeable and has been neither acknowledged nor cleared."""
     still_held: _builtins.str
     """What still held of it when the person acknowledged it, as was looked at just then; empty if nothing was seen to."""
+    archived: _builtins.bool
+    """True once the event has left the live log for the archive, where it can only be read."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded, by the inventory's clock, which never goes back."""
@@ -178,10 +181,11 @@ class Event(_message.Message):
         blocks: _abc.Iterable[_builtins.str] | None = ...,
         open: _builtins.bool = ...,
         still_held: _builtins.str = ...,
+        archived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "clear_time", b"clear_time", "create_time", b"create_time", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "acknowledgeable", b"acknowledgeable", "acknowledged_by", b"acknowledged_by", "blocks", b"blocks", "causes", b"causes", "changed_fields", b"changed_fields", "clear_time", b"clear_time", "cleared", b"cleared", "cleared_by", b"cleared_by", "comment", b"comment", "count", b"count", "create_time", b"create_time", "first_time", b"first_time", "forced", b"forced", "job", b"job", "last_time", b"last_time", "message", b"message", "name", b"name", "object", b"object", "open", b"open", "operation", b"operation", "severity", b"severity", "still_held", b"still_held", "type", b"type", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "acknowledgeable", b"acknowledgeable", "acknowledged_by", b"acknowledged_by", "archived", b"archived", "blocks", b"blocks", "causes", b"causes", "changed_fields", b"changed_fields", "clear_time", b"clear_time", "cleared", b"cleared", "cleared_by", b"cleared_by", "comment", b"comment", "count", b"count", "create_time", b"create_time", "first_time", b"first_time", "forced", b"forced", "job", b"job", "last_time", b"last_time", "message", b"message", "name", b"name", "object", b"object", "open", b"open", "operation", b"operation", "severity", b"severity", "still_held", b"still_held", "type", b"type", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -201,7 +205,7 @@ class EventCount(_message.Message):
     severity: Global___Severity.ValueType
     """The severity that the counted events have."""
     count: _builtins.int
-    """The number of such events that are kept."""
+    """The number of such events in the live log; archived ones are not counted."""
     def __init__(
         self,
         *,

@@ -150,6 +150,11 @@ class InventoryServiceStub:
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.ExportEvents = channel.unary_stream(
+                '/virtyard.api.inventory.v1.InventoryService/ExportEvents',
+                request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ExportEventsRequest.SerializeToString,
+                response_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ExportEventsResponse.FromString,
+                _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/virtyard.api.inventory.v1.InventoryService/GetImage',
                 request_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.GetImageRequest.SerializeToString,
@@ -376,6 +381,13 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportEvents(self, request, context):
+        """Exports the log: every live and archived event that a filter lets pass, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetImage(self, request, context):
         """Gets one image by its name.
         """
@@ -461,7 +473,7 @@ class InventoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountEvents(self, request, context):
-        """Counts the events that are kept, by type and severity.
+        """Counts the live events, by type and severity.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -590,6 +602,11 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsRequest.FromString,
                     response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'ExportEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportEvents,
+                    request_deserializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ExportEventsRequest.FromString,
+                    response_serializer=virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ExportEventsResponse.SerializeToString,
             ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
@@ -1213,6 +1230,33 @@ class InventoryService:
             '/virtyard.api.inventory.v1.InventoryService/ListEvents',
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsRequest.SerializeToString,
             virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/virtyard.api.inventory.v1.InventoryService/ExportEvents',
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ExportEventsRequest.SerializeToString,
+            virtyard_dot_api_dot_inventory_dot_v1_dot_inventory__service__pb2.ExportEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,8 @@ class InventoryServiceStub:
     """Gets one event by its name."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListEventsRequest, _inventory_service_pb2.ListEventsResponse]
     """Lists events, the newest first, a page at a time."""
+    ExportEvents: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.ExportEventsRequest, _inventory_service_pb2.ExportEventsResponse]
+    """Exports the log: every live and archived event that a filter lets pass, the newest first."""
     GetImage: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetImageRequest, _image_pb2.Image]
     """Gets one image by its name."""
     ListImages: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ListImagesRequest, _inventory_service_pb2.ListImagesResponse]
@@ -96,7 +98,7 @@ class InventoryServiceStub:
     WatchEvents: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchEventsRequest, _inventory_service_pb2.WatchEventsResponse]
     """Watches events as they are recorded: the latest ones first, or all after a token; none is folded away."""
     CountEvents: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.CountEventsRequest, _inventory_service_pb2.CountEventsResponse]
-    """Counts the events that are kept, by type and severity."""
+    """Counts the live events, by type and severity."""
     GetTriageEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetTriageEventRequest, _inventory_service_pb2.GetTriageEventResponse]
     """Finds the worst open event of an object, and how many are open beside it."""
     AcknowledgeEvent: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.AcknowledgeEventRequest, _event_pb2.Event]
@@ -268,6 +270,14 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists events, the newest first, a page at a time."""
 
     @_abc_1.abstractmethod
+    def ExportEvents(
+        self,
+        request: _inventory_service_pb2.ExportEventsRequest,
+        context: _aio.ServicerContext[_inventory_service_pb2.ExportEventsRequest, _abc.AsyncIterator[_inventory_service_pb2.ExportEventsResponse]],
+    ) -> _abc.AsyncIterator[_inventory_service_pb2.ExportEventsResponse]:
+        """Exports the log: every live and archived event that a filter lets pass, the newest first."""
+
+    @_abc_1.abstractmethod
     def GetImage(
         self,
         request: _inventory_service_pb2.GetImageRequest,
@@ -369,7 +379,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.CountEventsRequest,
         context: _aio.ServicerContext[_inventory_service_pb2.CountEventsRequest, _abc.Awaitable[_inventory_service_pb2.CountEventsResponse]],
     ) -> _abc.Awaitable[_inventory_service_pb2.CountEventsResponse]:
-        """Counts the events that are kept, by type and severity."""
+        """Counts the live events, by type and severity."""
 
     @_abc_1.abstractmethod
     def GetTriageEvent(
