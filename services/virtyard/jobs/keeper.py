@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -114,6 +115,11 @@ class Keeper:
                         continue
                     if self.operation.record is not draft:
                         self._take_over(candidate, after)
+                except asyncio.CancelledError:
+                    # It is committed all the same; whoever is next must begin with it, and not write over it.
+                    with contextlib.suppress(Unavailable):
+                        await self._world.store.settle()
+                    raise
                 self._world.on_due(due)
                 if uses := lock_uses.take_changes(self.operation, jobs):
                     self._world.locks.note_uses(broken.owner_of_locks(draft), uses)

@@ -172,6 +172,14 @@ class JobStore:
 
         return await self.database.write(write, after=committed)
 
+    async def settle(self) -> None:
+        """Return once all that was asked for before is written, also what its callers no longer wait for.
+
+        Raises:
+            Unavailable: the outcome of that is unknown, or the database is closing.
+        """
+        await self.database.write(lambda _: None)
+
     async def save(
         self,
         operation: Operation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import uuid
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,6 +16,7 @@ from tests.integration.jobs.site import LIMIT, Site, machine
 from tests.integration.jobs.test_failure import Gate
 from tests.integration.jobs.test_person_locks import HELD, person
 from virtyard.api.jobs.v1 import job_service_pb2
+from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import scheduler
 from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.store import JobStore
@@ -145,3 +147,40 @@ async def _answer(call: Any) -> Any:
 
 async def _is_other(runners: dict[int, Any], number: int, old: Any) -> bool:
     return runners.get(number, old) is not old
+
+
+@pytest.mark.parametrize("settled", [True, False])
+async def test_a_commit_whose_caller_has_left_is_not_written_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, settled: bool
+) -> None:
+    """It is committed all the same, so the next one, which waited for its turn, begins with it."""
+    if not settled:
+
+        async def at_once(_: JobStore) -> None:
+            return
+
+        monkeypatch.setattr(JobStore, "settle", at_once)
+    gate = site.faults.before["CreateDiskFile"] = Gate()
+    name = (await site.submit(machine("web", disks=1))).name
+    await gate.reached.wait()
+    number = int(name.partition("/")[2])
+    keeper = (await site.jobs.scheduler.running(number)).keeper
+    go_on = threading.Event()
+    busy = asyncio.ensure_future(site.jobs.database.write(lambda _: go_on.wait(LIMIT)))
+    async with asyncio.TaskGroup() as tasks:
+        left = tasks.create_task(keeper.commit("jobs.held", lambda record: note(record, "left")))
+        tasks.create_task(keeper.commit("jobs.held", lambda record: note(record, "next")))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+    assert await busy
+    stored = await site.jobs.scheduler.world.store.get(number)
+    assert [each.hop.reason for each in stored.record.decisions] == (["left", "next"] if settled else ["next"])
+    gate.opened.set()
+    assert not (await site.wait(name)).HasField("error")
+
+
+def note(record: record_pb2.OperationRecord, reason: str) -> None:
+    """Add a decision to a record."""
+    record.decisions.add().hop.reason = reason
