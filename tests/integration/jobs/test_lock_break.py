@@ -85,6 +85,11 @@ async def accept(site: Site, name: str) -> None:
             await site.service.AcceptJob(job_service_pb2.AcceptJobRequest(name=job.name))
 
 
+async def refuse(message: Any, context: Any) -> None:
+    """Refuse an undo for good."""
+    raise WrongState("the disk is in use")
+
+
 async def broken_events(site: Site, name: str) -> list[event_pb2.Event]:
     """Return the events that tell of a break on an object."""
     return [event for event in await site.events(name) if event.type == "LOCK_BROKEN"]
@@ -301,6 +306,30 @@ async def test_an_undo_that_hangs_is_stopped_too(site: Site) -> None:
     operation = await site.wait(name)
     assert operation.error.message == "the disk is full"
     assert await state_of(site) == before
+    await site.wait_released()
+
+
+async def test_what_waits_for_a_person_is_not_undone_once_its_locks_are_broken(site: Site) -> None:
+    """Nothing is undone without locks: a retry is refused, what was done before is left too, until it is accepted."""
+    site.faults.before["CreateDiskFile"] = Tries(2)
+    site.faults.before["undo RemoveDiskFile"] = refuse
+    name = (await site.submit(machine("web", disks=2))).name
+    await site.wait_until(lambda: is_stuck(site, name))
+    del site.faults.before["undo RemoveDiskFile"]
+    assert (await break_lock(site, name)).freed
+
+    async def is_left() -> bool:
+        return WEB in await site.objects() and not await site.held_locks()
+
+    await site.wait_until(is_left)
+    refused = await refusal_of(retry(site, name))
+    assert isinstance(refused, WrongState)
+    assert "without them: accept what it left" in refused.message
+    assert site.faults.done["undo RemoveDiskFile"] == 0
+    while await is_stuck(site, name):
+        await accept(site, name)
+    assert (await site.wait(name)).HasField("error")
+    assert site.faults.done["undo RemoveDiskFile"] == 0
     await site.wait_released()
 
 
