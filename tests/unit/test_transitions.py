@@ -20,6 +20,7 @@ APART = {
         "jobs.lock_taken",
         "jobs.lock_ending",
         "jobs.lock_released",
+        "jobs.forget_lock_ids",
     },
     "deliveries, made at least once: tests/integration/jobs/test_webhooks.py starts the scheduler again": {
         "jobs.webhook_queued",

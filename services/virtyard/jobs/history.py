@@ -23,6 +23,7 @@ from virtyard.jobs.archive import (
     read_leaving,
     read_outdated,
 )
+from virtyard.jobs.lock_requests import forget_lock_requests, has_outdated
 from virtyard.jobs.store import JobStore
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
@@ -56,7 +57,7 @@ class HistoryRetention:
     archive: Keep
     """In the archive."""
     request_ids: timedelta
-    """The time since its end for which an operation answers to its request id, wherever it is."""
+    """The time since its end for which an operation or a person's lock answers to its request id, wherever it is."""
     interval: float
     """Seconds between two looks for what is to go, where not much ends."""
 
@@ -109,7 +110,7 @@ class History:
         """
         if self._store.settled.in_doubt:
             await self._store.recall_open()
-        for some in (self._archive_some, self._forget_ids, self._forget_some):
+        for some in (self._archive_some, self._forget_ids, self._forget_lock_ids, self._forget_some):
             more = await some()
             while more:
                 await asyncio.sleep(_PAUSE)
@@ -137,6 +138,16 @@ class History:
             return False
         done = await self._store.database.write(
             lambda transaction: forget_request_ids(transaction, since, _FORGET_BATCH)
+        )
+        return done == _FORGET_BATCH
+
+    async def _forget_lock_ids(self) -> bool:
+        """Let a batch of request ids of people's locks be used anew; return whether there may be more."""
+        since = self._ago(self._retention.request_ids)
+        if not await self._store.database.read(lambda connection: has_outdated(connection, since)):
+            return False
+        done = await self._store.database.write(
+            lambda transaction: forget_lock_requests(transaction, since, _FORGET_BATCH)
         )
         return done == _FORGET_BATCH
 

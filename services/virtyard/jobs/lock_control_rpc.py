@@ -8,14 +8,16 @@ from virtyard.api.jobs.v1 import lock_control_service_pb2 as pb
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.type.v1 import lock_pb2
 from virtyard.api.type.v1.annotations_pb2 import Role
+from virtyard.internal.jobs.v1.record_pb2 import PersonLockRecord
 from virtyard.jobs.broken import operation_of_owner
 from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
+from virtyard.jobs.lock_requests import AskedLock
 from virtyard.jobs.model import operation_name, operation_number
 from virtyard.jobs.person_locks import PersonLocks
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import InvalidRequest, NotFound, PermissionDenied
+from virtyard.kernel.errors import InvalidRequest, NotFound, PermissionDenied, VirtyardError
 from virtyard.kernel.lock_modes import LockMode, intention_for
 from virtyard.kernel.names import collection_of, kind_of
 from virtyard.kernel.permissions import Principal
@@ -82,8 +84,24 @@ class LockControl:
         )
 
     async def TakeLock(self, request: pb.TakeLockRequest, call: Call) -> pb.PersonLock:
-        """Take a lock for the caller."""
+        """Take a lock for the caller, or tell how the one is that the same request has taken."""
         validate(request)
+        asked = AskedLock.of(call.principal.identity, request)
+        try:
+            record = await self._take(asked)
+        except VirtyardError:
+            # A repeated request is answered with its lock, also where the object is gone or its end has passed (P26).
+            earlier = await self._people.taken(asked)
+            if earlier is None:
+                raise
+            record = earlier
+        if request.HasField("max_wait"):
+            await self._people.wait_held(record.name, request.max_wait.ToTimedelta().total_seconds())
+        return self._people.told(record)
+
+    async def _take(self, asked: AskedLock) -> PersonLockRecord:
+        """Take the lock that is asked for."""
+        request = asked.request
         duration = self._duration(request)
         mode = LockMode(request.mode) if request.mode else LockMode.X
         wanted = plan_pb2.PlannedLock(object=request.object, mode=_number(mode))
@@ -91,17 +109,7 @@ class LockControl:
             plan_pb2.PlannedLock(object=name, mode=_number(intention_for(mode)))
             for name in await self._ancestors(request.object)
         ]
-        name = await self._people.take(
-            principal=call.principal.identity,
-            wanted=wanted,
-            above=above,
-            purpose=request.purpose,
-            duration=duration,
-            no_wait=request.no_wait,
-        )
-        if request.HasField("max_wait"):
-            await self._people.wait_held(name, request.max_wait.ToTimedelta().total_seconds())
-        return self._people.shown(name)
+        return await self._people.take(asked, wanted=wanted, above=above, duration=duration)
 
     async def ReleaseLock(self, request: pb.ReleaseLockRequest, call: Call) -> pb.PersonLock:
         """Release a lock of the caller, or of anybody for an administrator."""

@@ -20,6 +20,7 @@ from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs.lock_requests import AskedLock, TakenLock, find_taken, note_ended, note_taken
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import Locks
 from virtyard.kernel import event_types
@@ -91,7 +92,9 @@ class PersonLocks:
             lambda connection: connection.execute("SELECT record FROM person_lock ORDER BY name").fetchall()
         )
         for (body,) in rows:
-            self._keep(Record.FromString(body))
+            record = Record.FromString(body)
+            if record.name not in self._kept:
+                self._keep(record)
         for name in list(self._kept):
             await self.operation_ended(name)
 
@@ -101,55 +104,78 @@ class PersonLocks:
 
     async def take(
         self,
+        asked: AskedLock,
         *,
-        principal: str,
         wanted: plan_pb2.PlannedLock,
         above: Sequence[plan_pb2.PlannedLock],
-        purpose: str,
         duration: timedelta,
-        no_wait: bool,
-    ) -> str:
-        """Make a lock durable and ask for it; return its name at the first news of it.
+    ) -> Record:
+        """Make a lock durable and ask for it, and return it at the first news of it; or the one of the same request id.
 
         Args:
-            principal: who takes it, as `user/admin`.
+            asked: who takes it and what for, and whether it ends at once if it is not granted at once.
             wanted: the object and the mode.
             above: the intention locks on what is above it.
-            purpose: what it is wanted for.
             duration: for how long.
-            no_wait: end it at once if it is not granted at once.
 
         Raises:
             WrongState: it was not to wait, and somebody is in the way.
+            AlreadyExists: the request id belongs to another request.
         """
         record = Record(
             name=f"locks/{uuid.uuid4().hex[:12]}",
             object=wanted.object,
             mode=wanted.mode,
-            purpose=purpose,
-            principal=principal,
+            purpose=asked.request.purpose,
+            principal=asked.principal,
             remaining_seconds=duration.total_seconds(),
             locks=[wanted, *above],
-            no_wait=no_wait,
+            no_wait=asked.request.no_wait,
         )
         record.create_time.FromDatetime(self._clock.now())
         record.as_of_time.CopyFrom(record.create_time)
 
-        def write(transaction: Transaction) -> None:
-            transaction.execute("INSERT INTO person_lock VALUES (?, ?)", (record.name, record.SerializeToString()))
-            transaction.transition("jobs.lock_taken")
+        def write(transaction: Transaction) -> TakenLock | None:
+            earlier = find_taken(transaction.connection, asked)
+            if earlier is None:
+                transaction.execute("INSERT INTO person_lock VALUES (?, ?)", (record.name, record.SerializeToString()))
+                note_taken(transaction, asked, record.name)
+                transaction.transition("jobs.lock_taken")
+            return earlier
 
-        taken: list[_Kept] = []
-        await self._database.write(write, after=lambda _: taken.append(self._keep(record)))
-        (kept,) = taken
-        while not (kept.held or kept.place):
+        def taken(earlier: TakenLock | None) -> None:
+            if earlier is None:
+                self._keep(record)
+
+        earlier = await self._database.write(write, after=taken)
+        return await self._first_news(earlier or TakenLock(record=record, released=False))
+
+    async def taken(self, asked: AskedLock) -> Record | None:
+        """Return the lock that was taken with this request before, at the first news of it; None if there is none.
+
+        Raises:
+            WrongState: it was not to wait, and somebody is in the way.
+            AlreadyExists: the request id belongs to another request.
+        """
+        earlier = await self._database.read(lambda connection: find_taken(connection, asked))
+        return await self._first_news(earlier) if earlier is not None else None
+
+    async def _first_news(self, lock: TakenLock) -> Record:
+        """Wait until it is known where a lock stands, and return it; one that was not to wait is held then."""
+        record = lock.record
+        kept = self._kept.get(record.name)
+        if lock.released:
+            return record
+        if kept is None:
+            raise Unavailable(f"{record.name} is just being taken up or released; try again", retry_after=1.0)
+        while not (kept.held or kept.place) and self._kept.get(record.name) is kept:
             kept.changed.clear()
             await kept.changed.wait()
-        if no_wait and not kept.held:
-            await self.release(record.name)
-            assert kept.place is not None
+        if record.no_wait and not kept.held and kept.place is not None:
+            if self._kept.get(record.name) is kept:
+                await self._end(kept, None, refused=True)
             raise _in_the_way(record.object, kept.place.blockers)
-        return record.name
+        return record
 
     async def wait_held(self, name: str, patience: float) -> None:
         """Wait until the lock is held or gone, for at most so many seconds."""
@@ -184,8 +210,7 @@ class PersonLocks:
 
     def show(self) -> list[pb.PersonLock]:
         """Return every lock as people see it, the oldest first."""
-        shown = [self.shown(name) for name in self._kept]
-        return sorted(shown, key=lambda lock: (lock.create_time.ToDatetime(), lock.name))
+        return sorted(map(self.shown, self._kept), key=lambda lock: (lock.create_time.ToDatetime(), lock.name))
 
     def shown(self, name: str) -> pb.PersonLock:
         """Return a lock as people see it.
@@ -204,6 +229,12 @@ class PersonLocks:
             )
             info.since_time.FromDatetime(blocker.since)
         return lock
+
+    def told(self, record: Record) -> pb.PersonLock:
+        """Return a lock that was taken as people see it now, also once it is released."""
+        if record.name in self._kept:
+            return self.shown(record.name)
+        return _shown(record, pb.PERSON_LOCK_STATE_RELEASED)
 
     async def release(self, name: str) -> pb.PersonLock:
         """Release a lock on request; durable when this returns.
@@ -296,7 +327,7 @@ class PersonLocks:
                 _log.warning("%s cannot be ended yet: %s", before.name, error)
                 await asyncio.sleep(_PAUSE)
 
-    async def _end(self, kept: _Kept, event: event_pb2.Event | None) -> None:
+    async def _end(self, kept: _Kept, event: event_pb2.Event | None, *, refused: bool = False) -> None:
         """Release a lock, or mark it while something runs under it; what is due elsewhere goes into the same commit."""
         record = kept.record
         ending = bool(self._under(record.name))
@@ -307,6 +338,7 @@ class PersonLocks:
         after = Record()
         after.CopyFrom(record)
         after.ending = ending
+        now = self._clock.now().timestamp()
 
         def write(transaction: Transaction) -> None:
             if ending:
@@ -314,6 +346,7 @@ class PersonLocks:
                 transaction.execute("UPDATE person_lock SET record = ? WHERE name = ?", row)
             else:
                 transaction.execute("DELETE FROM person_lock WHERE name = ?", (record.name,))
+                note_ended(transaction, record, now, refused=refused)
             rows = [(item.key, item.kind, item.body) for item in due]
             transaction.executemany("INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)", rows)
             transaction.transition("jobs.lock_ending" if ending else "jobs.lock_released")

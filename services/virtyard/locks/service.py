@@ -147,7 +147,8 @@ class LocksService:
         """Ask for a set; the session is told what becomes of it."""
         self._check_open()
         if self.restored:
-            raise Unavailable("the locks were restored; nothing is granted before the scheduler has said what is held")
+            text = "the locks were restored; nothing is granted before the scheduler has said what is held"
+            raise Unavailable(text, retry_after=1.0)
         await session.expect(wanted.owner)
         self._submit(_Work(command=wanted, session=session))
 

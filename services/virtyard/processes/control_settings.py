@@ -264,7 +264,7 @@ REQUEST_ID_DAYS = Setting(
     section="history",
     key="request_id_days",
     kind=decimal("days", least=1, most=36500),
-    summary="For how long after its end an operation still answers to its request id; then the id may be used anew.",
+    summary="How long after its end an operation or a person's lock answers to its request id; then the id is free.",
     reason="Longer than any client repeats a request; an archived operation is kept at least for so long.",
     readers=("up", "jobs"),
     default=30.0,

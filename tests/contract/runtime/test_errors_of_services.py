@@ -30,12 +30,15 @@ from virtyard.api.jobs.v1 import (
     lock_control_service_pb2_grpc,
 )
 from virtyard.api.locks.v1 import lock_service_pb2
+from virtyard.api.participant.v1 import participant_service_pb2
 from virtyard.api.type.v1 import lock_pb2, watch_pb2
-from virtyard.runtime.pki import Credentials, dns_name
+from virtyard.runtime.pki import Authority, Credentials, dns_name
 
 pytestmark = pytest.mark.timeout(180)
 
 LIMIT = 60.0
+SCHEDULER = "service/jobs"
+"""Who calls agents."""
 TRIGGER = "triggers/restart-policy"
 """An object that is there from the start."""
 HELD = "triggers/catch-up"
@@ -58,6 +61,10 @@ class Case:
     """Of ErrorInfo."""
     holder: str = ""
     """How the holder in LockInfo begins; nothing if there is none."""
+    retry_seconds: float = 0.0
+    """The delay in RetryInfo; 0 if there is none."""
+    caller: str = "user/admin"
+    """Whose certificate the call is made with."""
     http: int = 0
     """The status as JSON; 0 where it is no unary public method."""
 
@@ -158,6 +165,14 @@ CASES = {
         reason="PERMISSION_DENIED",
         metadata=needs_a_service("virtyard.api.agent.v1.AgentService/ListLedger"),
     ),
+    "agent: closed, as no scheduler has greeted it": Case(
+        method=method(participant_service_pb2, "ParticipantService", "Settle"),
+        requests=[participant_service_pb2.SettleRequest(step_key="1/1/1", phase=participant_service_pb2.PHASE_DO)],
+        code=grpc.StatusCode.UNAVAILABLE,
+        reason="UNAVAILABLE",
+        retry_seconds=1.0,
+        caller=SCHEDULER,
+    ),
     "upload: no header": Case(
         method=UPLOAD,
         requests=[upload_service_pb2.UploadRequest(data=b"x")],
@@ -213,6 +228,7 @@ class Told:
 def site() -> Iterator[Site]:
     """Run a site with a server, and take the person's lock."""
     with open_site("embedded", ("s1",)) as opened:
+        Authority.load(opened.folder / "pki").issue(SCHEDULER, opened.folder / "callers" / SCHEDULER)
         asyncio.run(hold(opened))
         yield opened
 
@@ -231,11 +247,13 @@ async def hold(site: Site) -> None:
         await stub.TakeLock(request, timeout=LIMIT, wait_for_ready=True)
 
 
-def channel_to(site: Site, service: str) -> grpc.aio.Channel:
-    """Return a channel as any program would open one, with a person's certificate."""
-    identity = "agent/s1" if service == "agent" else f"service/{service}"
-    address = site.addresses["s1"] if service == "agent" else json.loads(site.context.read_text())[service]
-    credentials = Credentials.load(site.folder / "pki" / "user" / "admin").for_channel()
+def channel_to(site: Site, service: str, caller: str = "user/admin") -> grpc.aio.Channel:
+    """Return a channel as any program would open one, with the certificate of a person or another caller."""
+    on_host = service in ("agent", "participant")
+    identity = "agent/s1" if on_host else f"service/{service}"
+    address = site.addresses["s1"] if on_host else json.loads(site.context.read_text())[service]
+    own = site.folder / ("pki" if caller == "user/admin" else "callers") / caller
+    credentials = Credentials.load(own).for_channel()
     options = [("grpc.ssl_target_name_override", dns_name(identity)), ("grpc.enable_http_proxy", 0)]
     return grpc.aio.secure_channel(address, credentials, options=options)
 
@@ -249,7 +267,7 @@ async def told_by_grpc(site: Site, case: Case) -> Told:
     )
     how = ("stream" if method.client_streaming else "unary") + "_" + ("stream" if method.server_streaming else "unary")
     service = method.full_name.split(".")[2]  # as its package
-    async with channel_to(site, service) as channel:
+    async with channel_to(site, service, case.caller) as channel:
         path = f"/{method.containing_service.full_name}/{method.name}"
         call = getattr(channel, how)(path, kind.SerializeToString, answer.FromString)
         sent = iter(case.requests) if method.client_streaming else case.requests[0]
@@ -299,6 +317,8 @@ def check(told: Told, case: Case) -> None:
     lock = lock_pb2.LockInfo.FromString(found.pop("virtyard.api.type.v1.LockInfo", b""))
     assert lock.holder.startswith(case.holder)
     assert bool(lock.holder) is bool(case.holder)
+    retry = error_details_pb2.RetryInfo.FromString(found.pop("google.rpc.RetryInfo", b""))
+    assert retry.retry_delay.ToTimedelta().total_seconds() == case.retry_seconds
     assert not found, "no detail that is not expected"
 
 

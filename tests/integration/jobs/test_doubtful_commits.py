@@ -100,6 +100,20 @@ async def test_a_lock_of_a_person_that_seemed_not_to_be_taken_is_held(site: Site
         await site.wait_released()
 
 
+async def test_a_repeated_request_finds_the_lock(site: Site) -> None:
+    """With a request id the caller is answered with the lock that is durable, though its commit seemed to fail."""
+    await site.succeed(machine("web", disks=0, vnics=0))
+    await site.wait_released()
+    async with AsyncExitStack() as stack:
+        ann = await person(site, stack, "ann")
+        doubt, token = Doubt(site, TAKEN), str(uuid.uuid4())
+        lock = await ann.take(request_id=token)
+        assert (doubt.failed, (await ann.take(request_id=token)).name) == (1, lock.name)
+        assert [each.name for each in await ann.list()] == [lock.name]
+        await ann.release(lock.name)
+        await site.wait_released()
+
+
 async def test_an_abort_is_not_lost_in_a_defect(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose commit is under way while its runner fails is seen by the successor; a later one is refused."""
     monkeypatch.setattr(scheduler, "_PAUSE", 0.001)

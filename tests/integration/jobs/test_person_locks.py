@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -25,18 +27,21 @@ from virtyard.api.jobs.v1 import (
 from virtyard.api.jobs.v1.wait_explanation_pb2 import WAIT_EDGE_KIND_UNDER
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.api.locks.v1.lock_service_pb2_grpc import LockServiceStub
-from virtyard.api.operations.v1 import edit_virtual_machine_pb2
+from virtyard.api.operations.v1 import delete_virtual_machine_pb2, edit_virtual_machine_pb2
 from virtyard.api.type.v1 import annotations_pb2, lock_pb2, submission_pb2
+from virtyard.jobs.history import JOB_HISTORY, History
 from virtyard.jobs.orphans import sweep
-from virtyard.kernel.errors import InvalidRequest, NotFound, PermissionDenied, WrongState
+from virtyard.kernel.errors import AlreadyExists, InvalidRequest, NotFound, PermissionDenied, WrongState
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.permissions import Principal
 from virtyard.kernel.plan import pack
 from virtyard.locks.model import LockSet, LockWish
+from virtyard.runtime.clock import SystemClock
 from virtyard.runtime.local import LocalChannel
 
 WEB = "virtualMachines/web"
 HELD = lock_control_service_pb2.PERSON_LOCK_STATE_HELD
+WAITING = lock_control_service_pb2.PERSON_LOCK_STATE_WAITING
 HOUR = 3600.0
 
 
@@ -238,6 +243,77 @@ async def test_who_does_not_want_to_wait_is_refused_at_once(site: Site, people: 
     assert [each.name for each in await bob.list()] == [lock.name]
     await ann.release(lock.name)
     assert (await bob.take(no_wait=True)).state == HELD
+
+
+async def test_the_same_request_id_is_the_same_lock(site: Site, people: tuple[Person, Person]) -> None:
+    """However often it is asked for, at once, after a restart and after its end; another request is refused."""
+    ann, bob = people
+    token = str(uuid.uuid4())
+    first, second = await asyncio.gather(ann.take(request_id=token), ann.take(request_id=token))
+    assert first.name == second.name
+    assert (await ann.take(request_id=token, max_wait=Duration(seconds=1))) == first, "how long a call waits is its own"
+    other = await refusal_of(ann.take(request_id=token, seconds=2 * HOUR))
+    assert isinstance(other, AlreadyExists)
+    assert (first.name in other.message, other.metadata["field"]) == (True, "request_id")
+    queued = await bob.take(request_id=token)
+    assert queued.state == WAITING, "the id is the caller's own"
+    await site.close_jobs()
+    await site.open_jobs()
+    async with AsyncExitStack() as stack:
+        ann, bob = await person(site, stack, "ann"), await person(site, stack, "bob")
+        assert (await ann.take(request_id=token, max_wait=Duration(seconds=30))) == first
+        await ann.release(first.name)
+        assert (await bob.take(request_id=token, max_wait=Duration(seconds=30))).name == queued.name
+        ended = await ann.take(request_id=token)
+        first.state = lock_control_service_pb2.PERSON_LOCK_STATE_RELEASED
+        assert ended == first
+        assert [each.name for each in await ann.list()] == [queued.name]
+        await bob.release(queued.name)
+        await site.wait_released()
+
+
+async def test_the_same_lock_where_it_could_not_be_taken_anew(site: Site, people: tuple[Person, Person]) -> None:
+    """The object that was locked may be gone, and the end that was wanted past."""
+    ann, _ = people
+    request = lock_control_service_pb2.TakeLockRequest(object=WEB, purpose="backup", request_id=str(uuid.uuid4()))
+    request.end_time.FromDatetime(site.jobs.scheduler.world.clock.now() + timedelta(seconds=2))
+    lock = await ann.locks.TakeLock(request)
+    await site.wait_released()
+    await site.succeed(delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=WEB))
+    again = await ann.locks.TakeLock(request)
+    assert (again.name, again.state) == (lock.name, lock_control_service_pb2.PERSON_LOCK_STATE_RELEASED)
+    request.request_id = str(uuid.uuid4())
+    assert isinstance(await refusal_of(ann.locks.TakeLock(request)), InvalidRequest)
+
+
+async def test_a_refused_lock_uses_no_request_id(site: Site, people: tuple[Person, Person]) -> None:
+    """Who did not want to wait asks again with the same id until the lock is free."""
+    ann, bob = people
+    token = str(uuid.uuid4())
+    lock = await ann.take()
+    for _ in range(2):
+        assert isinstance(await refusal_of(bob.take(no_wait=True, request_id=token)), WrongState)
+    await ann.release(lock.name)
+    held = await bob.take(no_wait=True, request_id=token)
+    assert (held.state, (await bob.take(no_wait=True, request_id=token)).name) == (HELD, held.name)
+
+
+async def test_a_request_id_may_be_used_anew_after_its_age(site: Site, people: tuple[Person, Person]) -> None:
+    """The age counts from the end of the lock: while it is not released its id is kept, and nothing is written."""
+    ann, _ = people
+    token = str(uuid.uuid4())
+    lock = await ann.take(request_id=token)
+    history = History(
+        site.jobs.scheduler.world.store, SystemClock(), replace(JOB_HISTORY, request_ids=timedelta(seconds=-1))
+    )
+    commits = site.commits()["jobs"]
+    await history.tidy()
+    assert site.commits()["jobs"] == commits
+    assert (await ann.take(request_id=token)).name == lock.name
+    await ann.release(lock.name)
+    assert (await ann.take(request_id=token)).name == lock.name
+    await history.tidy()
+    assert (await ann.take(request_id=token, seconds=2 * HOUR)).name != lock.name
 
 
 async def test_an_administrator_breaks_it(site: Site, people: tuple[Person, Person]) -> None:

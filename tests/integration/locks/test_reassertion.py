@@ -59,8 +59,9 @@ async def test_nothing_is_granted_before_what_is_held_was_said(tmp_path: Path) -
     last = await lost_time(tmp_path)
     for _ in range(2):
         async with open_locks(tmp_path, SystemClock()) as locks:
-            with pytest.raises(Unavailable, match="restored"):
+            with pytest.raises(Unavailable, match="restored") as refused:
                 await asked(locks, wanted("operations/9", "servers/z"))
+            assert refused.value.retry_after == 1.0
     async with open_locks(tmp_path, SystemClock()) as locks:
         (grant,) = await locks.service.reassert([wanted("operations/1", "servers/a", epoch=5)], {"operations/2"})
         (lock,) = grant.locks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from contextlib import nullcontext
 from typing import Any
 
@@ -40,8 +39,7 @@ async def submit(session: Session) -> ExitCode:
     """Ask for the operation, then follow it unless --no-wait or --preview says otherwise."""
     request, method = session.request, session.method
     names = {field.name for field in session.schema.message(method.request).fields}
-    if "request_id" in names and not request.request_id:
-        request.request_id = str(uuid.uuid4())
+    session.name_request()
     async with session.connect() as client:
         await send_files(session, client)
         response = message_class(session.schema, OPERATION)

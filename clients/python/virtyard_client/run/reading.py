@@ -27,6 +27,7 @@ from virtyard_client.story import Story
 async def get(session: Session) -> ExitCode:
     """Call a method that answers with one message, and show all of it."""
     method, schema = session.method, session.schema
+    session.name_request()
     async with session.connect() as client:
         response = message_class(schema, method.response)
         item = await client.call(method.service, method.name, session.request, response, session.timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,12 @@ class Session:
     def print_body(self, body: Any) -> None:
         """Print a value in the form for programs that was asked for."""
         self.screen.text(json_line.text_of(body, self.output))
+
+    def name_request(self) -> None:
+        """Give the request an id where its method takes one, so that asking again after a lost answer is harmless."""
+        names = {field.name for field in self.schema.message(self.method.request).fields}
+        if "request_id" in names and not self.request.request_id:
+            self.request.request_id = str(uuid.uuid4())
 
     def verbs(self) -> list[Method]:
         """The verbs of the same noun."""

@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import field_info_pb2 as google_dot_api_dot_field__info__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
@@ -30,7 +31,7 @@ from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_do
 from virtyard.api.type.v1 import lock_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_lock__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/jobs/v1/lock_control_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xd7\x03\n\nPersonLock\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x16\n\x06object\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12<\n\x05state\x18\x04 \x01(\x0e\x32%.virtyard.api.jobs.v1.PersonLockStateB\x06\xca\xf3\x18\x02(\x01\x12\x19\n\tprincipal\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x06 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\t \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x12\n\noperations\x18\n \x03(\t:B\xea\x41?\n\x16virtyard.io/PersonLock\x12\x0clocks/{lock}*\x0bpersonLocks2\npersonLock\"\xa3\x02\n\x0fTakeLockRequest\x12\x1a\n\x06object\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x15\n\x07purpose\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x36\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\xca\xf3\x18\x05\n\x03\x66or\x12\x39\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\xca\xf3\x18\x07\n\x05until\x12\x0f\n\x07no_wait\x18\x06 \x01(\x08\x12+\n\x08max_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"I\n\x12ReleaseLockRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/PersonLock\xca\xf3\x18\x02\x10\x01\"\x18\n\x16ListPersonLocksRequest\"J\n\x17ListPersonLocksResponse\x12/\n\x05locks\x18\x01 \x03(\x0b\x32 .virtyard.api.jobs.v1.PersonLock\"S\n\x10\x42reakLockRequest\x12\x1a\n\x06target\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"~\n\x11\x42reakLockResponse\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x66reed\x18\x02 \x01(\x08\x12\x36\n\tunsettled\x18\x03 \x03(\x0b\x32#.virtyard.api.jobs.v1.UnsettledStep\x12\x13\n\x0bquarantined\x18\x04 \x03(\t\"P\n\rUnsettledStep\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0bparticipant\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t*\xad\x01\n\x0fPersonLockState\x12!\n\x1dPERSON_LOCK_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PERSON_LOCK_STATE_WAITING\x10\x01\x12\x1a\n\x16PERSON_LOCK_STATE_HELD\x10\x02\x12\x1c\n\x18PERSON_LOCK_STATE_ENDING\x10\x03\x12\x1e\n\x1aPERSON_LOCK_STATE_RELEASED\x10\x04\x32\x81\x04\n\x12LockControlService\x12w\n\tBreakLock\x12&.virtyard.api.jobs.v1.BreakLockRequest\x1a\'.virtyard.api.jobs.v1.BreakLockResponse\"\x19\xca\xf3\x18\x02\x08\x03\xd2\xf3\x18\x0f\n\x04lock\x12\x05\x62reak \x01\x12k\n\x08TakeLock\x12%.virtyard.api.jobs.v1.TakeLockRequest\x1a .virtyard.api.jobs.v1.PersonLock\"\x16\xca\xf3\x18\x02\x08\x02\xd2\xf3\x18\x0c\n\x04lock\x12\x04take\x12z\n\x0bReleaseLock\x12(.virtyard.api.jobs.v1.ReleaseLockRequest\x1a .virtyard.api.jobs.v1.PersonLock\"\x1f\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x0f\n\x04lock\x12\x07release\x12\x88\x01\n\x0fListPersonLocks\x12,.virtyard.api.jobs.v1.ListPersonLocksRequest\x1a-.virtyard.api.jobs.v1.ListPersonLocksResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x04lock\x12\x06peopleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/virtyard/api/jobs/v1/lock_control_service.proto\x12\x14virtyard.api.jobs.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&virtyard/api/type/v1/annotations.proto\x1a\x1fvirtyard/api/type/v1/lock.proto\"\xd7\x03\n\nPersonLock\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x08\xca\xf3\x18\x02(\x01\x12\x16\n\x06object\x18\x02 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x34\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockModeB\x06\xca\xf3\x18\x02(\x01\x12<\n\x05state\x18\x04 \x01(\x0e\x32%.virtyard.api.jobs.v1.PersonLockStateB\x06\xca\xf3\x18\x02(\x01\x12\x19\n\tprincipal\x18\x05 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12\x17\n\x07purpose\x18\x06 \x01(\tB\x06\xca\xf3\x18\x02(\x01\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xca\xf3\x18\x02(\x01\x12\x30\n\x08\x62lockers\x18\t \x03(\x0b\x32\x1e.virtyard.api.type.v1.LockInfo\x12\x12\n\noperations\x18\n \x03(\t:B\xea\x41?\n\x16virtyard.io/PersonLock\x12\x0clocks/{lock}*\x0bpersonLocks2\npersonLock\"\xc7\x02\n\x0fTakeLockRequest\x12\x1a\n\x06object\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12,\n\x04mode\x18\x02 \x01(\x0e\x32\x1e.virtyard.api.type.v1.LockMode\x12\x15\n\x07purpose\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x36\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\xca\xf3\x18\x05\n\x03\x66or\x12\x39\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\xca\xf3\x18\x07\n\x05until\x12\x0f\n\x07no_wait\x18\x06 \x01(\x08\x12+\n\x08max_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\nrequest_id\x18\x08 \x01(\tB\x0e\xca\xf3\x18\x02 \x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"I\n\x12ReleaseLockRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x18\n\x16virtyard.io/PersonLock\xca\xf3\x18\x02\x10\x01\"\x18\n\x16ListPersonLocksRequest\"J\n\x17ListPersonLocksResponse\x12/\n\x05locks\x18\x01 \x03(\x0b\x32 .virtyard.api.jobs.v1.PersonLock\"S\n\x10\x42reakLockRequest\x12\x1a\n\x06target\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\xca\xf3\x18\x02\x10\x01\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"~\n\x11\x42reakLockResponse\x12\r\n\x05owner\x18\x01 \x01(\t\x12\r\n\x05\x66reed\x18\x02 \x01(\x08\x12\x36\n\tunsettled\x18\x03 \x03(\x0b\x32#.virtyard.api.jobs.v1.UnsettledStep\x12\x13\n\x0bquarantined\x18\x04 \x03(\t\"P\n\rUnsettledStep\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0bparticipant\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t*\xad\x01\n\x0fPersonLockState\x12!\n\x1dPERSON_LOCK_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PERSON_LOCK_STATE_WAITING\x10\x01\x12\x1a\n\x16PERSON_LOCK_STATE_HELD\x10\x02\x12\x1c\n\x18PERSON_LOCK_STATE_ENDING\x10\x03\x12\x1e\n\x1aPERSON_LOCK_STATE_RELEASED\x10\x04\x32\x81\x04\n\x12LockControlService\x12w\n\tBreakLock\x12&.virtyard.api.jobs.v1.BreakLockRequest\x1a\'.virtyard.api.jobs.v1.BreakLockResponse\"\x19\xca\xf3\x18\x02\x08\x03\xd2\xf3\x18\x0f\n\x04lock\x12\x05\x62reak \x01\x12k\n\x08TakeLock\x12%.virtyard.api.jobs.v1.TakeLockRequest\x1a .virtyard.api.jobs.v1.PersonLock\"\x16\xca\xf3\x18\x02\x08\x02\xd2\xf3\x18\x0c\n\x04lock\x12\x04take\x12z\n\x0bReleaseLock\x12(.virtyard.api.jobs.v1.ReleaseLockRequest\x1a .virtyard.api.jobs.v1.PersonLock\"\x1f\xca\xf3\x18\x08\x08\x02\x12\x04name\xd2\xf3\x18\x0f\n\x04lock\x12\x07release\x12\x88\x01\n\x0fListPersonLocks\x12,.virtyard.api.jobs.v1.ListPersonLocksRequest\x1a-.virtyard.api.jobs.v1.ListPersonLocksResponse\"\x18\xca\xf3\x18\x02\x08\x01\xd2\xf3\x18\x0e\n\x04lock\x12\x06peopleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,6 +62,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAKELOCKREQUEST'].fields_by_name['duration']._serialized_options = b'\312\363\030\005\n\003for'
   _globals['_TAKELOCKREQUEST'].fields_by_name['end_time']._loaded_options = None
   _globals['_TAKELOCKREQUEST'].fields_by_name['end_time']._serialized_options = b'\312\363\030\007\n\005until'
+  _globals['_TAKELOCKREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_TAKELOCKREQUEST'].fields_by_name['request_id']._serialized_options = b'\312\363\030\002 \001\342\214\317\327\010\002\010\001'
   _globals['_RELEASELOCKREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_RELEASELOCKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\030\n\026virtyard.io/PersonLock\312\363\030\002\020\001'
   _globals['_BREAKLOCKREQUEST'].fields_by_name['target']._loaded_options = None
@@ -75,24 +78,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCKCONTROLSERVICE'].methods_by_name['ReleaseLock']._serialized_options = b'\312\363\030\010\010\002\022\004name\322\363\030\017\n\004lock\022\007release'
   _globals['_LOCKCONTROLSERVICE'].methods_by_name['ListPersonLocks']._loaded_options = None
   _globals['_LOCKCONTROLSERVICE'].methods_by_name['ListPersonLocks']._serialized_options = b'\312\363\030\002\010\001\322\363\030\016\n\004lock\022\006people'
-  _globals['_PERSONLOCKSTATE']._serialized_start=1512
-  _globals['_PERSONLOCKSTATE']._serialized_end=1685
-  _globals['_PERSONLOCK']._serialized_start=272
-  _globals['_PERSONLOCK']._serialized_end=743
-  _globals['_TAKELOCKREQUEST']._serialized_start=746
-  _globals['_TAKELOCKREQUEST']._serialized_end=1037
-  _globals['_RELEASELOCKREQUEST']._serialized_start=1039
-  _globals['_RELEASELOCKREQUEST']._serialized_end=1112
-  _globals['_LISTPERSONLOCKSREQUEST']._serialized_start=1114
-  _globals['_LISTPERSONLOCKSREQUEST']._serialized_end=1138
-  _globals['_LISTPERSONLOCKSRESPONSE']._serialized_start=1140
-  _globals['_LISTPERSONLOCKSRESPONSE']._serialized_end=1214
-  _globals['_BREAKLOCKREQUEST']._serialized_start=1216
-  _globals['_BREAKLOCKREQUEST']._serialized_end=1299
-  _globals['_BREAKLOCKRESPONSE']._serialized_start=1301
-  _globals['_BREAKLOCKRESPONSE']._serialized_end=1427
-  _globals['_UNSETTLEDSTEP']._serialized_start=1429
-  _globals['_UNSETTLEDSTEP']._serialized_end=1509
-  _globals['_LOCKCONTROLSERVICE']._serialized_start=1688
-  _globals['_LOCKCONTROLSERVICE']._serialized_end=2201
+  _globals['_PERSONLOCKSTATE']._serialized_start=1577
+  _globals['_PERSONLOCKSTATE']._serialized_end=1750
+  _globals['_PERSONLOCK']._serialized_start=301
+  _globals['_PERSONLOCK']._serialized_end=772
+  _globals['_TAKELOCKREQUEST']._serialized_start=775
+  _globals['_TAKELOCKREQUEST']._serialized_end=1102
+  _globals['_RELEASELOCKREQUEST']._serialized_start=1104
+  _globals['_RELEASELOCKREQUEST']._serialized_end=1177
+  _globals['_LISTPERSONLOCKSREQUEST']._serialized_start=1179
+  _globals['_LISTPERSONLOCKSREQUEST']._serialized_end=1203
+  _globals['_LISTPERSONLOCKSRESPONSE']._serialized_start=1205
+  _globals['_LISTPERSONLOCKSRESPONSE']._serialized_end=1279
+  _globals['_BREAKLOCKREQUEST']._serialized_start=1281
+  _globals['_BREAKLOCKREQUEST']._serialized_end=1364
+  _globals['_BREAKLOCKRESPONSE']._serialized_start=1366
+  _globals['_BREAKLOCKRESPONSE']._serialized_end=1492
+  _globals['_UNSETTLEDSTEP']._serialized_start=1494
+  _globals['_UNSETTLEDSTEP']._serialized_end=1574
+  _globals['_LOCKCONTROLSERVICE']._serialized_start=1753
+  _globals['_LOCKCONTROLSERVICE']._serialized_end=2266
 # @@protoc_insertion_point(module_scope)

@@ -133,6 +133,7 @@ class TakeLockRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     NO_WAIT_FIELD_NUMBER: _builtins.int
     MAX_WAIT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     object: _builtins.str
     """The object to lock; it must exist."""
     mode: _lock_pb2.LockMode.ValueType
@@ -141,6 +142,10 @@ class TakeLockRequest(_message.Message):
     """What the lock is wanted for, in the person's own words; everybody who waits for it is shown that."""
     no_wait: _builtins.bool
     """Refuse the lock at once if it cannot be held at once, and name who is in the way."""
+    request_id: _builtins.str
+    """A UUID; the same id with the same request gives the same lock, however often, and another request under it is refused.
+    How long the call waits does not count, and a lock that was refused at once was never taken.
+    """
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """How long the lock is wanted, in seconds, waiting included; either this or the end is given, at most 30 days."""
@@ -163,10 +168,11 @@ class TakeLockRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         no_wait: _builtins.bool = ...,
         max_wait: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "end_time", b"end_time", "max_wait", b"max_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "end_time", b"end_time", "max_wait", b"max_wait", "mode", b"mode", "no_wait", b"no_wait", "object", b"object", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "end_time", b"end_time", "max_wait", b"max_wait", "mode", b"mode", "no_wait", b"no_wait", "object", b"object", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,13 +70,15 @@ class LockControlServiceServicer:
 
     def TakeLock(self, request, context):
         """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted.
+        Asked for again with the same request id it answers with the lock of the first call, also once that is released.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseLock(self, request, context):
-        """Releases a person's lock; it is refused while an operation runs under it.
+        """Releases a person's lock; it is refused while an operation runs under it. A lock that is released already is NOT_FOUND,
+        so whoever asks again because an answer was lost takes that for done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

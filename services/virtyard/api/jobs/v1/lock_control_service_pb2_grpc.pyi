@@ -19,9 +19,13 @@ class LockControlServiceStub:
     BreakLock: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.BreakLockRequest, _lock_control_service_pb2.BreakLockResponse]
     """Breaks the locks of one owner: what it has under way is stopped and settled, its locks are freed, and it is undone."""
     TakeLock: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.TakeLockRequest, _lock_control_service_pb2.PersonLock]
-    """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted."""
+    """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted.
+    Asked for again with the same request id it answers with the lock of the first call, also once that is released.
+    """
     ReleaseLock: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.ReleaseLockRequest, _lock_control_service_pb2.PersonLock]
-    """Releases a person's lock; it is refused while an operation runs under it."""
+    """Releases a person's lock; it is refused while an operation runs under it. A lock that is released already is NOT_FOUND,
+    so whoever asks again because an answer was lost takes that for done.
+    """
     ListPersonLocks: _aio.UnaryUnaryMultiCallable[_lock_control_service_pb2.ListPersonLocksRequest, _lock_control_service_pb2.ListPersonLocksResponse]
     """Lists the locks that people hold or wait for, with their ends and with what runs under them."""
 
@@ -42,7 +46,9 @@ class LockControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lock_control_service_pb2.TakeLockRequest,
         context: _aio.ServicerContext[_lock_control_service_pb2.TakeLockRequest, _abc.Awaitable[_lock_control_service_pb2.PersonLock]],
     ) -> _abc.Awaitable[_lock_control_service_pb2.PersonLock]:
-        """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted."""
+        """Takes a lock for a person, as for maintenance or a backup: queued as any other, or refused at once if that is wanted.
+        Asked for again with the same request id it answers with the lock of the first call, also once that is released.
+        """
 
     @_abc_1.abstractmethod
     def ReleaseLock(
@@ -50,7 +56,9 @@ class LockControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lock_control_service_pb2.ReleaseLockRequest,
         context: _aio.ServicerContext[_lock_control_service_pb2.ReleaseLockRequest, _abc.Awaitable[_lock_control_service_pb2.PersonLock]],
     ) -> _abc.Awaitable[_lock_control_service_pb2.PersonLock]:
-        """Releases a person's lock; it is refused while an operation runs under it."""
+        """Releases a person's lock; it is refused while an operation runs under it. A lock that is released already is NOT_FOUND,
+        so whoever asks again because an answer was lost takes that for done.
+        """
 
     @_abc_1.abstractmethod
     def ListPersonLocks(

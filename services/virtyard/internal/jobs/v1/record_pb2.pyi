@@ -570,7 +570,7 @@ Global___JobRecord: _TypeAlias = JobRecord  # noqa: Y015
 
 @_typing.final
 class PersonLockRecord(_message.Message):
-    """The durable state of one person's lock; it is gone once the lock is released."""
+    """The durable state of one person's lock; once the lock is released it is kept under its request id alone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
