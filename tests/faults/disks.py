@@ -1,25 +1,32 @@
 """Disks of processes that can go wrong: a file system of its own, on a loop device, for the state of each.
 
 A disk that is frozen (fsfreeze) takes no write until it is thawed, and whoever writes stands still in the kernel,
-beyond any signal: a disk that hangs. One that has met an error, which ext4 has a switch for, is read-only from then on,
-as `errors=remount-ro` says, and nothing takes that back but unmounting it.
+beyond any signal: a disk that hangs. One that is full has room again once a file is taken away. One that has met an
+error, which ext4 has a switch for, is read-only from then on, as `errors=remount-ro` says, and nothing takes that back
+but unmounting it.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-from tests.acceptance.site import Site
+from tests.acceptance.site import Site, until
 
 _BYTES = 64 << 20
+_BLOCK = 1 << 10
+"""What ext4 gives out at once on a disk this small."""
 
 
 class Disk:
@@ -51,6 +58,27 @@ class Disk:
             yield
         finally:
             _run(["fsfreeze", "-u", str(self.place)])
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Let there be no room at all while the block runs."""
+        ballast = self.place / "ballast"
+        with ballast.open("wb") as file:
+            try:
+                # Whoever wrote between the two has some of its log left to write over again, without a new block.
+                for _ in range(2):
+                    self._empty_logs()
+                    _fill(file.fileno())
+                yield
+            finally:
+                file.truncate(0)
+        ballast.unlink()
+
+    def _empty_logs(self) -> None:
+        """Write what is in the logs of the databases into them, so that a commit needs a new block."""
+        for log in self.place.rglob("*-wal"):
+            with closing(sqlite3.connect(str(log).removesuffix("-wal"), isolation_level=None)) as database:
+                until(partial(_empty_log, database), 20.0, f"{log} is empty")
 
     def turn_read_only(self) -> None:
         """Let it meet an error, after which it takes no write."""
@@ -90,6 +118,33 @@ class Disks:
         for name in self._names:
             self._disks[name] = disk = Disk(folder / f"{name}.img", site.folder / "state" / name)
             self._stack.callback(disk.unmount)
+
+
+def _empty_log(database: sqlite3.Connection) -> bool:
+    """Write a database's log into it; tell whether nobody was in the way."""
+    (busy, _, _) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def _fill(file: int) -> None:
+    """Let a file take every block that is left on its disk, also those that are given back only by a sync."""
+    before = -1
+    while before != (before := os.fstat(file).st_size):
+        os.fsync(file)
+        for size in (1 << 20, _BLOCK):
+            with _until_full():
+                while True:
+                    os.posix_fallocate(file, os.fstat(file).st_size, size)
+
+
+@contextmanager
+def _until_full() -> Iterator[None]:
+    """End the block where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 def _run(words: Sequence[str]) -> None:

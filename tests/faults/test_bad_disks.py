@@ -1,4 +1,4 @@
-"""Disks that hang or turn read-only under each database in turn: refused or waiting, never acknowledged and lost (R12).
+"""Disks that hang, fill up or turn read-only: who needs them is refused or waits; nothing acknowledged is lost (R12).
 
 The databases of `jobs`, `locks`, `inventory` and of one host are each on a real file system of its own; see `disks`.
 """
@@ -171,12 +171,16 @@ async def test_what_was_granted_ends_while_the_disk_of_the_locks_hangs(place: tu
         await come_to_rest(site, client, "two")
 
 
-# --- a disk that turns read-only
+# --- a disk that takes no more
+
+
+REFUSALS = ("disk I/O error", "attempt to write a readonly database", "database or disk is full")
+"""What SQLite says of a disk that takes nothing."""
 
 
 async def see_refused(client: Client, request: Any) -> None:
     """See that nothing new is accepted, in words that say why."""
-    with pytest.raises(ClientError, match=r"outcome is unknown: (disk I/O error|attempt to write a readonly)") as told:
+    with pytest.raises(ClientError, match=f"outcome is unknown: ({'|'.join(REFUSALS)})") as told:
         await ask(client, request)
     assert told.value.unreachable
 
@@ -191,10 +195,58 @@ async def see_waiting(client: Client, name: str) -> None:
                 said = told.summary
             except ClientError as error:  # the lock service itself cannot answer for its waits
                 said = str(error)
-            if "readonly database" in said or "disk I/O error" in said:
+            if any(refusal in said for refusal in REFUSALS):
                 break
             await asyncio.sleep(0.05)
     assert not (await list_jobs(client, name))[0].done
+
+
+async def see_no_locks(site: Site, client: Client, name: str) -> None:
+    """See that the lock service has tried to grant the locks of an operation, could not, and the operation waits."""
+    async with asyncio.timeout(LIMIT):
+        while "a commit of locks.db failed: database or disk is full" not in site.said("locks"):
+            await asyncio.sleep(0.02)
+    assert not (await list_jobs(client, name))[0].done
+
+
+async def see_done_and_not_told(site: Site, scene: Scene, client: Client, name: str) -> None:
+    """See that a host does its work to the end, and that no end of it is shown that is not durable."""
+    guests = len(site.guests())
+    scene.go_on()
+    async with asyncio.timeout(LIMIT):
+        while len(site.guests()) == guests:
+            await asyncio.sleep(0.02)
+    assert not (await list_jobs(client, name))[0].done
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_a_full_disk_that_has_room_again_needs_no_restart(owner: str, place: tuple[Site, Disks]) -> None:
+    """What cannot be durable is refused or waits; with room again the same process brings it to its end."""
+    site, disks = place
+    async with site.client() as client:
+        scene, before = Scene(site, client, SERVERS), site.record(owner)
+        request, accepted, under_way = start(), {}, start("two")
+        if owner == "jobs":
+            accepted[await scene.begin_and_stand(under_way)] = under_way.request_id
+        with disks[owner].full():
+            if owner == "jobs":
+                await see_refused(client, request)
+                await see_done_and_not_told(site, scene, client, *accepted)
+            else:
+                name = await insist(client, request)
+                accepted[name] = request.request_id
+                await (see_no_locks(site, client, name) if owner == "locks" else see_waiting(client, name))
+            await reads_go_on(site, client)
+        accepted[await insist(client, request)] = request.request_id
+        for name in accepted:
+            await scene.ended(name, SUCCEEDED)
+        assert site.record(owner) == before
+        assert site.is_alive(owner)
+        assert not_as_acknowledged(site, accepted) == []
+        await come_to_rest(site, client, *(("one", "two") if owner == "jobs" else ("one",)))
+
+
+# --- a disk that turns read-only
 
 
 @pytest.mark.parametrize("owner", OWNERS)
