@@ -83,7 +83,7 @@ torture: install-test ## Kill, stop, cut and starve a site for MINUTES under all
 torture-points: install-test ## Every crash point, abort point and refused undo of every operation type; takes long, ends with a table
 	@VIRTYARD_TORTURE=1 VIRTYARD_POINTS=build/points $(VENV)/python -m pytest -n auto --dist worksteal tests/faults/test_crash_points.py tests/faults/test_story_points.py tests/integration/crash \
 		tests/acceptance/test_every_operation.py tests/integration/locks/test_properties.py \
-		tests/faults/test_histories.py tests/faults/test_job_histories.py $(ARGS); ended=$$?; $(VENV)/python -m tools.points build/points; exit $$ended
+		tests/faults/test_histories.py tests/faults/test_job_histories.py tests/faults/test_host_disk_histories.py $(ARGS); ended=$$?; $(VENV)/python -m tools.points build/points; exit $$ended
 
 clean: ## Remove what can be made again, except .venv
 	rm -rf build dist node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

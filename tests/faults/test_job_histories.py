@@ -56,6 +56,8 @@ LIFE_SECONDS = 3.0
 """How long a lock is taken for that is to end by itself."""
 STILL_SECONDS = 40.0 if LONG else 4.0
 """For how long a service stands still: beyond the life of a lock and, when there is time, of all contact."""
+HOST_STILL_SECONDS = 4.0
+"""For how long a host does, of which nothing may be taken for lost."""
 CUT_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 """How long anybody waits for an answer before he asks again."""
@@ -76,7 +78,7 @@ class WiredSite(Site):
     def _command(self, name: str, memory_bytes: int) -> list[str]:
         words = super()._command(name, memory_bytes)
         for (caller, called), wire in self.wires.items():
-            if caller == name:
+            if caller == name and f"--{called}" in words:
                 words[words.index(f"--{called}") + 1] = wire.address
         return words
 
@@ -94,7 +96,12 @@ async def answered(call: Callable[[], Awaitable[T]]) -> T:
 
 
 class Person:
-    """Somebody who raises the counter."""
+    """Somebody who raises the counter; or something else that counts, for which this is inherited from."""
+
+    object = NAME
+    """What counts, whose lock is taken."""
+    step = 1
+    """By how much it is raised each time."""
 
     def __init__(self, client: Client, history: list[Write]) -> None:
         """Note in a history what was written."""
@@ -107,7 +114,7 @@ class Person:
         """Take the lock of the counter and return its name, once it is held."""
         duration = Duration()
         duration.FromTimedelta(timedelta(seconds=seconds))
-        wanted = pb.TakeLockRequest(object=NAME, purpose=purpose, duration=duration)
+        wanted = pb.TakeLockRequest(object=self.object, purpose=purpose, duration=duration)
 
         while True:
             found = await self._locks(purpose)
@@ -146,14 +153,20 @@ class Person:
         found = await answered(lambda: self._client.inventory.GetSchedule(request, timeout=ANSWER_SECONDS))
         return int(found.labels["count"])
 
-    async def write(self, before: int, under: str, owner: str) -> bool:
-        """Write one more than was read, under a lock or without any; False if that was refused."""
-        request = update_schedule_pb2.UpdateScheduleRequest(request_id=str(uuid.uuid4()))
-        request.schedule.name, request.schedule.labels["count"] = NAME, str(before + 1)
+    def request(self, after: int) -> Any:
+        """Return the request that writes so much."""
+        request = update_schedule_pb2.UpdateScheduleRequest()
+        request.schedule.name, request.schedule.labels["count"] = NAME, str(after)
         request.update_mask.paths.append("labels")
-        request.options.under = under
+        return request
+
+    async def write(self, before: int, under: str, owner: str) -> bool:
+        """Write a step more than was read, under a lock or without any; False if that was refused."""
+        request = self.request(before + self.step)
+        request.request_id, request.options.under = str(uuid.uuid4()), under
+        method = getattr(self._client.operations, type(request).__name__.removesuffix("Request"))
         try:
-            operation = await answered(lambda: self._client.operations.UpdateSchedule(request, timeout=ANSWER_SECONDS))
+            operation = await answered(lambda: method(request, timeout=ANSWER_SECONDS))
         except ClientError as error:
             if error.code not in ("FAILED_PRECONDITION", "NOT_FOUND"):
                 raise
@@ -163,7 +176,7 @@ class Person:
             # What lost its lock between the request and the grant has done nothing.
             assert story.error is not None
             return False
-        self._history.append(Write(owner=owner, before=before, after=before + 1))
+        self._history.append(Write(owner=owner, before=before, after=before + self.step))
         return True
 
     async def raise_counter(self, owner: str, fault: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -213,7 +226,7 @@ class Faults:
         """Have a service stand still for longer than a lock has."""
         with self._site.paused(service):
             await asyncio.to_thread(until, lambda: self._site.is_stopped(service), LIMIT, f"{service} stands still")
-            await asyncio.sleep(STILL_SECONDS)
+            await asyncio.sleep(STILL_SECONDS if service in SERVICES else HOST_STILL_SECONDS)
 
     async def lose(self, how: str, person: Person, lock: str) -> None:
         """Have a lock end while its service stands still, or be broken."""

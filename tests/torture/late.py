@@ -66,11 +66,17 @@ class Latecomer:
             await asyncio.sleep(self._rng.random() * _PAUSE_SECONDS)
             server = self._rng.choice(self._servers)
             try:
-                await self._one(server, self._site.folder / "state" / server / "ledger.db")
+                await self.send_one(server)
             except (sqlite3.Error, grpc.aio.AioRpcError, TimeoutError):
                 self.count["late effects not answered"] += 1
 
-    async def _one(self, server: str, ledger: Path) -> None:
+    async def send_one(self, server: str) -> None:
+        """Send one to a host, if its ledger has what may come late.
+
+        Raises:
+            sqlite3.Error, grpc.aio.AioRpcError, TimeoutError: the host or its ledger did not answer.
+        """
+        ledger = self._site.folder / "state" / server / "ledger.db"
         late = await asyncio.to_thread(find_overtaken, ledger, self._rng)
         if late is None:
             return

@@ -5,6 +5,7 @@ Metadata, deadlines, cancellation, streams in both directions and the details of
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from virtyard.gateway.sessions import Ending, Grant
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.permissions import Principal
 from virtyard.runtime.status import code_of, named, to_status
+from virtyard.runtime.wire import break_off
 
 __all__ = ["NativeHandler"]
 
@@ -68,6 +70,9 @@ class _Native:
             answer = await self._forward.unary(self.method, request, *along, ending=ending)
         except Exception as error:  # noqa: BLE001 - every end is told to the caller
             await _abort(context, error)
+        except asyncio.CancelledError:
+            await break_off(context)
+            raise
         return answer
 
     async def stream(self, request: bytes | AsyncIterable[bytes], context: Context) -> AsyncIterator[bytes]:
@@ -79,6 +84,9 @@ class _Native:
                     yield answer
         except Exception as error:  # noqa: BLE001 - every end is told to the caller
             await _abort(context, error)
+        except asyncio.CancelledError:
+            await break_off(context)
+            raise
 
     def _along(self, context: Context) -> tuple[tuple[Principal, Metadata, float | None], Ending]:
         """Return who calls, the metadata and the timeout, in seconds, that go on with a call; and what ends it."""

@@ -22,7 +22,7 @@ from virtyard.runtime.rpc import Method, Service, serialised
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.status import code_of, to_status
 
-__all__ = ["ACCEPTED", "Wire"]
+__all__ = ["ACCEPTED", "Wire", "break_off"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -78,7 +78,7 @@ class Wire:
             except VirtyardError as error:
                 await _abort(context, error)
             except asyncio.CancelledError:
-                await _break_off(context)
+                await break_off(context)
                 raise
             finally:
                 self.unary_calls -= 1
@@ -100,7 +100,7 @@ class Wire:
             except VirtyardError as error:
                 await _abort(context, error)
             except asyncio.CancelledError:
-                await _break_off(context)
+                await break_off(context)
                 raise
 
         return change
@@ -117,7 +117,7 @@ class Wire:
             except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client
                 await _abort(context, method.named(error))
             except asyncio.CancelledError:
-                await _break_off(context)
+                await break_off(context)
                 raise
             finally:
                 self.watches -= 1
@@ -135,7 +135,7 @@ class Wire:
             except Exception as error:  # noqa: BLE001 - every end of a stream is told to the client
                 await _abort(context, method.named(error))
             except asyncio.CancelledError:
-                await _break_off(context)
+                await break_off(context)
                 raise
 
         return talk
@@ -147,7 +147,7 @@ class Wire:
             except VirtyardError as error:
                 await _abort(context, error)
             except asyncio.CancelledError:
-                await _break_off(context)
+                await break_off(context)
                 raise
 
         return collect
@@ -173,7 +173,7 @@ async def _abort(context: Context, error: VirtyardError) -> NoReturn:
     await context.abort(code_of(error), error.message, details)
 
 
-async def _break_off(context: Context) -> None:
+async def break_off(context: Context) -> None:
     """End a call whose handler is cancelled: grpcio then sends nothing, and the client would wait for ever.
 
     Mostly it is cancelled because the client has left, who cannot be told; that is no error.

@@ -116,11 +116,18 @@ class Echo:
         """Nothing was told yet."""
         self.calls: list[Call] = []
         self.left = asyncio.Event()
+        self.handlers: list[asyncio.Task[Any]] = []
+        """What answers at the front, a task for each call."""
 
     async def GetServer(self, request: Any, call: Call) -> bytes:  # noqa: N802 - an rpc
         """Note who calls."""
         self.calls.append(call)
         return b""
+
+    async def GetVnic(self, request: Any, call: Call) -> bytes:  # noqa: N802 - an rpc
+        """Answer nobody."""
+        self.calls.append(call)
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
     async def WatchObjects(self, request: Any, call: Call) -> AsyncIterator[bytes]:  # noqa: N802 - an rpc
         """Send one frame, and then nothing for as long as anybody listens."""
@@ -138,9 +145,16 @@ async def echo() -> AsyncIterator[tuple[Echo, grpc.aio.Channel]]:
     service, methods = Echo(), public_methods(public_services())
     person = Principal(kind="user", name="jo", roles=OPERATOR)
     grant = Grant(kind="api", principal=person, expire_time=datetime.max.replace(tzinfo=UTC))
+
+    def granted(_: Any) -> Grant:
+        task = asyncio.current_task()
+        assert task is not None
+        service.handlers.append(task)
+        return grant
+
     server = grpc.aio.server()
     async with LocalChannel([Service(INVENTORY, service)], Principal.of("service/gateway")) as near:
-        server.add_generic_rpc_handlers([native.NativeHandler(methods, Forward({"inventory": near}), lambda _: grant)])
+        server.add_generic_rpc_handlers([native.NativeHandler(methods, Forward({"inventory": near}), granted)])
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -175,6 +189,26 @@ async def test_whoever_leaves_is_left(echo: tuple[Echo, grpc.aio.Channel]) -> No
     call.cancel()
     async with asyncio.timeout(20):
         await service.left.wait()
+
+
+@pytest.mark.parametrize("kind", ["answer", "stream"])
+async def test_a_handler_that_is_cancelled_alone_leaves_nobody_waiting(
+    echo: tuple[Echo, grpc.aio.Channel], kind: str
+) -> None:
+    """A cancellation inside the gateway, of which its caller knows nothing, is told as UNAVAILABLE."""
+    service, channel = echo
+    stub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
+    call: Any
+    if kind == "answer":
+        call = stub.GetVnic(inventory_service_pb2.GetVnicRequest())
+    else:
+        call = stub.WatchObjects(inventory_service_pb2.WatchObjectsRequest())
+        assert (await call.read()).resume_token == "first"
+    async with asyncio.timeout(20):
+        while not service.calls:
+            await asyncio.sleep(0.01)
+        service.handlers[0].cancel()
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_headers_of_the_hop_do_not_go_on() -> None:
