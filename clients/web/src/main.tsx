@@ -3,7 +3,6 @@ import "@mantine/core/styles.css";
 import "@mantine/notifications/styles.css";
 import "./ui/contrast.css";
 import { MantineProvider } from "@mantine/core";
-import { Notifications } from "@mantine/notifications";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
@@ -13,6 +12,7 @@ import { clientOf } from "./client/transport";
 import { LiveProvider } from "./live";
 import { browser, Connection } from "./live/connection";
 import { LiveStore } from "./live/store";
+import { Notes } from "./shell/Notes";
 import { theme } from "./theme";
 
 const store = new LiveStore();
@@ -30,8 +30,7 @@ createRoot(document.getElementById("root")!).render(
     <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce}>
       <LiveProvider store={store}>
         <BrowserRouter>
-          {/* Below the header, and not over the job summary. */}
-      <Notifications position="top-right" style={{ marginTop: 52 }} />
+          <Notes />
           <App />
         </BrowserRouter>
       </LiveProvider>

@@ -50,6 +50,16 @@ export function renderers() {
   return drawing.filter(isOurs);
 }
 
+/** Stops processes, does something meanwhile, and has them go on, whatever came of it. */
+export async function whileStopped(pids, doing) {
+  try {
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    await doing();
+  } finally {
+    for (const pid of pids) process.kill(pid, "SIGCONT");
+  }
+}
+
 /** Goes to another screen of the console without loading the page anew. */
 export async function go(page, path) {
   await page.evaluate((to) => {
@@ -72,6 +82,20 @@ export async function settled(page) {
       }
     }
   });
+}
+
+/** The titles of dialogs in which something else lies at some place, a line each. */
+export async function coveredTitles(page, where) {
+  await settled(page);
+  const titles = await page.locator("[role=dialog] h2").evaluateAll((found) =>
+    found
+      .filter((title) => {
+        const { left, right, top, bottom } = title.getBoundingClientRect();
+        return [left + 1, (left + right) / 2, right - 1].some((x) => !title.contains(document.elementFromPoint(x, (top + bottom) / 2)));
+      })
+      .map((title) => title.innerText),
+  );
+  return titles.map((title) => `${where}: the title "${title}" is covered`);
 }
 
 const COLOURS = ["color-contrast", "link-in-text-block"];

@@ -8,8 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from tests.acceptance.site import PROGRAM, ROOT, Site
 WEB = ROOT / "clients" / "web"
 BUILT = ROOT / "services" / "virtyard" / "gateway" / "console" / "index.html"
 BROWSER = Path(__file__).with_name("browser.mjs")
+LEAVE = 30
+"""How long a scenario has to leave things as they were when a cue fails, in seconds: longer than it stops a process."""
 SCREENS = ROOT / "build" / "screens"
 """Where scenarios leave pictures of what they saw."""
 
@@ -80,7 +82,19 @@ def play_with_cues(script: str, site: Site, cues: Mapping[str, Callable[[], None
     SCREENS.mkdir(parents=True, exist_ok=True)
     argument = json.dumps({"link": link_to(site), "shots": str(SCREENS), **told})
     words = ["node", str(Path(__file__).with_name(script)), argument]
-    with one_browser(), subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with one_browser():
+        return run_with_cues(words, cues)
+
+
+def run_with_cues(words: Sequence[str], cues: Mapping[str, Callable[[], None]]) -> dict[str, Any]:
+    """Run a program that asks for things to be done by a line each, as `{"cue": "go"}`; return its first other line.
+
+    Where one of them fails, the program reads the end of its input, and is waited for while it puts right what it did.
+
+    Raises:
+        AssertionError: the program ended without an answer.
+    """
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -91,8 +105,11 @@ def play_with_cues(script: str, site: Site, cues: Mapping[str, Callable[[], None
                 cues[answer["cue"]]()
                 process.stdin.write("\n")
                 process.stdin.flush()
-            raise AssertionError(f"{script} ended with {process.wait(10)}; what it said is above")
+            raise AssertionError(f"{words[1]} ended with {process.wait(10)}; what it said is above")
         finally:
+            process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LEAVE)
             process.kill()
 
 

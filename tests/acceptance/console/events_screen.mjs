@@ -1,4 +1,6 @@
-// The screen of events by the keyboard: narrowed by each of its fields, acknowledged, by force too, and cleared by itself.
+// The screen of events by the keyboard: narrowed by each of its fields, saved, its archive, acknowledged, by force too, and
+// cleared by itself.
+import { readFile } from "node:fs/promises";
 import { go } from "./browser.mjs";
 import { asked, choose, have, look, page, play, said, until } from "./scenario.mjs";
 
@@ -88,13 +90,52 @@ async function narrow() {
   await showAll();
 }
 
+/** Saves what is listed, as lines. */
+async function save() {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export", exact: true }).press("Enter")]);
+  said.file = download.suggestedFilename();
+  return (await readFile(await download.path(), "utf8")).split("\n").filter(Boolean).map((line) => JSON.parse(line).event.name);
+}
+
+/** From now on, what the page asks the gateway for by a text, but for lists and exports. */
+function watchedBy(text) {
+  const asks = [];
+  page.on("request", (request) => {
+    if (!/\/(List|Export)Events$/.test(request.url()) && request.postDataBuffer()?.includes(text)) asks.push(request.url());
+  });
+  return asks;
+}
+
+/** The live log is saved as it is narrowed; the archive has nothing yet and says so, whatever is asked, and nothing there is acknowledged. */
+async function keepAndLookBack() {
+  const all = page.getByRole("button", { name: "Acknowledge all shown" });
+  await choose(FIELDS, "Severity", "critical");
+  await listed(asked.counts.critical);
+  said.exported = await save();
+  await all.waitFor();
+  await showAll();
+  await field("Archive").press("Space");
+  await page.getByText("The archive has no events").waitFor();
+  await listed(0);
+  await all.waitFor({ state: "detached" });
+  said.archiveAddress = address();
+  await look(page, "events-archive", ["main"], true);
+  said.exportedOfArchive = await save();
+  await field("Type").fill("NEVER_SEEN");
+  await page.getByText("No archived event matches.").waitFor();
+  await showAll();
+}
+
 const SCENARIOS = {
   /** Narrows the list, then has its open events leave it, each in its own way. */
   async events() {
     said.addresses = [];
+    said.watched = watchedBy("severity >= CRITICAL");
+    said.watchedInArchive = watchedBy("NEVER_SEEN");
     await go(page, "/events");
     await listed(asked.counts.all);
     await narrow();
+    await keepAndLookBack();
 
     await choose(FIELDS, "State", "open");
     await listed(asked.counts.open);

@@ -1,7 +1,7 @@
 // The console's main scenario: a clustered pool and a machine by the forms, bars and locks as they come and go, an abort,
 // an event, and services that are killed in mid-stream. What the test has to do it is told on standard output.
 import { createInterface } from "node:readline";
-import { go, openConsole, seriousFindings } from "./browser.mjs";
+import { coveredTitles, go, openConsole, seriousFindings } from "./browser.mjs";
 
 const { link, shots, heartbeat, repository, kernel } = JSON.parse(process.argv[2]);
 const PATIENCE = { timeout: 60_000 };
@@ -11,7 +11,7 @@ const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator](
 /** Has the test do something, and waits until it has. */
 async function cue(what) {
   console.log(JSON.stringify({ cue: what }));
-  await answers.next();
+  if ((await answers.next()).done) throw new Error(`the test could not: ${what}`);
 }
 
 const { page, close } = await openConsole({ link });
@@ -33,6 +33,7 @@ async function look(where, parts = ["body"]) {
       findings.push(...(await seriousFindings(page, `${where}, ${colorScheme}, ${width}`, parts, colorScheme === "dark" ? "colours" : "everything")));
       await page.screenshot({ path: `${shots}/${where}-${width}-${colorScheme}.png` });
     }
+    findings.push(...(await coveredTitles(page, `${where} at ${width}`)));
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (over > 0) findings.push(`${where}: the page is ${over} pixels too wide at ${width}`);
   }
@@ -127,6 +128,7 @@ async function watchAndAbort() {
   await stop.getByRole("button", { name: /^Abort/ }).click();
   const dialog = page.getByRole("dialog", { name: /^Abort/ });
   await dialog.getByLabel("Why").fill("the wrong machine");
+  said.noted = await page.getByRole("button", { name: /^Close the note about/ }).count();
   await look("console-abort", ["[role=dialog]"]);
   await dialog.getByRole("button", { name: "Abort", exact: true }).click();
   await stop.waitFor({ state: "detached" });

@@ -31,7 +31,7 @@ async function change() {
   console.log(JSON.stringify({ cue: "change" }));
   await tree.evaluate((element) => element.scrollTo(0, 0));
   await tree.getByText(changed).waitFor();
-  await answers.next();
+  if ((await answers.next()).done) throw new Error("the test could not");
 }
 
 const cost = await measuring(page, "[role=tree]");

@@ -1,18 +1,18 @@
 // Pages of objects: their buttons, tabs and lists; the tree by its keys; and a page that sleeps while things change.
 import { createInterface } from "node:readline";
-import { go, openConsole, renderers, seriousFindings } from "./browser.mjs";
+import { go, openConsole, renderers, seriousFindings, whileStopped } from "./browser.mjs";
 
 const { link, shots } = JSON.parse(process.argv[2]);
 const { page, close } = await openConsole({ link });
 /** So long a page is stopped: more than the 16 s after which a silent stream is given up by a page that returns. */
-const STOPPED_MS = 20_000;
+const STOPPED_MS = 17_000;
 const findings = [];
 const said = { previews: [] };
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 /** Has the test do something, and waits until it has. */
 async function cue(what) {
   console.log(JSON.stringify({ cue: what }));
-  await answers.next();
+  if ((await answers.next()).done) throw new Error(`the test could not: ${what}`);
 }
 
 const tree = page.getByRole("tree", { name: "Site" });
@@ -159,15 +159,12 @@ async function sleep() {
 async function standStill() {
   const stopped = renderers();
   said.stopped = stopped.length;
-  for (const pid of stopped) process.kill(pid, "SIGSTOP");
-  try {
+  await whileStopped(stopped, async () => {
     const over = Date.now() + STOPPED_MS;
     await cue("stopped");
     // What is tried here is the length of the gap itself; there is nothing else to wait for.
     while (Date.now() < over) await new Promise((resolve) => setTimeout(resolve, over - Date.now()));
-  } finally {
-    for (const pid of stopped) process.kill(pid, "SIGCONT");
-  }
+  });
   await tree.getByText("Renamed while it stood still").waitFor();
   await page.locator("button[data-state=Live]").waitFor();
   said.sameDocument &&= await page.evaluate(() => window.sameDocument === true);

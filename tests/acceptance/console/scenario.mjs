@@ -15,7 +15,7 @@ export const cue = (name) => console.log(JSON.stringify({ cue: name }));
 /** Has the test do something, and waits until it has. */
 export async function have(what) {
   cue(what);
-  await lines().next();
+  if ((await lines().next()).done) throw new Error(`the test could not: ${what}`);
 }
 
 let read;
@@ -55,6 +55,8 @@ export async function until(condition) {
 export async function choose(search, label, option) {
   const widget = page.getByRole("search", { name: search }).getByRole("combobox", { name: label, exact: true });
   await widget.focus();
+  // One that can be searched opens as it is come to, and forgets in a turn of its own what was gone down to: keys come after that.
+  await page.evaluate(() => new Promise((over) => setTimeout(over)));
   await page.keyboard.press("ArrowDown");
   const wanted = page.getByRole("option", { name: option, exact: true });
   await wanted.waitFor();

@@ -103,6 +103,13 @@ def test_events_are_narrowed_and_acknowledged_by_keys_and_cleared_ones_leave_the
         "?object=web",
         "?severity=CRITICAL&object=db&since=2020-01-01T12%3A00",
     ]
+    assert said["file"] == "events.jsonl"
+    assert len(said["exported"]) == counts["critical"], "an export has what is listed"
+    assert said["exported"] == sorted(said["exported"], key=lambda name: -int(name.partition("/")[2]))
+    assert said["archiveAddress"] == "?archived=yes"
+    assert said["exportedOfArchive"] == []
+    assert said["watched"] != []
+    assert said["watchedInArchive"] == [], "what never changes is not watched"
     assert "a typing error" in said["became"]
     assert "by force" not in said["became"]
     assert "still" in said["refusal"]

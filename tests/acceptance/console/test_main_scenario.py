@@ -36,6 +36,7 @@ def test_the_console_shows_changes_as_they_happen_and_says_when_it_cannot() -> N
     bars = said["bars"]
     assert bars == sorted(bars)
     assert len(set(bars)) >= 2, bars
+    assert said["noted"] >= 1, "no note could have covered the dialog"
     assert said["aborted"] >= 1
     assert said["after"] == 0
 

@@ -13,7 +13,7 @@ import { ResourceLink } from "../ui/ResourceLink";
 import { ToDo } from "../ui/ToDo";
 import { AcknowledgeDialog } from "./AcknowledgeDialog";
 import { severityLook } from "./severities";
-import { countWords, standingLook } from "./standing";
+import { ARCHIVED, canAcknowledge, countWords, standingLook } from "./standing";
 
 interface Props {
   event: Event | undefined;
@@ -41,6 +41,7 @@ function Content({ event, onChanged }: { event: Event; onChanged: (event: Event)
       <Group gap="lg">
         <LookBadge look={severityLook(event.severity)} strong />
         {standing && <LookBadge look={standing} />}
+        {event.archived && <LookBadge look={ARCHIVED} />}
         <Moment at={millisOf(event.createTime)} />
         {event.count > 1n && <Text size="sm">{countWords(event)}</Text>}
       </Group>
@@ -51,12 +52,12 @@ function Content({ event, onChanged }: { event: Event; onChanged: (event: Event)
         {event.job && <Fact name="Job"><ResourceLink name={event.job} /></Fact>}
         {event.undone && <Fact name="It happened">because the operation was being undone</Fact>}
         {event.changedFields.length > 0 && <Fact name="Changed">{event.changedFields.join(", ")}</Fact>}
-        {event.blocks.length > 0 && <Fact name={event.open ? "Until then it blocks" : "It blocked"}>{event.blocks.join(", ")}</Fact>}
+        {event.blocks.length > 0 && <Fact name={canAcknowledge(event) ? "Until then it blocks" : "It blocked"}>{event.blocks.join(", ")}</Fact>}
         <Fact name="Name"><Code>{event.name}</Code></Fact>
       </Stack>
       <Causes event={event} />
       <Became event={event} />
-      {event.open && (
+      {canAcknowledge(event) && (
         <Group>
           <Button onClick={() => setAsking(true)}>Acknowledge</Button>
         </Group>

@@ -1,5 +1,6 @@
-// The fields by which the list of events is narrowed; the types are those that there are, with their numbers.
-import { Button, Group, Select, TextInput } from "@mantine/core";
+// The fields by which the list of events is narrowed; the types are those of the live log, with their numbers. Those of the
+// archive are not counted, so any can be typed there.
+import { Autocomplete, Button, Checkbox, Group, Select, TextInput } from "@mantine/core";
 import { useEffect, useState } from "react";
 import { Severity } from "../api/virtyard/api/inventory/v1/event_pb";
 import { inventory } from "../client/services";
@@ -24,10 +25,15 @@ export function EventFilters({ filter, onChange }: Props) {
     <Group gap="xs" align="flex-end" role="search" aria-label="Narrow the list of events">
       <Select size="xs" label="Severity" placeholder="any" w={140} data={LEAST} value={typed.severity || null} clearable onChange={(severity) => pick({ severity: severity ?? "" })} />
       <Select size="xs" label="State" placeholder="any" w={115} data={STANDINGS} value={typed.standing || null} clearable onChange={(standing) => pick({ standing: standing ?? "" })} />
-      <Select size="xs" label="Type" placeholder="any" w={165} data={types} value={typed.type || null} clearable searchable comboboxProps={LONG} onChange={(kind) => pick({ type: kind ?? "" })} />
+      {typed.archived ? (
+        <Autocomplete size="xs" label="Type" placeholder="JOB_FAILED" w={165} data={types.map(({ value }) => value)} value={typed.type} comboboxProps={LONG} onChange={(kind) => type({ type: kind })} />
+      ) : (
+        <Select size="xs" label="Type" placeholder="any" w={165} data={types} value={typed.type || null} clearable searchable comboboxProps={LONG} onChange={(kind) => pick({ type: kind ?? "" })} />
+      )}
       <TextInput size="xs" label="Object" placeholder="virtualMachines/web" w={150} value={typed.object} onChange={(event) => type({ object: event.currentTarget.value })} />
       <TextInput size="xs" label="From" type="datetime-local" w={165} value={typed.since} onChange={(event) => type({ since: event.currentTarget.value })} />
       <TextInput size="xs" label="Before" type="datetime-local" w={165} value={typed.until} onChange={(event) => type({ until: event.currentTarget.value })} />
+      <Checkbox label="Archive" size="xs" mb={7} checked={typed.archived} onChange={(event) => pick({ archived: event.currentTarget.checked })} />
       {addressOfFilter(filter).size > 0 && (
         <Button variant="subtle" size="xs" onClick={() => pick(NO_FILTER)}>
           Show all

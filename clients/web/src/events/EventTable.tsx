@@ -14,10 +14,12 @@ import type { ListedEvents } from "./use-event-list";
 
 interface Props {
   listed: ListedEvents;
+  /** What it says when nothing is listed. */
+  empty: string;
   onOpen: (event: Event) => void;
 }
 
-export function EventTable({ listed: { events, pages }, onOpen }: Props) {
+export function EventTable({ listed: { events, pages }, empty, onOpen }: Props) {
   const narrow = useNarrow();
   const { loading, more } = pages;
   const nearEnd = useCallback(() => {
@@ -75,7 +77,7 @@ export function EventTable({ listed: { events, pages }, onOpen }: Props) {
             <Loader role="status" aria-label="Loading events" />
           </Center>
         ) : (
-          <Text size="sm">No event matches.</Text>
+          <Text size="sm">{empty}</Text>
         )
       }
     />

@@ -1,16 +1,18 @@
 // The Events tab: what has happened to which object, how grave it is, and what still needs somebody's attention.
 import { Button, Group, Text } from "@mantine/core";
-import { IconChecks } from "@tabler/icons-react";
+import { IconChecks, IconDownload } from "@tabler/icons-react";
 import { useMemo, useState } from "react";
 import { useSearchParams } from "react-router";
 import { inventory } from "../client/services";
+import { ExportButton } from "../ui/ExportButton";
 import { Page } from "../ui/Page";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { AcknowledgeAllDialog } from "./AcknowledgeAllDialog";
 import { EventDrawer } from "./EventDrawer";
 import { EventFilters } from "./EventFilters";
 import { EventTable } from "./EventTable";
-import { addressOfFilter, filterOfAddress, filterText, type EventFilter } from "./event-filter";
+import { addressOfFilter, emptyWords, exportText, filterOfAddress, filterText, type EventFilter } from "./event-filter";
+import { exportEvents } from "./export-events";
 import { useEventList } from "./use-event-list";
 import { useOneEvent } from "./use-one-event";
 
@@ -19,7 +21,7 @@ export default function EventsPage() {
   const address = query.toString();
   const filter = useMemo(() => filterOfAddress(new URLSearchParams(address)), [address]);
   const text = filterText(filter);
-  const listed = useEventList(text);
+  const listed = useEventList(filter);
   const [all, setAll] = useState(false);
   const shown = query.get("event");
   const go = (next: EventFilter, id: string | null): void => {
@@ -32,14 +34,19 @@ export default function EventsPage() {
     <Page
       title="Events"
       actions={
-        <Button variant="default" leftSection={<IconChecks size={16} aria-hidden />} onClick={() => setAll(true)}>
-          Acknowledge all shown
-        </Button>
+        <>
+          {!filter.archived && (
+            <Button variant="default" leftSection={<IconChecks size={16} aria-hidden />} onClick={() => setAll(true)}>
+              Acknowledge all shown
+            </Button>
+          )}
+          <ExportButton read={() => exportEvents(exportText(filter))} file="events.jsonl" icon={<IconDownload size={16} aria-hidden />} />
+        </>
       }
     >
       <EventFilters filter={filter} onChange={(next: EventFilter) => go(next, shown)} />
       {listed.pages.problem && <ProblemAlert title="The events cannot be listed" problem={listed.pages.problem} />}
-      <EventTable listed={listed} onOpen={(one) => go(filter, one.name.slice("events/".length))} />
+      <EventTable listed={listed} empty={emptyWords(filter)} onOpen={(one) => go(filter, one.name.slice("events/".length))} />
       <Group gap="xs">
         <Text size="sm" c="dimmed" role="status">
           {listed.pages.complete ? `All ${listed.events.length} events are here.` : `${listed.events.length} events are here; more come as you scroll.`}

@@ -16,10 +16,13 @@ export interface EventFilter {
   until: string;
   /** "open", "acknowledged" or "cleared". */
   standing: string;
+  /** Whether the archive is read, in place of the live log. */
+  archived: boolean;
 }
 
-export const NO_FILTER: EventFilter = { severity: "", type: "", object: "", since: "", until: "", standing: "" };
-const KEYS = Object.keys(NO_FILTER) as (keyof EventFilter)[];
+export const NO_FILTER: EventFilter = { severity: "", type: "", object: "", since: "", until: "", standing: "", archived: false };
+
+const TEXTS = ["severity", "type", "object", "since", "until", "standing"] as const;
 
 const STANDINGS: Record<string, string> = {
   open: "open = true",
@@ -29,15 +32,19 @@ const STANDINGS: Record<string, string> = {
 
 /** The filter that an address has. */
 export function filterOfAddress(query: URLSearchParams): EventFilter {
-  return Object.fromEntries(KEYS.map((key) => [key, query.get(key) ?? ""])) as unknown as EventFilter;
+  const filter = { ...NO_FILTER, archived: query.get("archived") === "yes" };
+  for (const key of TEXTS) filter[key] = query.get(key) ?? "";
+  return filter;
 }
 
 /** The address of a filter. */
 export function addressOfFilter(filter: EventFilter): URLSearchParams {
-  return new URLSearchParams(KEYS.flatMap((key) => (filter[key] ? [[key, filter[key]]] : [])));
+  const query = new URLSearchParams(TEXTS.flatMap((key) => (filter[key] ? [[key, filter[key]]] : [])));
+  if (filter.archived) query.set("archived", "yes");
+  return query;
 }
 
-/** The filter as AIP-160 has it. */
+/** The filter as AIP-160 has it; the archive is asked for beside it. */
 export function filterText(filter: EventFilter): string {
   const parts: string[] = [];
   if (filter.severity in Severity) parts.push(`severity >= ${filter.severity}`);
@@ -48,6 +55,17 @@ export function filterText(filter: EventFilter): string {
   if (filter.since) parts.push(`create_time >= ${momentOf(filter.since)}`);
   if (filter.until) parts.push(`create_time < ${momentOf(filter.until)}`);
   return parts.join(" AND ");
+}
+
+/** The filter of an export, which reads the archive too unless it is told not to. */
+export function exportText(filter: EventFilter): string {
+  return [filterText(filter), `archived = ${filter.archived}`].filter(Boolean).join(" AND ");
+}
+
+/** What a list says that has nothing in it. */
+export function emptyWords(filter: EventFilter): string {
+  if (!filter.archived) return "No event matches.";
+  return filterText(filter) ? "No archived event matches." : "The archive has no events: all that are kept are in the live log.";
 }
 
 function momentOf(local: string): string {

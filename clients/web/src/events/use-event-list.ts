@@ -1,9 +1,10 @@
-// The events that a filter lets pass: the latest by the watch, older ones a page at a time.
+// The events that a filter lets pass: the latest by the watch, older ones a page at a time; archived ones have no watch.
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
 import { inventory } from "../client/services";
 import { useEvents } from "../live";
 import { usePages, type Page, type Pages } from "../ui/use-pages";
+import { filterText, type EventFilter } from "./event-filter";
 import { EventList } from "./event-list";
 
 const PAGE = 200;
@@ -15,15 +16,17 @@ export interface ListedEvents {
   readonly pages: Pages;
 }
 
-export function useEventList(text: string): ListedEvents {
+export function useEventList(filter: EventFilter): ListedEvents {
+  const text = filterText(filter);
+  const { archived } = filter;
   const list = useRef(new EventList());
   const [version, setVersion] = useState(0);
   const ask = useCallback(
     async (pageToken: string, signal: AbortSignal): Promise<Page<Event>> => {
-      const answer = await inventory.listEvents({ filter: text, pageToken, pageSize: PAGE }, { signal });
+      const answer = await inventory.listEvents({ filter: text, archived, pageToken, pageSize: PAGE }, { signal });
       return { items: answer.events, next: answer.nextPageToken };
     },
-    [text],
+    [text, archived],
   );
   const take = useCallback((items: Event[], first: boolean): void => {
     if (first) list.current = new EventList();
@@ -31,12 +34,12 @@ export function useEventList(text: string): ListedEvents {
     setVersion((before) => before + 1);
   }, []);
   const pages = usePages(ask, take);
-  useLatest(list, text, pages.count > 0, () => setVersion((before) => before + 1));
+  useLatest(list, archived ? undefined : text, pages.count > 0, () => setVersion((before) => before + 1));
   return useMemo(() => ({ events: list.current.events, pages }), [version, pages]);
 }
 
-/** Put what the watch brings into the list, and take out what it takes back. */
-function useLatest(list: { current: EventList }, text: string, on: boolean, told: () => void): void {
+/** Put what the watch brings into the list, and take out what it takes back; nothing without a filter. */
+function useLatest(list: { current: EventList }, text: string | undefined, on: boolean, told: () => void): void {
   const latest = useEvents(text);
   const before = useRef<readonly Event[]>([]);
   const tell = useRef(told);

@@ -3,13 +3,14 @@ import { Button, Checkbox, Group, Popover, Switch, Text } from "@mantine/core";
 import { IconColumns3, IconDownload } from "@tabler/icons-react";
 import { useMemo } from "react";
 import { useSearchParams } from "react-router";
+import { ExportButton } from "../ui/ExportButton";
 import { Page } from "../ui/Page";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import { COLUMNS, useChosenColumns } from "./columns";
-import { ExportButton } from "./ExportButton";
 import { JobFilters } from "./JobFilters";
 import { JobTable } from "./JobTable";
 import { JobTabs } from "./JobTabs";
+import { exportJobs } from "./export-jobs";
 import { addressOfFilter, filterOfAddress, filterText, isPartial, type JobFilter } from "./job-filter";
 import { useJobList } from "./use-job-list";
 import { useOpenRows } from "./use-open-rows";
@@ -30,7 +31,7 @@ export default function JobsPage() {
         <>
           <Switch label="Show jobs" checked={open.all} onChange={(event) => open.setAll(event.currentTarget.checked)} />
           <ColumnMenu chosen={columns} onChange={setColumns} />
-          <ExportButton filter={exported(filter)} file="jobs.jsonl" icon={<IconDownload size={16} aria-hidden />} />
+          <ExportButton read={() => exportJobs(exported(filter))} file="jobs.jsonl" icon={<IconDownload size={16} aria-hidden />} />
         </>
       }
     >

@@ -7,10 +7,11 @@ import { HeldReason } from "../api/virtyard/api/jobs/v1/job_pb";
 import { jobs as jobService } from "../client/services";
 import { runPath } from "../routes";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
+import { ExportButton } from "../ui/ExportButton";
 import { quoted } from "../ui/filter-text";
 import { useCall } from "../ui/use-call";
 import { AbortDialog } from "./AbortDialog";
-import { ExportButton } from "./ExportButton";
+import { exportJobs } from "./export-jobs";
 import type { Story } from "./use-story";
 
 type Dialog = "abort" | "hold" | "release" | "priority" | undefined;
@@ -56,7 +57,7 @@ export function OperationActions({ name, story }: { name: string; story: Story }
           Run again
         </Button>
       )}
-      <ExportButton filter={`operation = ${quoted(name)}`} file={`${name.replace("/", "-")}.jsonl`} icon={<IconDownload size={16} aria-hidden />} />
+      <ExportButton read={() => exportJobs(`operation = ${quoted(name)}`)} file={`${name.replace("/", "-")}.jsonl`} icon={<IconDownload size={16} aria-hidden />} />
       <AbortDialog name={name} story={story} opened={dialog === "abort"} onClose={close} />
       <HoldDialog story={story} opened={dialog === "hold" || dialog === "release"} release={held} onClose={close} />
       <PriorityDialog story={story} opened={dialog === "priority"} onClose={close} />

@@ -102,10 +102,14 @@ export function useLocksOf(name: string): readonly Lock[] {
   return useSyncExternalStore(subscribe, () => store.read(locksSource).value.byObject.get(name) ?? NONE);
 }
 
-/** The latest events that an AIP-160 filter lets pass, at most 1000, the newest first. */
-export function useEvents(filter: string): Live<readonly Event[]> {
-  const source = useMemo(() => eventsSource(filter), [filter]);
-  return useSource(source);
+const NO_EVENTS: Live<readonly Event[]> = { value: [], ready: false, state: "ended", error: undefined };
+
+/** The latest events that an AIP-160 filter lets pass, at most 1000, the newest first; without a filter nothing is watched. */
+export function useEvents(filter: string | undefined): Live<readonly Event[]> {
+  const store = useStore();
+  const source = useMemo(() => (filter === undefined ? undefined : eventsSource(filter)), [filter]);
+  const subscribe = useCallback((listener: () => void) => (source ? store.subscribe(source, listener) : () => {}), [store, source]);
+  return useSyncExternalStore(subscribe, () => (source ? store.read(source) : NO_EVENTS));
 }
 
 /** The live jobs that an AIP-160 filter lets pass, at most 1000, the newest operation first. */
