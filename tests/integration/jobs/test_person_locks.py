@@ -276,7 +276,7 @@ async def test_the_same_lock_where_it_could_not_be_taken_anew(site: Site, people
     """The object that was locked may be gone, and the end that was wanted past."""
     ann, _ = people
     request = lock_control_service_pb2.TakeLockRequest(object=WEB, purpose="backup", request_id=str(uuid.uuid4()))
-    request.end_time.FromDatetime(site.jobs.scheduler.world.clock.now() + timedelta(seconds=2))
+    request.end_time.FromDatetime(site.jobs.scheduler.world.clock.now() + timedelta(seconds=5))
     lock = await ann.locks.TakeLock(request)
     await site.wait_released()
     await site.succeed(delete_virtual_machine_pb2.DeleteVirtualMachineRequest(name=WEB))
