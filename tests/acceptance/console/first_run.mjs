@@ -54,7 +54,7 @@ await page.getByLabel("File", { exact: true }).click();
 await (await chooser).setFiles(image);
 await page.waitForFunction(() => document.getElementById("field-upload")?.value.startsWith("uploads/"));
 await run().click();
-await page.getByRole("link", { name: "images/system" }).waitFor();
+await page.locator("#screen").getByRole("link", { name: "images/system" }).waitFor();
 await page.screenshot({ path: `${shots}/first-run-half.png`, fullPage: true });
 
 await page.getByRole("link", { name: "Create a virtual machine" }).click();
