@@ -63,6 +63,7 @@ class ClockWatch:
         self._is_synchronised = is_synchronised
         self._open: str | None = None
         self._known = False
+        self._jump = ""
         self._told_offset = 0.0
         self._stands_since = 0.0
 
@@ -85,6 +86,8 @@ class ClockWatch:
             # An earlier run of the process may have told of a jump.
             self._open, self._known = await self._find_open(), True
             self._told_offset = self._clock.offset
+            if self._open is not None:
+                self._jump = ""
         if not self._clock.jumped:
             if self._open is not None:
                 await self._tell_agreement(f"agrees with that of {self._subject} again")
@@ -124,20 +127,23 @@ class ClockWatch:
         far = timedelta(seconds=round(abs(offset)))
         way = "ahead of" if offset > 0 else "behind"
         text = f"the machine's clock has jumped and is {far} {way} that of {self._subject}, which does not follow"
-        await self._raise(event_types.CLOCK_JUMPED, text)
-        _log.warning("%s", text)
-        self._told_offset, self._stands_since = offset, self._clock.monotonic()
+        # What is told may be done though the call seems to fail: told again, it must not be another event.
         self._known = False
+        self._jump = self._jump or uuid.uuid4().hex
+        await self._raise(event_types.CLOCK_JUMPED, text, self._jump)
+        _log.warning("%s", text)
+        self._jump = ""
+        self._told_offset, self._stands_since = offset, self._clock.monotonic()
         self._open, self._known = await self._find_open(), True
 
     async def _tell_agreement(self, text: str) -> None:
-        await self._raise(event_types.CLOCK_AGREES, f"the machine's clock {text}")
+        await self._raise(event_types.CLOCK_AGREES, f"the machine's clock {text}", uuid.uuid4().hex)
         self._open = None
 
-    async def _raise(self, kind: event_types.EventType, text: str) -> None:
+    async def _raise(self, kind: event_types.EventType, text: str, key: str) -> None:
         request = control_service_pb2.RaiseEventsRequest()
         event = event_types.new_event(kind, self._subject, text)
-        request.events.add(key=f"{self._subject}/clock/{uuid.uuid4().hex}", event=event)
+        request.events.add(key=f"{self._subject}/clock/{key}", event=event)
         with errors_named():
             await self._control.RaiseEvents(request, timeout=_TIMEOUT)
 

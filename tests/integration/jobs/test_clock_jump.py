@@ -27,6 +27,7 @@ from virtyard.api.operations.v1 import delete_filter_pb2, refresh_server_pb2
 from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs import schedules
 from virtyard.jobs.history import JOB_HISTORY, History, Keep
+from virtyard.kernel.errors import Unavailable
 from virtyard.kernel.permissions import Principal
 from virtyard.processes.clock_watch import ClockWatch
 from virtyard.runtime.clock import SystemClock
@@ -149,6 +150,25 @@ class Watched:
 def watched(site: Site, machine: Machine) -> Watched:
     """Return the watch of the site's clock."""
     return Watched(site, machine)
+
+
+async def test_a_jump_whose_telling_seemed_to_fail_is_told_once(machine: Machine, watched: Watched) -> None:
+    """The inventory had it, and its answer was late: the event that a person acknowledges is the one that counts."""
+    raised = watched.watch._control.RaiseEvents
+
+    async def late(request: Any, **options: Any) -> None:
+        await raised(request, **options)
+        watched.watch._control.RaiseEvents = raised
+        raise Unavailable("no answer in time")
+
+    watched.watch._control.RaiseEvents = late
+    machine.set_by = HOUR
+    with pytest.raises(Unavailable):
+        await watched.look()
+    (jumped,) = await watched.look()
+    assert (await watched.look()) == [jumped]
+    await watched.acknowledge(jumped)
+    assert [event.type for event in await watched.look()] == ["CLOCK_JUMPED", "CLOCK_AGREES"]
 
 
 async def test_clocks_that_agree_cost_nothing(site: Site, machine: Machine, watched: Watched) -> None:
