@@ -85,7 +85,7 @@ def test_a_backup_says_what_it_is(state: Path, tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     jobs = manifest["databases"]["jobs"]
     assert (jobs["incarnation"], jobs["sequence"]) == (1, 4)
-    assert jobs["migrations"]["virtyard.jobs.migrations"] == 9
+    assert jobs["migrations"]["virtyard.jobs.migrations"] == 10
     assert len(jobs["sha256"]) == 64
     assert manifest["not_included"] == [str(state / "context.json"), str(state / "pki")]
     assert {path.name for path in out.iterdir()} == {"inventory.db", "jobs.db", "locks.db", "manifest.json"}
