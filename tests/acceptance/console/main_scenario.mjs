@@ -132,6 +132,7 @@ async function watchAndAbort() {
   await look("console-abort", ["[role=dialog]"]);
   await dialog.getByRole("button", { name: "Abort", exact: true }).click();
   await stop.waitFor({ state: "detached" });
+  await pane.locator('[data-counter="Aborted"] strong').filter({ hasText: /[1-9]/ }).waitFor(); // a subscription of its own
   said.aborted = await counter("Aborted");
 }
 
