@@ -75,7 +75,7 @@ def plan_shutdown(
     job = builder.job(title, machine.name)
     builder.lock(server.name, LockMode.IX)
     kept = write_objects_pb2.WriteObjects(writes=[update(machine, "state", "server", "placement")])
-    job.step("Keep the record of how it runs", INVENTORY, kept, undo=kept, weight=0.2)
+    job.step("Keep the record of how it runs", INVENTORY, write_objects_pb2.WriteObjects(), undo=kept, weight=0.2)
     job.step(
         "Ask the guest to shut down",
         server.name,

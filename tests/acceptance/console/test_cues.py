@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.asking import LIMIT
 from tests.acceptance.console.chromium import require_browser, run_with_cues
+from tests.acceptance.site import until
 
 HERE = Path(__file__).parent
 STOPS = f"""
@@ -22,10 +22,9 @@ console.log(JSON.stringify({{ said: "done" }}));
 
 def wait_until(pid: int, *, stopped: bool) -> None:
     """Wait until the kernel shows a process as stopped or not: a signal takes effect in its own time."""
-    deadline = time.monotonic() + LIMIT
-    while (Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T") is not stopped:
-        assert time.monotonic() < deadline, f"it is{' not' if stopped else ''} stopped"
-        time.sleep(0.01)
+    state = Path(f"/proc/{pid}/stat")
+    shown = "stopped" if stopped else "going on"
+    until(lambda: (state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T") is stopped, LIMIT, shown)
 
 
 def test_a_process_that_a_scenario_stopped_goes_on_when_the_test_fails_meanwhile() -> None:

@@ -14,7 +14,9 @@ def test_the_record_says_where_it_runs_whatever_became_of_the_guest_meanwhile() 
     plan = running().plan(restart_virtual_machine_pb2.RestartVirtualMachineRequest(name=WEB))
     assert titles(plan) == ["Restart Virtual Machine"]
     assert actions(plan)[-1] == ("WriteObjects", "", "forward")
-    update = done_by(plan, write_objects_pb2.WriteObjects)[0].writes[0].update
+    kept, recorded = done_by(plan, write_objects_pb2.WriteObjects)
+    assert not kept.writes, "nothing is recorded before the guest is asked, whatever became of it"
+    update = recorded.writes[0].update
     assert list(update.update_mask.paths) == ["state", "server", "placement"]
     after = update.object.virtual_machine
     assert (after.state, after.server) == (virtual_machine_pb2.VIRTUAL_MACHINE_STATE_RUNNING, "servers/a")

@@ -43,7 +43,6 @@ export function AcknowledgeAllDialog({ opened, filter, onClose, acknowledge }: P
     // The call is the same in each rendering.
   }, [opened, wanted, force]);
   const close = (): void => {
-    call.clear();
     setForce(false);
     onClose();
   };

@@ -25,14 +25,10 @@ export function AcknowledgeDialog({ event, opened, onClose, onDone }: Props) {
         onClose();
       },
     );
-  const close = (): void => {
-    call.clear();
-    onClose();
-  };
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={close}
+      onClose={onClose}
       title="Acknowledge this event?"
       verb="Acknowledge"
       reasonLabel="Comment"

@@ -22,17 +22,13 @@ export function AbortDialog({ name, story, opened, onClose }: Props) {
   const call = useCall();
   const preview = useAbortPreview(name, opened);
   const first = story.jobs[0];
-  const close = (): void => {
-    call.clear();
-    onClose();
-  };
   const confirm = (reason: string): void => {
-    if (first) call.run(() => jobService.abortJob({ name: first.name, reason }), close);
+    if (first) call.run(() => jobService.abortJob({ name: first.name, reason }), onClose);
   };
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={close}
+      onClose={onClose}
       title={`Abort ${story.metadata.title}?`}
       verb="Abort"
       destructive

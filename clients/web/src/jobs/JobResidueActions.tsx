@@ -53,19 +53,15 @@ interface DialogProps {
 
 function RetryDialog({ job, forward, opened, onClose }: DialogProps) {
   const call = useCall();
-  const close = (): void => {
-    call.clear();
-    onClose();
-  };
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={close}
+      onClose={onClose}
       title={forward ? `Try ${job.title} now?` : `Try to undo ${job.title} again?`}
       verb="Try again"
       reasonLabel="Why"
       call={call}
-      onConfirm={(reason) => call.run(() => jobService.retryJob({ name: job.name, reason }), close)}
+      onConfirm={(reason) => call.run(() => jobService.retryJob({ name: job.name, reason }), onClose)}
     >
       <Text size="sm">
         {forward
@@ -78,20 +74,16 @@ function RetryDialog({ job, forward, opened, onClose }: DialogProps) {
 
 function AcceptDialog({ job, forward, opened, onClose }: DialogProps) {
   const call = useCall();
-  const close = (): void => {
-    call.clear();
-    onClose();
-  };
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={close}
+      onClose={onClose}
       title={forward ? `Accept that ${job.title} is not done?` : `Accept what ${job.title} left behind?`}
       verb="Accept"
       destructive
       reasonLabel="Why"
       call={call}
-      onConfirm={(reason) => call.run(() => jobService.acceptJob({ name: job.name, reason }), close)}
+      onConfirm={(reason) => call.run(() => jobService.acceptJob({ name: job.name, reason }), onClose)}
     >
       <Text size="sm">
         {forward

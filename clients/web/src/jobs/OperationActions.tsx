@@ -74,19 +74,15 @@ interface DialogProps {
 function HoldDialog({ story, opened, release, onClose }: DialogProps & { release: boolean }) {
   const call = useCall();
   const job = story.jobs[0]?.name ?? "";
-  const close = (): void => {
-    call.clear();
-    onClose();
-  };
   return (
     <ConfirmDialog
       opened={opened}
-      onClose={close}
+      onClose={onClose}
       title={`${release ? "Release" : "Hold"} ${story.metadata.title}?`}
       verb={release ? "Release" : "Hold"}
       reasonLabel="Why"
       call={call}
-      onConfirm={(reason) => call.run(() => (release ? jobService.releaseJob({ name: job, reason }) : jobService.holdJob({ name: job, reason })), close)}
+      onConfirm={(reason) => call.run(() => (release ? jobService.releaseJob({ name: job, reason }) : jobService.holdJob({ name: job, reason })), onClose)}
     >
       <Text size="sm">
         {release
@@ -103,7 +99,6 @@ function PriorityDialog({ story, opened, onClose }: DialogProps) {
   const [priority, setPriority] = useState<number>();
   const value = priority ?? job?.priority ?? 0;
   const close = (): void => {
-    call.clear();
     setPriority(undefined);
     onClose();
   };

@@ -27,7 +27,6 @@ export function TakeDialog({ opened, onClose }: Props) {
   const [unit, setUnit] = useState(3600);
   const [noWait, setNoWait] = useState(false);
   const close = (): void => {
-    call.clear();
     setObject("");
     setMode(LockMode.X);
     setCount(1);

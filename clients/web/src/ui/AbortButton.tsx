@@ -17,10 +17,7 @@ interface Props {
 export function AbortButton({ job, title }: Props) {
   const [asking, setAsking] = useState(false);
   const call = useCall();
-  const close = () => {
-    setAsking(false);
-    call.clear();
-  };
+  const close = (): void => setAsking(false);
   const abort = (reason: string) =>
     call.run(
       () => jobService.abortJob({ name: job.name, reason }),

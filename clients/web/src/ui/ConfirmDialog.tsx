@@ -26,9 +26,14 @@ interface Props {
 }
 
 export function ConfirmDialog(props: Props) {
+  // What went wrong is of this opening: the next one begins without it.
+  const close = (): void => {
+    props.call.clear();
+    props.onClose();
+  };
   return (
-    <Modal opened={props.opened} onClose={props.onClose} title={props.title} size="lg" onExitTransitionEnd={keepFocus} closeButtonProps={{ "aria-label": "Close" }}>
-      <Content {...props} />
+    <Modal opened={props.opened} onClose={close} title={props.title} size="lg" onExitTransitionEnd={keepFocus} closeButtonProps={{ "aria-label": "Close" }}>
+      <Content {...props} onClose={close} />
     </Modal>
   );
 }
