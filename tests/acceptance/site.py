@@ -23,6 +23,7 @@ from typing import TypeVar
 import yaml
 
 from tests.faults.nursery import Nursery
+from tests.ports import lasting_address
 from tools import processes
 from virtyard.processes.site import prepare_authority
 from virtyard.runtime.pki import Authority
@@ -61,6 +62,7 @@ class Site:
         self.effect_log = folder / "effects"
         """What the agents really made, a line with its mark for each thing."""
         self.addresses: dict[str, str] = {}
+        self._listens: dict[str, str] = {}
         self.homes: dict[str, str] = {}
         """The address that a process listens on, where it is not 127.0.0.1."""
         self.namespaces: dict[str, str] = {}
@@ -167,7 +169,7 @@ class Site:
             # Where `up` listens is not known yet; its context will say it.
             words[words.index("--inventory") : words.index("--inventory") + 2] = ["--context", str(self.context)]
         if name in self.homes:
-            words[words.index("--listen") + 1] = self.addresses.get(name, f"{self.homes[name]}:0")
+            words[words.index("--listen") + 1] = self._address(name)
         return [*words, "--memory-bytes", str(memory_bytes)]
 
     def _led_through(self, name: str, words: list[str]) -> list[str]:
@@ -178,8 +180,13 @@ class Site:
         return words
 
     def _listen(self, name: str) -> list[str]:
-        # The port of the first start again, so that whoever knew the process finds it after a restart.
-        return ["--listen", self.addresses.get(name, f"{self.homes.get(name, '127.0.0.1')}:0")]
+        return ["--listen", self._address(name)]
+
+    def _address(self, name: str) -> str:
+        """Return where a process listens, at every start the same, so that whoever knew it finds it again."""
+        if name not in self._listens:
+            self._listens[name] = lasting_address(self.homes.get(name, "127.0.0.1"))
+        return self.addresses.get(name, self._listens[name])
 
     def _adapt(self, command: Sequence[str]) -> list[str]:
         """Put this machine's folders and addresses into a command line of compose.yaml."""
@@ -194,7 +201,7 @@ class Site:
             here = next((place for place in folders if word.startswith(place)), "")
             dialled = re.fullmatch(r"(locks|inventory|jobs|gateway|s\d+):\d+", word)
             if dialled is not None:
-                adapted.append(self.addresses.get(dialled[1], "127.0.0.1:0"))
+                adapted.append(self._address(dialled[1]))
             elif word.startswith("127.0.0.1:"):
                 adapted.append("127.0.0.1:0")
             else:

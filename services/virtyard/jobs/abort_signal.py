@@ -18,7 +18,9 @@ class AbortSignal:
         self._waits: set[asyncio.Timeout] = set()
 
     def give(self) -> None:
-        """End all waits, now and from now on."""
+        """End all waits, now and from now on; again, it changes nothing."""
+        if self._given:
+            return  # a wait that is ending already refuses to be ended again
         self._given = True
         now = asyncio.get_running_loop().time()
         for wait in self._waits:

@@ -18,6 +18,7 @@ from typing import Any, cast
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
+from tests.ports import lasting_address
 from virtyard.agent.actions.catalogue import AnyAction, load
 from virtyard.agent.actions.contract import Context, Outcome
 from virtyard.agent.facts import Resources
@@ -199,7 +200,7 @@ class Site:
         agent = await stack.enter_async_context(
             open_agent(settings, SystemClock(), self._catalogue(), transition_hook=self.hook)
         )
-        listen = self.addresses.get(name, "127.0.0.1:0")
+        listen = self.addresses.get(name) or lasting_address()
         server = await stack.enter_async_context(
             serve(agent.services, listen, self._issue(f"agent/{name}"), on_closing=[agent.end_streams])
         )

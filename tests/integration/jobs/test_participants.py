@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from tests.integration.agent.scenario import DONE, create_repository, settings, settlement
+from tests.ports import lasting_address
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.main import open_agent
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -38,7 +39,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         """Make the certificates; the agent is not there yet."""
         self.folder = folder
-        self.address = "127.0.0.1:0"
+        self.address = lasting_address()
         self.told: list[frozenset[str]] = []
         self._news = asyncio.Event()
         authority = Authority.create(folder / "pki", "test.internal")
@@ -52,7 +53,7 @@ class Host:
             agent = await stack.enter_async_context(open_agent(settings(self.folder), SystemClock(), load()))
             credentials = Credentials.load(self.folder / "agent/s1")
             serving = serve(agent.services, self.address, credentials, on_closing=[agent.end_streams], grace=0.1)
-            self.address = (await stack.enter_async_context(serving)).address
+            await stack.enter_async_context(serving)
             yield
 
     async def connect(self, name: str, planned: str) -> grpc.aio.Channel:
