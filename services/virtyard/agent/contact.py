@@ -39,7 +39,7 @@ class Contact:
 
     def open(self) -> None:
         """Make contact, again and again where it must be."""
-        self._task = self._scope.start(self._run())
+        self._task = self._scope.start(self._run(), vital=True)
 
     async def close(self) -> None:
         """Say goodbye if there is contact, and leave."""

@@ -34,7 +34,7 @@ class HeartbeatWatch:
 
     def open(self) -> None:
         """Look again and again."""
-        _ = self._scope.start(self._follow())
+        _ = self._scope.start(self._follow(), vital=True)
 
     async def close(self) -> None:
         """Look no more."""

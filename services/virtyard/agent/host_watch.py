@@ -74,7 +74,7 @@ class HostWatch:
                 self._network.watch(self._dirty.set)
             except VirtyardError as error:
                 _log.warning("links are looked at only when a report is expected to change: %s", error)
-            _ = self._scope.start(self._follow_links(), name="links")
+            _ = self._scope.start(self._follow_links(), name="links", vital=True)
 
     async def close(self) -> None:
         """Watch no more."""

@@ -190,7 +190,7 @@ async def open_agent(
         participant_rpc = ParticipantRpc(runner, ledger, OtherHosts(catalogue, host, to_status))
         stack.push_async_callback(participant_rpc.close)
         floor = TaskScope("agent.floor")
-        _ = floor.start(ledger.floor.run(), name="floor")
+        _ = floor.start(ledger.floor.run(), name="floor", vital=True)
         stack.push_async_callback(floor.close)
         spent = SpentGuests(choice.hypervisor)
         stack.push_async_callback(spent.close)

@@ -55,7 +55,7 @@ class Reporter:
 
     async def open(self) -> None:
         """Send the first report, and go on."""
-        self._task = self._scope.start(self._report_all())
+        self._task = self._scope.start(self._report_all(), vital=True)
 
     async def close(self) -> None:
         """Send no more."""

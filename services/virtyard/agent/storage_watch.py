@@ -56,7 +56,7 @@ class StorageWatch:
     async def open(self) -> None:
         """Look for the first time, then go on."""
         await self._look()
-        _ = self._scope.start(self._follow(), name="storage")
+        _ = self._scope.start(self._follow(), name="storage", vital=True)
 
     async def close(self) -> None:
         """Look no more; a look that hangs is left alone."""

@@ -116,7 +116,7 @@ async def open_gateway(
     methods = public_methods(public_services())
     async with AsyncExitStack() as stack:
         scope = await stack.enter_async_context(TaskScope("gateway"))
-        _ = scope.start(sessions.end_in_time(), name="gateway sessions")
+        _ = scope.start(sessions.end_in_time(), name="gateway sessions", vital=True)
         known = dict(channels)
         forward = Forward(known)
         machines = Machines(channels["inventory"], lambda address, who: open_channel(address, credentials, who))

@@ -154,11 +154,11 @@ async def open_inventory(
         store.on_effects(expectations.notice)
         belonging, contacts = await _follow_belonging(store, database), Contacts(presence, scope)
         guests = await _follow_guests(store, activity, scope)
-        _ = scope.start(_sweep(presence, report_interval), name="presence")
-        _ = scope.start(keep_events(database, clock, retention, feed.open_events.forget), name="retention")
-        _ = scope.start(_sweep_uploads(uploads), name="uploads")
-        _ = scope.start(_restart(store), name="restarts")
-        _ = scope.start(floor.run(), name="floor")
+        _ = scope.start(_sweep(presence, report_interval), name="presence", vital=True)
+        _ = scope.start(keep_events(database, clock, retention, feed.open_events.forget), name="retention", vital=True)
+        _ = scope.start(_sweep_uploads(uploads), name="uploads", vital=True)
+        _ = scope.start(_restart(store), name="restarts", vital=True)
+        _ = scope.start(floor.run(), name="floor", vital=True)
 
         shown = Activities(feed.open_events, activity, AllowedOperations(load()))
         acknowledging = Acknowledging(database=database, clock=clock, activity=activity)
@@ -202,11 +202,11 @@ def _follow_activity(
     news = ActivityNews(store, feed)
     store.on_commit(news.committed)
     feed.open_events.changed = news.changed
-    _ = scope.start(news.publish(), name="activity-news")
+    _ = scope.start(news.publish(), name="activity-news", vital=True)
     if locks_channel is None:
         return None
     activity = LockActivity(locks_channel, news.changed)
-    _ = scope.start(activity.follow(), name="activity")
+    _ = scope.start(activity.follow(), name="activity", vital=True)
     return activity
 
 
@@ -217,7 +217,7 @@ async def _follow_guests(store: SqliteStore, activity: LockActivity | None, scop
     await dead.recall()
     store.on_effects(guests.notice)
     store.on_effects(dead.notice)
-    _ = scope.start(dead.run(), name="deaths")
+    _ = scope.start(dead.run(), name="deaths", vital=True)
     return guests
 
 

@@ -162,7 +162,7 @@ async def open_jobs(
                 on_due=due.add,
             )
             scheduler = Scheduler(world, due, tasks, metrics)
-            _ = tasks.start(History(store, clock, history).run(), name="history")
+            _ = tasks.start(History(store, clock, history).run(), name="history", vital=True)
             auditor = Auditor(
                 locks=locks,
                 database=database,
@@ -171,7 +171,7 @@ async def open_jobs(
                 clock=clock,
                 metrics=metrics,
             )
-            _ = tasks.start(auditor.run(audit_interval), name="audit")
+            _ = tasks.start(auditor.run(audit_interval), name="audit", vital=True)
             recovery.on_due = due.add
             scheduler.before_start = _comparing(recovery, connect, tasks)
             tokens = _tokens(feed, proxy)

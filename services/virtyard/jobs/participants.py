@@ -381,7 +381,7 @@ class Participants:
         link = self._links.get(name)
         if link is None:
             link = self._links[name] = Link(name, self._connect, self._tell, self._tasks, self._greeter, self._deaths)
-            _ = self._tasks.start(link.run(), name=f"link {name}")
+            _ = self._tasks.start(link.run(), name=f"link {name}", vital=True)
         link.address = address or link.address
         return link
 

@@ -101,12 +101,12 @@ class Scheduler:
             self._go()
         await self.people.recall()
         await self._due.recall()
-        _ = self._tasks.start(self._due.run(), name="due")
+        _ = self._tasks.start(self._due.run(), name="due", vital=True)
         sweeping = sweep_for_ever(self.world.store, self.world.locks, self.people.owners)
-        _ = self._tasks.start(sweeping, name="orphans")
-        _ = self._tasks.start(self.stalls.run(), name="stalls")
+        _ = self._tasks.start(sweeping, name="orphans", vital=True)
+        _ = self._tasks.start(self.stalls.run(), name="stalls", vital=True)
         for other in self._others:
-            _ = self._tasks.start(other(), name="automation")
+            _ = self._tasks.start(other(), name="automation", vital=True)
 
     def _go(self) -> None:
         """Begin what has waited for the adoption."""

@@ -109,9 +109,9 @@ class LocksProxy:
     async def __aenter__(self) -> Self:
         """Begin to talk."""
         self._tasks = [
-            self._scope.start(self._talk(), name="ask"),
-            self._scope.start(self._release_all(), name="release"),
-            self._scope.start(self._learn_token(), name="token"),
+            self._scope.start(self._talk(), name="ask", vital=True),
+            self._scope.start(self._release_all(), name="release", vital=True),
+            self._scope.start(self._learn_token(), name="token", vital=True),
         ]
         return self
 

@@ -122,8 +122,8 @@ class LocksService:
         """Start to decide."""
         self.restored = await self._database.read(is_restored)
         await self._store.floor.open()
-        _ = self._scope.start(self._store.floor.run(), name="floor")
-        self._worker = self._scope.start(self._decide_all(), name="worker")
+        _ = self._scope.start(self._store.floor.run(), name="floor", vital=True)
+        self._worker = self._scope.start(self._decide_all(), name="worker", vital=True)
         return self
 
     async def __aexit__(self, *_: object) -> None:

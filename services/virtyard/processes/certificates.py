@@ -38,7 +38,7 @@ def certificate_request(identity: str, end: datetime) -> certificate_pb2.ReportC
 async def watched(folders: Callable[[], Iterable[Path]], report: Report) -> AsyncIterator[None]:
     """Watch the certificates in these folders until the block ends."""
     async with TaskScope("certificates") as scope:
-        _ = scope.start(CertificateWatch(folders, report).run(), name="certificates")
+        _ = scope.start(CertificateWatch(folders, report).run(), name="certificates", vital=True)
         yield
 
 

@@ -158,7 +158,7 @@ async def clock_watched(clock: SystemClock, name: str, channel: grpc.aio.Channel
         channel: to the inventory.
     """
     async with TaskScope("clock") as scope:
-        _ = scope.start(ClockWatch(clock, f"services/{name}", channel).run(), name="clock")
+        _ = scope.start(ClockWatch(clock, f"services/{name}", channel).run(), name="clock", vital=True)
         yield
 
 
@@ -182,7 +182,7 @@ async def clock_watched_later(
             await channel.close()
 
     async with TaskScope("clock") as scope:
-        _ = scope.start(watch(), name="clock")
+        _ = scope.start(watch(), name="clock", vital=True)
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -17,14 +18,17 @@ from virtyard.runtime import loop, telemetry
 from virtyard.runtime.configuration import Configuration
 from virtyard.runtime.logs import configure_logs
 from virtyard.runtime.metrics import Metrics
+from virtyard.runtime.scope import end_process_by
 
 _log = logging.getLogger(__name__)
+GIVE_UP_SECONDS = 30.0
+"""How long a process of which a vital task has failed may take to close what it has; then it ends as by a kill."""
 
 
 def run_process(
     name: str, configuration: Configuration, main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 ) -> int:
-    """Run a process until SIGTERM or SIGINT; return its exit code.
+    """Run a process until SIGTERM or SIGINT, or until one of its vital tasks fails; return its exit code.
 
     Args:
         name: the process, as `jobs`, for logs and traces.
@@ -41,6 +45,12 @@ def run_process(
         running = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             running.add_signal_handler(number, stop.set)
+
+        def give_up() -> None:
+            stop.set()
+            running.call_later(GIVE_UP_SECONDS, os._exit, os.EX_SOFTWARE)
+
+        end_process_by(give_up)
         await main(stop)
 
     try:

@@ -232,7 +232,7 @@ class Database:
         self._reader = await SqliteThread.open(self.path, writer=False)
         if self._feed is not None:
             self._feed.bind(self)
-        self._writing = self._scope.start(self._write_all(), name="writer")
+        self._writing = self._scope.start(self._write_all(), name="writer", vital=True)
 
     def _recall(self, connection: sqlite3.Connection) -> None:
         """Read what is kept in memory about the journal and the identity."""

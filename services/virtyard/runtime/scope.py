@@ -9,14 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-__all__ = ["TaskScope"]
+__all__ = ["TaskScope", "end_process_by"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_end_process: ContextVar[Callable[[], None] | None] = ContextVar("end_process", default=None)
+
+
+def end_process_by(end: Callable[[], None]) -> None:
+    """Have `end` called when a vital task fails, in whatever is started from here on."""
+    _end_process.set(end)
 
 
 class TaskScope:
@@ -28,6 +35,7 @@ class TaskScope:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failures: list[BaseException] = []
         self._closed = False
+        self._end_process = _end_process.get()
 
     async def __aenter__(self) -> Self:
         """Return the scope."""
@@ -45,7 +53,12 @@ class TaskScope:
         return len(self._tasks)
 
     def start(
-        self, coroutine: Coroutine[Any, Any, T], *, name: str = "", context: contextvars.Context | None = None
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        name: str = "",
+        context: contextvars.Context | None = None,
+        vital: bool = False,
     ) -> asyncio.Task[T]:
         """Start a task of this scope.
 
@@ -55,13 +68,15 @@ class TaskScope:
             coroutine: what to run.
             name: is added to the scope's name.
             context: the context variables that it sees; a copy of the caller's if not given.
+            vital: without it the process would serve on and keep no promise, as one whose queue nobody empties. If it
+                fails, the process ends; started again, it takes up what was under way.
         """
         if self._closed:
             coroutine.close()
             raise RuntimeError(f"the task scope {self.name} is closed")
         task = asyncio.get_running_loop().create_task(coroutine, name=name or self.name, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended_vital if vital else self._ended)
         return task
 
     async def close(self, *, patience: float = 0.0) -> None:
@@ -85,3 +100,10 @@ class TaskScope:
         if error is not None:
             self._failures.append(error)
             _log.critical("a task of %s failed", self.name, exc_info=error)
+
+    def _ended_vital(self, task: asyncio.Task[Any]) -> None:
+        self._ended(task)
+        if self._end_process is None or task.cancelled() or task.exception() is None:
+            return
+        _log.critical("the process ends, as it cannot go on without that task")
+        self._end_process()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import pytest
 
-from virtyard.runtime.scope import TaskScope
+from virtyard.runtime.scope import TaskScope, end_process_by
 
 
 async def test_close_cancels_and_awaits_what_runs() -> None:
@@ -54,3 +55,23 @@ async def test_failure_is_logged_and_raised_by_close(caplog: pytest.LogCaptureFi
         await scope.close()
     assert failed.group_contains(ValueError, match="broken")
     assert any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("vital", [True, False])
+async def test_a_vital_task_that_fails_ends_the_process(vital: bool) -> None:
+    """Any other is told of, and the process goes on; a cancelled one has not failed."""
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    ended: list[str] = []
+    context = contextvars.copy_context()
+    context.run(end_process_by, lambda: ended.append("told"))
+    scope = context.run(TaskScope, "tests")
+    cancelled = scope.start(asyncio.Event().wait(), vital=True)
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.wait({cancelled, scope.start(fail(), vital=vital)})
+    with pytest.raises(BaseExceptionGroup):
+        await scope.close()
+    assert ended == (["told"] if vital else [])

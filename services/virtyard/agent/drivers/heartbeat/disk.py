@@ -193,7 +193,7 @@ class DiskHeartbeat:
     def _keep(self, member: _Member) -> None:
         self._members[member.membership.cluster_uid] = member
         member.began = self._clock.monotonic()
-        member.task = self._scope.start(self._live(member), name=member.membership.cluster_uid)
+        member.task = self._scope.start(self._live(member), name=member.membership.cluster_uid, vital=True)
 
     async def _live(self, member: _Member) -> None:
         """Renew every 2T and read every T, for as long as the membership lasts."""
