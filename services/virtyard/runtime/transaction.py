@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -178,7 +179,18 @@ def run_batch(
         commit(connection)
     except Exception as error:
         raise CommitFailed(batch, error) from error
+    _mark_end(connection)
     return batch
+
+
+def _mark_end(connection: sqlite3.Connection) -> None:
+    """Leave a read mark at the end of the log.
+
+    The first reader after a commit would write it, into the `-shm` file, and that stands still on a disk that hangs:
+    reads need a disk that takes no writes only if the mark is there. See walTryBeginRead in SQLite's wal.c.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute("SELECT 1 FROM meta LIMIT 1").close()
 
 
 def _run_any(transaction: Transaction, function: Callable[[Transaction], Any]) -> Any:
