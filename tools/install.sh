@@ -53,6 +53,9 @@ if [ "${DRIVER:-}" != sim ] && [ -n "$emulator" ]; then
     command -v qemu-img >/dev/null || want qemu-utils
 fi
 
+# What we write as an archive is read back by the program that others read it with.
+if [ "$need" = test ] && ! command -v cpio >/dev/null; then want cpio; fi
+
 # The console's tests drive a browser. Debian has Chromium as a package; Ubuntu's is a snap, which no script should install.
 if [ "$need" = test ] && ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
     case $(. /etc/os-release 2>/dev/null && printf '%s' "${ID:-}") in
