@@ -1,9 +1,9 @@
 """Disks of processes that can go wrong: a file system of its own, on a loop device, for the state of each.
 
 A disk that is frozen (fsfreeze) takes no write until it is thawed, and whoever writes stands still in the kernel,
-beyond any signal: a disk that hangs. One that is full has room again once a file is taken away. One that has met an
-error, which ext4 has a switch for, is read-only from then on, as `errors=remount-ro` says, and nothing takes that back
-but unmounting it.
+beyond any signal: a disk that hangs. One that is frozen and thawed all the time is slow. One that is full has room
+again once a file is taken away. One that has met an error, which ext4 has a switch for, is read-only from then on, as
+`errors=remount-ro` says, and nothing takes that back but unmounting it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +30,8 @@ from tests.acceptance.site import Site, until
 _BYTES = 64 << 20
 _BLOCK = 1 << 10
 """What ext4 gives out at once on a disk this small."""
+_HELD_UP_SECONDS, _GOES_ON_SECONDS = 0.3, 0.03
+"""A slow disk: a commit takes a third of a second, where two milliseconds are usual. All that wait share a moment."""
 
 
 class Disk:
@@ -58,6 +63,29 @@ class Disk:
             yield
         finally:
             _run(["fsfreeze", "-u", str(self.place)])
+
+    @contextmanager
+    def slow(self) -> Iterator[list[float]]:
+        """Let it take writes for a moment only, again and again, while the block runs: most wait for the next one.
+
+        Yields: when it was held up, in seconds of the monotonic clock; it grows.
+        """
+        over, times = threading.Event(), list[float]()
+
+        def hold_up() -> None:
+            while not over.is_set():
+                with self.frozen():
+                    times.append(time.monotonic())
+                    over.wait(_HELD_UP_SECONDS)
+                over.wait(_GOES_ON_SECONDS)
+
+        with ThreadPoolExecutor(1) as own:
+            holding = own.submit(hold_up)
+            try:
+                yield times
+            finally:
+                over.set()
+                holding.result()
 
     @contextmanager
     def full(self) -> Iterator[None]:
