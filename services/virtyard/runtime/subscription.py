@@ -19,7 +19,7 @@ from virtyard.api.type.v1.watch_pb2 import FrameKind
 from virtyard.runtime.entry import Entry, Frame
 from virtyard.runtime.resume_point import TokenStem
 
-__all__ = ["BOUNDS", "Bounds", "Matches", "News", "Pending", "Subscription"]
+__all__ = ["BOUNDS", "Bounds", "Matches", "News", "Pending", "Subscription", "Verdict"]
 
 CHANGED = FrameKind.FRAME_KIND_CHANGED
 REMOVED = FrameKind.FRAME_KIND_REMOVED
@@ -52,27 +52,29 @@ _OVERHEAD = 100
 
 
 class News:
-    """An entry on its way to the watchers, with the frames that they share, each made when it is first needed."""
+    """An entry on its way to the watchers, with the frames that they share, each made when it is first needed.
 
-    __slots__ = ("_bare", "_full", "_plain", "_stem", "entry", "item", "progress", "size")
+    To a watcher without a filter it is a verdict by itself. It refers to nothing that refers to it, so what nobody
+    waits for any more is gone at once, and does not stay until garbage is looked for.
+    """
+
+    __slots__ = ("_bare", "_full", "_stem", "entry", "item", "kind", "progress", "size")
 
     def __init__(self, entry: Entry, stem: TokenStem, *, progress: bool = False) -> None:
         """Keep the entry with the stem of its feed's tokens; `progress` is news that no journal has."""
         self.entry = entry
         self.item = (entry.topic, entry.key)
+        self.kind: FrameKind.ValueType | None = REMOVED if entry.removed else CHANGED
         self.size = len(entry.body) + _OVERHEAD
         self.progress = progress
         self._stem = stem
-        self._plain: Pending | None = None
         self._full: Frame | None = None
         self._bare: Frame | None = None
 
     @property
-    def plain(self) -> Pending:
-        """Return what is told to a watcher without a filter."""
-        if self._plain is None:
-            self._plain = Pending(self, REMOVED if self.entry.removed else CHANGED)
-        return self._plain
+    def news(self) -> News:
+        """Return itself, as what the verdict is about."""
+        return self
 
     def frame(self, kind: FrameKind.ValueType) -> Frame:
         """Return the frame of that kind, made once; without the body if the item only left a view."""
@@ -91,12 +93,16 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """News with the verdict about it."""
+class Verdict:
+    """News with what a watcher with a filter is told of it."""
 
     news: News
     kind: FrameKind.ValueType | None
     """The kind of frame to send; None if it is REMOVED only where the entry before it matched, which is not known."""
+
+
+Pending = News | Verdict
+"""What one watcher is to be told; those without a filter share it."""
 
 
 _LAST = object()
@@ -221,16 +227,16 @@ class Subscription:
         """Return what this watcher is to be told of the news, None if nothing."""
         entry = news.entry
         if self._matches is None:
-            return news.plain
+            return news
         wanted = not entry.removed and self._matches(entry.topic, entry.key, entry.body)
         if news.progress or not self.fold:
-            return Pending(news, CHANGED) if wanted else None
+            return Verdict(news, CHANGED) if wanted else None
         before = self._remember(news.item, wanted, gone=entry.removed)
         if wanted:
-            return Pending(news, CHANGED)
+            return Verdict(news, CHANGED)
         if before is False:
             return None
-        return Pending(news, REMOVED if before else None)
+        return Verdict(news, REMOVED if before else None)
 
     def take(self) -> list[Pending]:
         """Return a portion of what is pending, in order of its sequence; the rest may still be folded."""

@@ -1,51 +1,16 @@
 // The screen of events by the keyboard: narrowed by each of its fields, saved, its archive, acknowledged, by force too, and
 // cleared by itself.
-import { readFile } from "node:fs/promises";
 import { go } from "./browser.mjs";
-import { asked, choose, have, look, page, play, said, until } from "./scenario.mjs";
-
-const FIELDS = "Narrow the list of events";
-const grid = () => page.getByRole("grid", { name: "Events" });
-const search = () => page.getByRole("search", { name: FIELDS });
-const field = (label) => search().getByLabel(label, { exact: true });
-const dialog = (name) => page.getByRole("dialog", { name, exact: true });
-
-/** The rows of a type on a machine. */
-const rowOf = (type, machine) => grid().getByRole("row").filter({ hasText: type }).filter({ has: page.locator(`a[href="/objects/virtualMachines/${machine}"]`) });
+import { acknowledge, address, dialog, field, FIELDS, open, rowOf, save, search } from "./events.mjs";
+import { asked, choose, have, look, page, play, said } from "./scenario.mjs";
 
 /** What is listed: how many events the screen says there are. */
-const listed = (count) => page.getByText(`All ${count} events are here.`, { exact: true }).waitFor();
-
-/** What the address says that the list is narrowed by. */
-const address = () => new URL(page.url()).search;
+const listed = (count) => page.getByText(count === 1 ? "1 event is here; there are no more." : `All ${count} events are here.`, { exact: true }).waitFor();
 
 /** Has everything shown again. */
 async function showAll() {
   await search().getByRole("button", { name: "Show all" }).press("Enter");
   await listed(asked.counts.all);
-}
-
-/** Goes to a row by the arrows, and opens its event. */
-async function open(row) {
-  await row.first().waitFor();
-  await grid().focus();
-  await grid().press("Home");
-  await until(async () => {
-    if ((await row.first().getAttribute("aria-selected")) === "true") return true;
-    await grid().press("ArrowDown");
-    return false;
-  });
-  await grid().press("Enter");
-  await page.getByRole("dialog").getByRole("button", { name: "Acknowledge", exact: true }).waitFor();
-}
-
-/** Asks for the acknowledgement of the event that is open, with a comment. */
-async function acknowledge(comment) {
-  await page.getByRole("dialog").getByRole("button", { name: "Acknowledge", exact: true }).press("Enter");
-  const asking = dialog("Acknowledge this event?");
-  await asking.getByLabel("Comment").pressSequentially(comment);
-  await asking.getByRole("button", { name: "Acknowledge", exact: true }).press("Enter");
-  return asking;
 }
 
 /** What became of the event that is open; then it is closed, and is no more in the list. */
@@ -88,13 +53,6 @@ async function narrow() {
   await listed(1);
   said.addresses.push(address());
   await showAll();
-}
-
-/** Saves what is listed, as lines. */
-async function save() {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export", exact: true }).press("Enter")]);
-  said.file = download.suggestedFilename();
-  return (await readFile(await download.path(), "utf8")).split("\n").filter(Boolean).map((line) => JSON.parse(line).event.name);
 }
 
 /** From now on, what the page asks the gateway for by a text, but for lists and exports. */

@@ -198,7 +198,7 @@ async function goThroughTree(grid) {
 
 /** What is listed with a filter: how many jobs the screen says there are. */
 async function listed(count) {
-  await page.getByTestId("job-count").getByText(`All ${count} jobs are here.`).waitFor();
+  await page.getByTestId("job-count").getByText(count === 1 ? "1 job is here; there are no more." : `All ${count} jobs are here.`).waitFor();
 }
 
 /** Each field of the filter, and what is left of the list by it. */

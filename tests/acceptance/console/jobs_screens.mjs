@@ -234,7 +234,7 @@ async function seeCounters() {
     await until(async () => {
       const number = Number((await counter.locator("strong").innerText()).replace(/\D/g, ""));
       said.counters[label] = number;
-      return (await listed.innerText()) === `All ${number} jobs are here.`;
+      return (await listed.innerText()) === (number === 1 ? "1 job is here; there are no more." : `All ${number} jobs are here.`);
     });
   }
 }

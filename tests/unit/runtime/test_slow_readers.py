@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +20,7 @@ from virtyard.runtime.entry import Frame
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.metrics import Metrics
 from virtyard.runtime.resume_point import ResumePoint
-from virtyard.runtime.subscription import Bounds, Matches
+from virtyard.runtime.subscription import Bounds, Matches, News
 
 GAP = FrameKind.FRAME_KIND_GAP
 BOOKMARK = FrameKind.FRAME_KIND_BOOKMARK
@@ -119,6 +120,30 @@ async def test_who_never_reads_keeps_nothing_waiting_and_is_shown_every_last_sta
         assert view == await stored(database)
         await reader.close()
         assert feed.buffered == 0
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("matches", [None, lambda _topic, key, _body: key[-1] != "0"], ids=["everything", "filtered"])
+async def test_news_that_nobody_waits_for_is_gone_before_garbage_is_looked_for(
+    tmp_path: Path, reads: bool, matches: Matches | None
+) -> None:
+    """Proves that news is no garbage in a circle: with a search only after 20,000 things, that was 9 MiB of it."""
+    async with opened(tmp_path, bounds=Bounds(items=1500)) as (feed, database):
+        reader = Reader(feed, matches=matches)
+        await reader.go_live(database)
+        gc.collect()
+        gc.disable()
+        try:
+            for turn in range(20):
+                await put_all(database, 100 * turn, 100)
+                while reads and not (await reader.batch())[-1].key.endswith("99"):
+                    pass
+            there = sum(isinstance(one, News) for one in gc.get_objects())
+        finally:
+            gc.enable()
+        # Those of the ring, and of a portion that is being handed out.
+        assert 8 <= there <= 8 + 64
+        await reader.close()
 
 
 async def test_bytes_are_bounded_however_large_the_states_are(tmp_path: Path) -> None:

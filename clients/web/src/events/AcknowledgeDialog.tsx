@@ -4,6 +4,7 @@ import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
 import { inventory } from "../client/services";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { useCall } from "../ui/use-call";
+import { canAcknowledge } from "./standing";
 
 // What the second look at the condition is refused with; anything else no force would help against.
 const REFUSED = new Set(["CONDITION_STILL_HOLDS", "UNAVAILABLE"]);
@@ -13,9 +14,11 @@ interface Props {
   opened: boolean;
   onClose: () => void;
   onDone: (event: Event) => void;
+  /** Is called where it was refused and no force would help: the event is not what it was taken for. */
+  onRefused: () => void;
 }
 
-export function AcknowledgeDialog({ event, opened, onClose, onDone }: Props) {
+export function AcknowledgeDialog({ event, opened, onClose, onDone, onRefused }: Props) {
   const call = useCall();
   const acknowledge = (comment: string, force: boolean): void =>
     call.run(
@@ -24,6 +27,7 @@ export function AcknowledgeDialog({ event, opened, onClose, onDone }: Props) {
         onDone(answer);
         onClose();
       },
+      (problem) => REFUSED.has(problem.reason) || onRefused(),
     );
   return (
     <ConfirmDialog
@@ -33,6 +37,7 @@ export function AcknowledgeDialog({ event, opened, onClose, onDone }: Props) {
       verb="Acknowledge"
       reasonLabel="Comment"
       call={call}
+      ready={canAcknowledge(event)}
       onConfirm={(comment) => acknowledge(comment, false)}
       more={(comment) =>
         call.problem &&

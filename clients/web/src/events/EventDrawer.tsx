@@ -21,19 +21,21 @@ interface Props {
   opened: boolean;
   onClose: () => void;
   onChanged: (event: Event) => void;
+  /** Is called where the event is found not to be what is shown of it. */
+  onStale: () => void;
 }
 
-export function EventDrawer({ event, problem, opened, onClose, onChanged }: Props) {
+export function EventDrawer({ event, problem, opened, onClose, onChanged, onStale }: Props) {
   return (
     <Drawer opened={opened} onClose={onClose} position="right" size="lg" onExitTransitionEnd={keepFocus} title={event ? event.type : "Event"} closeButtonProps={{ "aria-label": "Close" }}>
-      {event && <Content event={event} onChanged={onChanged} />}
+      {event && <Content event={event} onChanged={onChanged} onStale={onStale} />}
       {!event && problem && <ProblemAlert title="This event cannot be shown" problem={problem} />}
       {!event && !problem && <Loader role="status" aria-label="Loading the event" />}
     </Drawer>
   );
 }
 
-function Content({ event, onChanged }: { event: Event; onChanged: (event: Event) => void }) {
+function Content({ event, onChanged, onStale }: Pick<Props, "onChanged" | "onStale"> & { event: Event }) {
   const [asking, setAsking] = useState(false);
   const standing = standingLook(event);
   return (
@@ -62,7 +64,7 @@ function Content({ event, onChanged }: { event: Event; onChanged: (event: Event)
           <Button onClick={() => setAsking(true)}>Acknowledge</Button>
         </Group>
       )}
-      <AcknowledgeDialog event={event} opened={asking} onClose={() => setAsking(false)} onDone={onChanged} />
+      <AcknowledgeDialog event={event} opened={asking} onClose={() => setAsking(false)} onDone={onChanged} onRefused={onStale} />
     </Stack>
   );
 }

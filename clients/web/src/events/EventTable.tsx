@@ -9,17 +9,19 @@ import { ResourceLink } from "../ui/ResourceLink";
 import { useNarrow } from "../ui/use-narrow";
 import { VirtualGrid, type Column } from "../ui/VirtualGrid";
 import { severityLook } from "./severities";
-import { countWords, standingLook } from "./standing";
+import { ARCHIVED, countWords, standingLook } from "./standing";
 import type { ListedEvents } from "./use-event-list";
 
 interface Props {
   listed: ListedEvents;
+  /** Whether it is the archive: of each of those it need not be said that it is archived. */
+  archive: boolean;
   /** What it says when nothing is listed. */
   empty: string;
   onOpen: (event: Event) => void;
 }
 
-export function EventTable({ listed: { events, pages }, empty, onOpen }: Props) {
+export function EventTable({ listed: { events, pages }, archive, empty, onOpen }: Props) {
   const narrow = useNarrow();
   const { loading, more } = pages;
   const nearEnd = useCallback(() => {
@@ -37,7 +39,7 @@ export function EventTable({ listed: { events, pages }, empty, onOpen }: Props) 
     { key: "message", title: "What happened", width: "minmax(12rem, 3fr)", cell: message },
     { key: "type", title: "Type", width: "minmax(8rem, 1fr)", cell: (event) => <span title={event.type}>{event.type}</span> },
     { key: "count", title: "Count", width: "4rem", cell: (event) => (event.count > 1n ? <span title={countWords(event)}>{String(event.count)}</span> : "") },
-    { key: "standing", title: "State", width: "8.5rem", cell: (event) => <Standing event={event} /> },
+    { key: "standing", title: "State", width: "8.5rem", cell: (event) => <Standing event={event} archive={archive} /> },
   ];
   return (
     <VirtualGrid
@@ -64,7 +66,7 @@ export function EventTable({ listed: { events, pages }, empty, onOpen }: Props) 
               <ResourceLink name={event.object} tabIndex={-1} />
             </Text>
             <Text size="sm" component="div">
-              <Standing event={event} />
+              <Standing event={event} archive={archive} />
             </Text>
           </Group>
         </Stack>
@@ -84,7 +86,7 @@ export function EventTable({ listed: { events, pages }, empty, onOpen }: Props) 
   );
 }
 
-function Standing({ event }: { event: Event }) {
-  const look = standingLook(event);
+function Standing({ event, archive }: { event: Event; archive: boolean }) {
+  const look = event.archived && !archive ? ARCHIVED : standingLook(event);
   return look ? <LookBadge look={look} /> : null;
 }

@@ -4,6 +4,7 @@ import { IconChecks, IconDownload } from "@tabler/icons-react";
 import { useMemo, useState } from "react";
 import { useSearchParams } from "react-router";
 import { inventory } from "../client/services";
+import { hereWords } from "../ui/counts";
 import { ExportButton } from "../ui/ExportButton";
 import { Page } from "../ui/Page";
 import { ProblemAlert } from "../ui/ProblemAlert";
@@ -29,7 +30,7 @@ export default function EventsPage() {
     if (id) to.set("event", id);
     setQuery(to, { replace: true });
   };
-  const event = useOneEvent(shown ? `events/${shown}` : undefined, listed.events);
+  const event = useOneEvent(shown ? `events/${shown}` : undefined, listed);
   return (
     <Page
       title="Events"
@@ -46,13 +47,13 @@ export default function EventsPage() {
     >
       <EventFilters filter={filter} onChange={(next: EventFilter) => go(next, shown)} />
       {listed.pages.problem && <ProblemAlert title="The events cannot be listed" problem={listed.pages.problem} />}
-      <EventTable listed={listed} empty={emptyWords(filter)} onOpen={(one) => go(filter, one.name.slice("events/".length))} />
+      <EventTable listed={listed} archive={filter.archived} empty={emptyWords(filter)} onOpen={(one) => go(filter, one.name.slice("events/".length))} />
       <Group gap="xs">
         <Text size="sm" c="dimmed" role="status">
-          {listed.pages.complete ? `All ${listed.events.length} events are here.` : `${listed.events.length} events are here; more come as you scroll.`}
+          {hereWords(listed.events.length, "event", listed.pages.complete)}
         </Text>
       </Group>
-      <EventDrawer event={event.event} problem={event.problem} opened={shown !== null} onClose={() => go(filter, null)} onChanged={event.put} />
+      <EventDrawer event={event.event} problem={event.problem} opened={shown !== null} onClose={() => go(filter, null)} onChanged={event.put} onStale={event.again} />
       <AcknowledgeAllDialog opened={all} filter={text} onClose={() => setAll(false)} acknowledge={(request) => inventory.acknowledgeEvents(request)} />
     </Page>
   );

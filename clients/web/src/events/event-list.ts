@@ -7,6 +7,7 @@ export class EventList {
   /** The events, the newest first; another array after each change. */
   events: readonly Event[] = [];
   private readonly byName = new Map<string, Event>();
+  private readonly forgotten = new Set<string>();
 
   /** Put events in, or in the place of what was known of them. True if that changed anything. */
   put(events: readonly Event[]): boolean {
@@ -14,7 +15,8 @@ export class EventList {
     let changed = false;
     for (const event of events) {
       const before = this.byName.get(event.name);
-      if (before === event) continue;
+      // What is archived or forgotten is so for good; the watch is not told of it, and goes on with what it knew.
+      if (before === event || (before?.archived && !event.archived) || this.forgotten.has(event.name)) continue;
       this.byName.set(event.name, event);
       changed = true;
       isNew ||= before === undefined;
@@ -30,10 +32,16 @@ export class EventList {
     this.events = this.events.filter((event) => this.byName.has(event.name));
   }
 
+  /** Take one out that is not kept any more, for good. */
+  forget(name: string): void {
+    this.forgotten.add(name);
+    this.remove([name]);
+  }
+
   /** Both sorted lists as one, as new events come at either end. */
   private merged(events: readonly Event[]): Event[] {
     const old = new Set(this.events.map((event) => event.name));
-    const fresh = events.filter((event) => !old.has(event.name)).sort((a, b) => numberOf(b.name) - numberOf(a.name));
+    const fresh = events.filter(({ name }) => !old.has(name) && this.byName.has(name)).sort((a, b) => numberOf(b.name) - numberOf(a.name));
     const found: Event[] = [];
     let place = 0;
     for (const event of this.events) {

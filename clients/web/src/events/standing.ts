@@ -1,5 +1,6 @@
 // What became of an event: whether it is open, and if not, why.
 import type { Event } from "../api/virtyard/api/inventory/v1/event_pb";
+import { countOf } from "../ui/counts";
 import type { Look } from "../ui/looks";
 import { millisOf, showMoment } from "../ui/moments";
 
@@ -21,5 +22,5 @@ export const canAcknowledge = (event: Event): boolean => event.open && !event.ar
 export function countWords(event: Event): string {
   if (event.count <= 1n) return "";
   const first = millisOf(event.firstTime);
-  return `${event.count} times${first === undefined ? "" : ` since ${showMoment(first)}`}`;
+  return `${countOf(event.count, "time")}${first === undefined ? "" : ` since ${showMoment(first)}`}`;
 }

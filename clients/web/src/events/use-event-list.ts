@@ -14,6 +14,10 @@ const WATCHED = 1000;
 export interface ListedEvents {
   readonly events: readonly Event[];
   readonly pages: Pages;
+  /** Put in the place of what was known of an event what was read of it since. */
+  readonly put: (event: Event) => void;
+  /** Take out an event that is not kept any more. */
+  readonly forget: (name: string) => void;
 }
 
 export function useEventList(filter: EventFilter): ListedEvents {
@@ -35,7 +39,15 @@ export function useEventList(filter: EventFilter): ListedEvents {
   }, []);
   const pages = usePages(ask, take);
   useLatest(list, archived ? undefined : text, pages.count > 0, () => setVersion((before) => before + 1));
-  return useMemo(() => ({ events: list.current.events, pages }), [version, pages]);
+  const put = useCallback((event: Event): void => {
+    list.current.put([event]);
+    setVersion((before) => before + 1);
+  }, []);
+  const forget = useCallback((name: string): void => {
+    list.current.forget(name);
+    setVersion((before) => before + 1);
+  }, []);
+  return useMemo(() => ({ events: list.current.events, pages, put, forget }), [version, pages, put, forget]);
 }
 
 /** Put what the watch brings into the list, and take out what it takes back; nothing without a filter. */

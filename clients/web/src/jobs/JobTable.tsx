@@ -3,6 +3,7 @@ import { Center, Group, Loader, Stack, Text, UnstyledButton } from "@mantine/cor
 import { IconChevronDown, IconChevronRight } from "@tabler/icons-react";
 import { useCallback, useMemo } from "react";
 import { useNavigate } from "react-router";
+import { countOf } from "../ui/counts";
 import { pageOf } from "../ui/pages";
 import { LookBadge } from "../ui/LookBadge";
 import { Moment } from "../ui/Moment";
@@ -95,8 +96,7 @@ function TitleCell({ row, partial, onToggle }: TitleProps) {
       <span style={{ overflow: "hidden", textOverflow: "ellipsis" }}>
         <ResourceLink name={operation.name} text={title} tabIndex={-1} />{" "}
         <Text span size="sm" c="dimmed">
-          {operation.number}, {count} {partial ? "matching " : ""}
-          {count === 1 ? "job" : "jobs"}
+          {operation.number}, {countOf(count, partial ? "matching job" : "job")}
         </Text>
       </span>
     </span>

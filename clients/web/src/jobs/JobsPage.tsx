@@ -3,6 +3,7 @@ import { Button, Checkbox, Group, Popover, Switch, Text } from "@mantine/core";
 import { IconColumns3, IconDownload } from "@tabler/icons-react";
 import { useMemo } from "react";
 import { useSearchParams } from "react-router";
+import { hereWords } from "../ui/counts";
 import { ExportButton } from "../ui/ExportButton";
 import { Page } from "../ui/Page";
 import { ProblemAlert } from "../ui/ProblemAlert";
@@ -47,7 +48,7 @@ export default function JobsPage() {
       />
       <Group gap="xs">
         <Text size="sm" c="dimmed" role="status" data-testid="job-count">
-          {complete ? `All ${jobs.list.size} jobs are here.` : `${jobs.list.size} jobs are here; more come as you scroll.`}
+          {hereWords(jobs.list.size, "job", complete)}
         </Text>
         {!complete && !jobs.pages.problem && (
           <Button variant="subtle" size="compact-sm" loading={jobs.pages.loading} onClick={jobs.pages.more}>

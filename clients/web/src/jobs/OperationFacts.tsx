@@ -2,6 +2,7 @@
 import { Group, Text } from "@mantine/core";
 import { Fragment } from "react";
 import type { ReasonHop } from "../api/virtyard/api/type/v1/submission_pb";
+import { countOf } from "../ui/counts";
 import { LookBadge } from "../ui/LookBadge";
 import { Moment } from "../ui/Moment";
 import { millisOf, showLength } from "../ui/moments";
@@ -30,7 +31,7 @@ export function OperationFacts({ story }: { story: Story }) {
       {metadata.options?.reason && <Fact name="Reason">{metadata.options.reason}</Fact>}
       {metadata.options?.under && <Fact name="Under"><ResourceLink name={metadata.options.under} /></Fact>}
       {metadata.supersededBy && <Fact name="Made way for"><ResourceLink name={metadata.supersededBy} /></Fact>}
-      {metadata.replans > 0 && <Fact name="Planned again">{metadata.replans} times</Fact>}
+      {metadata.replans > 0 && <Fact name="Planned again">{countOf(metadata.replans, "time")}</Fact>}
       <Trail hops={metadata.reasonTrail} own={metadata.principal} />
     </Group>
   );

@@ -1,6 +1,7 @@
 // The transcript of an operation, in the words of `virtyard job transcript`.
 import type { Job } from "../api/virtyard/api/jobs/v1/job_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { countOf } from "../ui/counts";
 import { millisOf } from "../ui/moments";
 import { treeOf } from "./job-list";
 import { jobLook, stepLook } from "./states";
@@ -32,7 +33,7 @@ function jobLines(job: Job): string[] {
   ];
   for (const [what, time] of times) if (time) lines.push(`  ${what} at ${moment(time)}`);
   for (const step of job.steps) {
-    const tries = step.attempt > 1 ? `, ${step.attempt} tries` : "";
+    const tries = step.attempt > 1 ? `, ${countOf(step.attempt, "try", "tries")}` : "";
     lines.push(`  step ${step.id}: ${step.title} (by ${step.participant}): ${stepLook(step.state).word}${tries}`);
     if (step.error?.message) lines.push(`    ${step.error.message}`);
   }

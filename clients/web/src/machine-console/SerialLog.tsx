@@ -2,6 +2,7 @@
 import { ActionIcon, Button, Checkbox, Group, Stack, Text, TextInput } from "@mantine/core";
 import { IconChevronDown, IconChevronUp, IconDownload, IconSearch } from "@tabler/icons-react";
 import { useEffect, useMemo, useRef, useState } from "react";
+import { countOf } from "../ui/counts";
 import { problemOf, type Problem } from "../ui/problem";
 import { ProblemAlert } from "../ui/ProblemAlert";
 import classes from "./SerialLog.module.css";
@@ -50,7 +51,7 @@ export function SerialLog({ machine, title }: { machine: string; title: string }
             <IconChevronDown size={16} aria-hidden />
           </ActionIcon>
           <Text size="sm" c="dimmed" role="status">
-            {searched && (found.length === 0 ? "not found" : `${Math.min(place, found.length - 1) + 1} of ${found.length} lines`)}
+            {searched && (found.length === 0 ? "not found" : `${Math.min(place, found.length - 1) + 1} of ${countOf(found.length, "line")}`)}
           </Text>
         </Group>
         <Group gap="sm">

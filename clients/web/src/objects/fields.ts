@@ -6,6 +6,7 @@ import { resource_reference } from "../api/google/api/resource_pb";
 import { field_hint, Unit } from "../api/virtyard/api/type/v1/annotations_pb";
 import { showBytes } from "../forms/quantities";
 import { humanise } from "../forms/words";
+import { countOf } from "../ui/counts";
 import { millisOf, showLength } from "../ui/moments";
 import { enumWords } from "./kinds";
 
@@ -121,7 +122,7 @@ function listOf(message: ReflectMessage, field: DescField & { fieldKind: "list" 
 
 function scalarOf(field: DescField, value: string | number | bigint | boolean | Uint8Array): FieldValue {
   if (typeof value === "boolean") return { kind: "text", text: value ? "yes" : "no" };
-  if (value instanceof Uint8Array) return { kind: "text", text: `${value.length} bytes` };
+  if (value instanceof Uint8Array) return { kind: "text", text: countOf(value.length, "byte") };
   if (value === "") return { kind: "empty" };
   if (isReference(field)) return { kind: "references", names: [String(value)] };
   if (field.scalar === ScalarType.STRING) return { kind: "text", text: String(value), code: /^\/|:\/\/|^[0-9a-f-]{16,}$/.test(String(value)) };

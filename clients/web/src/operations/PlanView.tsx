@@ -3,6 +3,7 @@ import { Badge, Group, List, Stack, Table, Text, Title } from "@mantine/core";
 import type { Plan, PlannedJob } from "../api/virtyard/api/jobs/v1/plan_pb";
 import { StepKind } from "../api/virtyard/api/jobs/v1/plan_pb";
 import { LockMode } from "../api/virtyard/api/type/v1/lock_pb";
+import { countOf } from "../ui/counts";
 import { ResourceLink } from "../ui/ResourceLink";
 
 const MODES: Partial<Record<LockMode, string>> = {
@@ -19,8 +20,8 @@ export function PlanView({ plan }: { plan: Plan }) {
   return (
     <Stack gap="md">
       <Text size="sm">
-        It would run {count} {count === 1 ? "job" : "jobs"}
-        {servers > 0 && ` on ${servers} ${servers === 1 ? "server" : "servers"}`}. Nothing has been changed.
+        It would run {countOf(count, "job")}
+        {servers > 0 && ` on ${countOf(servers, "server")}`}. Nothing has been changed.
       </Text>
       <Stack gap={4}>
         <Title order={3}>Jobs</Title>

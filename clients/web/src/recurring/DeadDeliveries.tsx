@@ -4,6 +4,7 @@ import { useState } from "react";
 import { WebhookDeliveryState, type WebhookDelivery } from "../api/virtyard/api/jobs/v1/automation_service_pb";
 import { automation } from "../client/services";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
+import { countOf } from "../ui/counts";
 import { Moment } from "../ui/Moment";
 import { millisOf } from "../ui/moments";
 import { ProblemAlert } from "../ui/ProblemAlert";
@@ -100,7 +101,7 @@ function Row({ delivery, busy, onRetry }: { delivery: WebhookDelivery; busy: boo
       <Table.Td><Moment at={millisOf(delivery.createTime)} /></Table.Td>
       <Table.Td style={{ overflowWrap: "anywhere" }}>
         {delivery.lastError || "no attempt was made"}
-        {delivery.attempts > 0 && ` (${delivery.attempts} ${delivery.attempts === 1 ? "attempt" : "attempts"})`}
+        {delivery.attempts > 0 && ` (${countOf(delivery.attempts, "attempt")})`}
       </Table.Td>
       <Table.Td>
         <Button variant="default" size="compact-sm" disabled={busy} onClick={onRetry} aria-label={`Send again: ${delivery.eventType}, ${subject}`}>

@@ -8,6 +8,7 @@ import type { JobSummary } from "../api/virtyard/api/jobs/v1/operation_pb";
 import { addressOfFilter, NO_FILTER } from "../jobs/job-filter";
 import { STATE_GROUPS, stateNames } from "../jobs/states";
 import { useJobSummary, useOpenOperations, type OpenOperation } from "../live";
+import { countOf } from "../ui/counts";
 import { OperationRow } from "./OperationRow";
 import classes from "./JobSummaryPane.module.css";
 
@@ -99,7 +100,7 @@ function OperationList({ operations, ready }: { operations: readonly OpenOperati
   }
   return (
     <ScrollArea h="100%" type="auto" viewportProps={{ tabIndex: 0, "aria-label": "Operations under way", role: "group" }}>
-      <VisuallyHidden role="status">{operations.length} operations under way</VisuallyHidden>
+      <VisuallyHidden role="status">{countOf(operations.length, "operation")} under way</VisuallyHidden>
       <ul className={classes.rows}>
         {operations.slice(0, MOST_SHOWN).map((operation) => (
           <OperationRow key={operation.name} operation={operation} />

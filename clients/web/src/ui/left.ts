@@ -1,5 +1,6 @@
 // How long something still takes, as people say it and as the command line does: "about 7 minutes left".
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { countOf } from "./counts";
 import { millisOf } from "./moments";
 
 const UNITS: readonly (readonly [number, number, string])[] = [
@@ -18,5 +19,5 @@ export function leftWords(end: Timestamp | undefined, now: number): string {
 export function inWords(seconds: number): string {
   const [size, , word] = UNITS.find(([unit, least]) => seconds >= unit * least) ?? [1, 1, "second"];
   const count = Math.max(1, Math.round(seconds / size));
-  return `${count} ${word}${count === 1 ? "" : "s"}`;
+  return countOf(count, word);
 }
