@@ -15,7 +15,7 @@ from virtyard.kernel.errors import InternalError, Unavailable
 from virtyard.runtime.entry import Entry
 from virtyard.runtime.many_rows import insert_rows
 
-__all__ = ["Batch", "CommitFailed", "Outcome", "Position", "Transaction", "run_batch"]
+__all__ = ["Batch", "CommitFailed", "Outcome", "Position", "Transaction", "entries_after", "run_batch"]
 
 _UNWRITABLE = {
     sqlite3.SQLITE_FULL,
@@ -282,3 +282,14 @@ def _write_journal(
         (position.sequence, position.oldest, time),
     )
     return position
+
+
+def entries_after(connection: sqlite3.Connection, sequence: int) -> list[Entry]:
+    """Return what the journal has after a sequence, in its order."""
+    rows = connection.execute(
+        "SELECT sequence, topic, key, body, removed FROM journal WHERE sequence > ? ORDER BY sequence", (sequence,)
+    )
+    return [
+        Entry(sequence=number, topic=topic, key=key, body=body, removed=bool(removed))
+        for number, topic, key, body, removed in rows
+    ]
