@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import time
 import uuid
@@ -178,6 +179,8 @@ async def test_what_was_granted_ends_while_the_disk_of_the_locks_hangs(place: tu
 
 
 NO_ROOM = "No space left on device"
+DISK_WORDS = (NO_ROOM, "Read-only file system", "Input/output error")
+"""What the operating system says of it."""
 REFUSALS = ("disk I/O error", "attempt to write a readonly database", "database or disk is full")
 """What SQLite says of a disk that takes nothing."""
 
@@ -205,11 +208,19 @@ async def see_waiting(client: Client, name: str) -> None:
     assert not (await list_jobs(client, name))[0].done
 
 
-async def see_no_locks(site: Site, client: Client, name: str) -> None:
-    """See that the lock service has tried to grant the locks of an operation, could not, and the operation waits."""
+async def see_no_locks(client: Client, name: str) -> None:
+    """See that an operation that waits for its locks says that the lock service cannot write, why, and what helps."""
+    (job, *_) = await list_jobs(client, name)
     async with asyncio.timeout(LIMIT):
-        while "a commit of locks.db failed: database or disk is full" not in site.said("locks"):
+        while True:
+            told = await client.jobs.ExplainWait(wait_explanation_pb2.ExplainWaitRequest(name=job.name))
+            if told.summary != "it is asking for its locks just now":
+                break
             await asyncio.sleep(0.02)
+    assert re.fullmatch(f"the lock service cannot write: ({'|'.join(DISK_WORDS)})", told.summary)
+    assert told.cause == wait_explanation_pb2.WAIT_CAUSE_LOCKS
+    assert told.remedies[0].text.startswith("make room on the disk of the lock service")
+    assert told.remedies[0].command == "virtyard doctor"
     assert not (await list_jobs(client, name))[0].done
 
 
@@ -239,7 +250,7 @@ async def test_a_full_disk_that_has_room_again_needs_no_restart(owner: str, plac
             else:
                 name = await insist(client, request)
                 accepted[name] = request.request_id
-                await (see_no_locks(site, client, name) if owner == "locks" else see_waiting(client, name))
+                await (see_no_locks if owner == "locks" else see_waiting)(client, name)
             await reads_go_on(site, client)
         accepted[await insist(client, request)] = request.request_id
         for name in accepted:
@@ -339,7 +350,7 @@ async def test_a_disk_that_turned_read_only_loses_nothing(owner: str, place: tup
         else:
             name = await insist(client, request)
             accepted[name] = request.request_id
-            await see_waiting(client, name)
+            await (see_no_locks if owner == "locks" else see_waiting)(client, name)
         await reads_go_on(site, client)
         assert site.is_alive(owner)
         site.kill(owner)

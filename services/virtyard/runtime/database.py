@@ -25,7 +25,16 @@ from virtyard.runtime.feed import Feed
 from virtyard.runtime.schema import migrate, migrations_of
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.sqlite_thread import SqliteThread
-from virtyard.runtime.transaction import Batch, CommitFailed, Outcome, Position, Transaction, entries_after, run_batch
+from virtyard.runtime.transaction import (
+    Batch,
+    CommitFailed,
+    Outcome,
+    Position,
+    Transaction,
+    entries_after,
+    run_batch,
+    unknown_outcome,
+)
 
 __all__ = ["OWN_MIGRATIONS", "Database", "Transaction", "raise_incarnation"]
 
@@ -326,11 +335,7 @@ class Database:
                 callback()
         for one in batch:
             if not one.answer.done():
-                unknown = Unavailable(
-                    f"the commit failed and its outcome is unknown: {error}", resource=self.path.name, retry_after=1.0
-                )
-                unknown.__cause__ = error
-                one.answer.set_exception(unknown)
+                one.answer.set_exception(unknown_outcome(self.path.name, error))
 
     async def _reopen(self) -> None:
         """Open the database again, and have memory follow what is found there."""
