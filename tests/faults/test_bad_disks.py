@@ -6,10 +6,14 @@ The databases of `jobs`, `locks`, `inventory` and of one host are each on a real
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
+import subprocess
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -26,12 +30,12 @@ from tests.acceptance.asking import (
     prepare,
     run,
 )
-from tests.acceptance.site import Site, open_site
+from tests.acceptance.site import PROGRAM, Site, open_site
 from tests.faults.disks import Disks
 from tests.faults.scene import Scene
 from tests.invariants.check import lasting_findings
 from tests.torture.looks import not_as_acknowledged
-from virtyard.api.inventory.v1 import inventory_service_pb2
+from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.api.jobs.v1 import wait_explanation_pb2
 from virtyard.api.operations.v1 import kill_virtual_machine_pb2, start_virtual_machine_pb2
 from virtyard_client.client import Client
@@ -174,6 +178,9 @@ async def test_what_was_granted_ends_while_the_disk_of_the_locks_hangs(place: tu
 # --- a disk that takes no more
 
 
+NO_ROOM = "No space left on device"
+DISK_WORDS = (NO_ROOM, "Read-only file system", "Input/output error")
+"""What the operating system says of it."""
 REFUSALS = ("disk I/O error", "attempt to write a readonly database", "database or disk is full")
 """What SQLite says of a disk that takes nothing."""
 
@@ -201,11 +208,19 @@ async def see_waiting(client: Client, name: str) -> None:
     assert not (await list_jobs(client, name))[0].done
 
 
-async def see_no_locks(site: Site, client: Client, name: str) -> None:
-    """See that the lock service has tried to grant the locks of an operation, could not, and the operation waits."""
+async def see_no_locks(client: Client, name: str) -> None:
+    """See that an operation that waits for its locks says that the lock service cannot write, why, and what helps."""
+    (job, *_) = await list_jobs(client, name)
     async with asyncio.timeout(LIMIT):
-        while "a commit of locks.db failed: database or disk is full" not in site.said("locks"):
+        while True:
+            told = await client.jobs.ExplainWait(wait_explanation_pb2.ExplainWaitRequest(name=job.name))
+            if told.summary != "it is asking for its locks just now":
+                break
             await asyncio.sleep(0.02)
+    assert re.fullmatch(f"the lock service cannot write: ({'|'.join(DISK_WORDS)})", told.summary)
+    assert told.cause == wait_explanation_pb2.WAIT_CAUSE_LOCKS
+    assert told.remedies[0].text.startswith("make room on the disk of the lock service")
+    assert told.remedies[0].command == "virtyard doctor"
     assert not (await list_jobs(client, name))[0].done
 
 
@@ -235,7 +250,7 @@ async def test_a_full_disk_that_has_room_again_needs_no_restart(owner: str, plac
             else:
                 name = await insist(client, request)
                 accepted[name] = request.request_id
-                await (see_no_locks(site, client, name) if owner == "locks" else see_waiting(client, name))
+                await (see_no_locks if owner == "locks" else see_waiting)(client, name)
             await reads_go_on(site, client)
         accepted[await insist(client, request)] = request.request_id
         for name in accepted:
@@ -244,6 +259,80 @@ async def test_a_full_disk_that_has_room_again_needs_no_restart(owner: str, plac
         assert site.is_alive(owner)
         assert not_as_acknowledged(site, accepted) == []
         await come_to_rest(site, client, *(("one", "two") if owner == "jobs" else ("one",)))
+
+
+# --- what a person is told of it
+
+
+async def told(client: Client, kind: str, owner: str) -> list[event_pb2.Event]:
+    """Return the events of a type that tell of a service's database, the newest first."""
+    request = inventory_service_pb2.ListEventsRequest(filter=f'type = {kind} AND object = "services/{owner}"')
+    return list((await client.inventory.ListEvents(request)).events)
+
+
+async def see_more_told(client: Client, kind: str, owner: str, before: int) -> event_pb2.Event:
+    """Return the one event of a type that was told since."""
+    async with asyncio.timeout(LIMIT):
+        while len(found := await told(client, kind, owner)) == before:
+            await asyncio.sleep(0.1)
+    assert len(found) == before + 1
+    return found[0]
+
+
+def diagnosed(site: Site) -> list[str]:
+    """Return what the doctor finds of databases that cannot be written."""
+    environment = {**os.environ, "VIRTYARD_CONTEXT": str(site.context), "PYTHONUTF8": "1"}
+    words = [PROGRAM, "doctor", "--json"]
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=90)
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
+    return [each["what"] for each in found if "cannot write its database" in each["what"]]
+
+
+async def let_it_refuse(site: Site, client: Client, owner: str, request: Any) -> None:
+    """Let a service find out several times that it cannot write, for longer than a few looks at its database take."""
+    said = f"a commit of {owner}.db failed"
+    before, over = site.said(owner).count(said), time.monotonic() + _HANG_SECONDS
+    if owner != "jobs":
+        await insist(client, request)
+    async with asyncio.timeout(LIMIT):
+        while site.said(owner).count(said) < before + 3 or time.monotonic() < over:
+            if owner == "jobs":
+                await see_refused(client, request)
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("owner", [name for name in OWNERS if name != "s1"])
+async def test_a_database_that_cannot_be_written_is_told_once_and_when_it_can_again(
+    owner: str, place: tuple[Site, Disks]
+) -> None:
+    """One event at each end of it, however much was refused; the inventory's own once there is room."""
+    site, disks = place
+    async with site.client() as client:
+        request = start()
+        counts = {kind: len(await told(client, kind, owner)) for kind in ("DATABASE_UNWRITABLE", "DATABASE_WRITABLE")}
+        with disks[owner].full():
+            await let_it_refuse(site, client, owner, request)
+            if owner != "inventory":
+                event = await see_more_told(client, "DATABASE_UNWRITABLE", owner, counts["DATABASE_UNWRITABLE"])
+                assert event.message.endswith(f"the database of services/{owner}, cannot be written: {NO_ROOM}")
+                assert event.open
+                refused = inventory_service_pb2.AcknowledgeEventRequest(name=event.name, comment="seen")
+                with pytest.raises(ClientError, match=f"services/{owner} has not told yet that it can write"):
+                    await client.inventory.AcknowledgeEvent(refused)
+            async with asyncio.timeout(LIMIT):
+                while (found := await asyncio.to_thread(diagnosed, site)) == []:
+                    await asyncio.sleep(0.1)
+            assert found == [f"the {owner} service cannot write its database"]
+        event = await see_more_told(client, "DATABASE_WRITABLE", owner, counts["DATABASE_WRITABLE"])
+        assert f"until {event.create_time.ToDatetime(UTC):%Y-%m-%dT%H:}" in event.message
+        assert event.message.endswith(NO_ROOM)
+        (newest, *_) = found_all = await told(client, "DATABASE_UNWRITABLE", owner)
+        assert len(found_all) == counts["DATABASE_UNWRITABLE"] + 1
+        assert newest.cleared_by == event.name
+        assert not newest.open
+        assert await asyncio.to_thread(diagnosed, site) == []
+        await Scene(site, client, SERVERS).ended(await insist(client, request), SUCCEEDED)
+        await come_to_rest(site, client, "one")
 
 
 # --- a disk that turns read-only
@@ -261,7 +350,7 @@ async def test_a_disk_that_turned_read_only_loses_nothing(owner: str, place: tup
         else:
             name = await insist(client, request)
             accepted[name] = request.request_id
-            await see_waiting(client, name)
+            await (see_no_locks if owner == "locks" else see_waiting)(client, name)
         await reads_go_on(site, client)
         assert site.is_alive(owner)
         site.kill(owner)

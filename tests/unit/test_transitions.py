@@ -68,6 +68,7 @@ APART = {
         "inventory.host_clock",
         "inventory.restarts",
     },
+    "a disk that could not be written: tests/faults/test_bad_disks.py": {"database.tried"},
     "a message that begins nothing: an epoch rose, or what was refused is remembered": {"agent.heard"},
     "a step of the inventory is done within one commit, so that there is seldom one to settle": {"inventory.settled"},
 }
@@ -110,5 +111,5 @@ def _texts(argument: ast.expr) -> Iterator[str]:
         yield from _texts(argument.orelse)
     elif isinstance(argument, ast.Constant) and isinstance(argument.value, str):
         head, dot, tail = argument.value.partition(".")
-        if head in {"jobs", "locks", "agent", "inventory"} and dot and tail.isidentifier():
+        if head in {"jobs", "locks", "agent", "inventory", "database"} and dot and tail.isidentifier():
             yield argument.value

@@ -50,7 +50,9 @@ def _nothing(_: Reader, __: LockActivity | None, ___: event_pb2.Event) -> str:
 
 def _locks_held(_: Reader, activity: LockActivity | None, event: event_pb2.Event) -> str:
     if activity is None or not activity.known:
-        raise Unavailable(f"whether {event.operation} holds locks cannot be told while the lock service is away")
+        raise Unavailable(
+            f"whether {event.operation} holds locks cannot be told while the lock service is away", retry_after=1.0
+        )
     held = activity.held_by(event.operation)
     return f"{event.operation} is still open and holds {len(held)} locks, as on {min(held)}" if held else ""
 
@@ -117,6 +119,11 @@ def _clock_jumped(_: Reader, __: LockActivity | None, event: event_pb2.Event) ->
     return f"the clock of {event.object} does not follow that of its machine yet"
 
 
+def _database_unwritable(_: Reader, __: LockActivity | None, event: event_pb2.Event) -> str:
+    # The service tries every second and tells when it could, which clears the event.
+    return f"{event.object} has not told yet that it can write its database again"
+
+
 LOOKS: Mapping[Condition, Look] = MappingProxyType(
     {
         Condition.HAPPENED: _nothing,
@@ -132,6 +139,7 @@ LOOKS: Mapping[Condition, Look] = MappingProxyType(
         Condition.CERTIFICATE_ENDING: _certificate_ending,
         Condition.HOST_CLOCK_DIFFERS: _host_clock_differs,
         Condition.CLOCK_JUMPED: _clock_jumped,
+        Condition.DATABASE_UNWRITABLE: _database_unwritable,
     }
 )
 """The look of each condition."""

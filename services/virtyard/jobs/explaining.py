@@ -23,7 +23,7 @@ from virtyard.jobs.remedies import remedies
 from virtyard.jobs.render import render_job
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.wait_words import summary
-from virtyard.kernel.errors import NotFound, VirtyardError
+from virtyard.kernel.errors import NotFound, Unavailable, VirtyardError
 from virtyard.kernel.names import INVENTORY
 from virtyard.kernel.view import select
 
@@ -103,6 +103,8 @@ class Explainer:
             why = self._scheduler.world.participants.why_refusing(name)
             told.summary += f"; {name} answers, and cannot take its part now: {why}" if why else ""
         told.remedies.extend(remedies(told, now))
+        if told.cause == pb.WAIT_CAUSE_LOCKS:
+            self._add_refusal(told)
         return told
 
     async def _add_locks(self, told: pb.WaitExplanation, operation: Operation, now: datetime) -> None:
@@ -112,6 +114,10 @@ class Explainer:
             story = await self._scheduler.world.locks.explain(own)
         except NotFound:
             return
+        except Unavailable:
+            if self._scheduler.world.locks.refusal_of(own) is None:
+                raise
+            return  # what was asked together with a commit that failed is refused with it
         told.truncated = story.truncated
         for owner in story.owners:
             if owner.owner == own:
@@ -133,6 +139,22 @@ class Explainer:
             person = None if party.job else self._people(party.owner)
             for under in person.operations if person is not None else ():
                 told.edges.add(waiter=party.owner, blocker=under, kind=pb.WAIT_EDGE_KIND_UNDER)
+
+    def _add_refusal(self, told: pb.WaitExplanation) -> None:
+        """Say first, with what helps, that the lock service is there and cannot take what is asked for."""
+        refusal = self._scheduler.world.locks.refusal_of(told.job.owner)
+        if refusal is None:
+            return
+        disk = refusal.metadata.get("disk")
+        why = (
+            f"the lock service cannot write: {disk}" if disk else f"the lock service grants nothing: {refusal.message}"
+        )
+        told.summary = f"{why}; {told.summary}" if told.edges else why
+        if disk:
+            text = "make room on the disk of the lock service, or mend it; all goes on by itself, and nothing is lost"
+            rest = list(told.remedies)
+            del told.remedies[:]
+            told.remedies.extend([pb.WaitRemedy(text=text, command="virtyard doctor"), *rest])
 
     async def _add_capacity(
         self, told: pb.WaitExplanation, operation: Operation, planned: plan_pb2.PlannedJob, now: datetime

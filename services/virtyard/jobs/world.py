@@ -14,6 +14,7 @@ from virtyard.jobs.participants import Participants
 from virtyard.jobs.quarantine import Quarantine
 from virtyard.jobs.store import Due, JobStore
 from virtyard.kernel.clock import Clock
+from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.view import View
 from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Release, Rerank
 from virtyard.operations.contract import OperationType
@@ -45,6 +46,10 @@ class Locks(Protocol):
         Raises:
             NotFound: the owner has asked for nothing, or was closed.
         """
+        ...
+
+    def refusal_of(self, owner: str) -> VirtyardError | None:
+        """Return what the lock service, which is there, has said instead of answering for an owner, who asks again."""
         ...
 
     def note_uses(self, owner: str, jobs: Mapping[str, str]) -> None:

@@ -40,6 +40,8 @@ class Condition(enum.Enum):
     """A host's clock differs until its agent has reported that it agrees with the control plane's."""
     CLOCK_JUMPED = "whether the clocks agree again"
     """A clock has jumped until the service whose time it left has told that both agree."""
+    DATABASE_UNWRITABLE = "whether the service could write again"
+    """A database cannot be written until its service has tried again, and told that it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -522,6 +522,28 @@ CLOCK_AGREES = EventType(
     meaning="The time of a service and the clock of its machine agree again, or will soon, as the message says.",
     advice="Nothing.",
 )
+DATABASE_UNWRITABLE = EventType(
+    name="DATABASE_UNWRITABLE",
+    severity=_CRITICAL,
+    meaning=(
+        "A service cannot write its database, as its disk is full or read-only; the message names both and says why. "
+        "What it was to make durable is refused or waits, and nothing that was acknowledged is lost; reads go on."
+    ),
+    advice=(
+        "Make room on the disk that the message names, or mend it: the service goes on by itself within seconds. A "
+        "file system that must be unmounted for that needs the service stopped, and started again after it."
+    ),
+    acknowledgeable=True,
+    condition=Condition.DATABASE_UNWRITABLE,
+    # Told anew by a process that did not know what an earlier one had told.
+    cleared_by=("DATABASE_WRITABLE", "DATABASE_UNWRITABLE"),
+)
+DATABASE_WRITABLE = EventType(
+    name="DATABASE_WRITABLE",
+    severity=_INFORMATIONAL,
+    meaning="A service can write its database again; the message says since when and until when it could not.",
+    advice="Nothing.",
+)
 HOST_CLOCK_DIFFERS = EventType(
     name="HOST_CLOCK_DIFFERS",
     severity=_WARNING,
@@ -627,6 +649,8 @@ EVENT_TYPES = (
     CERTIFICATE_RENEWED,
     CLOCK_JUMPED,
     CLOCK_AGREES,
+    DATABASE_UNWRITABLE,
+    DATABASE_WRITABLE,
     HOST_CLOCK_DIFFERS,
     HOST_CLOCK_AGREES,
 )

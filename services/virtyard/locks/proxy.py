@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Self
 
-import grpc
+import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
 from virtyard.api.locks.v1 import lock_service_pb2 as pb
@@ -22,7 +22,7 @@ from virtyard.kernel.errors import RetryError, StopError, Superseded, Unavailabl
 from virtyard.locks import wire
 from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Refusal, Release, Report, Rerank
 from virtyard.runtime.scope import TaskScope
-from virtyard.runtime.status import DOMAIN, errors_named, from_status, named, peer_cancels_named
+from virtyard.runtime.status import DOMAIN, answered, errors_named, from_status, named, peer_cancels_named
 
 __all__ = ["LocksProxy"]
 
@@ -103,6 +103,7 @@ class LocksProxy:
         self._give_back = asyncio.Event()
         self.token = ""
         """A resume token of the locks' feed, the last that was heard of: what is changed from now on comes after it."""
+        self._refused: dict[str, VirtyardError] = {}
         self.settled_below: Callable[[], int] = lambda: 0
         """Gives the number of the lowest open operation, which goes with every release (P18)."""
 
@@ -120,7 +121,7 @@ class LocksProxy:
         await self._scope.close()
         if self._uses_due is not None:
             self._uses_due.cancel()
-        closed = Unavailable("the proxy of the lock service is closed")
+        closed = Unavailable("the proxy of the lock service is closed", retry_after=1.0)
         for ask in self._asks.values():
             _refuse(ask.answer, closed)
         for one in self._returns:
@@ -154,6 +155,11 @@ class LocksProxy:
         finally:
             if self._asks.get(wanted.owner) is ask:
                 del self._asks[wanted.owner]
+                self._refused.pop(wanted.owner, None)
+
+    def refusal_of(self, owner: str) -> VirtyardError | None:
+        """Return what the lock service, which is there, has said instead of answering for an owner, who asks again."""
+        return self._refused.get(owner)
 
     def note_uses(self, owner: str, jobs: Mapping[str, str]) -> None:
         """Tell, soon, which jobs use which objects of an owner now; it may be lost with the stream."""
@@ -254,7 +260,9 @@ class LocksProxy:
                         self.token = response.resume_token or self.token
                         for message in response.reports:
                             self._take(wire.report(message))
-            except grpc.RpcError as error:
+            except grpc.aio.AioRpcError as error:
+                if (told := answered(error)) is not None:
+                    self._refused = dict.fromkeys(self._asks, told)
                 self._broke(named(error))
             except Unavailable as error:
                 self._broke(error)
@@ -280,6 +288,7 @@ class LocksProxy:
         ask = self._asks.get(report.owner)
         if ask is None or report.round != ask.wanted.round:
             return
+        self._refused.pop(report.owner, None)
         match report:
             case QueuePlace():
                 if ask.on_place is not None:

@@ -31,6 +31,7 @@ from virtyard.processes.control_settings import (
     STOP_GRACE,
     WEB,
 )
+from virtyard.processes.database_watch import database_watched, inventory_near
 from virtyard.processes.faults import process_clock
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import gateway_options, inventory_options, jobs_options, served, shared_options
@@ -82,10 +83,11 @@ class _Process:
 
     async def _locks(self, stack: AsyncExitStack) -> None:
         locks = await stack.enter_async_context(open_locks(self._settings[STATE], self._clock, **self._shared))
-        await self._serve(stack, locks.services, locks.feed)
+        server = await self._serve(stack, locks.services, locks.feed)
         # Beside the service, which itself calls nobody and waits for nobody (P35).
         reach = partial(self._open_channel, "inventory", math.inf)
         await stack.enter_async_context(clock_watched_later(self._clock, "locks", reach))
+        await stack.enter_async_context(database_watched(locks.database, self._clock, server, reach))
 
     async def _inventory(self, stack: AsyncExitStack) -> None:
         locks = await self._channel(stack, "locks")
@@ -93,9 +95,12 @@ class _Process:
         inventory = await stack.enter_async_context(
             open_inventory(self._settings[STATE], self._clock, locks, **options, **self._shared)
         )
-        await self._serve(stack, inventory.services, inventory.feed, on_closing=[inventory.end_streams])
+        closing = [inventory.end_streams]
+        server = await self._serve(stack, inventory.services, inventory.feed, on_closing=closing)
         await stack.enter_async_context(services_watched(self._settings[PKI], inventory.services))
         await stack.enter_async_context(clock_watched_here(self._clock, "inventory", inventory.services))
+        reach = inventory_near(inventory.services, "inventory")
+        await stack.enter_async_context(database_watched(inventory.database, self._clock, server, reach))
 
     async def _jobs(self, stack: AsyncExitStack) -> None:
         inventory = await self._channel(stack, "inventory")
@@ -116,6 +121,8 @@ class _Process:
         await server.set_serving(True)
         await stack.enter_async_context(watched(lambda: [self._credentials.directory], reported_over(inventory)))
         await stack.enter_async_context(clock_watched(self._clock, "jobs", inventory))
+        reach = partial(self._open_channel, "inventory", math.inf)
+        await stack.enter_async_context(database_watched(jobs.database, self._clock, server, reach))
 
     async def _gateway(self, stack: AsyncExitStack) -> None:
         settings = self._settings

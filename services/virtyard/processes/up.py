@@ -28,6 +28,7 @@ from virtyard.processes.control_settings import (
     UP_LISTEN,
     WEB,
 )
+from virtyard.processes.database_watch import database_watched, inventory_near
 from virtyard.processes.faults import process_clock
 from virtyard.processes.hosting import measured, run_process, say
 from virtyard.processes.options import gateway_options, inventory_options, jobs_options, served, shared_options
@@ -107,6 +108,9 @@ async def _up(settings: Configuration, stop: asyncio.Event) -> None:
         await server.set_serving(True)
         await stack.enter_async_context(services_watched(pki, inventory.services))
         await stack.enter_async_context(clock_watched_here(clock, "up", inventory.services))
+        for database in (inventory.database, locks.database, jobs.database):
+            reach = inventory_near(inventory.services, database.path.stem)
+            await stack.enter_async_context(database_watched(database, clock, server, reach))
         shown = await stack.enter_async_context(measured(metrics, shown_at, "up"))
         write_context(settings[CONTEXT], dict.fromkeys(SERVICES, server.address), pki, {"up": shown})
         if settings[WEB]:

@@ -21,12 +21,20 @@ from typing import Any, Self, TypeVar
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.data_lock import DataLock
-from virtyard.runtime.entry import Entry
 from virtyard.runtime.feed import Feed
 from virtyard.runtime.schema import migrate, migrations_of
 from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.sqlite_thread import SqliteThread
-from virtyard.runtime.transaction import Batch, CommitFailed, Outcome, Position, Transaction, run_batch
+from virtyard.runtime.transaction import (
+    Batch,
+    CommitFailed,
+    Outcome,
+    Position,
+    Transaction,
+    entries_after,
+    run_batch,
+    unknown_outcome,
+)
 
 __all__ = ["OWN_MIGRATIONS", "Database", "Transaction", "raise_incarnation"]
 
@@ -57,6 +65,7 @@ class Database:
         self.path = path
         self.incarnation = 0
         self.commits = 0
+        self.failed_commits = 0
         self.identity = ""
         self.last_time: datetime | None = None
         """The wall time of the last commit of an earlier life; None if there was none."""
@@ -135,7 +144,7 @@ class Database:
             await database._close_threads()
             database._lock.release()
             if isinstance(error, sqlite3.Error):
-                raise Unavailable(f"{path} cannot be opened: {error}", resource=str(path)) from error
+                raise Unavailable(f"{path} cannot be opened: {error}", resource=str(path), retry_after=1.0) from error
             raise
         return database
 
@@ -314,6 +323,7 @@ class Database:
     async def _recover(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Answer that the outcome is unknown, after the database was opened again and what was durable is published."""
         _log.error("a commit of %s failed: %s", self.path.name, error)
+        self.failed_commits += 1
         await self._close_writer()
         if isinstance(error, CommitFailed):
             self._doubtful = (batch, error.batch)
@@ -325,11 +335,7 @@ class Database:
                 callback()
         for one in batch:
             if not one.answer.done():
-                unknown = Unavailable(
-                    f"the commit failed and its outcome is unknown: {error}", resource=self.path.name, retry_after=1.0
-                )
-                unknown.__cause__ = error
-                one.answer.set_exception(unknown)
+                one.answer.set_exception(unknown_outcome(self.path.name, error))
 
     async def _reopen(self) -> None:
         """Open the database again, and have memory follow what is found there."""
@@ -337,7 +343,7 @@ class Database:
         self._writer = await SqliteThread.open(self.path, writer=True)
         try:
             await self._writer.run(self._recall)
-            news = await self._writer.run(lambda connection: _entries_after(connection, before))
+            news = await self._writer.run(lambda connection: entries_after(connection, before))
         except BaseException:
             await self._close_writer()
             raise
@@ -391,13 +397,3 @@ def _identify(connection: sqlite3.Connection) -> None:
         "INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)",
         [("identity", secrets.token_hex(4)), ("incarnation", "1")],
     )
-
-
-def _entries_after(connection: sqlite3.Connection, sequence: int) -> list[Entry]:
-    rows = connection.execute(
-        "SELECT sequence, topic, key, body, removed FROM journal WHERE sequence > ? ORDER BY sequence", (sequence,)
-    )
-    return [
-        Entry(sequence=number, topic=topic, key=key, body=body, removed=bool(removed))
-        for number, topic, key, body, removed in rows
-    ]

@@ -70,9 +70,13 @@ class Server:
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health checks whether this process takes work; one that has just started may still be recalling."""
-        state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
-            await self._health.set(name, state)
+            await self.show_health(name, serving)
+
+    async def show_health(self, name: str, good: bool) -> None:
+        """Tell health checks of one name how it is, as of `database/jobs`; the others stay as they are."""
+        state = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set(name, state)
 
     async def stop(self, grace: float = 5.0) -> None:
         """Tell watchers first, let calls in flight end, and close the port within `grace` seconds."""

@@ -6,6 +6,8 @@ savepoint each. A refusal is rare, and a savepoint is two statements.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +18,16 @@ from virtyard.kernel.errors import InternalError, Unavailable
 from virtyard.runtime.entry import Entry
 from virtyard.runtime.many_rows import insert_rows
 
-__all__ = ["Batch", "CommitFailed", "Outcome", "Position", "Transaction", "run_batch"]
+__all__ = [
+    "Batch",
+    "CommitFailed",
+    "Outcome",
+    "Position",
+    "Transaction",
+    "entries_after",
+    "run_batch",
+    "unknown_outcome",
+]
 
 _UNWRITABLE = {
     sqlite3.SQLITE_FULL,
@@ -26,6 +37,12 @@ _UNWRITABLE = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_BUSY,
 }
+_DISK = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+"""What the operating system says of a disk where SQLite ends with this code."""
 _PRUNE_STEP = 1024
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -269,10 +286,25 @@ def _write_puts(connection: sqlite3.Connection, transaction: Transaction) -> Non
 def _named(error: Exception) -> Exception:
     """Return the error for the caller: a disk that cannot be written is no fault of the function."""
     if isinstance(error, sqlite3.OperationalError) and (error.sqlite_errorcode & 0xFF) in _UNWRITABLE:
-        unavailable = Unavailable(f"the database cannot be written: {error}")
+        words = _disk_words(error)
+        unavailable = Unavailable(f"the database cannot be written: {error}", metadata=words, retry_after=1.0)
         unavailable.__cause__ = error
         return unavailable
     return error
+
+
+def unknown_outcome(database: str, error: Exception) -> Unavailable:
+    """Return what those are told whose commit failed; under `disk` what is wrong with it, where that is why."""
+    words = _disk_words(error.__cause__ if isinstance(error, CommitFailed) else error)
+    text = f"the commit failed and its outcome is unknown: {error}"
+    unknown = Unavailable(text, resource=database, metadata=words, retry_after=1.0)
+    unknown.__cause__ = error
+    return unknown
+
+
+def _disk_words(error: BaseException | None) -> dict[str, str]:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return {"disk": os.strerror(_DISK[code])} if code in _DISK else {}
 
 
 def _write_journal(
@@ -294,3 +326,14 @@ def _write_journal(
         (position.sequence, position.oldest, time),
     )
     return position
+
+
+def entries_after(connection: sqlite3.Connection, sequence: int) -> list[Entry]:
+    """Return what the journal has after a sequence, in its order."""
+    rows = connection.execute(
+        "SELECT sequence, topic, key, body, removed FROM journal WHERE sequence > ? ORDER BY sequence", (sequence,)
+    )
+    return [
+        Entry(sequence=number, topic=topic, key=key, body=body, removed=bool(removed))
+        for number, topic, key, body, removed in rows
+    ]

@@ -233,3 +233,13 @@ def test_a_clock_that_was_set_is_told_with_what_confirms_it() -> None:
     assert found.what == "the time of services/jobs is not that of its machine"
     assert found.command == "virtyard event acknowledge 12"
     assert found.repair is None
+
+
+def test_a_database_that_cannot_be_written_is_told_in_the_service_s_words_if_there_are_any() -> None:
+    """Those are stored as an event; what the inventory cannot store of its own is known from its health alone."""
+    found = only(Sight(now=NOW, unwritable={"jobs": "jobs.db cannot be written: No space left on device"}))
+    assert (found.severity, found.what) == (Severity.CRITICAL, "the jobs service cannot write its database")
+    assert found.why.endswith("No space left on device")
+    found = only(Sight(now=NOW, unwritable={"inventory": ""}))
+    assert "its disk is full or read-only" in found.why
+    assert found.repair is None

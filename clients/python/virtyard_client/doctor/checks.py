@@ -56,6 +56,14 @@ def _services(sight: Sight) -> Iterator[Finding]:
             advice="wait; if it stays so, read its log",
             command="virtyard status",
         )
+    for service, told in sorted(sight.unwritable.items()):
+        yield Finding(
+            severity=Severity.CRITICAL,
+            what=f"the {service} service cannot write its database",
+            why=told or "its disk is full or read-only; the log of the service says which, and why",
+            advice="make room on that disk, or mend it: the service goes on by itself, and nothing is lost meanwhile",
+            command="virtyard event list --filter 'type = DATABASE_UNWRITABLE'",
+        )
 
 
 def _jobs(sight: Sight, patience: float) -> Iterator[Finding]:

@@ -28,7 +28,8 @@ SETTLING = 6.0
 """Seconds in which the locks of an operation that has just ended are gone."""
 _PAGE = 1000
 _JUMPED = "type = CLOCK_JUMPED AND open = true"
-_SERVING = b"\x08\x01"
+_FULL = "type = DATABASE_UNWRITABLE AND open = true"
+_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
 _AUTOMATION = "virtyard.api.jobs.v1.AutomationService"
 _WebhookStatus = automation_service_pb2.WebhookStatus
 _PEOPLE = ("virtyard.api.jobs.v1.LockControlService", "ListPersonLocks")
@@ -56,6 +57,8 @@ class Sight:
     """Services that cannot be reached, with the reason."""
     starting: set[str] = field(default_factory=set)
     """Services that answer, and say that they do not serve yet."""
+    unwritable: dict[str, str] = field(default_factory=dict)
+    """Services that cannot write their database, with what they have told of it; empty if that could not be stored."""
     jobs: Sequence[job_pb2.Job] = ()
     """Every job that has not ended, the newest operation first."""
     orphans: Sequence[lock_service_pb2.Lock] = ()
@@ -97,6 +100,9 @@ async def look(context: Context) -> Sight:
             wanted = inventory_service_pb2.ListEventsRequest(filter=_JUMPED, page_size=_PAGE)
             sight.clocks = (await client.inventory.ListEvents(wanted)).events
             sight.violations = await _violations(client)
+            wanted = inventory_service_pb2.ListEventsRequest(filter=_FULL, page_size=_PAGE)
+            for event in (await client.inventory.ListEvents(wanted)).events:
+                sight.unwritable[event.object.partition("/")[2]] = event.message
 
         async def jobs() -> None:
             await _serving(client, "jobs", sight)
@@ -116,13 +122,28 @@ async def look(context: Context) -> Sight:
 
 
 async def _serving(client: Client, service: str, sight: Sight) -> None:
-    """Ask a service whether it serves; the health service's messages are too small to need their own package."""
-    channel = client.channel(f"virtyard.api.{service}.v1")
-    check: Any = channel.unary_unary(
-        "/grpc.health.v1.Health/Check", request_serializer=lambda _: b"", response_deserializer=bytes
-    )
-    if await check(None, timeout=SECONDS) != _SERVING:
+    """Ask a service whether it serves, and whether it can write its database."""
+    if await _health(client, service, "") != _SERVING:
         sight.starting.add(service)
+    if await _health(client, service, f"database/{service}") == _NOT_SERVING:
+        sight.unwritable.setdefault(service, "")
+
+
+async def _health(client: Client, service: str, part: str) -> bytes:
+    """Ask for the health of a part; the health service's messages are too small to need their own package."""
+    channel = client.channel(f"virtyard.api.{service}.v1")
+    name = part.encode()
+    check: Any = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=lambda _: b"\x0a" + bytes([len(name)]) + name if name else b"",
+        response_deserializer=bytes,
+    )
+    try:
+        return bytes(await check(None, timeout=SECONDS))
+    except ClientError as error:
+        if part and error.code == "NOT_FOUND":
+            return b""  # an earlier release, or one that has just started
+        raise
 
 
 async def _servers(client: Client) -> AsyncIterator[server_pb2.Server]:
