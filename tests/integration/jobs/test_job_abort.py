@@ -10,10 +10,13 @@ import pytest
 
 from tests.integration.jobs import test_pool_failure
 from tests.integration.jobs.site import Site, machine
-from tests.integration.jobs.test_failure import Gate, rival
-from tests.integration.jobs.test_on_failure import CONTINUE, STATES, STOP, SecondWaits, held_back
+from tests.integration.jobs.test_failure import Gate, rival, state_of
+from tests.integration.jobs.test_on_failure import CONTINUE, STATES, STOP, SecondWaits, held_back, remove_machine
 from virtyard.api.jobs.v1 import job_control_pb2, job_pb2, job_service_pb2, operation_pb2
+from virtyard.jobs import runner
 from virtyard.jobs.job_stops import JobStops
+from virtyard.jobs.roll_call import call_roll
+from virtyard.jobs.under_way import Rounds
 from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.status import named
 
@@ -264,3 +267,86 @@ async def test_a_scheduler_that_dies_before_the_stop_leaves_it_to_the_next(
     await site.wait_until(is_settled)
     await site.service.ReleaseJob(job_control_pb2.ReleaseJobRequest(name=job_of(name, 1)))
     await check_end(site, name, SECOND_DISK, PARTIAL)
+
+
+async def test_wherever_a_job_is_aborted_its_operation_ends_as_it_was_answered(site: Site) -> None:
+    """At each durable transition: refused before anything has begun, then in time, then too late; nothing is left."""
+    before = await state_of(site)
+    told: list[str] = []
+    site.on_transition = told.append
+    await end_after_abort(site, told, None)
+    assert await state_of(site) == before
+    points = [f"{name}#{told[:place].count(name)}" for place, name in enumerate(told)]
+    answers = []
+    for point in points:
+        answers.append(await end_after_abort(site, told, point))
+        assert await state_of(site) == before, point
+    assert {"refused", "in time", "too late"} <= {*answers}, dict(zip(points, answers, strict=True))
+
+
+async def end_after_abort(site: Site, told: list[str], point: str | None) -> str:
+    """Make a machine and abort its second disk at a point; compare the end with the answer, and delete what is left."""
+    asked: list[asyncio.Task[str]] = []
+    number: list[str] = []
+
+    async def ask() -> str:
+        while not number:
+            await asyncio.sleep(0)
+        try:
+            return "too late" if (await abort(site, number[0], 5)).too_late else "in time"
+        except grpc.aio.AioRpcError as error:
+            assert named(error).reason == "WRONG_STATE"  # noqa: PT017 - one of three good answers
+            return "refused"
+
+    def notice(name: str) -> None:
+        if f"{name}#{told.count(name)}" == point and not asked:
+            asked.append(asyncio.ensure_future(ask()))
+        told.append(name)
+
+    told.clear()
+    site.on_transition = notice
+    name = (await site.submit(held_back(CONTINUE))).name
+    number.append(name)
+    await site.wait(name)
+    site.on_transition = lambda _: None
+    run = list(told)
+    answer = await asked[0] if asked else ""
+    states = SECOND_DISK if answer == "in time" else "CCCCCCC"
+    metadata = await check_end(site, name, states, PARTIAL if answer == "in time" else SUCCEEDED)
+    assert not metadata.abort_requested
+    left = {each for each in await site.objects() if "web" in each}
+    assert ("virtualDisks/web-disk1" in left) is (answer != "in time"), point
+    await remove_machine(site, left)
+    told[:] = run
+    return answer
+
+
+async def test_a_result_that_comes_with_the_abort_counts_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made durable while the abort is, the disk is done and undone; the answer to its stop changes nothing more."""
+    gate = SecondWaits()
+    name = await begin(site, gate)
+    take_complete = Rounds.take_complete
+    aborts: list[asyncio.Task[Any]] = []
+    asking = asyncio.Event()
+
+    def take(rounds: Rounds) -> dict[str, Any]:
+        found = take_complete(rounds)
+        if "5/1" in found and not aborts:
+            aborts.append(asyncio.ensure_future(abort(site, name, 5)))
+            asking.set()
+        return found
+
+    async def call_late(*arguments: Any, **fields: Any) -> Any:
+        if aborts and not aborts[0].done():
+            await aborts[0]
+        return await call_roll(*arguments, **fields)
+
+    monkeypatch.setattr(Rounds, "take_complete", take)
+    monkeypatch.setattr(runner, "call_roll", call_late)
+    await site.close_jobs()
+    await site.open_jobs()
+    gate.opened.set()
+    await asking.wait()
+    await check_end(site, name, SECOND_DISK, PARTIAL)
+    assert not (await aborts[0]).too_late
+    assert step_states((await site.jobs_of(name))[4])[0] == "UNDONE"
