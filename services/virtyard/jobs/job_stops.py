@@ -55,7 +55,7 @@ class JobStops:
             self.begin()
 
     def begin(self) -> None:
-        """Stop the steps of aborted jobs that are under way, each once."""
+        """Stop the steps of aborted jobs that are under way, each once, and from now on those of each further one."""
         self._goes_forward = True
         operation = self._keeper.operation
         for ref in schedule.in_flight(operation.shape, operation.record):

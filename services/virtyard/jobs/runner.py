@@ -300,6 +300,7 @@ class Runner:
         started = schedule.in_flight(self.operation.shape, record)
         resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
         if not must_abort(record):
+            self._stops.begin()
             if resumed:
                 await self._next_tries.resume(resumed)
             elif not self._stops.are_due:  # else the first look sees to both
@@ -352,7 +353,6 @@ class Runner:
     async def _go_on_beside(self) -> None:
         """Stop what is under way of jobs that were aborted, and go on with what does not need them (CONTINUE)."""
         self._stops.are_due = False
-        self._stops.begin()
         answers = await self._call_roll(self.operation, {})
         self._launch(await self._keeper.commit("jobs.Ck", partial(self._advance, answers=answers)))
 

@@ -321,19 +321,18 @@ async def end_after_abort(site: Site, told: list[str], point: str | None) -> str
     return answer
 
 
-async def test_a_result_that_comes_with_the_abort_counts_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_result_that_comes_with_the_abort_counts_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Made durable while the abort is, the disk is done and undone; the answer to its stop changes nothing more."""
-    gate = SecondWaits()
-    name = await begin(site, gate)
-    take_complete = Rounds.take_complete
+    take_complete, note = Rounds.take_complete, JobStops.note
     aborts: list[asyncio.Task[Any]] = []
-    asking = asyncio.Event()
+    stopping: list[JobStops] = []
 
     def take(rounds: Rounds) -> dict[str, Any]:
         found = take_complete(rounds)
         if "5/1" in found and not aborts:
             aborts.append(asyncio.ensure_future(abort(site, name, 5)))
-            asking.set()
         return found
 
     async def call_late(*arguments: Any, **fields: Any) -> Any:
@@ -341,12 +340,24 @@ async def test_a_result_that_comes_with_the_abort_counts_once(site: Site, monkey
             await aborts[0]
         return await call_roll(*arguments, **fields)
 
+    def note_stops(stops: JobStops) -> None:
+        note(stops)
+        stopping.append(stops)
+
+    async def is_answered() -> bool:
+        return bool(stopping) and all(stop.done() for stop in stopping[0]._stopping.values())
+
     monkeypatch.setattr(Rounds, "take_complete", take)
+    monkeypatch.setattr(JobStops, "note", note_stops)
     monkeypatch.setattr(runner, "call_roll", call_late)
-    await site.close_jobs()
-    await site.open_jobs()
+    gate = SecondWaits()
+    name = await begin(site, gate)
+    await site.service.HoldJob(job_control_pb2.HoldJobRequest(name=job_of(name, 1)))
     gate.opened.set()
-    await asking.wait()
+    await site.wait_until(is_answered)
+    assert set(stopping[0]._stopping) == {"5/1"}
+    await site.service.ReleaseJob(job_control_pb2.ReleaseJobRequest(name=job_of(name, 1)))
     await check_end(site, name, SECOND_DISK, PARTIAL)
     assert not (await aborts[0]).too_late
     assert step_states((await site.jobs_of(name))[4])[0] == "UNDONE"
+    assert "was interrupted" not in caplog.text
