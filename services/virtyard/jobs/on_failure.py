@@ -29,6 +29,7 @@ __all__ = [
     "abandon",
     "advance",
     "check_policy",
+    "first_failure",
     "give_up",
     "goes_on",
     "is_given_up",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 Record = record_pb2.OperationRecord
+_NO_FAILURE = frozenset({participant.EFFECT_STATE_DONE, participant.EFFECT_STATE_NOT_BEGUN})
 
 
 def check_policy(options: submission_pb2.SubmissionOptions, plan: plan_pb2.Plan) -> None:
@@ -98,6 +100,18 @@ def note_failed(record: Record, job: str, error: status_pb2.Status) -> None:
     if not record.failed_job:
         record.failed_job = job
         record.error.CopyFrom(error)
+
+
+def first_failure(record: Record, results: Mapping[str, participant.EffectRecord]) -> str | None:
+    """Return the first step that failed by itself, in a job that is not given up.
+
+    Where a step of an aborted job ended a round there is none: what failed behind it did so for its sake.
+    """
+    wrong = [reference for reference, result in results.items() if result.state not in _NO_FAILURE]
+    stopped = [reference for reference, result in results.items() if result.state != participant.EFFECT_STATE_DONE]
+    if any(record.jobs[reference.partition("/")[0]].HasField("abort_hop") for reference in stopped):
+        return None
+    return next((reference for reference in wrong if not is_given_up(record, reference)), None)
 
 
 def settle_beside(shape: Shape, record: Record, results: Mapping[str, participant.EffectRecord]) -> list[StepRef]:

@@ -285,7 +285,7 @@ class Runner:
             results = self._stops.without_settled(self._rounds.take_complete())
             if not results and (self.hold.is_on or (self._rounds.are_any and not self._gate.is_due)):
                 continue
-            failed = next((ref for ref, result in results.items() if self._is_failure(ref, result)), None)
+            failed = on_failure.first_failure(self.operation.record, results)
             if failed is None:
                 if await self._keep_results(results):
                     return False
@@ -387,9 +387,6 @@ class Runner:
         answers = await self._call_roll(self.operation, {})
         self._launch(await self._keeper.commit("jobs.Ck", partial(self._advance, answers=answers)))
 
-    def _is_failure(self, reference: str, result: participant.EffectRecord) -> bool:
-        return _is_failure(result) and not on_failure.is_given_up(self.operation.record, reference)
-
     def _is_first(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Tell whether nothing else was begun or done, so that the plan is still provisional (P4)."""
         record = self.operation.record
@@ -464,7 +461,3 @@ class Runner:
             self._keeper.show(self._gate.waiting_jobs())
         for refs in rounds:
             self._rounds.send(refs, participant.PHASE_DO)
-
-
-def _is_failure(result: participant.EffectRecord) -> bool:
-    return result.state not in (participant.EFFECT_STATE_DONE, participant.EFFECT_STATE_NOT_BEGUN)

@@ -361,3 +361,28 @@ async def test_a_result_that_comes_with_the_abort_counts_once(
     assert not (await aborts[0]).too_late
     assert step_states((await site.jobs_of(name))[4])[0] == "UNDONE"
     assert "was interrupted" not in caplog.text
+
+
+async def test_what_shared_a_round_with_an_aborted_job_is_sent_once_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of the disk ends the round in which the card stands; the card is made, and nobody failed."""
+    wait_news = Rounds.wait_news
+    names: list[str] = []
+    asked: list[bool] = []
+
+    async def wait_and_abort(rounds: Rounds) -> None:
+        await wait_news(rounds)
+        if "5/2" in rounds._results and not asked:
+            asked.append(True)
+            await abort(site, names[0], 5)
+
+    monkeypatch.setattr(Rounds, "wait_news", wait_and_abort)
+    site.faults.refused = "5/2"
+    gate = Gate()
+    names.append(await begin(site, gate))
+    gate.opened.set()
+    await check_end(site, names[0], SECOND_DISK, PARTIAL)
+    assert asked
+    assert [step.attempt for step in (await site.jobs_of(names[0]))[6].steps] == [2]
+    assert "vnics/web-vnic0" in await site.objects()
