@@ -6,7 +6,6 @@ and only then taken over. A runner that is overtaken forgets the operation at on
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -16,14 +15,14 @@ from google.rpc import status_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import abort_request, job_abort, on_failure, outcome, schedule
+from virtyard.jobs import on_failure, outcome, schedule
 from virtyard.jobs.abort_request import AbortRequest, cancelled_status, must_abort
 from virtyard.jobs.abort_signal import AbortSignal
+from virtyard.jobs.aborting import Aborting
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.counted_locks import StepGate
 from virtyard.jobs.decisions import Decision
 from virtyard.jobs.hold import Hold
-from virtyard.jobs.job_abort import Reach
 from virtyard.jobs.job_stops import JobStops
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
@@ -43,7 +42,6 @@ from virtyard.kernel.errors import (
     RequestError,
     StaleEpoch,
     Unavailable,
-    WrongState,
 )
 from virtyard.kernel.job_states import JobEvent, StepState
 from virtyard.runtime import telemetry
@@ -71,10 +69,10 @@ class Runner:
         )
         self._rollback = Rollback(self._keeper, world, self._rounds, preemption)
         self._past_pivot = PastPivot(self._keeper, self._rollback.settle, self._rounds.wake)
-        self._stops = JobStops(self._keeper, self._rounds, self._rollback.settle, world.tasks)
-        self._plans_again = False
-        self._break = LockBreak(self._keeper, world, self._rollback)
         self._aborted = AbortSignal()
+        self._stops = JobStops(self._keeper, self._rounds, self._rollback.settle, world.tasks)
+        self._aborting = Aborting(self._keeper, self._aborted, self._stops, self._rounds.wake)
+        self._break = LockBreak(self._keeper, world, self._rollback)
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
         if must_abort(operation.record):
             self._aborted.give()
@@ -98,44 +96,8 @@ class Runner:
             _log.warning("%s is given up: %s", self.operation.name, error)
 
     async def abort(self, asked: AbortRequest) -> bool:
-        """Ask for an abort; durable when this returns. Returns False if the point of no return was passed.
-
-        Raises:
-            WrongState: it is of one job, and too early: the operation may still be planned again.
-        """
-        first, jobs = False, False
-
-        def change(record: Record) -> bool:
-            nonlocal first, jobs
-            shape = self.operation.shape
-            reach = job_abort.reach(shape, record, asked.job)
-            if jobs := reach is Reach.JOBS:
-                if self._plans_again:
-                    raise WrongState(f"{self.operation.name} is being planned again", resource=self.operation.name)
-                job_abort.note(shape, record, asked)
-            if jobs or (asked.job and on_failure.goes_on(record) and reach is not Reach.WHOLE):
-                return reach is not Reach.TOO_LATE
-            first = abort_request.note(record, asked, shape)
-            if record.held == job_pb2.HELD_REASON_POISON and not record.too_late:
-                # Whoever aborts it wants its way back tried; should that be poison as well, it is held again.
-                record.held, record.strikes = job_pb2.HELD_REASON_UNSPECIFIED, 0
-            return not record.too_late
-
-        try:
-            in_time = await self._keeper.commit(
-                "jobs.abort",
-                change,
-                everything=True,
-                news=lambda each: job_abort.tell(each, asked) if jobs else abort_request.tell(each, asked, first=first),
-                after=lambda: self._stops.note() if jobs else None,
-            )
-        except StaleEpoch:
-            # It ended in the meantime, or another scheduler has it; either way this request changes nothing.
-            return False
-        if must_abort(self.operation.record):
-            self._aborted.give()
-        self._rounds.wake()
-        return in_time
+        """Ask for an abort; see `Aborting.ask`."""
+        return await self._aborting.ask(asked)
 
     @property
     def keeper(self) -> Keeper:
@@ -163,17 +125,8 @@ class Runner:
         return await self._break.wait_freed(patience)
 
     async def supersede(self, by: str) -> None:
-        """Stop for an operation that this one yields to, unless the point of no return was passed (P12)."""
-
-        def change(record: Record) -> None:
-            if not schedule.pivot_started(self.operation.shape, record) and not record.rolling_back:
-                abort_request.note_yield(record, by)
-
-        with contextlib.suppress(StaleEpoch):  # it ended in the meantime
-            await self._keeper.commit("jobs.superseded", change, everything=True)
-        if self.operation.record.superseded_by:
-            self._aborted.give()
-            self._rounds.wake()
+        """Stop for an operation that this one yields to; see `Aborting.supersede`."""
+        await self._aborting.supersede(by)
 
     async def take_over(self, yielding: str) -> bool:
         """Bind the operation to its end, for one that yielded to it; durable when this returns (P12).
@@ -397,7 +350,7 @@ class Runner:
 
     async def _plan_again(self) -> bool:
         """Replace the plan under the locks that are held, or ask for others; tell whether the operation has ended."""
-        self._plans_again = True
+        self._aborting.plans_again = True
         try:
             tokens = await self._patiently(self._admission.admit_again)
         except (RequestError, Contended) as error:
@@ -409,7 +362,7 @@ class Runner:
                 await self._end_before_start(to_status(error), cancelled=False)
             return True
         finally:
-            self._plans_again = False
+            self._aborting.plans_again = False
         if tokens is None:
             await self._turn_round(None)
             return True
