@@ -69,6 +69,7 @@ ELSEWHERE = {
     "virtyard job set-priority 12-1 --priority 5": "needs a job that waits: tests/integration/jobs/test_control.py",
     'virtyard event acknowledge events/12 --comment "replaced the disk"': "needs an event: acceptance/test_events.py",
     'virtyard server confirm-dead s1 --proof "its power cable is pulled"': "needs one: faults/test_contact_lost.py",
+    "virtyard job abort 12-3": "needs a job that runs: tests/integration/jobs/test_job_abort.py",
     "virtyard job accept 12-3": "needs an undo that was refused: tests/integration/jobs/test_stuck.py",
 }
 """Commands that are not run here, with the reason and with who runs them."""

@@ -77,6 +77,19 @@ async def abort(scene: Scene) -> None:
     await scene.ended(name, CANCELLED)
 
 
+async def abort_job(scene: Scene) -> None:
+    """Tell of a disk that is aborted while a host is inside it: the machine is made without it, the rest goes on."""
+    request = create_machine(scene.site, "new", [new_disk(4)], cards=1)
+    request.options.on_failure = submission_pb2.ON_FAILURE_CONTINUE
+    name = await scene.begin_and_stand(request)
+    scene.begin()
+    disk = job_service_pb2.AbortJobRequest(name=f"jobs/{name.partition('/')[2]}-3", reason=_WHY)
+    await scene.insist(lambda: scene.client.jobs.AbortJob(disk))
+    scene.go_on()
+    await scene.ended(name, PARTIAL)
+    await _delete_new(scene)
+
+
 async def hold(scene: Scene) -> None:
     """Tell of an operation that is set aside inside a step, and let go on once the step's result is durable."""
     name = await scene.begin_and_stand(_create(scene))
@@ -232,6 +245,7 @@ STORIES: Mapping[str, Story] = {
     "a step fails": Story(tell=fail, shows=_PLAIN | _AGENT | {"jobs.Ck", "jobs.Cf", "jobs.Cu"}),
     "a job is given up": Story(tell=go_on_without, shows=_PLAIN | {"jobs.given_up"}),
     "it is aborted": Story(tell=abort, shows=frozenset({"jobs.abort", "jobs.settled", "agent.settled", "jobs.Cf"})),
+    "a job of it is aborted": Story(tell=abort_job, shows=frozenset({"jobs.abort", "agent.settled", "jobs.Ck"})),
     "it is held": Story(tell=hold, shows=frozenset({"jobs.held", "jobs.released"})),
     "it is planned again": Story(
         tell=queue, shows=frozenset({"jobs.priority", "locks.L0", "locks.rank", "locks.again", "jobs.replan"})

@@ -34,6 +34,8 @@ class AbortRequest:
     """What asked if it was no person: the word deadline."""
     reason: str = ""
     """Why, in the person's own words."""
+    job: str = ""
+    """The id in the plan of the job to abort with what is lost without it; empty for the whole operation."""
 
 
 def note(record: Record, asked: AbortRequest, shape: Shape) -> bool:

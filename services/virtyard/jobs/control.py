@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from virtyard.api.jobs.v1 import job_control_pb2 as pb
 from virtyard.api.jobs.v1 import job_pb2
-from virtyard.jobs import schedule
+from virtyard.jobs import job_abort, schedule
 from virtyard.jobs.abort_request import AbortRequest
+from virtyard.jobs.job_abort import AbortAnswer
 from virtyard.jobs.model import Operation
 from virtyard.jobs.render import render_job
 from virtyard.jobs.scheduler import Scheduler
@@ -53,6 +54,21 @@ class Control:
         if abs(priority) > HIGHEST_PRIORITY:
             raise InvalidRequest.of("priority", f"{priority} is not allowed; it must be -20 to 20")
         await (await self._scheduler.running(number)).ranking.change(priority, principal, reason)
+
+    async def abort(self, number: int, asked: AbortRequest, *, preview: bool = False) -> AbortAnswer:
+        """Abort an operation, or a job of it, or tell what that would come to; durable when this returns.
+
+        Raises:
+            NotFound, WrongState, Unavailable: see `Scheduler.abort`.
+        """
+        operation = self._scheduler.find(number)
+        expected = (
+            job_abort.ending(operation.shape, operation.record, asked.job) if operation else AbortAnswer(in_time=False)
+        )
+        if preview:
+            return expected
+        in_time = await self._scheduler.abort(number, asked)
+        return AbortAnswer(in_time=in_time, jobs=expected.jobs if in_time else ())
 
     async def abort_all(self, request: pb.AbortJobsRequest, principal: str) -> pb.AbortJobsResponse:
         """Abort every operation with a job that has not ended and matches, or tell what that would come to.

@@ -158,6 +158,7 @@ async def open_jobs(
                 show=feed.publish_progress,
                 filters=filters,
                 counted=counted,
+                tasks=tasks,
                 clock=clock,
                 on_due=due.add,
             )

@@ -69,6 +69,8 @@ class NextTries:
                 if result.HasField("error"):
                     step.error.CopyFrom(result.error)
                 again.append(self._keeper.operation.shape.steps[reference])
+            if not again:
+                return  # they were aborted meanwhile
             attempt = min(record.steps[ref.reference].attempt for ref in again)
             pause = back_off.pause_of(attempt, first=PAUSE, longest=LONGEST_PAUSE)
             for ref in again:
@@ -87,10 +89,12 @@ class NextTries:
             await self._send_after(waiting, max(waits))
 
     async def _send_after(self, refs: Sequence[StepRef], pause: float) -> None:
-        """Send the intended next try of steps after a pause, those of them that a person has not accepted by then."""
+        """Send the intended next try of steps after a pause, without those that a person has accepted or aborted."""
         await self.pause(pause)
         await self._hold.wait_lifted(self._aborted)
-        again = [ref for ref in refs if not self._record.steps[ref.reference].accepted]
+        record = self._record
+        wanted = [ref for ref in refs if not record.steps[ref.reference].accepted]
+        again = [ref for ref in wanted if not on_failure.is_given_up(record, ref.reference)]
         if again and not must_abort(self._record):
             self._launch(rounds_of(again))
 

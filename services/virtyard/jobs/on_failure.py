@@ -2,7 +2,8 @@
 
 A job with its children is one family, which is kept or undone as a whole: children are what their parent needs. Under
 STOP and CONTINUE a family that is through is kept for good. Under CONTINUE the family of a failed job, and those that
-need it, are given up; the others go on, and what was given up is undone when they are through (P10).
+need it, are given up; the others go on, and what was given up is undone when they are through (P10). So it is with a
+job that a person aborts alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.api.type.v1 import submission_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import outcome, schedule
+from virtyard.jobs.abort_request import must_abort
 from virtyard.jobs.early_release import KEEPING, kept_families, shrink
 from virtyard.jobs.model import Operation, Shape, StepRef, job_name
 from virtyard.kernel.dependence import Families
@@ -27,8 +29,11 @@ __all__ = [
     "abandon",
     "advance",
     "check_policy",
+    "first_failure",
+    "give_up",
     "goes_on",
     "is_given_up",
+    "lost_with",
     "mark_kept",
     "missing_of",
     "note_failed",
@@ -37,6 +42,7 @@ __all__ = [
 ]
 
 Record = record_pb2.OperationRecord
+_NO_FAILURE = frozenset({participant.EFFECT_STATE_DONE, participant.EFFECT_STATE_NOT_BEGUN})
 
 
 def check_policy(options: submission_pb2.SubmissionOptions, plan: plan_pb2.Plan) -> None:
@@ -67,14 +73,24 @@ def is_given_up(record: Record, reference: str) -> bool:
 
 def abandon(shape: Shape, record: Record, job: str, error: status_pb2.Status) -> None:
     """Give up the family of a job that failed, and those that need it; what they did is undone later (CONTINUE)."""
-    families = Families(shape.plan)
     note_failed(record, job, error)
-    for head in (families.head(job), *families.needing(families.head(job))):
-        for member in families.members(head):
-            schedule.turn_job(record, member.id, cause=job_name(record.number, job) if member.id != job else "")
-            for reference in shape.own[member.id]:
-                if schedule.step_state(record, reference) == StepState.PENDING:
-                    schedule.change_step(record, reference, StepState.SKIPPED)
+    give_up(shape, record, job)
+
+
+def lost_with(shape: Shape, job: str) -> list[str]:
+    """Return the ids of the jobs that are lost with a job: its family, and those that need it."""
+    families = Families(shape.plan)
+    heads = (families.head(job), *families.needing(families.head(job)))
+    return [member.id for head in heads for member in families.members(head)]
+
+
+def give_up(shape: Shape, record: Record, job: str) -> None:
+    """Turn round all that is lost with a job, and begin no more of it; its steps may still be under way."""
+    for member in lost_with(shape, job):
+        schedule.turn_job(record, member, cause=job_name(record.number, job) if member != job else "")
+        for reference in shape.own[member]:
+            if schedule.step_state(record, reference) == StepState.PENDING:
+                schedule.change_step(record, reference, StepState.SKIPPED)
 
 
 def note_failed(record: Record, job: str, error: status_pb2.Status) -> None:
@@ -84,6 +100,18 @@ def note_failed(record: Record, job: str, error: status_pb2.Status) -> None:
     if not record.failed_job:
         record.failed_job = job
         record.error.CopyFrom(error)
+
+
+def first_failure(record: Record, results: Mapping[str, participant.EffectRecord]) -> str | None:
+    """Return the first step that failed by itself, in a job that is not given up.
+
+    Where a step of an aborted job ended a round there is none: what failed behind it did so for its sake.
+    """
+    wrong = [reference for reference, result in results.items() if result.state not in _NO_FAILURE]
+    stopped = [reference for reference, result in results.items() if result.state != participant.EFFECT_STATE_DONE]
+    if any(record.jobs[reference.partition("/")[0]].HasField("abort_hop") for reference in stopped):
+        return None
+    return next((reference for reference in wrong if not is_given_up(record, reference)), None)
 
 
 def settle_beside(shape: Shape, record: Record, results: Mapping[str, participant.EffectRecord]) -> list[StepRef]:
@@ -117,7 +145,7 @@ def advance(shape: Shape, record: Record) -> None:
     if record.options.on_failure not in KEEPING:
         return
     states = {int(own.state) for own in record.jobs.values()}
-    if JobState.ROLLING_BACK in states and states <= {*schedule.GIVEN_UP, JobState.COMPLETED}:
+    if states & schedule.GIVEN_UP and states <= {*schedule.GIVEN_UP, JobState.COMPLETED}:
         turn_round(shape, record)
     shrink(shape, record)
 
@@ -127,7 +155,7 @@ def mark_kept(operation: Operation, record: Record) -> None:
     if not kept_families(operation.shape, record):
         return
     record.outcome = job_pb2.OUTCOME_PARTIAL
-    if record.error.code == code_pb2.CANCELLED:
+    if record.error.code == code_pb2.CANCELLED and (must_abort(record) or record.HasField("broken")):
         record.state = operation_pb2.OPERATION_STATE_CANCELLED
         return
     record.state = operation_pb2.OPERATION_STATE_PARTIAL
@@ -147,7 +175,13 @@ def missing_of(operation: Operation) -> list[str]:
         if own.failed:
             found.append(f"{job.object}: {job.title} failed: {own.error.message}")
         elif int(own.state) != JobState.COMPLETED:
-            why = f"{own.cause} failed" if own.cause.startswith("jobs/") else "the operation was aborted"
-            found.append(f"{job.object}: {job.title} was not done, as {why}")
+            found.append(f"{job.object}: {job.title} was not done, as {_why_not_done(own)}")
         found += [f"{job.object}: left over: {text}" for text in own.residue]
     return found
+
+
+def _why_not_done(own: record_pb2.JobRecord) -> str:
+    """Return why a job was given up that did not fail by itself."""
+    if not own.cause.startswith("jobs/"):
+        return own.error.message if own.HasField("abort_hop") else "the operation was aborted"
+    return f"{own.cause} was aborted" if own.HasField("abort_hop") else f"{own.cause} failed"

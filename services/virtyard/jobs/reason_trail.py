@@ -34,4 +34,6 @@ def causes_of(operation: Operation, planned: plan_pb2.PlannedJob | None = None) 
         began: Timestamp | None = record.jobs[parent].start_time if record.jobs[parent].HasField("start_time") else None
         above.append(ReasonHop(source=job_name(record.number, parent), reason=cause.title, time=began))
         parent = cause.parent
+    own = record.jobs[planned.id]
+    last = [own.abort_hop, *last] if own.HasField("abort_hop") else last
     return [*hops, *above[::-1], *decisions.hops_of(record, planned.id), *last]

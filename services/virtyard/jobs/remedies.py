@@ -130,7 +130,7 @@ def _abort(told: pb.WaitExplanation, now: datetime) -> Iterator[pb.WaitRemedy]:
         if party.job and not is_vain and told.cause != pb.WAIT_CAUSE_DEFERRED:
             far = how_far(party, now) if party.percent else "which has done nothing yet"
             text = f"abort {party.job} ({party.title}), {far}"
-            yield pb.WaitRemedy(text=text, command=f"virtyard job abort {_id(party.job)}")
+            yield pb.WaitRemedy(text=text, command=f"virtyard job abort {_id(party.job)} --operation")
 
 
 def _id(name: str) -> str:

@@ -45,7 +45,7 @@ def render_job(operation: Operation, planned: plan_pb2.PlannedJob) -> job_pb2.Jo
         create_time=record.create_time,
         done=int(own.state) in ENDED,
         residue=own.residue,
-        abort_requested=record.abort_requested,
+        abort_requested=record.abort_requested or own.HasField("abort_hop"),
         cause=own.cause,
         outcome=_outcome(own),
         child_jobs=[job_name(number, child.id) for child in children],
@@ -133,12 +133,13 @@ def _waiting_for(operation: Operation) -> str:
 def _stopping(operation: Operation) -> str:
     """Return which steps of an operation that is aborted are told to stop, and have not; empty if there is none."""
     record = operation.record
-    if not record.abort_requested or record.too_late:
-        return ""
+    whole = record.abort_requested and not record.too_late
     found = {
         f"{ref.step.participant}, which is told to stop: {ref.step.title}"
         for reference, ref in operation.shape.steps.items()
-        if reference in record.steps and int(record.steps[reference].state) == StepState.STARTED
+        if reference in record.steps
+        and int(record.steps[reference].state) == StepState.STARTED
+        and (whole or record.jobs[ref.job.id].HasField("abort_hop"))
     }
     return "; ".join(sorted(found))
 

@@ -22,7 +22,7 @@ from virtyard.jobs.control import Control
 from virtyard.jobs.decisions import Decision
 from virtyard.jobs.explaining import Explainer, person_of
 from virtyard.jobs.export import ReadEvents, export_jobs
-from virtyard.jobs.model import Operation
+from virtyard.jobs.model import Operation, job_name
 from virtyard.jobs.render import render_job, render_operation
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.jobs.store import JobStore
@@ -141,13 +141,16 @@ class JobService:
         return await self._summaries.now(request.filter)
 
     async def AbortJob(self, request: job_service_pb2.AbortJobRequest, call: Call) -> job_service_pb2.AbortJobResponse:
-        """Abort a job with its operation."""
+        """Abort a job with what is lost without it, or its whole operation, or tell what that would come to."""
         number, job = job_numbers(request.name)
         await self._store.get_job(number, job)
-        in_time = await self._scheduler.abort(
-            number, AbortRequest(principal=call.principal.identity, reason=request.reason)
+        only = "" if request.whole_operation else str(job)
+        asked = AbortRequest(principal=call.principal.identity, reason=request.reason, job=only)
+        answer = await self._control.abort(number, asked, preview=request.validate_only)
+        jobs = [job_name(number, each) for each in answer.jobs]
+        return job_service_pb2.AbortJobResponse(
+            job=await self._job(number, job), too_late=not answer.in_time, jobs=jobs
         )
-        return job_service_pb2.AbortJobResponse(job=await self._job(number, job), too_late=not in_time)
 
     async def RetryJob(self, request: job_service_pb2.RetryJobRequest, call: Call) -> job_pb2.Job:
         """Try the refused undos of a job, or its refused steps past the pivot, again."""

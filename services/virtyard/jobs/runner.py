@@ -6,7 +6,6 @@ and only then taken over. A runner that is overtaken forgets the operation at on
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -16,13 +15,15 @@ from google.rpc import status_pb2
 from virtyard.api.jobs.v1 import job_pb2, operation_pb2, plan_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.internal.jobs.v1 import record_pb2
-from virtyard.jobs import abort_request, on_failure, outcome, schedule
+from virtyard.jobs import on_failure, outcome, schedule
 from virtyard.jobs.abort_request import AbortRequest, cancelled_status, must_abort
 from virtyard.jobs.abort_signal import AbortSignal
+from virtyard.jobs.aborting import Aborting
 from virtyard.jobs.admission import Admission, Tokens
 from virtyard.jobs.counted_locks import StepGate
 from virtyard.jobs.decisions import Decision
 from virtyard.jobs.hold import Hold
+from virtyard.jobs.job_stops import JobStops
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, LockBreak, Unsettled
 from virtyard.jobs.model import Operation, StepRef
@@ -68,8 +69,10 @@ class Runner:
         )
         self._rollback = Rollback(self._keeper, world, self._rounds, preemption)
         self._past_pivot = PastPivot(self._keeper, self._rollback.settle, self._rounds.wake)
-        self._break = LockBreak(self._keeper, world, self._rollback)
         self._aborted = AbortSignal()
+        self._stops = JobStops(self._keeper, self._rounds, self._rollback.settle, world.tasks)
+        self._aborting = Aborting(self._keeper, self._aborted, self._stops, self._rounds.wake)
+        self._break = LockBreak(self._keeper, world, self._rollback)
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
         if must_abort(operation.record):
             self._aborted.give()
@@ -93,28 +96,8 @@ class Runner:
             _log.warning("%s is given up: %s", self.operation.name, error)
 
     async def abort(self, asked: AbortRequest) -> bool:
-        """Ask for an abort; durable when this returns. Returns False if the point of no return was passed."""
-        shape, first = self.operation.shape, False
-
-        def change(record: Record) -> bool:
-            nonlocal first
-            first = abort_request.note(record, asked, shape)
-            if record.held == job_pb2.HELD_REASON_POISON and not record.too_late:
-                # Whoever aborts it wants its way back tried; should that be poison as well, it is held again.
-                record.held, record.strikes = job_pb2.HELD_REASON_UNSPECIFIED, 0
-            return not record.too_late
-
-        try:
-            in_time = await self._keeper.commit(
-                "jobs.abort", change, everything=True, news=lambda each: abort_request.tell(each, asked, first=first)
-            )
-        except StaleEpoch:
-            # It ended in the meantime, or another scheduler has it; either way this request changes nothing.
-            return False
-        if in_time:
-            self._aborted.give()
-        self._rounds.wake()
-        return in_time
+        """Ask for an abort; see `Aborting.ask`."""
+        return await self._aborting.ask(asked)
 
     @property
     def keeper(self) -> Keeper:
@@ -142,17 +125,8 @@ class Runner:
         return await self._break.wait_freed(patience)
 
     async def supersede(self, by: str) -> None:
-        """Stop for an operation that this one yields to, unless the point of no return was passed (P12)."""
-
-        def change(record: Record) -> None:
-            if not schedule.pivot_started(self.operation.shape, record) and not record.rolling_back:
-                abort_request.note_yield(record, by)
-
-        with contextlib.suppress(StaleEpoch):  # it ended in the meantime
-            await self._keeper.commit("jobs.superseded", change, everything=True)
-        if self.operation.record.superseded_by:
-            self._aborted.give()
-            self._rounds.wake()
+        """Stop for an operation that this one yields to; see `Aborting.supersede`."""
+        await self._aborting.supersede(by)
 
     async def take_over(self, yielding: str) -> bool:
         """Bind the operation to its end, for one that yielded to it; durable when this returns (P12).
@@ -186,8 +160,11 @@ class Runner:
             # scheduler gives nothing back before: each release is due by a commit, which its epoch does not get (P14).
             if not record.tokens and self.operation.shape.plan.locks and not await self._admit():
                 return
-            if not await self._go_forward():
-                return
+            try:
+                if not await self._go_forward():
+                    return
+            finally:
+                self._stops.end()
         await self._rollback.run()
 
     async def _admit(self) -> bool:
@@ -243,15 +220,7 @@ class Runner:
 
     async def _go_forward(self) -> bool:
         """Do rounds until all is done (returns False: ended) or the way back begins (returns True)."""
-        record = self.operation.record
-        # What was given up, and all of an operation to be aborted, is settled on the way back and not sent again.
-        started = schedule.in_flight(self.operation.shape, record)
-        resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
-        if not must_abort(record):
-            if resumed:
-                await self._next_tries.resume(resumed)
-            else:
-                await self._begin()
+        await self._resume_or_begin()
         while not self._keeper.ended:
             if self.operation.record.rolling_back:
                 return True
@@ -261,18 +230,34 @@ class Runner:
             if self._past_pivot.has_accepted:
                 await self._leave_accepted()
                 continue
+            if self._stops.are_due:
+                await self._go_on_beside()
+                continue
             if not self._gate.is_due:
                 await self._rounds.wait_news()
-            results = self._rounds.take_complete()
+            results = self._stops.without_settled(self._rounds.take_complete())
             if not results and (self.hold.is_on or (self._rounds.are_any and not self._gate.is_due)):
                 continue
-            failed = next((ref for ref, result in results.items() if self._is_failure(ref, result)), None)
+            failed = on_failure.first_failure(self.operation.record, results)
             if failed is None:
                 if await self._keep_results(results):
                     return False
             elif await self._handle_failure(failed, results):
                 return True
         return False
+
+    async def _resume_or_begin(self) -> None:
+        """Send what was under way when another scheduler left it, or the first steps."""
+        record = self.operation.record
+        # What was given up, and all of an operation to be aborted, is settled on the way back and not sent again.
+        started = schedule.in_flight(self.operation.shape, record)
+        resumed = [ref for ref in started if not on_failure.is_given_up(record, ref.reference)]
+        if not must_abort(record):
+            self._stops.begin()
+            if resumed:
+                await self._next_tries.resume(resumed)
+            elif not self._stops.are_due:  # else the first look sees to both
+                await self._begin()
 
     async def _leave_accepted(self) -> None:
         """Settle what a person has accepted as it is, and send what comes after it."""
@@ -298,9 +283,8 @@ class Runner:
         answers = await self._call_roll(self.operation, done)
 
         def change(record: Record) -> list[list[StepRef]]:
-            for reference, result in results.items():
-                outcome.record_settled(record, reference, result)
-            rounds = self._advance(record, answers)
+            rounds = self._take_over(record, results)
+            rounds += self._advance(record, answers)
             if not rounds and schedule.all_completed(self.operation.shape, record):
                 self._keeper.mark_succeeded(record)
             return rounds
@@ -310,6 +294,20 @@ class Runner:
             return True
         self._launch(rounds)
         return False
+
+    def _take_over(self, record: Record, results: dict[str, participant.EffectRecord]) -> list[list[StepRef]]:
+        """Take over results without a failure; return what is sent again, as an aborted job ended a round before it."""
+        if on_failure.goes_on(record) and not must_abort(record):
+            return rounds_of(on_failure.settle_beside(self.operation.shape, record, results))
+        for reference, result in results.items():
+            outcome.record_settled(record, reference, result)
+        return []
+
+    async def _go_on_beside(self) -> None:
+        """Stop what is under way of jobs that were aborted, and go on with what does not need them (CONTINUE)."""
+        self._stops.are_due = False
+        answers = await self._call_roll(self.operation, {})
+        self._launch(await self._keeper.commit("jobs.Ck", partial(self._advance, answers=answers)))
 
     async def _handle_failure(self, failed: str, results: dict[str, participant.EffectRecord]) -> bool:
         """Try again, plan again, or turn round; tell whether the way back has begun."""
@@ -334,25 +332,25 @@ class Runner:
         shape = self.operation.shape
 
         def change(record: Record) -> list[list[StepRef]]:
-            on_failure.abandon(shape, record, shape.steps[failed].job.id, results[failed].error)
+            if not on_failure.is_given_up(record, failed):  # else it was aborted meanwhile
+                on_failure.abandon(shape, record, shape.steps[failed].job.id, results[failed].error)
             return rounds_of(on_failure.settle_beside(shape, record, results))
 
         self._launch(await self._keeper.commit("jobs.given_up", change))
         answers = await self._call_roll(self.operation, {})
         self._launch(await self._keeper.commit("jobs.Ck", partial(self._advance, answers=answers)))
 
-    def _is_failure(self, reference: str, result: participant.EffectRecord) -> bool:
-        return _is_failure(result) and not on_failure.is_given_up(self.operation.record, reference)
-
     def _is_first(self, results: dict[str, participant.EffectRecord]) -> bool:
         """Tell whether nothing else was begun or done, so that the plan is still provisional (P4)."""
         record = self.operation.record
         others = [ref for ref in schedule.in_flight(self.operation.shape, record) if ref.reference not in results]
         done = any(result.state == participant.EFFECT_STATE_DONE for result in results.values())
-        return record.done_count == 0 and not others and not done
+        aborted = any(own.HasField("abort_hop") for own in record.jobs.values())
+        return record.done_count == 0 and not others and not done and not aborted
 
     async def _plan_again(self) -> bool:
         """Replace the plan under the locks that are held, or ask for others; tell whether the operation has ended."""
+        self._aborting.plans_again = True
         try:
             tokens = await self._patiently(self._admission.admit_again)
         except (RequestError, Contended) as error:
@@ -363,6 +361,8 @@ class Runner:
                 # Another plan was made and nothing of it was begun.
                 await self._end_before_start(to_status(error), cancelled=False)
             return True
+        finally:
+            self._aborting.plans_again = False
         if tokens is None:
             await self._turn_round(None)
             return True
@@ -414,7 +414,3 @@ class Runner:
             self._keeper.show(self._gate.waiting_jobs())
         for refs in rounds:
             self._rounds.send(refs, participant.PHASE_DO)
-
-
-def _is_failure(result: participant.EffectRecord) -> bool:
-    return result.state not in (participant.EFFECT_STATE_DONE, participant.EFFECT_STATE_NOT_BEGUN)

@@ -96,6 +96,8 @@ def awaiting_contact(shape: Shape, record: Record) -> list[plan_pb2.PlannedJob]:
 def defer(shape: Shape, record: Record, jobs: Iterable[str]) -> None:
     """Put jobs off that have not begun: of their steps only the one that notes it is left to do."""
     for job in jobs:
+        if job_state(record, job) in GIVEN_UP:
+            continue  # it was aborted while its server was asked
         record.jobs[job].deferred = True
         for reference in shape.own[job]:
             if not shape.steps[reference].step.if_deferred:
@@ -170,10 +172,14 @@ def _decide(shape: Shape, record: Record, job: plan_pb2.PlannedJob) -> None:
 
 def _passed(shape: Shape, record: Record) -> set[str]:
     """Return the steps that nothing waits for any more: what does not need a job that was given up goes past it."""
+    given_up = [job for job in shape.plan.jobs if job_state(record, job.id) in GIVEN_UP]
+    theirs = {reference for job in given_up for reference in shape.own[job.id]}
     passed = {reference for reference, own in record.steps.items() if int(own.state) in _PASSED or _is_left(own)}
-    for job, own in record.jobs.items():
-        if int(own.state) in GIVEN_UP:
-            passed.update(shape.own[job])
+    passed -= theirs
+    # What comes after one that was given up before its turn still comes after all that this one would have waited for.
+    while reached := [job for job in given_up if _may_start(shape, job, passed)]:
+        passed.update(reference for job in reached for reference in shape.own[job.id])
+        given_up = [job for job in given_up if job not in reached]
     return passed
 
 

@@ -16,6 +16,7 @@ from enum import Enum
 from functools import partial
 
 from virtyard.api.jobs.v1 import operation_pb2
+from virtyard.jobs import job_abort
 from virtyard.jobs.abort_request import AbortRequest
 from virtyard.jobs.deadline import DEADLINE, Alarm, deadline_of
 from virtyard.jobs.decisions import Decision
@@ -175,10 +176,11 @@ class Scheduler:
         return self.find(number) or self._ended.get(number) or await self.world.store.get(number)
 
     async def abort(self, number: int, asked: AbortRequest) -> bool:
-        """Abort an operation; durable when this returns. Returns False if it was too late.
+        """Abort an operation, or a job of it; durable when this returns. Returns False if it was too late.
 
         Raises:
             NotFound: there is no such operation.
+            WrongState: it is too early for the abort of one job.
             Unavailable: the scheduler is starting.
         """
         runner = self._runners.get(number)
@@ -187,7 +189,8 @@ class Scheduler:
         operation = await self.world.store.get(number)
         if operation.record.state == operation_pb2.OPERATION_STATE_ACTIVE:
             raise Unavailable(f"{operation.name} is not being run yet; try again", retry_after=1.0)
-        return operation.record.state == operation_pb2.OPERATION_STATE_CANCELLED
+        given_up = bool(asked.job) and job_abort.is_aborted(operation.record, asked.job)
+        return given_up or operation.record.state == operation_pb2.OPERATION_STATE_CANCELLED
 
     async def retry(self, number: int, asked: Decision) -> None:
         """Have the refused undos of a job, or its refused steps past the pivot, tried again; durable at the return.

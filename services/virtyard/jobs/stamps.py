@@ -58,6 +58,7 @@ def fill(record: record_pb2.OperationRecord, jobs: Collection[str], now: datetim
     for job in jobs:
         own = record.jobs[job]
         stamps += [getattr(own, field) for field in ("start_time", "end_time") if own.HasField(field)]
+        stamps += [own.abort_hop.time] if own.HasField("abort_hop") else []
     for reference, step in record.steps.items():
         if reference.partition("/")[0] in jobs:
             stamps += _of_step(step)

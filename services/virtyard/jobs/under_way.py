@@ -69,6 +69,11 @@ class Rounds:
                 self._sent.remove(refs)
         return through
 
+    def expect(self, reference: str) -> None:
+        """Wait for a step that is under way, though no round of this process may have it."""
+        if all(reference not in refs for refs in self._sent):
+            self._sent.append([reference])
+
     def leave(self, references: Collection[str]) -> None:
         """Wait for these steps no more."""
         left = [[reference for reference in refs if reference not in references] for refs in self._sent]

@@ -18,6 +18,7 @@ from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.view import View
 from virtyard.locks.model import Grant, LockSet, LockView, QueuePlace, Release, Rerank
 from virtyard.operations.contract import OperationType
+from virtyard.runtime.scope import TaskScope
 
 
 class Locks(Protocol):
@@ -87,6 +88,8 @@ class World:
     """Keeps operations back before their locks are asked for."""
     counted: CountedLocks
     """Keeps steps back that would be too many at once on a server."""
+    tasks: TaskScope
+    """Runs what goes on beside a runner."""
     clock: Clock
     """The process's clock."""
     on_due: Callable[[Sequence[Due]], None]

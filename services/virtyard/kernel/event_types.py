@@ -580,7 +580,7 @@ FLOOD_FOLDED = EventType(
 ABORT_REQUESTED = EventType(
     name="ABORT_REQUESTED",
     severity=_INFORMATIONAL,
-    meaning="A person asked to abort an operation on the object; the message says who, why, and if it was too late.",
+    meaning="A person asked to abort an operation, or a job of it; the message says who, why, and if it was too late.",
     advice="Nothing: OPERATION_ABORTED follows once what was done is undone; what was too late goes on to its end.",
 )
 OPERATION_ABORTED = EventType(

@@ -196,14 +196,20 @@ async def test_job_abort_says_what_happens_now(site: Site) -> None:
     """An accepted abort names the operation and how to watch it; one that came too late says so."""
     job = job_pb2.Job(name="jobs/12-1", operation="operations/12")
     site.answers[f"{JOBS}/AbortJob"] = [
-        job_service_pb2.AbortJobResponse(job=job),
+        job_service_pb2.AbortJobResponse(job=job, jobs=["jobs/12-1", "jobs/12-2"]),
         job_service_pb2.AbortJobResponse(job=job, too_late=True),
+        job_service_pb2.AbortJobResponse(job=job, jobs=["jobs/12-1"]),
     ]
     first = await run(site, "job", "abort", "12-1", "--reason", "wrong pool")
-    assert first.out.startswith("operations/12: abort requested;")
+    assert first.out.startswith("operations/12: abort requested, which ends jobs/12-1, jobs/12-2;")
     assert site.requests(job_service_pb2.AbortJobRequest)[0].reason == "wrong pool"
     second = await run(site, "job", "abort", "12-1")
     assert "too late" in second.out
+    third = await run(site, "job", "abort", "12-1", "--operation", "--preview")
+    assert third.out.startswith("operations/12: would end: jobs/12-1; nothing was aborted")
+    last = site.requests(job_service_pb2.AbortJobRequest)[-1]
+    assert last.whole_operation
+    assert last.validate_only
 
 
 async def test_lock_watch_prints_how_each_lock_stands(site: Site) -> None:

@@ -173,7 +173,7 @@ async def test_waiters_go_by_rank(site: Site, copies: Copies) -> None:
         (operations[3], BARRIER, COPY_ON_S1),
     ]
     assert told.summary == f"it waits for {COPY_ON_S1}, which {operations[0]} has, and for 1 more"
-    assert f"abort {number(operations[0])}-1" in commands(told)
+    assert f"abort {number(operations[0])}-1 --operation" in commands(told)
     assert f"set-priority {number(operations[1])}-1 --priority 20" in commands(told)
     await copies.let_go()
     await end_well(site, operations)

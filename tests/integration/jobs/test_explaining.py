@@ -58,9 +58,9 @@ async def test_a_wait_for_locks_is_told_with_the_whole_chain(site: Site) -> None
     assert abs((party.since_time.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()) < LIMIT
     assert commands(told) == [
         f"set-priority {number(second)}-1 --priority 20",
-        f"abort {number(holder)}-1",
-        f"abort {number(first)}-1",
-        f"abort {number(second)}-1",
+        f"abort {number(holder)}-1 --operation",
+        f"abort {number(first)}-1 --operation",
+        f"abort {number(second)}-1 --operation",
     ]
     assert f"abort jobs/{number(holder)}-1 (Start Virtual Machine), {party.percent:.0f} % done" in [
         remedy.text.partition(", about")[0] for remedy in told.remedies
@@ -119,7 +119,10 @@ async def test_every_other_cause_is_told_with_what_helps(site: Site, monkeypatch
     async with asyncio.timeout(LIMIT):
         await gate.begun.wait()
     at_work = await explain(site, name, DISK_JOB)
-    assert (at_work.cause, commands(at_work)) == (pb.WAIT_CAUSE_RUNNING, [f"abort {number(name)}-{DISK_JOB}"])
+    assert (at_work.cause, commands(at_work)) == (
+        pb.WAIT_CAUSE_RUNNING,
+        [f"abort {number(name)}-{DISK_JOB} --operation"],
+    )
     behind = await explain(site, name, 5)
     assert behind.cause == pb.WAIT_CAUSE_PREDECESSOR
     assert behind.summary.endswith("of the same operation comes first")

@@ -258,7 +258,8 @@ async def test_an_abort_keeps_what_is_finished(site: Site, policy: submission_pb
     gate = site.faults.before["CreateDiskFile"] = SecondWaits()
     name = (await site.submit(held_back(policy))).name
     await gate.reached.wait()
-    await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=f"jobs/{name.partition('/')[2]}-1"))
+    job = f"jobs/{name.partition('/')[2]}-1"
+    await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=job, whole_operation=True))
     operation = await site.wait(name)
     metadata = operation_pb2.OperationMetadata.FromString(operation.metadata.value)
     assert (metadata.state, metadata.outcome) == (operation_pb2.OPERATION_STATE_CANCELLED, job_pb2.OUTCOME_PARTIAL)

@@ -96,7 +96,7 @@ async def test_without_the_permission_the_step_waits_for_itself(site: Site, monk
         assert told.cause == pb.WAIT_CAUSE_LOCKS
         edges = [(edge.waiter, edge.blocker, edge.kind, edge.object) for edge in told.edges]
         assert edges == [(inner, outer, HOLDER, WEB)]
-        assert f"abort {number(outer)}-1" in commands(told)
+        assert f"abort {number(outer)}-1 --operation" in commands(told)
         # That the outer one waits for the inner one is known to nobody but the host.
         own = await explain(site, outer)
         assert (own.cause, list(own.edges)) == (pb.WAIT_CAUSE_RUNNING, [])

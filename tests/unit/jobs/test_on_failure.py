@@ -141,3 +141,14 @@ def test_a_pivot_leaves_nothing_to_keep() -> None:
             on_failure.check_policy(submission_pb2.SubmissionOptions(on_failure=policy), plan)
     on_failure.check_policy(submission_pb2.SubmissionOptions(), plan)
     on_failure.check_policy(submission_pb2.SubmissionOptions(on_failure=STOP), BESIDE.plan)
+
+
+def test_what_comes_after_a_job_given_up_before_its_turn_waits_for_those_before_it() -> None:
+    """The third of a chain does not begin while the first is under way, though the second is given up already."""
+    chain = shape_of(job(1, "servers/a"), job(2, "servers/b", after=[1]), job(3, "servers/c", after=[2]))
+    record = begun(chain, CONTINUE)
+    on_failure.give_up(chain, record, "2")
+    assert job_states(chain, record) == ["RUNNING", "ABORTED", "PENDING"]
+    assert schedule.advance(chain, record) == []
+    done(record, "1/1")
+    assert names(schedule.advance(chain, record)) == [["3/1"]]

@@ -36,7 +36,7 @@ async def get(session: Session) -> ExitCode:
     elif isinstance(item, job_pb2.Job):
         session.screen.write(_job(session, item))
     elif isinstance(item, job_service_pb2.AbortJobResponse):
-        session.screen.text(_aborted(item))
+        session.screen.text(_aborted(item, session.request))
     elif isinstance(item, wait_explanation_pb2.WaitExplanation):
         session.screen.write(explanation(item, session.screen.width, datetime.now(UTC)))
     elif (rows := _rows_of(schema.message(method.response))) is not None:
@@ -53,13 +53,17 @@ def _rows_of(message: Message) -> Field | None:
     return message.fields[0]
 
 
-def _aborted(response: job_service_pb2.AbortJobResponse) -> str:
+def _aborted(response: job_service_pb2.AbortJobResponse, request: job_service_pb2.AbortJobRequest) -> str:
     name = response.job.operation or response.job.name
+    ending = ", ".join(response.jobs) or "nothing"
     if response.job.done:
         return f"{response.job.name}: has ended already: {job_look(response.job.state).word}"
     if response.too_late:
-        return f"{name}: too late, the point of no return has passed; it goes on to its end"
-    return f"{name}: abort requested; `virtyard operation watch {name.rpartition('/')[2]}` shows how it is undone"
+        return f"{name}: too late, the job is kept or the point of no return has passed; it goes on to its end"
+    if request.validate_only:
+        return f"{name}: would end: {ending}; nothing was aborted"
+    watch = f"virtyard operation watch {name.rpartition('/')[2]}"
+    return f"{name}: abort requested, which ends {ending}; `{watch}` shows how it is undone"
 
 
 def _job(session: Session, job: job_pb2.Job) -> list[Line]:

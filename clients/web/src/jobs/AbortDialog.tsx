@@ -23,7 +23,7 @@ export function AbortDialog({ name, story, opened, onClose }: Props) {
   const preview = useAbortPreview(name, opened);
   const first = story.jobs[0];
   const confirm = (reason: string): void => {
-    if (first) call.run(() => jobService.abortJob({ name: first.name, reason }), onClose);
+    if (first) call.run(() => jobService.abortJob({ name: first.name, reason, wholeOperation: true }), onClose);
   };
   return (
     <ConfirmDialog

@@ -20,7 +20,7 @@ export function AbortButton({ job, title }: Props) {
   const close = (): void => setAsking(false);
   const abort = (reason: string) =>
     call.run(
-      () => jobService.abortJob({ name: job.name, reason }),
+      () => jobService.abortJob({ name: job.name, reason, wholeOperation: true }),
       ({ tooLate }) => {
         notifications.show({
           title: tooLate ? "Too late to abort" : "It is being aborted",

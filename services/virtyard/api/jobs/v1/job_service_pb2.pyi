@@ -207,19 +207,27 @@ class AbortJobRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    WHOLE_OPERATION_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The job to abort; its operation is aborted with it."""
+    """The job to abort; what cannot do without it is aborted with it."""
     reason: _builtins.str
     """Why, in the person's own words."""
+    whole_operation: _builtins.bool
+    """Abort its whole operation, also where the other jobs could go on."""
+    validate_only: _builtins.bool
+    """Answer which jobs would end, or that it would be too late, and abort nothing."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         reason: _builtins.str = ...,
+        whole_operation: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "validate_only", b"validate_only", "whole_operation", b"whole_operation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -233,21 +241,27 @@ class AbortJobResponse(_message.Message):
 
     JOB_FIELD_NUMBER: _builtins.int
     TOO_LATE_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
     too_late: _builtins.bool
-    """True if the point of no return had been passed, so that the operation goes on."""
+    """True if the point of no return had been passed, so that the operation goes on, or if the job is kept for good."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
         """The job as it was when the abort was accepted."""
+
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the jobs that end by it, in the order of the plan; empty if it is too late."""
 
     def __init__(
         self,
         *,
         job: _job_pb2.Job | None = ...,
         too_late: _builtins.bool = ...,
+        jobs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "too_late", b"too_late"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "jobs", b"jobs", "too_late", b"too_late"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -155,7 +155,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AbortJob(self, request, context):
-        """Aborts a job, and with it its whole operation; answers at once.
+        """Aborts a job with all that cannot do without it: under `on_failure` CONTINUE its family and those that need it, else
+        its whole operation; answers at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -30,7 +30,9 @@ class JobServiceStub:
     GetJobSummary: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobSummaryRequest, _operation_pb2.JobSummary]
     """Counts jobs by what became of them."""
     AbortJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AbortJobRequest, _job_service_pb2.AbortJobResponse]
-    """Aborts a job, and with it its whole operation; answers at once."""
+    """Aborts a job with all that cannot do without it: under `on_failure` CONTINUE its family and those that need it, else
+    its whole operation; answers at once.
+    """
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_pb2.Job]
     """Tries what was refused in a job again, once what was in its way is gone: its undos, or its steps past the pivot."""
     AcceptJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.AcceptJobRequest, _job_pb2.Job]
@@ -97,7 +99,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.AbortJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.AbortJobRequest, _abc.Awaitable[_job_service_pb2.AbortJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.AbortJobResponse]:
-        """Aborts a job, and with it its whole operation; answers at once."""
+        """Aborts a job with all that cannot do without it: under `on_failure` CONTINUE its family and those that need it, else
+        its whole operation; answers at once.
+        """
 
     @_abc_1.abstractmethod
     def RetryJob(

@@ -524,6 +524,7 @@ class JobRecord(_message.Message):
     RESIDUE_FIELD_NUMBER: _builtins.int
     DEFERRED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    ABORT_HOP_FIELD_NUMBER: _builtins.int
     state: _job_pb2.JobState.ValueType
     """The job's present state."""
     cause: _builtins.str
@@ -548,6 +549,10 @@ class JobRecord(_message.Message):
     def residue(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What could not be removed."""
 
+    @_builtins.property
+    def abort_hop(self) -> _submission_pb2.ReasonHop:
+        """Who asked to abort it, or a job that it needs or belongs to, while others go on; absent where nobody did."""
+
     def __init__(
         self,
         *,
@@ -559,10 +564,11 @@ class JobRecord(_message.Message):
         residue: _abc.Iterable[_builtins.str] | None = ...,
         deferred: _builtins.bool = ...,
         failed: _builtins.bool = ...,
+        abort_hop: _submission_pb2.ReasonHop | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_hop", b"abort_hop", "end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "failed", b"failed", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_hop", b"abort_hop", "cause", b"cause", "deferred", b"deferred", "end_time", b"end_time", "error", b"error", "failed", b"failed", "residue", b"residue", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
