@@ -73,7 +73,9 @@ class Consoles:
         try:
             reader, writer = await asyncio.open_unix_connection(str(guest.display), limit=_PIECE_BYTES)
         except OSError as error:
-            raise Unavailable(f"the display of {guest.name} does not answer: {error}", resource=guest.name) from error
+            raise Unavailable(
+                f"the display of {guest.name} does not answer: {error}", resource=guest.name, retry_after=1.0
+            ) from error
         _log.info("%s opens the display of %s", viewer, guest.name)
         sending = self._scope.start(_send(requests, writer), name="display input")
         ending = self._scope.start(self._hang_up(writer), name="display end")

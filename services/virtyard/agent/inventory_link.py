@@ -95,7 +95,7 @@ class InventoryLink:
     async def _present_channel(self) -> grpc.aio.Channel:
         address = self._find()
         if not address:
-            raise Unavailable("nobody knows where the inventory is yet")
+            raise Unavailable("nobody knows where the inventory is yet", retry_after=1.0)
         if self._channel is None or address != self._address:
             await self.close()
             self._address, self._channel = address, self._connect(address)

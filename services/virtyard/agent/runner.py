@@ -315,7 +315,9 @@ class Runner:
                 running.working, running.began = True, self._clock.monotonic()
                 outcome = await work(action, unpack(asked), self._context(effect, progress.advance))
         if outcome is None:
-            raise Unavailable(f"the agent was stopped while it carried out {effect.step_key}; nothing is left of it")
+            raise Unavailable(
+                f"the agent was stopped while it carried out {effect.step_key}; nothing is left of it", retry_after=1.0
+            )
         return outcome
 
     async def _did_nothing(self, effect: participant.Effect) -> bool:

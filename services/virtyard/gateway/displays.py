@@ -83,7 +83,7 @@ class Displays:
         except TimeoutError:
             if call is not None:
                 call.cancel()
-            raise Unavailable(f"the display of {name} does not answer", resource=name) from None
+            raise Unavailable(f"the display of {name} does not answer", resource=name, retry_after=1.0) from None
         if first is grpc.aio.EOF:
             raise await _ended(call, name)
         return call, first.data
@@ -92,7 +92,7 @@ class Displays:
 async def _ended(call: Any, name: str) -> VirtyardError:
     """Return why a call has ended before it began."""
     if await call.code() is grpc.StatusCode.OK:
-        return Unavailable(f"the display of {name} hung up", resource=name)
+        return Unavailable(f"the display of {name} hung up", resource=name, retry_after=1.0)
     metadata, details = await call.trailing_metadata(), await call.details()
     return named(grpc.aio.AioRpcError(await call.code(), grpc.aio.Metadata(), metadata, details=details))
 

@@ -92,7 +92,7 @@ class Machines:
         server = await self._server(inventory_service_pb2.GetServerRequest(name=machine.server), **said)
         address = server.observed.agent_address or server.agent_address
         if not address:
-            raise Unavailable(f"the address of {machine.server} is not known", resource=machine.server)
+            raise Unavailable(f"the address of {machine.server} is not known", resource=machine.server, retry_after=1.0)
         identity = f"agent/{id_of(machine.server)}"
         known = self._channels.get((address, identity))
         if known is None:

@@ -108,7 +108,7 @@ class Source:
                 return
             if self._live is not False:
                 self._live = False
-                yield self._told(pb.SOURCE_STATE_NOT_LIVE, error or Unavailable("its service stops"))
+                yield self._told(pb.SOURCE_STATE_NOT_LIVE, error or Unavailable("its service stops", retry_after=1.0))
             await sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads those who come back
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -50,7 +50,9 @@ def _nothing(_: Reader, __: LockActivity | None, ___: event_pb2.Event) -> str:
 
 def _locks_held(_: Reader, activity: LockActivity | None, event: event_pb2.Event) -> str:
     if activity is None or not activity.known:
-        raise Unavailable(f"whether {event.operation} holds locks cannot be told while the lock service is away")
+        raise Unavailable(
+            f"whether {event.operation} holds locks cannot be told while the lock service is away", retry_after=1.0
+        )
     held = activity.held_by(event.operation)
     return f"{event.operation} is still open and holds {len(held)} locks, as on {min(held)}" if held else ""
 

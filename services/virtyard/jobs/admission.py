@@ -142,7 +142,9 @@ class Admission:
         operation = self._keeper.operation
         record = operation.record
         if record.replans >= MOST_REPLANS:
-            raise Contended(f"what {record.title} needs kept changing; it was planned {record.replans + 1} times")
+            raise Contended(
+                f"what {record.title} needs kept changing; it was planned {record.replans + 1} times", retry_after=1.0
+            )
         kind = self._world.operations[record.method]
         request = unpack(operation.request)
         view = await self._world.view(list(kind.selections(request)))

@@ -221,7 +221,7 @@ def _dialler(
             return inventory
         address = await port.address_of(name) or planned
         if not address:
-            raise Unavailable(f"the address of {name} is not known", resource=name)
+            raise Unavailable(f"the address of {name} is not known", resource=name, retry_after=1.0)
         channel = open_channel(address, credentials, f"agent/{id_of(name)}")
         try:
             await recovery.admit(name, channel)

@@ -149,7 +149,7 @@ class Link:
         """
         if not await self.answers(_MEET_TIMEOUT):
             text = f"{self.name} cannot be reached at {self.address}: no agent with its certificate answers there"
-            raise Unavailable(text, resource=self.name)
+            raise Unavailable(text, resource=self.name, retry_after=1.0)
 
     async def answers(self, patience: float) -> bool:
         """Tell whether the participant answers a call now.
@@ -247,7 +247,7 @@ class Link:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await channel.channel_ready()
         except (TimeoutError, grpc.aio.UsageError) as error:  # the stream gives a channel up that is of no use
-            raise Unavailable(f"{self.name} does not answer", resource=self.name) from error
+            raise Unavailable(f"{self.name} does not answer", resource=self.name, retry_after=1.0) from error
         self._answered()
         return channel
 

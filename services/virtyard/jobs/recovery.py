@@ -178,7 +178,9 @@ class Recovery:
                     if not page.next_sequence:
                         break
         except grpc.aio.AioRpcError as error:
-            raise Unavailable(f"{server} was not compared yet: {error.details()}", resource=server) from error
+            raise Unavailable(
+                f"{server} was not compared yet: {error.details()}", resource=server, retry_after=1.0
+            ) from error
         view = await self._port.view([select(guest.virtual_machine) for guest in host.guests])
         events = control_service_pb2.RaiseEventsRequest()
         unknown.tell_forgotten(
@@ -195,7 +197,7 @@ class Recovery:
         if not life.held and found.highest > life.above:
             text = f"{server} knows operation {found.highest}, and those since the restore begin above {life.above}"
             _log.critical("%s; it gets no work: restore again while it answers", text)
-            raise Unavailable(text, resource=server)
+            raise Unavailable(text, resource=server, retry_after=1.0)
         above = max(life.above, next_hundred_thousand(found.highest)) if found.highest > life.above else life.above
         key = f"events restored {life.incarnation} {server}"
         due = [Due(key=key, kind=EVENTS, body=found.events.SerializeToString())] if found.events.events else []

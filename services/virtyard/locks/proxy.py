@@ -121,7 +121,7 @@ class LocksProxy:
         await self._scope.close()
         if self._uses_due is not None:
             self._uses_due.cancel()
-        closed = Unavailable("the proxy of the lock service is closed")
+        closed = Unavailable("the proxy of the lock service is closed", retry_after=1.0)
         for ask in self._asks.values():
             _refuse(ask.answer, closed)
         for one in self._returns:

@@ -144,7 +144,7 @@ class Database:
             await database._close_threads()
             database._lock.release()
             if isinstance(error, sqlite3.Error):
-                raise Unavailable(f"{path} cannot be opened: {error}", resource=str(path)) from error
+                raise Unavailable(f"{path} cannot be opened: {error}", resource=str(path), retry_after=1.0) from error
             raise
         return database
 

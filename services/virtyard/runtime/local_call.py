@@ -39,7 +39,9 @@ async def answer_into(answer: asyncio.Future[bytes], work: Callable[[], Awaitabl
             answer.set_exception(error)
     except asyncio.CancelledError:
         if not answer.done():
-            answer.set_exception(Unavailable("the service stopped before it had answered; the outcome is unknown"))
+            answer.set_exception(
+                Unavailable("the service stopped before it had answered; the outcome is unknown", retry_after=1.0)
+            )
         raise
     else:
         if not answer.done():

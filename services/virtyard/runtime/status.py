@@ -88,6 +88,9 @@ _BY_CODE: Mapping[grpc.StatusCode, type[VirtyardError]] = MappingProxyType(
 )
 _BY_NUMBER: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
+_UNREACHABLE_AGAIN = 1.0
+"""Seconds after which it makes sense to look again for somebody who was not reached."""
+
 
 def code_of(error: VirtyardError) -> grpc.StatusCode:
     """Return the gRPC code of an error."""
@@ -177,7 +180,10 @@ def named(error: grpc.RpcError) -> VirtyardError:
     if error.code() is grpc.StatusCode.CANCELLED:
         # A service that says so has details; without them gRPC gave up a call that nobody had cancelled.
         return errors.Unavailable("the other side gave up the call", retry_after=0.0)
-    return from_status(status_pb2.Status(code=error.code().value[0], message=error.details() or error.code().name))
+    told = from_status(status_pb2.Status(code=error.code().value[0], message=error.details() or error.code().name))
+    if isinstance(told, errors.Unavailable):
+        told.retry_after = _UNREACHABLE_AGAIN  # nobody was reached who could have said
+    return told
 
 
 def answered(error: grpc.aio.AioRpcError) -> VirtyardError | None:
@@ -209,7 +215,7 @@ def peer_cancels_named() -> Iterator[None]:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise errors.Unavailable("the other side cancelled the call") from None
+        raise errors.Unavailable("the other side cancelled the call", retry_after=0.0) from None
 
 
 @contextmanager
