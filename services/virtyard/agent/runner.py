@@ -53,6 +53,7 @@ class _Running:
         self.action = "unknown"
         self.ended = False
         self.stopped = False
+        self.latest: participant.EffectReport | None = None
 
     def stop(self) -> None:
         """Cancel the action, once, unless it has ended and only its record is missing."""
@@ -73,7 +74,8 @@ class _Running:
             raise asyncio.CancelledError
 
     def tell(self, report: participant.EffectReport) -> None:
-        """Tell every listener."""
+        """Tell every listener, and whoever comes later, as a scheduler that was started again, how far it is."""
+        self.latest = report if report.HasField("progress") else self.latest
         for listener in tuple(self.listeners):
             listener(report)
 
@@ -220,6 +222,8 @@ class Runner:
             # Under way and not running means accepted by a commit in doubt, and not begun.
             running = self._running.get(key) or self._start(decision.effect, _do)
             running.listeners.add(listener)
+            if running.latest is not None:
+                listener(running.latest)
 
     def _take_up_soon(self) -> None:
         self._doubt = self._scope.start(self._take_up(), name="take up")

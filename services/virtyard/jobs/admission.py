@@ -156,7 +156,7 @@ class Admission:
 
         def change(draft: record_pb2.OperationRecord) -> None:
             if any(own.HasField("abort_hop") for own in draft.jobs.values()):
-                raise Contended(f"jobs of {record.title} were aborted while it was planned again")
+                raise Contended(f"jobs of {record.title} were aborted while it was planned again", retry_after=1.0)
             draft.replans += 1
             # Steps of the new plan may have the keys of refused ones, so they begin with a higher attempt (P8).
             draft.first_attempt = max((step.attempt for step in draft.steps.values()), default=draft.first_attempt) + 1

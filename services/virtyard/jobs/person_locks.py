@@ -18,16 +18,16 @@ from virtyard.api.inventory.v1 import event_pb2
 from virtyard.api.jobs.v1 import lock_control_service_pb2 as pb
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
-from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs.lock_requests import AskedLock, TakenLock, find_taken, note_ended, note_taken
-from virtyard.jobs.store import EVENTS, RELEASE, Due
+from virtyard.jobs.person_lock_words import end_due, in_the_way, lock_of
+from virtyard.jobs.store import RELEASE, Due
 from virtyard.jobs.world import Locks
 from virtyard.kernel import event_types
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import LockHolder, NotFound, StopError, Unavailable, VirtyardError, WrongState
+from virtyard.kernel.errors import NotFound, StopError, Unavailable, VirtyardError, WrongState
 from virtyard.kernel.lock_modes import LockMode
-from virtyard.locks.model import Blocker, LockSet, LockWish, QueuePlace, Release
+from virtyard.locks.model import LockSet, LockWish, QueuePlace, Release
 from virtyard.runtime.database import Database, Transaction
 from virtyard.runtime.scope import TaskScope
 
@@ -50,6 +50,8 @@ class _Kept:
     """Where it stands in the queue; None before it was told."""
     held: bool = False
     """Whether it was granted."""
+    refused: bool = False
+    """Whether it is ended since it was not to wait, and was not granted at once."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Is set whenever something of this changes."""
     timer: asyncio.TimerHandle | None = None
@@ -168,13 +170,11 @@ class PersonLocks:
             return record
         if kept is None:
             raise Unavailable(f"{record.name} is just being taken up or released; try again", retry_after=1.0)
-        while not (kept.held or kept.place) and self._kept.get(record.name) is kept:
+        while self._kept.get(record.name) is kept and (kept.refused or not (kept.held or kept.place)):
             kept.changed.clear()
             await kept.changed.wait()
-        if record.no_wait and not kept.held and kept.place is not None:
-            if self._kept.get(record.name) is kept:
-                await self._end(kept, None, refused=True)
-            raise _in_the_way(record.object, kept.place.blockers)
+        if kept.refused and kept.place is not None:
+            raise in_the_way(record.object, kept.place.blockers)
         return record
 
     async def wait_held(self, name: str, patience: float) -> None:
@@ -221,7 +221,7 @@ class PersonLocks:
         kept = self._find(name)
         record = kept.record
         state = pb.PERSON_LOCK_STATE_HELD if kept.held else pb.PERSON_LOCK_STATE_WAITING
-        lock = _shown(record, pb.PERSON_LOCK_STATE_ENDING if record.ending else state)
+        lock = lock_of(record, pb.PERSON_LOCK_STATE_ENDING if record.ending else state)
         lock.operations.extend(self._under(name))
         for blocker in () if kept.held or kept.place is None else kept.place.blockers:
             info = lock.blockers.add(
@@ -234,7 +234,7 @@ class PersonLocks:
         """Return a lock that was taken as people see it now, also once it is released."""
         if record.name in self._kept:
             return self.shown(record.name)
-        return _shown(record, pb.PERSON_LOCK_STATE_RELEASED)
+        return lock_of(record, pb.PERSON_LOCK_STATE_RELEASED)
 
     async def release(self, name: str) -> pb.PersonLock:
         """Release a lock on request; durable when this returns.
@@ -249,7 +249,7 @@ class PersonLocks:
             text = f"{', '.join(running)} runs under {name}; it is released when that has ended"
             raise WrongState(text, resource=name)
         await self._end(kept, None)
-        return _shown(kept.record, pb.PERSON_LOCK_STATE_RELEASED)
+        return lock_of(kept.record, pb.PERSON_LOCK_STATE_RELEASED)
 
     async def break_lock(self, name: str, principal: str, reason: str) -> None:
         """Release a lock of somebody else, and tell by an event.
@@ -301,12 +301,17 @@ class PersonLocks:
         except (Unavailable, StopError) as error:
             _log.info("%s is not asked for any more: %s", record.name, error)  # the proxy is closed, or it is released
             return
-        kept.held = True
+        kept.held = not kept.refused
         kept.changed.set()
 
     def _note(self, kept: _Kept, place: QueuePlace) -> None:
+        """Note where a lock stands; one that is not to wait ends here, whether or not its caller is there still."""
         kept.place = place
         kept.changed.set()
+        if kept.record.no_wait and not kept.refused:
+            kept.refused = True
+            ending = self._surely_end(kept, None, refused=True)
+            _ = self._tasks.start(ending, name=f"refusal of {kept.record.name}")
 
     def _lapse(self, kept: _Kept) -> None:
         if self._kept.get(kept.record.name) is kept:
@@ -317,12 +322,12 @@ class PersonLocks:
         message = f"the time of {record.name} is over, which {record.principal} had taken: {record.purpose}"
         await self._surely_end(kept, event_types.new_event(event_types.LOCK_ENDED, record.object, message))
 
-    async def _surely_end(self, kept: _Kept, event: event_pb2.Event | None) -> None:
+    async def _surely_end(self, kept: _Kept, event: event_pb2.Event | None, *, refused: bool = False) -> None:
         """Do as `_end`, however long the database cannot be written: nobody else would ask again."""
         before = kept.record
         while kept.record is before and self._kept.get(before.name) is kept:
             try:
-                await self._end(kept, event)
+                await self._end(kept, event, refused=refused)
             except Unavailable as error:
                 _log.warning("%s cannot be ended yet: %s", before.name, error)
                 await asyncio.sleep(_PAUSE)
@@ -331,7 +336,7 @@ class PersonLocks:
         """Release a lock, or mark it while something runs under it; what is due elsewhere goes into the same commit."""
         record = kept.record
         ending = bool(self._under(record.name))
-        due = [_event_due(record.name, event)] if event is not None else []
+        due = [end_due(record.name, event)] if event is not None else []
         if not ending:
             release = lock_service_pb2.OwnerRelease(owner=record.name, epoch=_EPOCH)
             due.append(Due(key=f"release {record.name}", kind=RELEASE, body=release.SerializeToString()))
@@ -368,32 +373,3 @@ class PersonLocks:
             # Whoever asked for this goes on with the object free; the row that is due sees to it if this fails.
             with contextlib.suppress(VirtyardError):
                 await self._locks.release([Release(owner=record.name, epoch=_EPOCH)])
-
-
-def _shown(record: Record, state: pb.PersonLockState.ValueType) -> pb.PersonLock:
-    lock = pb.PersonLock(
-        name=record.name,
-        object=record.object,
-        mode=record.mode,
-        state=state,
-        principal=record.principal,
-        purpose=record.purpose,
-        create_time=record.create_time,
-    )
-    lock.end_time.FromDatetime(record.as_of_time.ToDatetime() + timedelta(seconds=record.remaining_seconds))
-    return lock
-
-
-def _event_due(name: str, event: event_pb2.Event) -> Due:
-    request = control_service_pb2.RaiseEventsRequest()
-    request.events.add(key=f"{name}/ended", event=event)
-    return Due(key=f"events {name} ended", kind=EVENTS, body=request.SerializeToString())
-
-
-def _in_the_way(name: str, blockers: Sequence[Blocker]) -> WrongState:
-    holders = [LockHolder(object=each.object, holder=each.owner, purpose=each.purpose) for each in blockers]
-    who = "; ".join(
-        f"{each.object}, {'asked for' if each.waiting else 'held'} by {each.owner} ({each.purpose})"
-        for each in blockers
-    )
-    return WrongState(f"{name} cannot be locked at once: {who}", resource=name, locks=holders)

@@ -168,6 +168,28 @@ async def test_progress_of_a_disk_is_shown_and_never_falls(site: Site) -> None:
     assert seen[-1] == 100
 
 
+async def test_a_step_that_stands_still_is_as_far_as_it_was_for_the_next_scheduler(site: Site) -> None:
+    """Its host says how far it is to whoever asks again, though the step itself tells nothing new meanwhile."""
+    gate = asyncio.Event()
+
+    async def stand(message: object, context: object) -> None:
+        context.progress(60, 100, "Writing")  # type: ignore[attr-defined]  # a Context
+        await gate.wait()
+
+    async def is_shown() -> bool:
+        jobs = [job for job in await site.jobs_of(name) if job.title == "Create Virtual Disk"]
+        return [job.steps[0].progress.percent for job in jobs if job.steps] == [60]
+
+    site.faults.before["CreateDiskFile"] = stand
+    name = (await site.submit(machine("web", disks=1, vnics=0))).name
+    await site.wait_until(is_shown)
+    await site.close_jobs()
+    await site.open_jobs()
+    await site.wait_until(is_shown)
+    gate.set()
+    assert not (await site.wait(name)).HasField("error")
+
+
 @pytest.mark.parametrize("batch", [False, True])
 async def test_the_story_is_the_same_in_batches_and_from_every_cut(site: Site, batch: bool) -> None:
     """One by one or in batches, live or afterwards, cut after any frame and resumed: the same frames, none twice."""
