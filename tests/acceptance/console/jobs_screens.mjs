@@ -49,6 +49,27 @@ const SCENARIOS = {
     said.state = await page.locator("[data-job]").first().getAttribute("data-state");
   },
 
+  /** Aborts one job from its operation's page, while a host is silent; the others go on when it speaks again. */
+  async abortOne(page) {
+    await go(page, `/jobs/${id(asked.operation)}`);
+    const job = page.locator(`[data-job="${asked.job}"]`);
+    await job.getByRole("button", { expanded: false }).first().click();
+    await job.getByRole("button", { name: /^Abort this job/ }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("These go on").waitFor();
+    said.consequences = await dialog.innerText();
+    await look(page, "abort-job", ["main", "[role=dialog]"]);
+    await dialog.getByLabel("Why").fill("too big");
+    await dialog.getByRole("button", { name: "Abort", exact: true }).click();
+    await dialog.waitFor({ state: "detached" });
+    await job.getByRole("button", { name: /^Abort this job/ }).waitFor({ state: "detached" });
+    cue("aborted");
+    await page.getByText("What is still missing or left over").waitFor({ timeout: 90_000 });
+    await look(page, "abort-job-ended");
+    said.states = await page.locator("[data-job]").evaluateAll((jobs) => jobs.map((one) => one.dataset.state));
+    said.missing = await page.getByRole("alert").filter({ hasText: "What is still missing or left over" }).innerText();
+  },
+
   /** Acknowledges an event with a comment; one that still holds only by force. */
   async acknowledge(page) {
     await go(page, `/events?standing=open&severity=WARNING`);

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +40,7 @@ from virtyard.api.operations.v1 import (
     rename_virtual_machine_pb2,
     restart_virtual_machine_pb2,
 )
+from virtyard.api.type.v1 import submission_pb2
 from virtyard_client.client import Client
 from virtyard_client.render.advice import advice
 
@@ -155,6 +158,34 @@ async def test_an_operation_is_aborted_from_its_page(site: Site) -> None:
     assert "Start the guest (Start Virtual Machine), which is stopped first" in said["consequences"]
     assert said["state"] == "ABORTED"
     assert not machine.server
+
+
+async def test_one_job_is_aborted_and_the_others_go_on(site: Site) -> None:
+    """The dialog names the jobs that end and those that go on; the operation ends with what is missing."""
+    agent = site.record("s1").pid
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        async with site.client() as client:
+            request = create_machine(site, "two-disks", [new_disk(), new_disk()], cards=1)
+            request.options.on_failure = submission_pb2.ON_FAILURE_CONTINUE
+            operation = (await ask(client, request)).name
+            job = next(
+                job for job in await list_jobs(client, operation) if job.object == "virtualDisks/two-disks-disk1"
+            )
+
+            async def go_on() -> None:
+                os.kill(agent, signal.SIGCONT)
+
+            said = await play(site, "abortOne", go_on, operation=operation, job=job.name)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    ending, going_on = said["consequences"].split("These go on")
+    assert "virtualDisks/two-disks-disk1" in ending
+    assert "virtualDisks/two-disks-disk0" in going_on
+    assert "vnics/two-disks-vnic0" in going_on
+    assert said["states"].count("ABORTED") == 2
+    assert set(said["states"]) == {"ABORTED", "COMPLETED"}
+    assert "too big" in said["missing"]
 
 
 async def test_who_waits_for_whom_is_drawn_while_it_lasts(site: Site) -> None:

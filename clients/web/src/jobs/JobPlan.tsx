@@ -14,6 +14,8 @@ import { ProblemAlert } from "../ui/ProblemAlert";
 import { ResourceLink } from "../ui/ResourceLink";
 import { useNow } from "../ui/use-now";
 import { causesOfJob } from "./causes";
+import { canBeAborted } from "./job-abort";
+import { JobAbort } from "./JobAbort";
 import { treeOf } from "./job-list";
 import { JobResidueActions, waitsForDecision } from "./JobResidueActions";
 import { Fact } from "./OperationFacts";
@@ -102,6 +104,7 @@ function JobBody({ job, jobs }: { job: Job; jobs: readonly Job[] }) {
         </div>
       )}
       {waitsForDecision(job) && <JobResidueActions job={job} />}
+      {!waitsForDecision(job) && canBeAborted(job, jobs) && <JobAbort job={job} jobs={jobs} />}
       <Steps steps={job.steps} />
     </Stack>
   );
