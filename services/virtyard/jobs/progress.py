@@ -27,6 +27,7 @@ __all__ = [
 NONE: AbstractSet[str] = frozenset()
 _SHARE = {int(StepState.DONE): 100.0, int(StepState.UNDOING): 100.0, int(StepState.UNDO_FAILED): 100.0}
 _BACK = "rolling back"
+_GOING_BACK = frozenset({JobState.ROLLING_BACK, JobState.ROLLBACK_FAILED})
 
 
 def is_open(record: record_pb2.OperationRecord, reference: str) -> bool:
@@ -96,7 +97,8 @@ def operation_progress(operation: Operation) -> participant.Progress:
     record = operation.record
     progress = participant.Progress(percent=operation_percent(operation), abortable=not record.too_late)
     if record.rolling_back:
-        progress.stage = _BACK
+        going = any(int(own.state) in _GOING_BACK for own in record.jobs.values())
+        progress.stage = _BACK if going else ""
         return progress
     under_way = {reference for reference in record.steps if is_open(record, reference)}
     for reference, ref in operation.shape.steps.items() if under_way else ():

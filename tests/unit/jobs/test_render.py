@@ -74,6 +74,8 @@ def test_a_rollback_says_so_and_its_progress_falls() -> None:
     assert before.stage == "rolling back"
     assert operation_progress(operation).percent < before.percent
     assert render_job(operation, FAMILY.jobs["1"]).cause == "jobs/12-3"
+    schedule.end_rollback(FAMILY, record)
+    assert operation_progress(operation).stage == ""
 
 
 def test_a_finished_operation_has_a_response_or_an_error() -> None:
