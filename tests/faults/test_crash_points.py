@@ -218,6 +218,8 @@ class Stage:
             dead = await watch
         async with asyncio.timeout(LIMIT):
             while not await self._serves():
+                # One that was still on its way out at the last look.
+                dead += await asyncio.to_thread(start_dead, self.site, point.victims)
                 await asyncio.sleep(0.02)
         assert [job.title for job in await list_jobs(self.client, story.name)] == list(self.example.titles), point
         return bool(dead)
@@ -228,13 +230,18 @@ def start_again(site: Site, victims: Sequence[str], ended: threading.Event) -> l
     dead: list[str] = []
     while True:
         last = ended.is_set()
-        for victim in victims:
-            if not site.is_alive(victim):
-                dead.append(victim)
-                site.start(victim)
+        dead += start_dead(site, victims)
         if last:
             return dead
         ended.wait(0.01)
+
+
+def start_dead(site: Site, victims: Sequence[str]) -> list[str]:
+    """Start again whoever is dead, and return who that was."""
+    dead = [victim for victim in victims if not site.is_alive(victim)]
+    for victim in dead:
+        site.start(victim)
+    return dead
 
 
 def _copy(parts: Sequence[Path], folder: Path) -> None:
