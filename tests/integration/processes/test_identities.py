@@ -24,6 +24,11 @@ from virtyard.runtime.configuration import Configuration
 from virtyard_client.client import Client
 
 Said = set[tuple[str, str]]
+AT_LEISURE = {
+    (f"service/{name}", "/virtyard.api.inventory.v1.InventoryService/ListEvents")
+    for name in ("inventory", "jobs", "locks")
+}
+"""What each service asks once it has begun, for itself: whether it has told of its database before."""
 
 
 @pytest.fixture
@@ -107,7 +112,7 @@ async def play(folder: Path, parts: Sequence[Callable[[asyncio.Event], Coroutine
                 )
                 story = await client.wait(await client.operations.CreateServerPool(create), timeout=30)
                 assert story.error is None
-            while not any(method.endswith("/ReportHost") for _, method in said):
+            while not (said >= AT_LEISURE and any(method.endswith("/ReportHost") for _, method in said)):
                 await asyncio.sleep(0.01)
         finally:
             stop.set()
@@ -115,9 +120,7 @@ async def play(folder: Path, parts: Sequence[Callable[[asyncio.Event], Coroutine
 
 ONE_FOR_ALL = {
     ("service/jobs", "/virtyard.internal.inventory.v1.ControlService/ReportCertificate"),
-    ("service/jobs", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
     ("service/gateway", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
-    ("service/locks", "/virtyard.api.inventory.v1.InventoryService/ListEvents"),
 }
 """What one process does once: it has one certificate and one clock, and speaks of them as the inventory."""
 
