@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC
 from typing import Any
@@ -22,30 +21,25 @@ from tests.acceptance.asking import (
     LIMIT,
     SUCCEEDED,
     ask,
-    create_machine,
     list_jobs,
     list_locks,
     list_objects,
-    new_disk,
-    prepare,
     run,
 )
-from tests.acceptance.site import PROGRAM, Site, open_site
+from tests.acceptance.site import PROGRAM, Site
+from tests.faults.disk_site import OWNERS, SERVERS, open_disk_site, start
 from tests.faults.disks import Disks
 from tests.faults.scene import Scene
 from tests.invariants.check import lasting_findings
 from tests.torture.looks import not_as_acknowledged
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2
 from virtyard.api.jobs.v1 import wait_explanation_pb2
-from virtyard.api.operations.v1 import kill_virtual_machine_pb2, start_virtual_machine_pb2
+from virtyard.api.operations.v1 import kill_virtual_machine_pb2
 from virtyard_client.client import Client
 from virtyard_client.errors import ClientError
 from virtyard_client.story import Story
 
 pytestmark = pytest.mark.timeout(600)
-SERVERS = ("s1", "s2")
-OWNERS = ("jobs", "locks", "inventory", "s1")
-MACHINES = {"one": "s1", "two": "s2"}
 LONG = bool(os.environ.get("VIRTYARD_TORTURE"))
 """Whether disks hang until a step counts as stuck, which takes two minutes each."""
 _STUCK_SECONDS = 180.0
@@ -56,23 +50,8 @@ _HANG_SECONDS = 3.0
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[Site, Disks]]:
     """A site in which every service is a process, with disks of their own, and a machine for each server."""
-    with Disks(OWNERS) as disks, open_site("split", SERVERS, nursed=True, furnish=disks.mount) as site:
-
-        async def furnish() -> None:
-            async with site.client() as client:
-                await prepare(site, client)
-                for name in MACHINES:
-                    await run(client, create_machine(site, name, [new_disk(4)]))
-
-        asyncio.run(furnish())
-        yield site, disks
-
-
-def start(machine: str = "one") -> start_virtual_machine_pb2.StartVirtualMachineRequest:
-    """Return a request to start a machine on its server."""
-    return start_virtual_machine_pb2.StartVirtualMachineRequest(
-        name=f"virtualMachines/{machine}", server=f"servers/{MACHINES[machine]}", request_id=str(uuid.uuid4())
-    )
+    with open_disk_site() as opened:
+        yield opened
 
 
 async def insist(client: Client, request: Any) -> str:

@@ -11,20 +11,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.asking import SUCCEEDED, ask, create_machine, list_objects, new_disk, prepare, run
-from tests.acceptance.site import Site, open_site
+from tests.acceptance.asking import SUCCEEDED, ask, list_objects, run
+from tests.acceptance.site import Site
+from tests.faults.disk_site import MACHINES, OWNERS, SERVERS, open_disk_site, start
 from tests.faults.disks import Disks
 from tests.faults.scene import Scene
 from tests.invariants.check import lasting_findings
 from tests.torture.looks import not_as_acknowledged
 from virtyard.api.inventory.v1 import inventory_service_pb2
-from virtyard.api.operations.v1 import kill_virtual_machine_pb2, start_virtual_machine_pb2
+from virtyard.api.operations.v1 import kill_virtual_machine_pb2
 from virtyard_client.client import Client
 
 pytestmark = pytest.mark.timeout(600)
-SERVERS = ("s1", "s2")
-OWNERS = ("jobs", "locks", "inventory", "s1")
-MACHINES = {"one": "s1", "two": "s2"}
 HELD_UP = 10
 """A disk is slow until it was held up so often."""
 ALARMS = {"JOB_STUCK", "JOB_FAILED", "SERVER_DISCONNECTED", "SERVER_OFFLINE", "JOB_DEFERRED"}
@@ -33,23 +31,8 @@ ALARMS = {"JOB_STUCK", "JOB_FAILED", "SERVER_DISCONNECTED", "SERVER_OFFLINE", "J
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[Site, Disks]]:
     """A site in which every service is a process, with disks of their own, and a machine for each server."""
-    with Disks(OWNERS) as disks, open_site("split", SERVERS, nursed=True, furnish=disks.mount) as site:
-
-        async def furnish() -> None:
-            async with site.client() as client:
-                await prepare(site, client)
-                for name in MACHINES:
-                    await run(client, create_machine(site, name, [new_disk(4)]))
-
-        asyncio.run(furnish())
-        yield site, disks
-
-
-def start(machine: str) -> start_virtual_machine_pb2.StartVirtualMachineRequest:
-    """Return a request to start a machine on its server."""
-    return start_virtual_machine_pb2.StartVirtualMachineRequest(
-        name=f"virtualMachines/{machine}", server=f"servers/{MACHINES[machine]}", request_id=str(uuid.uuid4())
-    )
+    with open_disk_site() as opened:
+        yield opened
 
 
 def kill(machine: str) -> kill_virtual_machine_pb2.KillVirtualMachineRequest:

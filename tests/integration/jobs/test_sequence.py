@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.integration.jobs.site import LIMIT, Site, machine
+from virtyard.agent.actions.contract import Context
 from virtyard.api.actions.v1 import create_disk_file_pb2
 from virtyard.api.inventory.v1 import virtual_disk_pb2, virtual_machine_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2
@@ -172,8 +173,8 @@ async def test_a_step_that_stands_still_is_as_far_as_it_was_for_the_next_schedul
     """Its host says how far it is to whoever asks again, though the step itself tells nothing new meanwhile."""
     gate = asyncio.Event()
 
-    async def stand(message: object, context: object) -> None:
-        context.progress(60, 100, "Writing")  # type: ignore[attr-defined]  # a Context
+    async def stand(message: object, context: Context) -> None:
+        context.progress(60, 100, "Writing")
         await gate.wait()
 
     async def is_shown() -> bool:
