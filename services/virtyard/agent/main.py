@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,7 +132,8 @@ async def open_agent(
             settings.driver, state=settings.state, sockets=settings.sockets, clock=clock, network=bridges
         )
         simulated = choice.hypervisor.name == "sim"
-        network: Network = SimNetwork(state=settings.state / "sim") if simulated else bridges
+        sim = SimNetwork(state=settings.state / "sim")
+        network: Network = stack.enter_context(closing(sim)) if simulated else bridges
         await network.probe()
         await choice.hypervisor.open()
         stack.push_async_callback(choice.hypervisor.close)
@@ -171,7 +172,7 @@ async def open_agent(
             network=network,
             roots=roots,
             claim=claim,
-            attachments=Attachments(settings.state / "repositories.json"),
+            attachments=Attachments(settings.state / "repositories.json", lambda: ledger.floor.settled_below),
             facts=facts.look,
             read_upload=read_upload,
         )

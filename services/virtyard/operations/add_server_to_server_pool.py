@@ -23,7 +23,8 @@ from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import change_members, join, leave
 from virtyard.operations.contract import OperationType
-from virtyard.operations.presentation import plan_attach, plan_record
+from virtyard.operations.hosts import is_behind
+from virtyard.operations.presentation import caught_up, plan_attach, plan_leftovers, plan_record
 from virtyard.operations.refusals import state_word
 from virtyard.operations.servers import in_no_pool, online_now
 
@@ -44,10 +45,14 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     job = builder.job("Add Server to Server Pool", server.name)
     builder.lock(server.name, LockMode.X, parent=pool.name)
     repositories = view.of(repository_pb2.Repository, server_pool=pool.name)
+    behind = is_behind(server)
+    if behind:
+        plan_leftovers(job, server.name, repositories)
     for repository in repositories:
         builder.lock(repository.name, LockMode.X)
         plan_attach(job, repository, server.name)
-    job.write("Record its pool", update(server_pb2.Server(name=server.name, server_pool=pool.name), "server_pool"))
+    joined = update(server_pb2.Server(name=server.name, server_pool=pool.name), "server_pool")
+    job.write("Record its pool", joined, *([caught_up(server)] if behind else []))
     for repository in repositories:
         plan_record(job, repository, {*repository.servers, server.name})
     devices = view.of(heartbeat_device_pb2.HeartbeatDevice, server_pool=pool.name)

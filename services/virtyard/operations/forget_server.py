@@ -13,7 +13,9 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
+from virtyard.operations.hosts import is_behind
 from virtyard.operations.networks import create_bridge, remove_bridge
+from virtyard.operations.presentation import plan_leftovers
 from virtyard.operations.refusals import state_word, wrong_state
 
 Request = forget_server_pb2.ForgetServerRequest
@@ -36,6 +38,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for network in networks:
         builder.lock(network.name, LockMode.X)
     if not request.force:
+        if is_behind(server):
+            plan_leftovers(job, server.name)
         for network in networks:
             taken = remove_bridge(network)
             job.step(f"Take {network.name} off it", server.name, taken, undo=create_bridge(network))

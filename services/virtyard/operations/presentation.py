@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from virtyard.api.actions.v1 import attach_repository_pb2, detach_repository_pb2
+from virtyard.api.actions.v1 import attach_repository_pb2, detach_other_repositories_pb2, detach_repository_pb2
 from virtyard.api.inventory.v1 import repository_pb2, server_pb2, write_objects_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.lock_modes import LockMode
@@ -36,25 +36,36 @@ def plan_record(
     job.write(title, update(changed, "servers"), target=repository.name, after_children=after_children)
 
 
+def plan_leftovers(job: JobBuilder, server: str, kept: Iterable[repository_pb2.Repository] = ()) -> None:
+    """Plan the step by which a server gives up all repositories but these.
+
+    It needs no list of them, so it takes off those that were deleted, or whose pool the server left, while it was away.
+    """
+    others = detach_other_repositories_pb2.DetachOtherRepositories(repository_uids=[each.uid for each in kept])
+    job.step("Detach what it should not have", server, others, undo=others, target=server)
+
+
 def plan_catching_up(
     builder: PlanBuilder,
     job: JobBuilder,
     server: server_pb2.Server,
     repositories: Sequence[repository_pb2.Repository],
 ) -> None:
-    """Plan what makes up for changes that a server has missed: it gets what it should have, and loses what not.
+    """Plan what makes up for changes that a server has missed: it gives up what it should not have, and gets the rest.
 
     Args:
         builder: the plan.
         job: a job that has the server locked.
         server: the server, which is behind.
-        repositories: those of its pool.
+        repositories: those of its pool, with the servers that they are to have.
     """
     for repository in repositories:
         # IS keeps the list of its servers as it was read, and the repository there, while disks come and go in it.
         builder.lock(repository.name, LockMode.IS)
-        plan = plan_attach if server.name in repository.servers else plan_detach
-        plan(job, repository, server.name)
+    wanted = [repository for repository in repositories if server.name in repository.servers]
+    plan_leftovers(job, server.name, wanted)
+    for repository in wanted:
+        plan_attach(job, repository, server.name)
     job.write("Record that it is up to date", caught_up(server))
 
 
@@ -62,6 +73,12 @@ def caught_up(server: server_pb2.Server) -> write_objects_pb2.ObjectWrite:
     """Return the write by which a server is behind no more."""
     level = server_pb2.Server(name=server.name, applied_revision=server.desired_revision)
     return update(level, "applied_revision")
+
+
+def missed_one(server: server_pb2.Server) -> write_objects_pb2.ObjectWrite:
+    """Return the write by which a server is behind by one change more."""
+    behind = server_pb2.Server(name=server.name, desired_revision=server.desired_revision + 1)
+    return update(behind, "desired_revision")
 
 
 def plan_child(
@@ -83,12 +100,13 @@ def plan_child(
         others: the other repositories of the pool, which a server that is behind catches up with at once.
     """
     child = builder.job(title, server.name, parent=parent)
-    plan = plan_attach if server.name in repository.servers else plan_detach
-    plan(child, repository, server.name)
     if is_behind(server):
-        plan_catching_up(builder, child, server, others)
-    behind = server_pb2.Server(name=server.name, desired_revision=server.desired_revision + 1)
-    child.if_deferred("Note that it is behind", update(behind, "desired_revision"))
+        plan_catching_up(builder, child, server, [repository, *others])
+    elif server.name in repository.servers:
+        plan_attach(child, repository, server.name)
+    else:
+        plan_detach(child, repository, server.name)
+    child.if_deferred("Note that it is behind", missed_one(server))
 
 
 def chosen_servers(

@@ -22,7 +22,7 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import change_members, join, leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import is_behind
-from virtyard.operations.presentation import caught_up, plan_detach, plan_record
+from virtyard.operations.presentation import caught_up, missed_one, plan_detach, plan_leftovers, plan_record
 from virtyard.operations.refusals import listed, state_word, wrong_state
 from virtyard.operations.servers import in_a_pool
 
@@ -54,12 +54,19 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         _plan_leave(builder, cluster, device, server)
     job = builder.job("Remove Server from Server Pool", server.name)
     repositories = [each for each in view.of(repository_pb2.Repository) if server.name in each.servers]
+    online = server.state == server_pb2.SERVER_STATE_ONLINE
     for repository in repositories:
         builder.lock(repository.name, LockMode.X)
-        # One that is not there to give them up has no use of them either: nobody asks it for anything in them any more.
-        if server.state == server_pb2.SERVER_STATE_ONLINE:
+    if online and is_behind(server):
+        plan_leftovers(job, server.name)
+        missed = [caught_up(server)]
+    elif online:
+        for repository in repositories:
             plan_detach(job, repository, server.name)
-    missed = [caught_up(server)] if is_behind(server) else []
+        missed = []
+    else:
+        # It is not there to give them up, and has no use of them either: it does so when it returns.
+        missed = [missed_one(server)] if repositories else []
     job.write("Forget its pool", update(server_pb2.Server(name=server.name), "server_pool"), *missed)
     for repository in repositories:
         plan_record(job, repository, {*repository.servers} - {server.name})

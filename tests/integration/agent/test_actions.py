@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from virtyard.api.actions.v1 import (
     claim_host_pb2,
     create_disk_file_pb2,
     create_repository_folder_pb2,
+    detach_other_repositories_pb2,
     detach_repository_pb2,
     erase_disk_files_pb2,
     join_cluster_pb2,
@@ -365,6 +367,33 @@ async def test_a_probe_finds_an_attachment_by_its_mark(jobs: Scheduler, steps: S
     await steps.do(DETACH, attach(tmp_path))
     by = str(host.attachments.given_up_by("r1"))
     assert await found["DetachRepository"].probe(DETACH, context(by)) is not None
+
+
+async def test_all_but_what_a_host_should_have_is_given_up_and_put_back_by_its_undo(
+    jobs: Scheduler, steps: Steps, tmp_path: Path
+) -> None:
+    """By uid, so that what nobody knows any more goes too; its probe finds what it did by the mark."""
+    await steps.do(attach(tmp_path), DETACH)
+    attachments = jobs.agent.host.attachments
+    mark = attachments.mark("r1")
+    keep = detach_other_repositories_pb2.DetachOtherRepositories(repository_uids=["r1"])
+    nothing = await steps.do(keep, keep)
+    assert (nothing.record.changed, attachments.mark("r1")) == (False, mark)
+    others = detach_other_repositories_pb2.DetachOtherRepositories(repository_uids=["r2"])
+    probe = load()[others.DESCRIPTOR.full_name].probe
+    given_up = await steps.do(others, others)
+    result = given_up.result(detach_other_repositories_pb2.DetachOtherRepositoriesResult())
+    assert (list(result.repositories), attachments.mark("r1")) == (["repositories/r"], None)
+    context = Context(
+        host=jobs.agent.host, mark=given_up.sent.step_key, undoing=False, progress=lambda done, total, stage: None
+    )
+    found = await probe(others, context)
+    assert found is not None
+    assert found.result == result
+    assert await probe(others, replace(context, mark="99/1/1")) is None
+    assert not await nothing.undo()
+    assert await given_up.undo()
+    assert attachments.mark("r1") == mark
 
 
 async def test_a_removed_repository_is_attached_no_more(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:

@@ -14,11 +14,16 @@ from google.protobuf.message import Message
 
 from tests.integration.jobs.site import LIMIT, Site, furnish, machine, running
 from tests.integration.jobs.test_failure import Gate, Tries, state_of
+from tests.invariants.check import lasting_findings
 from virtyard.api.inventory.v1 import event_pb2, repository_pb2, server_pb2
 from virtyard.api.jobs.v1 import job_pb2, job_service_pb2, operation_pb2, plan_pb2
 from virtyard.api.operations.v1 import (
+    add_server_to_server_pool_pb2,
+    delete_repository_pb2,
+    forget_server_pb2,
     present_repository_pb2,
     refresh_server_pb2,
+    remove_server_from_server_pool_pb2,
     start_virtual_machine_pb2,
     unpresent_repository_pb2,
 )
@@ -159,6 +164,56 @@ async def test_what_was_taken_off_while_it_was_away_is_given_up_at_its_refresh(s
     await site.open_agent("s2")
     await site.succeed(refresh_server_pb2.RefreshServerRequest(name="servers/s2"))
     assert attached(site) == ["s1", "s3"]
+
+
+async def test_what_was_deleted_while_it_was_away_is_given_up_at_its_refresh(site: Site) -> None:
+    """No list says any more what the server still has, so it gives up all that it should not have."""
+    await site.succeed(present(*ALL))
+    folder = site.share / "R"
+    await site.close_agent("s2")
+    await site.show_offline("s2")
+    operation = await site.run(delete_repository_pb2.DeleteRepositoryRequest(name="repositories/R"))
+    assert metadata_of(operation).state == PARTIAL
+    assert (folder.exists(), attached(site)) == (False, ["s2"])
+    late = await server(site, "servers/s2")
+    assert (late.desired_revision, late.applied_revision) == (1, 0)
+    await site.open_agent("s2")
+    await site.inventory.presence._store_state("servers/s2", server_pb2.SERVER_STATE_ONLINE, None)
+    await site.succeed(refresh_server_pb2.RefreshServerRequest(name="servers/s2"))
+    assert attached(site) == []
+    await site.wait_released()
+    assert lasting_findings(site.folder, site.share, site.folder / "effects", patience=5.0) == []
+
+
+ADD = add_server_to_server_pool_pb2.AddServerToServerPoolRequest(name="serverPools/Finance", server="servers/s2")
+REMOVE = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+    name="serverPools/Finance", server="servers/s2"
+)
+
+
+async def test_what_a_server_kept_when_it_left_its_pool_offline_is_given_up_on_its_return(site: Site) -> None:
+    """It could not be asked then; it is behind until it was, whether it joins again, is refreshed, or is forgotten."""
+    forget = forget_server_pb2.ForgetServerRequest(name="servers/s2")
+    await site.succeed(present("servers/s2"))
+    for returning, before in (
+        (ADD, None),
+        (refresh_server_pb2.RefreshServerRequest(name="servers/s2"), None),
+        (forget, ADD),
+    ):
+        if before is not None:
+            await site.succeed(before)
+        await site.close_agent("s2")
+        await site.show_offline("s2")
+        await site.succeed(REMOVE)
+        assert attached(site) == ["s2"]
+        left = await server(site, "servers/s2")
+        assert left.desired_revision == left.applied_revision + 1
+        await site.open_agent("s2")
+        await site.inventory.presence._store_state("servers/s2", server_pb2.SERVER_STATE_ONLINE, None)
+        await site.succeed(returning)
+        assert attached(site) == (["s2"] if returning is ADD else [])
+        await site.wait_released()
+        assert lasting_findings(site.folder, site.share, site.folder / "effects", patience=5.0) == []
 
 
 async def test_a_member_that_falls_silent_after_its_first_intent_is_waited_for(site: Site) -> None:

@@ -62,3 +62,30 @@ def test_a_folder_is_one_repository(attachments: Attachments) -> None:
     """Another repository at the same path takes the place of the one that was there."""
     assert attachments.attach(Place(path=PLACE.path, uid="r2"), "repositories/new", OTHER)
     assert (attachments.mark("r1"), attachments.mark("r2")) == (None, OTHER)
+
+
+def test_all_but_what_is_to_stay_is_given_up_at_once_and_put_back_by_its_step(attachments: Attachments) -> None:
+    """Each with its own mark; what another step gave up stays given up."""
+    for uid in ("r2", "r3", "r4"):
+        attachments.attach(Place(path=f"/srv/{uid}", uid=uid), f"repositories/{uid}", f"2/1/{uid[1]}")
+    attachments.give_up("r4", OTHER)
+    assert attachments.give_up_others(["r2", "r9"], "10/1/1") == ["repositories/r", "repositories/r3"]
+    assert attachments.give_up_others(["r2", "r9"], "11/1/1") == []
+    assert attachments.all_given_up_by("10/1/1") == ["repositories/r", "repositories/r3"]
+    assert [attachments.mark(uid) for uid in ("r1", "r2", "r3", "r4")] == [None, "2/1/2", None, None]
+    assert attachments.put_all_back("11/1/1") == []
+    assert attachments.put_all_back("10/1/1") == ["repositories/r", "repositories/r3"]
+    assert [attachments.mark(uid) for uid in ("r1", "r2", "r3", "r4")] == [MARK, "2/1/2", "2/1/3", None]
+
+
+def test_what_settled_operations_gave_up_is_forgotten(tmp_path: Path) -> None:
+    """Nobody can undo them any more; what may still be undone is kept, so the file grows with open operations only."""
+    below = 0
+    attachments = Attachments(tmp_path / "repositories.json", lambda: below)
+    for number in range(1, 4):
+        attachments.attach(Place(path=f"/srv/{number}", uid=f"r{number}"), NAME, MARK)
+        attachments.give_up(f"r{number}", f"{number}/1/1")
+    below = 3
+    attachments.attach(PLACE, NAME, MARK)
+    attachments.give_up("r1", "9/1/1")
+    assert [attachments.given_up_by(f"r{number}") for number in range(1, 4)] == ["9/1/1", None, "3/1/1"]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from tests.unit.operations.estate import actions, behind, done_by, finance, locks, titles
+from virtyard.api.actions.v1 import detach_other_repositories_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import plan_pb2
-from virtyard.api.operations.v1 import add_server_to_server_pool_pb2, remove_server_from_server_pool_pb2
+from virtyard.api.operations.v1 import (
+    add_server_to_server_pool_pb2,
+    forget_server_pb2,
+    remove_server_from_server_pool_pb2,
+)
 
 ADD = add_server_to_server_pool_pb2.AddServerToServerPoolRequest(name="serverPools/Finance", server="servers/c")
 REMOVE = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
@@ -13,6 +18,7 @@ REMOVE = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
 )
 ATTACH = ("AttachRepository", "DetachRepository", "undoable")
 DETACH = ("DetachRepository", "AttachRepository", "undoable")
+LEFTOVERS = ("DetachOtherRepositories", "DetachOtherRepositories", "undoable")
 WRITE = ("WriteObjects", "RevertWrites", "undoable")
 
 
@@ -42,17 +48,57 @@ def test_server_that_leaves_gives_the_repositories_up() -> None:
 
 
 def test_server_that_leaves_while_it_is_offline_is_asked_for_nothing() -> None:
-    """The records are enough, as it is given no work in the pool any more."""
+    """The records are enough, as it is given no work in the pool any more; what it keeps it gives up on its return."""
     estate = finance()
     estate.get("servers/b").state = server_pb2.SERVER_STATE_OFFLINE
     plan = estate.plan(REMOVE)
     assert list(plan.servers) == []
     assert servers_recorded(plan) == {"repositories/R": ["servers/a"]}
+    assert levels(plan)[1] == (1, 0, ["desired_revision"])
+
+
+def test_server_that_leaves_without_repositories_while_it_is_offline_misses_nothing() -> None:
+    """There is nothing that it could keep."""
+    estate = finance()
+    estate.get("servers/b").state = server_pb2.SERVER_STATE_OFFLINE
+    estate.get("repositories/R").servers[:] = ["servers/a"]
+    assert [paths for *_, paths in levels(estate.plan(REMOVE))] == [["server_pool"]]
 
 
 def test_server_that_leaves_has_nothing_to_catch_up_with() -> None:
-    """What it missed was the pool's, so it is not behind in its next one."""
-    written = done_by(behind().plan(REMOVE), write_objects_pb2.WriteObjects)
-    levels = [write.update for effect in written for write in effect.writes if write.update.object.HasField("server")]
-    assert [list(level.update_mask.paths) for level in levels] == [["server_pool"], ["applied_revision"]]
-    assert levels[1].object.server.applied_revision == 5
+    """What it missed was the pool's, so it gives up all that it has, and is not behind in its next one."""
+    plan = behind().plan(REMOVE)
+    assert actions(plan) == [LEFTOVERS, WRITE, WRITE]
+    assert levels(plan) == [(0, 0, ["server_pool"]), (0, 5, ["applied_revision"])]
+
+
+def test_server_that_joins_behind_gives_up_what_the_last_pool_left_on_it() -> None:
+    """All but what it is to have here, before it gets that; then it is behind no more."""
+    estate = finance()
+    estate.get("servers/c").desired_revision, estate.get("servers/c").applied_revision = 3, 2
+    plan = estate.plan(ADD)
+    assert actions(plan) == [LEFTOVERS, ATTACH, WRITE, WRITE]
+    (kept,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
+    assert list(kept.repository_uids) == [estate.get("repositories/R").uid]
+    assert levels(plan) == [(0, 0, ["server_pool"]), (0, 3, ["applied_revision"])]
+
+
+def test_server_that_is_forgotten_behind_gives_all_up_before_its_host_is_given_back() -> None:
+    """So the next owner of the host finds nothing of this one; one that is not behind has nothing."""
+    request = forget_server_pb2.ForgetServerRequest(name="servers/c")
+    estate = finance()
+    assert [done for done, *_ in actions(estate.plan(request))] == ["ReleaseHost", "WriteObjects"]
+    estate.get("servers/c").desired_revision = 1
+    assert [done for done, *_ in actions(estate.plan(request))] == [
+        "DetachOtherRepositories",
+        "ReleaseHost",
+        "WriteObjects",
+    ]
+
+
+def levels(plan: plan_pb2.Plan) -> list[tuple[int, int, list[str]]]:
+    """Return of each write to a server the revisions desired and applied, and its paths."""
+    written = done_by(plan, write_objects_pb2.WriteObjects)
+    updates = [write.update for effect in written for write in effect.writes if write.update.object.HasField("server")]
+    servers = [(update.object.server, list(update.update_mask.paths)) for update in updates]
+    return [(server.desired_revision, server.applied_revision, paths) for server, paths in servers]

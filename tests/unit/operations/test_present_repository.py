@@ -16,7 +16,7 @@ from tests.unit.operations.estate import (
     repository,
     titles,
 )
-from virtyard.api.actions.v1 import attach_repository_pb2, detach_repository_pb2
+from virtyard.api.actions.v1 import attach_repository_pb2, detach_other_repositories_pb2
 from virtyard.api.inventory.v1 import repository_pb2, server_pb2, write_objects_pb2
 from virtyard.api.operations.v1 import present_repository_pb2
 from virtyard.kernel.errors import EtagMismatch, InvalidRequest, NotFound, WrongState
@@ -72,16 +72,16 @@ def test_server_that_is_behind_catches_up_with_all_of_its_pool() -> None:
     plan = estate.plan(Request(name="repositories/S", servers=["servers/b"]))
     child = plan.jobs[1]
     assert [step.title for step in child.steps] == [
+        "Detach what it should not have",
         "Attach repositories/S",
         "Attach repositories/R",
-        "Detach repositories/T",
         "Record that it is up to date",
         "Note that it is behind",
     ]
     level = done_by(plan, WriteObjects)[1].writes[0].update
     assert (level.object.server.applied_revision, list(level.update_mask.paths)) == (5, ["applied_revision"])
-    (gone,) = done_by(plan, detach_repository_pb2.DetachRepository)
-    assert gone.repository_uid == estate.get("repositories/T").uid
+    (kept,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
+    assert list(kept.repository_uids) == [estate.get(f"repositories/{name}").uid for name in "SR"]
 
 
 def test_server_that_is_offline_is_no_reason_for_a_refusal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.operations.estate import OF_REPORTS, actions, behind, done_by, finance, locks, titles
+from virtyard.api.actions.v1 import detach_other_repositories_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.operations.v1 import refresh_server_pb2
 
@@ -47,8 +48,8 @@ def test_server_that_is_behind_catches_up() -> None:
     plan = behind().plan(Request(name="servers/b"))
     assert [step.title for step in plan.jobs[0].steps] == [
         "Look at the host",
+        "Detach what it should not have",
         "Attach repositories/R",
-        "Detach repositories/S",
         "Record that it is up to date",
         "Record its facts",
     ]
@@ -58,3 +59,13 @@ def test_server_that_is_behind_catches_up() -> None:
         "repositories/R": "IS",
         "repositories/S": "IS",
     }
+
+
+def test_server_without_a_pool_gives_up_what_it_kept_when_it_left() -> None:
+    """It left while it was offline, so it could not be asked; there is nothing that it should have."""
+    estate = behind()
+    estate.get("servers/b").ClearField("server_pool")
+    plan = estate.plan(Request(name="servers/b"))
+    (others,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
+    assert not others.repository_uids
+    assert locks(plan) == {"servers/b": "X"}
