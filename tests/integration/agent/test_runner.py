@@ -33,6 +33,7 @@ from virtyard.agent import ledger as ledger_module
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.actions.contract import Context, LeftBehindError, Outcome
 from virtyard.agent.actions.create_disk_file import ACTION as CREATE_DISK
+from virtyard.agent.drivers.network.sim import SimNetwork
 from virtyard.agent.drivers.storage.directory import DirectoryStorage
 from virtyard.api.actions.v1 import create_disk_file_pb2, kill_guest_pb2, start_guest_pb2
 from virtyard.api.agent.v1 import agent_service_pb2
@@ -522,3 +523,15 @@ async def test_every_action_is_listed(jobs: Scheduler) -> None:
     assert names == sorted(names)
     assert {"StartGuest", "CreateDiskFile", "JoinCluster", "ClaimHost"} <= set(names)
     assert all(action.supported for action in answer.actions)
+
+
+async def test_a_closed_agent_looks_at_its_simulated_links_no_more(tmp_path: Path) -> None:
+    """Else it would tell of a host that is another agent's by then, or whose folder is gone."""
+    async with scheduler(tmp_path) as jobs:
+        network = jobs.agent.host.network
+        assert isinstance(network, SimNetwork)
+        timer = network._timer
+        assert timer is not None
+        assert not timer.cancelled()
+    assert network._timer is not None
+    assert network._timer.cancelled()
