@@ -36,7 +36,7 @@ def built_in_objects() -> Sequence[TypedObject]:
             state=trigger_pb2.TRIGGER_STATE_ENABLED,
             event_filter="type = SERVER_BEHIND",
             request=pack(refresh_server_pb2.RefreshServerRequest(name="{event.object}")),
-            hourly_limit=60,
+            hourly_limit=1000,
             retry_limit=5,
             owner=_OWNER,
         ),

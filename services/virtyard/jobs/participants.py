@@ -138,6 +138,11 @@ class Link:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    @property
+    def has_open(self) -> bool:
+        """Whether effects are open at it."""
+        return bool(self._open)
+
     async def _settle_without(self, steps: list[OpenStep]) -> dict[Key, participant.EffectRecord]:
         return await self._without.settle(steps, silent=not self.in_contact)
 
@@ -405,6 +410,10 @@ class Participants:
     def silent(self) -> frozenset[str]:
         """Return the names of the participants that contact was lost with."""
         return frozenset(link.name for link in self._links.values() if not link.in_contact)
+
+    def waited_for(self) -> int:
+        """Return how many participants contact was lost with while effects are open at them."""
+        return sum(link.has_open and not link.in_contact for link in self._links.values())
 
     async def close(self) -> None:
         """Close every channel."""

@@ -320,7 +320,7 @@ class Scheduler:
         """Set the gauges to what is being run and due now."""
         show_open(self._metrics, (runner.operation for runner in self._runners.values()))
         self._metrics.due_items.set(self._due.pending)
-        self._metrics.contact_lost.set(len(self.world.participants.silent()))
+        self._metrics.contact_lost.set(self.world.participants.waited_for())
 
     def _set_deadline(self, runner: Runner) -> Alarm | None:
         due = deadline_of(runner.operation.record.options)

@@ -86,6 +86,7 @@ async def test_undo_puts_everything_back(store: SqliteStore, dump: Dump, seed: i
     now = await generations(store)
     assert all(now[name] >= generation for name, generation in versions.items())
     totals = {row[:3]: row[3] for name, rows in await dump() if name == "total" for row in rows}
+    assert 0 not in totals.values(), "a sum that has come to nothing is forgotten"
     relations = [row for name, rows in await dump() if name == "relation" for row in rows]
     for source, field, target, kind, _, amount in relations:
         assert source.startswith(kind)

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from tests.integration.agent.scenario import DONE, create_repository, settings, settlement
+from tests.integration.agent.scenario import DONE, create_disk, create_repository, settings, settlement
 from tests.ports import lasting_address
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.main import open_agent
@@ -117,9 +117,15 @@ async def test_an_idle_link_notices_that_its_host_went_and_came(host: Host) -> N
         await host.wait_told(1, 10)
         assert (host.told, participants.silent()) == ([frozenset({S1})], frozenset({S1}))
         assert loop.time() - gone >= GRACE / 2, "a host has a little time to come back in"
+        assert participants.waited_for() == 0, "nothing is open there"
+        sent = asyncio.ensure_future(send(participants, create_disk(host.folder)))
+        await asyncio.sleep(0)
+        assert participants.waited_for() == 1
         async with host.agent():
             await host.wait_told(2, 30)
             assert participants.silent() == frozenset()
+            assert (await sent).state == DONE
+        assert participants.waited_for() == 0
 
 
 async def test_a_host_that_comes_back_in_time_was_never_lost(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
