@@ -35,6 +35,12 @@ async def locks_of(site: Site, owner: str) -> dict[str, LockView]:
     return {each.object: each for each in await site.jobs.scheduler.world.locks.locks() if each.owner == owner}
 
 
+async def is_queued(site: Site, owner: str) -> bool:
+    """Return whether an owner waits for its locks."""
+    found = (await locks_of(site, owner)).values()
+    return bool(found) and all(each.granted is None for each in found)
+
+
 async def take(site: Site, target: str = "serverPools/Finance") -> str:
     """Take a lock, or queue for it, and return its name."""
     duration = Duration()
@@ -138,7 +144,7 @@ async def test_the_locks_of_undos_are_held_again_in_their_own_round(site: Site, 
     other = (await site.submit(rival())).name
     job = (await site.jobs_of(other))[0].name
     await site.service.SetJobPriority(job_control_pb2.SetJobPriorityRequest(name=job, priority=20))
-    await site.wait_until(lambda: _is_queued(site, other))
+    await site.wait_until(lambda: is_queued(site, other))
     await restore(site, change=planned_again)
     assert DISK in await locks_of(site, f"{name}#rollback")
     refusal.lifted = True
@@ -147,25 +153,20 @@ async def test_the_locks_of_undos_are_held_again_in_their_own_round(site: Site, 
     assert not (await site.wait(other)).HasField("error")
 
 
-async def _is_queued(site: Site, owner: str) -> bool:
-    found = (await locks_of(site, owner)).values()
-    return bool(found) and all(each.granted is None for each in found)
-
-
 async def test_an_operation_keeps_its_place_for_the_locks_of_its_undos(site: Site) -> None:
     """It waits for them at the restore: whoever came after it still comes after it, and it is undone whole."""
     before = await state_of(site)
     name, _ = await begin(site, machine("web", disks=1))
     lock = await take(site)
     await break_lock(site, name)
-    await site.wait_until(lambda: _is_queued(site, f"{name}#rollback"))
+    await site.wait_until(lambda: is_queued(site, f"{name}#rollback"))
     edit = edit_virtual_machine_pb2.EditVirtualMachineRequest(
         virtual_machine=virtual_machine_pb2.VirtualMachine(name=WEB, cpus=2)
     )
     last = (await site.submit(edit)).name
-    await site.wait_until(lambda: _is_queued(site, last))
+    await site.wait_until(lambda: is_queued(site, last))
     await restore(site)
-    assert await _is_queued(site, f"{name}#rollback")
+    assert await is_queued(site, f"{name}#rollback")
     await give_back(site, lock)
     assert (await site.wait(name)).HasField("error")
     assert WEB in (await site.wait(last)).error.message
