@@ -47,6 +47,11 @@ def owner_of_locks(record: Record) -> str:
     return rollback_owner(record.number) if record.broken.freed else owner_name(record.number)
 
 
+def round_of_locks(record: Record) -> int:
+    """Return the round in which an operation has asked for its locks; those of its undos it asks for in none but 0."""
+    return 0 if record.broken.freed else record.lock_round
+
+
 def unsettled(shape: Shape, record: Record) -> list[StepRef]:
     """Return the steps that are being done or undone, as far as is known."""
     return [ref for reference, ref in shape.steps.items() if schedule.step_state(record, reference) in _UNDER_WAY]

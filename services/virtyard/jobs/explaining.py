@@ -15,8 +15,9 @@ from virtyard.api.jobs.v1 import wait_explanation_pb2 as pb
 from virtyard.api.locks.v1 import owner_pb2
 from virtyard.jobs import waiting
 from virtyard.jobs.acceptance import refusals
+from virtyard.jobs.broken import operation_of_owner, owner_of_locks
 from virtyard.jobs.estimate import UNKNOWN, estimate
-from virtyard.jobs.model import Operation, job_name, operation_name, operation_number, owner_name
+from virtyard.jobs.model import Operation, job_name, operation_name
 from virtyard.jobs.person_locks import PersonLocks
 from virtyard.jobs.progress import operation_progress
 from virtyard.jobs.remedies import remedies
@@ -58,6 +59,12 @@ def person_of(people: PersonLocks, owner: str) -> Person | None:
         return None
     end = lock.end_time.ToDatetime(UTC) if lock.HasField("end_time") else None
     return Person(principal=lock.principal, purpose=lock.purpose, end=end, operations=tuple(lock.operations))
+
+
+def _shown(owner: str) -> str:
+    """Return who owns locks, as people know it: an operation by its own name, for its undos too."""
+    number = operation_of_owner(owner)
+    return operation_name(number) if number else owner
 
 
 class Explainer:
@@ -104,12 +111,12 @@ class Explainer:
             told.summary += f"; {name} answers, and cannot take its part now: {why}" if why else ""
         told.remedies.extend(remedies(told, now))
         if told.cause == pb.WAIT_CAUSE_LOCKS:
-            self._add_refusal(told)
+            self._add_refusal(told, owner_of_locks(operation.record))
         return told
 
     async def _add_locks(self, told: pb.WaitExplanation, operation: Operation, now: datetime) -> None:
         """Add everybody in the way of an operation's locks; one that the lock service does not know asks just now."""
-        own = owner_name(operation.number)
+        own = owner_of_locks(operation.record)
         try:
             story = await self._scheduler.world.locks.explain(own)
         except NotFound:
@@ -122,13 +129,15 @@ class Explainer:
         for owner in story.owners:
             if owner.owner == own:
                 told.queue_place = owner.position
-            else:
+            elif _shown(owner.owner) != operation.name:
                 told.parties.append(await self._owner(owner, now))
             for blocker in owner.blockers:
                 info = blocker.info
+                if _shown(info.holder) == _shown(owner.owner):
+                    continue  # its own locks that were broken are just being released
                 told.edges.add(
-                    waiter=owner.owner,
-                    blocker=info.holder,
+                    waiter=_shown(owner.owner),
+                    blocker=_shown(info.holder),
                     kind=pb.WAIT_EDGE_KIND_BARRIER if info.waiting else pb.WAIT_EDGE_KIND_HOLDER,
                     object=info.object,
                     wanted_mode=blocker.wanted_mode,
@@ -140,9 +149,9 @@ class Explainer:
             for under in person.operations if person is not None else ():
                 told.edges.add(waiter=party.owner, blocker=under, kind=pb.WAIT_EDGE_KIND_UNDER)
 
-    def _add_refusal(self, told: pb.WaitExplanation) -> None:
+    def _add_refusal(self, told: pb.WaitExplanation, owner: str) -> None:
         """Say first, with what helps, that the lock service is there and cannot take what is asked for."""
-        refusal = self._scheduler.world.locks.refusal_of(told.job.owner)
+        refusal = self._scheduler.world.locks.refusal_of(owner)
         if refusal is None:
             return
         disk = refusal.metadata.get("disk")
@@ -160,7 +169,7 @@ class Explainer:
         self, told: pb.WaitExplanation, operation: Operation, planned: plan_pb2.PlannedJob, now: datetime
     ) -> None:
         """Add those who have of the counted locks that a job's steps wait for, and those who come before it."""
-        counted, own = self._scheduler.world.counted, owner_name(operation.number)
+        counted, own = self._scheduler.world.counted, operation.name
         for name in dict.fromkeys(step.counted.name for step in planned.steps if step.counted.name):
             kinds = dict.fromkeys(counted.ahead(name, operation.number), pb.WAIT_EDGE_KIND_BARRIER)
             told.queue_place = max(told.queue_place, len(kinds) + 1)
@@ -172,12 +181,12 @@ class Explainer:
 
     async def _owner(self, owner: owner_pb2.OwnerWait, now: datetime) -> pb.WaitParty:
         """Return an owner of locks as a party: an operation that runs with all that is known, anybody else as it is."""
-        number = operation_number(owner.owner.partition("#")[0])
+        number = operation_of_owner(owner.owner)
         operation = self._scheduler.find(number) if number else None
         if operation is not None:
             party = await self._party(operation, waiting.leading_job(operation), now)
         else:
-            party = pb.WaitParty(owner=owner.owner, title=owner.purpose)
+            party = pb.WaitParty(owner=_shown(owner.owner), title=owner.purpose)
             person = self._people(owner.owner)
             if person is not None:
                 party.principal, party.reason = person.principal, person.purpose

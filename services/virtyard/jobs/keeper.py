@@ -30,7 +30,7 @@ from virtyard.jobs import (
     stall,
     stamps,
 )
-from virtyard.jobs.model import Operation, Shape, StepRef, owner_name
+from virtyard.jobs.model import Operation, Shape, StepRef
 from virtyard.jobs.store import EVENTS, RELEASE, Due
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import StaleEpoch, Unavailable
@@ -236,7 +236,7 @@ def _due_early(before: Record, after: Record) -> list[Due]:
     if not after.tokens or len(after.tokens) >= len(before.tokens):
         return []
     keep = [lock_service_pb2.LockRequest(object=token.object, mode=token.mode) for token in after.tokens]
-    release = lock_service_pb2.OwnerRelease(owner=owner_name(after.number), epoch=after.epoch, keep=keep)
+    release = lock_service_pb2.OwnerRelease(owner=broken.owner_of_locks(after), epoch=after.epoch, keep=keep)
     return [Due(key=f"release {after.number} down to {len(keep)}", kind=RELEASE, body=release.SerializeToString())]
 
 

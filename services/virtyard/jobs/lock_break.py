@@ -8,6 +8,7 @@ before, and then what it may still act on is in quarantine.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,16 +20,18 @@ from virtyard.jobs.admission import tokens_of
 from virtyard.jobs.effects import step_key
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.model import StepRef, job_name
+from virtyard.jobs.ranking import Ranking
 from virtyard.jobs.rollback import Rollback, keep_undone
 from virtyard.jobs.world import World
 from virtyard.kernel.errors import DeadlineExceeded, RequestError, Unavailable, WrongState
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.view import changed_objects, select
-from virtyard.locks.model import LockSet, LockWish, QueuePlace
+from virtyard.locks.model import Grant, LockSet, LockWish, QueuePlace
 from virtyard.runtime.status import to_status
 
 Record = record_pb2.OperationRecord
 _PAUSE = 0.5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +65,12 @@ class Unsettled:
 class LockBreak:
     """Breaks the locks of the operation that a keeper keeps."""
 
-    def __init__(self, keeper: Keeper, world: World, rollback: Rollback) -> None:
-        """Work beside the runner of that operation, with its way back."""
+    def __init__(self, keeper: Keeper, world: World, rollback: Rollback, ranking: Ranking) -> None:
+        """Work beside the runner of that operation, with its way back and its place in the queues."""
         self._keeper = keeper
         self._world = world
         self._rollback = rollback
+        self._ranking = ranking
         self._run: asyncio.Timeout | None = None
         world.quarantine.note(keeper.operation)
         self._forced = asyncio.Event()
@@ -243,7 +247,7 @@ class LockBreak:
         """Ask for the locks of the undos as a new owner; what others changed since is left to a person."""
         operation = self._keeper.operation
         try:
-            grant = await self._world.locks.acquire(self._lock_set(), self._show_place)
+            grant = await self._acquire()
         except RequestError as error:
             await self._give_up(error)
             return
@@ -260,6 +264,15 @@ class LockBreak:
                 broken.refuse_undos(operation.shape, record, to_status(_changed_since(changed)))
 
         await self._keeper.commit("jobs.retaken", change, everything=True, news=outcome.stuck_events)
+
+    async def _acquire(self) -> Grant:
+        """Wait for the locks, however long the lock service cannot be told of another priority."""
+        while True:
+            try:
+                return await self._ranking.acquire(self._lock_set, self._show_place)
+            except (Unavailable, DeadlineExceeded) as error:
+                _log.info("%s waits: %s", self._keeper.operation.name, error)
+                await asyncio.sleep(_PAUSE)
 
     async def _give_up(self, error: RequestError) -> None:
         shape = self._keeper.operation.shape

@@ -12,10 +12,10 @@ from functools import partial
 from virtyard.internal.jobs.v1 import record_pb2
 from virtyard.jobs import decisions
 from virtyard.jobs.abort_signal import AbortSignal
+from virtyard.jobs.broken import owner_of_locks
 from virtyard.jobs.control_events import event_of
 from virtyard.jobs.decisions import Decision
 from virtyard.jobs.keeper import Keeper
-from virtyard.jobs.model import owner_name
 from virtyard.jobs.world import Locks
 from virtyard.kernel import event_types
 from virtyard.kernel.errors import NotFound, StaleEpoch, WrongState
@@ -87,7 +87,7 @@ class Ranking:
     async def _tell(self) -> None:
         record = self._keeper.operation.record
         changes = record.priority_changes
-        wanted = Rerank(owner=owner_name(record.number), epoch=record.epoch, priority=record.options.priority)
+        wanted = Rerank(owner=owner_of_locks(record), epoch=record.epoch, priority=record.options.priority)
         try:
             await self._locks.set_priority(wanted)
         except NotFound:

@@ -22,8 +22,9 @@ from virtyard.api.inventory.v1 import inventory_service_pb2, inventory_service_p
 from virtyard.api.locks.v1 import lock_service_pb2, lock_service_pb2_grpc
 from virtyard.internal.inventory.v1 import control_service_pb2
 from virtyard.jobs import unknown
+from virtyard.jobs.broken import owner_of_locks, round_of_locks
 from virtyard.jobs.inventory_port import InventoryPort
-from virtyard.jobs.model import Operation, owner_name
+from virtyard.jobs.model import Operation
 from virtyard.jobs.participants import Connect
 from virtyard.jobs.restored import next_hundred_thousand
 from virtyard.jobs.roll_call import PATIENCE
@@ -226,7 +227,7 @@ class Recovery:
         holding = [operation for operation in operations if operation.record.tokens]
         request = lock_service_pb2.ReassertRequest(
             sets=[_held(operation) for operation in holding],
-            waiting=[owner_name(operation.number) for operation in operations if not operation.record.tokens],
+            waiting=[owner_of_locks(operation.record) for operation in operations if not operation.record.tokens],
         )
         with errors_named():
             answer = await self._locks.Reassert(request, timeout=_TIMEOUT)
@@ -270,12 +271,13 @@ def _held(operation: Operation) -> lock_service_pb2.LockSet:
     """Return the set that an operation holds by its record."""
     record = operation.record
     return lock_service_pb2.LockSet(
-        owner=owner_name(record.number),
+        owner=owner_of_locks(record),
         locks=[lock_service_pb2.LockRequest(object=token.object, mode=token.mode) for token in record.tokens],
         priority=record.options.priority,
         purpose=record.title,
         epoch=record.epoch,
-        round=record.lock_round,
+        round=round_of_locks(record),
+        under=record.options.under,
     )
 
 

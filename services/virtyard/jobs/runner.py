@@ -72,7 +72,7 @@ class Runner:
         self._aborted = AbortSignal()
         self._stops = JobStops(self._keeper, self._rounds, self._rollback.settle, world.tasks)
         self._aborting = Aborting(self._keeper, self._aborted, self._stops, self._rounds.wake)
-        self._break = LockBreak(self._keeper, world, self._rollback)
+        self._break = LockBreak(self._keeper, world, self._rollback, self.ranking)
         self._call_roll = partial(call_roll, participants=world.participants, aborted=self._aborted)
         if must_abort(operation.record):
             self._aborted.give()

@@ -28,7 +28,7 @@ def cause_of(operation: Operation, planned: plan_pb2.PlannedJob) -> pb.WaitCause
     active = record.state == operation_pb2.OPERATION_STATE_ACTIVE
     if own.deferred:
         return pb.WAIT_CAUSE_DEFERRED
-    if not active or (int(own.state) in _OVER and not record.rolling_back):
+    if not active or (int(own.state) in _OVER and not list(_open_steps(operation, planned))):
         return pb.WAIT_CAUSE_NONE
     if record.held:
         filtered = record.held == job_pb2.HELD_REASON_FILTER
@@ -37,10 +37,10 @@ def cause_of(operation: Operation, planned: plan_pb2.PlannedJob) -> pb.WaitCause
         return pb.WAIT_CAUSE_STUCK_UNDO
     if silent_servers(operation):
         return pb.WAIT_CAUSE_CONTACT_LOST
-    if int(own.state) in _CAUSES:
-        return _CAUSES[JobState(own.state)]
-    if is_before_locks(operation):
+    if is_before_locks(operation) or is_before_undos(operation):
         return pb.WAIT_CAUSE_LOCKS
+    if record.rolling_back or int(own.state) in _CAUSES:
+        return _CAUSES.get(JobState(own.state), pb.WAIT_CAUSE_ROLLING_BACK)
     return _cause_at_work(operation, planned)
 
 
@@ -48,7 +48,7 @@ def _cause_at_work(operation: Operation, planned: plan_pb2.PlannedJob) -> pb.Wai
     record = operation.record
     if operation.counted_waits.keys() & set(operation.shape.own[planned.id]):
         return pb.WAIT_CAUSE_CAPACITY
-    open_steps = [each for each in operation.shape.own[planned.id] if schedule.step_state(record, each) in _OPEN]
+    open_steps = list(_open_steps(operation, planned))
     if open_steps:
         again = any(record.steps[each].HasField("error") for each in open_steps)
         return pb.WAIT_CAUSE_RETRY if again else pb.WAIT_CAUSE_RUNNING
@@ -59,6 +59,11 @@ def is_before_locks(operation: Operation) -> bool:
     """Tell whether an operation has not begun, so that it may be waiting for its locks."""
     record = operation.record
     return not record.tokens and not record.rolling_back and record.done_count == 0
+
+
+def is_before_undos(operation: Operation) -> bool:
+    """Tell whether an operation whose locks were broken has none to undo under, so that it may be waiting for them."""
+    return operation.record.broken.freed and not operation.record.tokens
 
 
 def silent_servers(operation: Operation) -> list[str]:
@@ -73,9 +78,13 @@ def silent_servers(operation: Operation) -> list[str]:
 
 def open_participants(operation: Operation, planned: plan_pb2.PlannedJob) -> list[str]:
     """Return who is at work on a job's steps, or has been asked for that."""
-    shape, record = operation.shape, operation.record
-    open_steps = [each for each in shape.own[planned.id] if schedule.step_state(record, each) in _OPEN]
-    return sorted({shape.steps[each].step.participant for each in open_steps})
+    return sorted({operation.shape.steps[each].step.participant for each in _open_steps(operation, planned)})
+
+
+def _open_steps(operation: Operation, planned: plan_pb2.PlannedJob) -> Iterator[str]:
+    """Yield the references of a job's steps that are under way."""
+    own = operation.shape.own[planned.id]
+    return (each for each in own if schedule.step_state(operation.record, each) in _OPEN)
 
 
 def predecessors(operation: Operation, planned: plan_pb2.PlannedJob) -> Iterator[plan_pb2.PlannedJob]:

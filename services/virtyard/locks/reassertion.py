@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from virtyard.kernel.errors import WrongState
 from virtyard.locks.model import Claim, Grant, LockSet, Release
+from virtyard.locks.store import Rehearsal
 from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.transaction import Transaction
@@ -17,6 +18,8 @@ OWNERS = "operations/"
 """How the names of owners begin that a scheduler speaks for; locks of people are theirs."""
 
 
+Rehearse = Callable[[Sequence[LockSet | Release]], Awaitable[Rehearsal]]
+"""Tells what would come of commands, and changes nothing."""
 CarryOut = Callable[[Sequence[LockSet | Release]], Awaitable[None]]
 """Carries out commands in one commit, each by itself."""
 Look = Callable[[Callable[[LockTable], list[Claim]]], Awaitable[list[Claim]]]
@@ -29,12 +32,20 @@ def is_restored(connection: sqlite3.Connection) -> bool:
 
 
 async def reassert(
-    carry_out: CarryOut, look: Look, database: Database, holds: Sequence[LockSet], waiting: Collection[str]
+    rehearse: Rehearse,
+    carry_out: CarryOut,
+    look: Look,
+    database: Database,
+    holds: Sequence[LockSet],
+    waiting: Collection[str],
 ) -> list[Grant]:
     """Give back what operations hold that are not open, see that the open ones hold theirs, and begin to grant.
 
+    A release is for ever, so nothing is given back before it is known that every set can be held beside what is left.
+
     Args:
-        carry_out: carries out commands of the lock service.
+        rehearse: tells what would come of commands of the lock service.
+        carry_out: carries them out.
         look: looks at its table.
         database: its database.
         holds: the sets of open operations that hold them.
@@ -44,22 +55,35 @@ async def reassert(
         What each of the sets is held with.
 
     Raises:
-        WrongState: one of the sets cannot be granted beside the others; nothing is granted to anybody then.
+        WrongState: one of the sets cannot be granted beside the others; nothing is granted to anybody then, and nothing
+            was given back.
     """
-    claims = {claim.owner: claim for claim in await look(lambda table: list(table.claims()))}
+    claims = _by_owner(await look(lambda table: list(table.claims())))
     expected = {wanted.owner for wanted in holds} | set(waiting)
     strays = [claim for claim in claims.values() if claim.owner.startswith(OWNERS) and claim.owner not in expected]
     missing = [wanted for wanted in holds if not _holds(claims.get(wanted.owner), wanted)]
     releases = [Release(owner=claim.owner, epoch=claim.epoch) for claim in strays]
-    await carry_out([*releases, *missing])
-    claims = {claim.owner: claim for claim in await look(lambda table: list(table.claims()))}
-    refused = [wanted.owner for wanted in holds if not _holds(claims.get(wanted.owner), wanted)]
-    if refused:
-        raise WrongState(
-            f"{', '.join(refused)} cannot hold what it held: the locks are of another time than the operations"
-        )
+    commands: list[LockSet | Release] = [*releases, *missing]
+    rehearsal = await rehearse(commands)
+    reasons = [refusal.message for refusal in rehearsal.refusals if refusal is not None]
+    _check(holds, _by_owner(rehearsal.claims), reasons)
+    await carry_out(commands)
+    claims = _by_owner(await look(lambda table: list(table.claims())))
+    _check(holds, claims)
     await database.write(_open)
     return [claims[wanted.owner].grant() for wanted in holds]
+
+
+def _by_owner(claims: Iterable[Claim]) -> dict[str, Claim]:
+    return {claim.owner: claim for claim in claims}
+
+
+def _check(holds: Sequence[LockSet], claims: Mapping[str, Claim], reasons: Sequence[str] = ()) -> None:
+    """Refuse what was said if one of the sets is not held by these claims."""
+    refused = [wanted.owner for wanted in holds if not _holds(claims.get(wanted.owner), wanted)]
+    if refused:
+        text = f"{', '.join(refused)} cannot hold what it held: the locks are of another time than the operations"
+        raise WrongState(f"{text} ({'; '.join(reasons)})" if reasons else text)
 
 
 def _holds(claim: Claim | None, wanted: LockSet) -> bool:

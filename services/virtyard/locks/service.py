@@ -179,7 +179,7 @@ class LocksService:
 
     async def reassert(self, holds: Sequence[LockSet], waiting: Collection[str]) -> list[Grant]:
         """Take what the scheduler says is held after a restore, and begin to grant; see `reassertion.reassert`."""
-        grants = await reassert(self.release, self._look, self._database, holds, waiting)
+        grants = await reassert(self._store.rehearse, self.release, self._look, self._database, holds, waiting)
         self.restored = False
         return grants
 

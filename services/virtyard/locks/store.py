@@ -25,7 +25,7 @@ from virtyard.runtime.database import Database
 from virtyard.runtime.floor import FLOOR_BATCH, FloorKeeper, Floors
 from virtyard.runtime.transaction import Transaction
 
-__all__ = ["SHOWN_BLOCKERS", "TOPIC", "Decisions", "LockStore", "snapshot"]
+__all__ = ["SHOWN_BLOCKERS", "TOPIC", "Decisions", "LockStore", "Rehearsal", "snapshot"]
 
 TOPIC = "lock"
 """The topic of the lock feed; its keys are `<object>|<owner>`."""
@@ -46,6 +46,16 @@ class Decisions:
     """For each command, why it was refused; None where it was carried out."""
     changes: tuple[Change, ...]
     """What became of each owner that was touched, granted waiters included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a batch would come to."""
+
+    refusals: tuple[VirtyardError | None, ...]
+    """For each command, why it would be refused; None where it would be carried out."""
+    claims: tuple[Claim, ...]
+    """What would be known then of every open owner."""
 
 
 class LockStore:
@@ -75,6 +85,19 @@ class LockStore:
         except BaseException:
             self._table = None
             raise
+
+    async def rehearse(self, commands: Sequence[LockSet | Release]) -> Rehearsal:
+        """Decide the commands as `carry_out` does, on a table of their own: nothing comes of it."""
+
+        def decide(connection: sqlite3.Connection) -> Rehearsal:
+            _, arrivals, tokens = connection.execute(queries.COUNTER).fetchone()
+            tombstones = _Tombstones(connection, {each.owner for each in commands}, self.floor.settled_below)
+            table = LockTable(tombstones, _read_claims(connection), arrivals=arrivals, tokens=tokens)
+            now = self._clock.now()
+            refusals = tuple(_refusal(table, command, now) for command in commands)
+            return Rehearsal(refusals=refusals, claims=tuple(table.claims()))
+
+        return await self._database.read(decide)
 
     def take_changes(self) -> Sequence[Change]:
         """Return what has become durable since the last call, also in a commit that seemed to fail."""

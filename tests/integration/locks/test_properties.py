@@ -256,9 +256,9 @@ def give_a_person_a_token(patch: pytest.MonkeyPatch) -> None:
 def grant_again_what_is_reasserted(patch: pytest.MonkeyPatch) -> None:
     """Grant a set that is held already once more, in another round."""
 
-    async def again(carry_out: Any, look: Any, database: Any, holds: Any, waiting: Any) -> Any:
+    async def again(rehearse: Any, carry_out: Any, look: Any, database: Any, holds: Any, waiting: Any) -> Any:
         later = [replace(each, round=each.round + 1) for each in holds]
-        grants = await reassert(carry_out, look, database, later, waiting)
+        grants = await reassert(rehearse, carry_out, look, database, later, waiting)
         return [replace(each, round=each.round - 1) for each in grants]
 
     patch.setattr(service, "reassert", again)

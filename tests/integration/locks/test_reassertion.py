@@ -106,3 +106,32 @@ async def test_what_does_not_fit_together_grants_nothing(tmp_path: Path) -> None
             await locks.service.reassert(sets, set())
         with pytest.raises(Unavailable, match="restored"):
             await asked(locks, wanted("operations/9", "servers/z"))
+
+
+async def test_nothing_is_given_back_before_every_set_can_be_held(tmp_path: Path) -> None:
+    """A release is for ever: while one set is refused, what looks like a stray holds and waits for what it did."""
+    await lost_time(tmp_path)
+    sets = [wanted("operations/1", "servers/a"), wanted("operations/7", "servers/c")]
+    async with open_locks(tmp_path, SystemClock()) as locks:
+        for _ in range(2):
+            with pytest.raises(WrongState, match="operations/7 cannot hold"):
+                await locks.service.reassert(sets, set())
+        shown = (await locks.service.page("", 100, lambda _: True)).locks
+        assert {(each.owner, each.object, each.granted is None) for each in shown} >= {
+            ("operations/2", "servers/a", True),
+            ("operations/3", "servers/b", False),
+        }
+    async with open_locks(tmp_path, SystemClock()) as locks:
+        both = [wanted("operations/1", "servers/a"), wanted("operations/3", "servers/b")]
+        assert len(await locks.service.reassert(both, {"operations/2"})) == 2
+
+
+async def test_a_set_whose_owner_was_closed_is_refused_before_anything_is_given_back(tmp_path: Path) -> None:
+    """Its tombstone is looked at first, and named; the others keep what they have."""
+    await lost_time(tmp_path)
+    async with open_locks(tmp_path, SystemClock()) as locks:
+        await locks.service.release([Release(owner="operations/1", epoch=1)])
+        with pytest.raises(WrongState, match=r"operations/1 cannot hold .* released for ever"):
+            await locks.service.reassert([wanted("operations/1", "servers/a")], {"operations/2"})
+        shown = (await locks.service.page("", 100, lambda _: True)).locks
+        assert "operations/3" in {each.owner for each in shown}
