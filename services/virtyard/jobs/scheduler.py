@@ -77,7 +77,9 @@ class Scheduler:
         self._due = due
         self._probation = Probation(world.clock)
         self.stalls = StallWatch(world.clock, self._runners)
-        self.people = PersonLocks(world.store.database, world.locks, world.clock, tasks, due.add, self.under)
+        self.people = PersonLocks(
+            world.store.database, world.locks, world.clock, tasks, due.add, self.under, world.view
+        )
         self._preemption = Preemption(world.operations, self.find, self._steer, tasks)
         self._others: list[Callable[[], Coroutine[object, object, None]]] = []
         self.before_start: Callable[[], Awaitable[None]] | None = None
