@@ -25,11 +25,12 @@ from virtyard.locks.model import LockView
 from virtyard.locks.proxy import LocksProxy
 from virtyard.runtime.call import Call
 
-__all__ = ["LockControl", "UnderCheck"]
+__all__ = ["LONGEST", "LockControl", "UnderCheck"]
 
 _PATIENCE = 10.0
 """Seconds for which a call waits for the locks to be free."""
-_LONGEST = timedelta(days=30)
+LONGEST = timedelta(days=30)
+"""The longest time for which a person may take a lock."""
 _INTENTIONS = frozenset({LockMode.IS, LockMode.IX})
 
 
@@ -122,8 +123,8 @@ class LockControl:
             field, duration = "duration", request.duration.ToTimedelta()
         else:
             field, duration = "end_time", request.end_time.ToDatetime(UTC) - self._clock.now()
-        if not timedelta(0) < duration <= _LONGEST:
-            raise InvalidRequest.of(field, f"allowed is more than nothing, and at most {_LONGEST.days} days from now")
+        if not timedelta(0) < duration <= LONGEST:
+            raise InvalidRequest.of(field, f"allowed is more than nothing, and at most {LONGEST.days} days from now")
         return duration
 
     async def _ancestors(self, name: str) -> list[str]:
