@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.jobs.site import Site, machine
+from tests.integration.jobs.test_lock_break import refusal_of
 from tests.integration.jobs.test_person_locks import HELD, WAITING, WEB, Person, person, waits_for
 from virtyard.api.operations.v1 import (
     add_server_to_server_pool_pb2,
@@ -17,6 +18,7 @@ from virtyard.api.operations.v1 import (
     remove_server_from_server_pool_pb2,
 )
 from virtyard.api.type.v1.submission_pb2 import SubmissionOptions
+from virtyard.kernel.errors import WrongState
 from virtyard.kernel.lock_modes import LockMode
 
 POOL = "serverPools/Finance"
@@ -202,3 +204,34 @@ async def test_what_is_deleted_under_a_lock_may_be_made_again_under_it(
     assert [each.state for each in await bob.list()] == [HELD]
     await ann.release(lock.name)
     assert (await site.wait(other)).HasField("error"), "there is one by then"
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_what_is_not_to_wait_does_not_wait_where_its_object_is_now(
+    site: Site, people: tuple[Person, Person], taken: bool
+) -> None:
+    """The server moves between the look at what is above it and the grant: the lock is held on both, or refused."""
+    ann, bob = people
+    locks: Any = site.jobs.scheduler.world.locks
+    acquire, moved = locks.acquire, asyncio.Event()
+
+    async def late(wanted: Any, on_place: Any) -> Any:
+        if wanted.owner.startswith("locks/") and not moved.is_set():
+            moved.set()
+            assert not (await site.wait((await site.submit(adding())).name)).HasField("error")
+            await site.wait_released()
+            if taken:
+                assert (await bob.take(POOL)).state == HELD
+        return await acquire(wanted, on_place)
+
+    locks.acquire = late
+    if not taken:
+        lock = await ann.take(S2, no_wait=True)
+        assert (lock.state, await held_by(site, lock.name)) == (HELD, ON_BOTH)
+        return
+    refused = await refusal_of(ann.take(S2, no_wait=True))
+    assert isinstance(refused, WrongState)
+    (left,) = await bob.list()
+    assert left.name in refused.message
+    await bob.release(left.name)
+    await site.wait_released()
