@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.asking import LIMIT, create_machine, list_jobs, new_disk, prepare, run, start_machine
-from tests.acceptance.site import Site, open_site, until
-from tests.acceptance.test_command_line import virtyard
+from tests.acceptance.site import PROGRAM, Site, open_site, until
+from tests.acceptance.test_command_line import environment, virtyard
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -67,6 +71,60 @@ def test_a_lock_is_taken_used_and_released(site: Site) -> None:
     virtyard(site, "operation", "wait", waiting)
     assert rows(site, "vm", "get", "web")[0]["cpus"] == 2
     wait_unlocked(site)
+
+
+def people(site: Site) -> list[dict[str, Any]]:
+    """Return people's locks, the oldest first."""
+    (answer,) = rows(site, "lock", "people")
+    return list(answer.get("locks", []))
+
+
+def told_id(text: str) -> str:
+    """Return the id that a command says to ask again with."""
+    found = re.search(r"^    --request-id ([0-9a-f-]{36})$", text, re.MULTILINE)
+    assert found is not None, text
+    return found[1]
+
+
+@pytest.mark.parametrize("how", ["timeout", "timeout in JSON", "Ctrl-C"])
+def test_a_wait_that_was_cut_off_is_found_again(site: Site, how: str) -> None:
+    """Who gave up waiting for a lock is told the id under which it is queued; asked for again there is one lock."""
+    wait_unlocked(site)
+    (first,) = rows(site, "lock", "take", WEB, "--purpose", "backup", "--for", "1h")
+    mine = ["lock", "take", WEB, "--purpose", "mine", "--for", "1h", "--max-wait", "50s"]
+    if how == "timeout":
+        request_id = told_id(virtyard(site, *mine, "--timeout", "2s", code=5))
+    elif how == "timeout in JSON":
+        request_id = json.loads(virtyard(site, *mine, "--timeout", "2s", "--json", code=5))["error"]["request_id"]
+    else:
+        request_id = told_id(cut_off(site, mine))
+    held, queued = people(site)
+    assert (held["name"], queued["purpose"]) == (first["name"], "mine")
+    virtyard(site, "lock", "release", first["name"])
+    (again,) = rows(site, *mine, "--request-id", request_id)
+    assert (again["name"], again["state"]) == (queued["name"], "PERSON_LOCK_STATE_HELD")
+    assert [lock["name"] for lock in people(site)] == [queued["name"]]
+    virtyard(site, "lock", "release", queued["name"])
+
+
+def cut_off(site: Site, words: list[str]) -> str:
+    """Begin to wait for a lock, press Ctrl-C once it is queued, and return what is said."""
+    heard = ["env", "--default-signal=INT"]  # whoever runs this may ignore it
+    waiting = subprocess.Popen([*heard, PROGRAM, *words], env=environment(site), stderr=subprocess.PIPE, text=True)
+    until(lambda: len(people(site)) == 2, LIMIT, "the lock is queued")
+    waiting.send_signal(signal.SIGINT)
+    _, text = waiting.communicate(timeout=LIMIT)
+    assert waiting.returncode == 130
+    return text
+
+
+def test_what_never_reached_a_service_is_given_no_id(site: Site, tmp_path: Path) -> None:
+    """Nothing was queued by it."""
+    context = tmp_path / "context.toml"
+    text = Path(environment(site)["VIRTYARD_CONTEXT"]).read_text(encoding="utf-8")
+    context.write_text(re.sub(r":\d+", ":1", text), encoding="utf-8")
+    words = ("lock", "take", WEB, "--purpose", "mine", "--for", "1h", "--context", str(context))
+    assert "--request-id" not in virtyard(site, *words, code=5)
 
 
 def test_a_break_stops_what_a_host_does(site: Site) -> None:

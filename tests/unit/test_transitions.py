@@ -22,6 +22,7 @@ APART = {
         "jobs.lock_released",
         "jobs.forget_lock_ids",
     },
+    "its object moved: tests/integration/jobs/test_person_lock_path.py starts the scheduler again": {"jobs.lock_moved"},
     "deliveries, made at least once: tests/integration/jobs/test_webhooks.py starts the scheduler again": {
         "jobs.webhook_queued",
         "jobs.webhook_taken",

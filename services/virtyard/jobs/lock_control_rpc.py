@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 
 from virtyard.api.jobs.v1 import lock_control_service_pb2 as pb
-from virtyard.api.jobs.v1 import plan_pb2
-from virtyard.api.type.v1 import lock_pb2
 from virtyard.api.type.v1.annotations_pb2 import Role
 from virtyard.internal.jobs.v1.record_pb2 import PersonLockRecord
 from virtyard.jobs.broken import operation_of_owner
@@ -14,25 +12,25 @@ from virtyard.jobs.inventory_port import InventoryPort
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.lock_requests import AskedLock
 from virtyard.jobs.model import operation_name, operation_number
+from virtyard.jobs.person_lock_path import find_ancestors, path_of
 from virtyard.jobs.person_locks import PersonLocks
 from virtyard.jobs.scheduler import Scheduler
 from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import InvalidRequest, NotFound, PermissionDenied, VirtyardError
-from virtyard.kernel.lock_modes import LockMode, intention_for
-from virtyard.kernel.names import collection_of, kind_of
+from virtyard.kernel.lock_modes import LockMode
+from virtyard.kernel.names import kind_of
 from virtyard.kernel.permissions import Principal
-from virtyard.kernel.relations import ancestor_path
 from virtyard.kernel.validation import validate
-from virtyard.kernel.view import select
 from virtyard.locks.model import LockView
 from virtyard.locks.proxy import LocksProxy
 from virtyard.runtime.call import Call
 
-__all__ = ["LockControl", "UnderCheck"]
+__all__ = ["LONGEST", "LockControl", "UnderCheck"]
 
 _PATIENCE = 10.0
 """Seconds for which a call waits for the locks to be free."""
-_LONGEST = timedelta(days=30)
+LONGEST = timedelta(days=30)
+"""The longest time for which a person may take a lock."""
 _INTENTIONS = frozenset({LockMode.IS, LockMode.IX})
 
 
@@ -104,12 +102,8 @@ class LockControl:
         request = asked.request
         duration = self._duration(request)
         mode = LockMode(request.mode) if request.mode else LockMode.X
-        wanted = plan_pb2.PlannedLock(object=request.object, mode=_number(mode))
-        above = [
-            plan_pb2.PlannedLock(object=name, mode=_number(intention_for(mode)))
-            for name in await self._ancestors(request.object)
-        ]
-        return await self._people.take(asked, wanted=wanted, above=above, duration=duration)
+        path = path_of(request.object, mode, await self._ancestors(request.object))
+        return await self._people.take(asked, path=path, duration=duration)
 
     async def ReleaseLock(self, request: pb.ReleaseLockRequest, call: Call) -> pb.PersonLock:
         """Release a lock of the caller, or of anybody for an administrator."""
@@ -129,8 +123,8 @@ class LockControl:
             field, duration = "duration", request.duration.ToTimedelta()
         else:
             field, duration = "end_time", request.end_time.ToDatetime(UTC) - self._clock.now()
-        if not timedelta(0) < duration <= _LONGEST:
-            raise InvalidRequest.of(field, f"allowed is more than nothing, and at most {_LONGEST.days} days from now")
+        if not timedelta(0) < duration <= LONGEST:
+            raise InvalidRequest.of(field, f"allowed is more than nothing, and at most {LONGEST.days} days from now")
         return duration
 
     async def _ancestors(self, name: str) -> list[str]:
@@ -140,11 +134,10 @@ class LockControl:
             NotFound: there is no such object.
         """
         kind_of(name)
-        path = ancestor_path(collection_of(name))
-        view = await self._inventory.view([select(name, *([path] if path else []))])
-        if not view.exists(name):
+        above = await find_ancestors(self._inventory.view, name)
+        if above is None:
             raise NotFound(f"object: {name} does not exist", resource=name, metadata={"field": "object"})
-        return list(view.ancestors(name))
+        return above
 
     async def _holder(self, target: str) -> LockView:
         """Return a lock that is held by the owner that is meant.
@@ -194,10 +187,6 @@ def check_own(principal: Principal, owner: str, name: str) -> None:
     """
     if principal.identity != owner and Role.ROLE_ADMINISTRATOR not in principal.roles:
         raise PermissionDenied(f"{name} is {owner}'s; only that person or an administrator may use it", resource=name)
-
-
-def _number(mode: LockMode) -> lock_pb2.LockMode.ValueType:
-    return lock_pb2.LockMode.ValueType(mode)
 
 
 def _quotable(target: str) -> str:

@@ -1,7 +1,8 @@
 """People's locks: taken with a purpose and an end, queued as any other set, and released when nothing runs under them.
 
 Each is a row of jobs.db, so that what may be locked follows from the open operations and these rows alone (P23). Its
-time is kept as what is left of it, and runs by the monotonic clock (P33).
+time is kept as what is left of it, and runs by the monotonic clock (P33). What is above its object is looked up again
+under the lock, see `person_lock_asking`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 
 from virtyard.api.inventory.v1 import event_pb2
@@ -19,43 +19,25 @@ from virtyard.api.jobs.v1 import lock_control_service_pb2 as pb
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.internal.jobs.v1 import record_pb2
+from virtyard.jobs import person_lock_rows as rows
 from virtyard.jobs.lock_requests import AskedLock, TakenLock, find_taken, note_ended, note_taken
+from virtyard.jobs.person_lock_asking import KeptLock, PersonLockAsking
+from virtyard.jobs.person_lock_path import EPOCH, ReadView
 from virtyard.jobs.person_lock_words import end_due, in_the_way, lock_of
 from virtyard.jobs.store import RELEASE, Due
 from virtyard.jobs.world import Locks
 from virtyard.kernel import event_types
 from virtyard.kernel.clock import Clock
-from virtyard.kernel.errors import NotFound, StopError, Unavailable, VirtyardError, WrongState
-from virtyard.kernel.lock_modes import LockMode
-from virtyard.locks.model import LockSet, LockWish, QueuePlace, Release
+from virtyard.kernel.errors import NotFound, Unavailable, VirtyardError, WrongState
+from virtyard.locks.model import QueuePlace, Release
 from virtyard.runtime.database import Database, Transaction
 from virtyard.runtime.scope import TaskScope
 
 __all__ = ["PersonLocks"]
 
 Record = record_pb2.PersonLockRecord
-_EPOCH = 1
-"""Nobody adopts a person's lock, so its epoch never rises."""
 _PAUSE = 0.5
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Kept:
-    """One lock in memory."""
-
-    record: Record
-    """The durable state."""
-    place: QueuePlace | None = None
-    """Where it stands in the queue; None before it was told."""
-    held: bool = False
-    """Whether it was granted."""
-    refused: bool = False
-    """Whether it is ended since it was not to wait, and was not granted at once."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Is set whenever something of this changes."""
-    timer: asyncio.TimerHandle | None = None
-    """Ends it."""
 
 
 class PersonLocks:
@@ -69,6 +51,7 @@ class PersonLocks:
         tasks: TaskScope,
         on_due: Callable[[Sequence[Due]], None],
         under: Callable[[str], list[str]],
+        view: ReadView,
     ) -> None:
         """Work with these; nothing is known before `recall`.
 
@@ -79,6 +62,7 @@ class PersonLocks:
             tasks: the scope of its tasks.
             on_due: is given what is due in other services.
             under: gives the names of the open operations that run under a lock.
+            view: reads the inventory.
         """
         self._database = database
         self._locks = locks
@@ -86,15 +70,12 @@ class PersonLocks:
         self._tasks = tasks
         self._on_due = on_due
         self._under = under
-        self._kept: dict[str, _Kept] = {}
+        self._asking = PersonLockAsking(database, locks, view, under, self._note, self._object_is_gone)
+        self._kept: dict[str, KeptLock] = {}
 
     async def recall(self) -> None:
         """Take up what an earlier process left: ask for each lock again, and end those whose time is over."""
-        rows = await self._database.read(
-            lambda connection: connection.execute("SELECT record FROM person_lock ORDER BY name").fetchall()
-        )
-        for (body,) in rows:
-            record = Record.FromString(body)
+        for record in await self._database.read(rows.read_all):
             if record.name not in self._kept:
                 self._keep(record)
         for name in list(self._kept):
@@ -108,16 +89,14 @@ class PersonLocks:
         self,
         asked: AskedLock,
         *,
-        wanted: plan_pb2.PlannedLock,
-        above: Sequence[plan_pb2.PlannedLock],
+        path: Sequence[plan_pb2.PlannedLock],
         duration: timedelta,
     ) -> Record:
         """Make a lock durable and ask for it, and return it at the first news of it; or the one of the same request id.
 
         Args:
             asked: who takes it and what for, and whether it ends at once if it is not granted at once.
-            wanted: the object and the mode.
-            above: the intention locks on what is above it.
+            path: the lock on the object, and the intention locks on what is above it.
             duration: for how long.
 
         Raises:
@@ -126,12 +105,12 @@ class PersonLocks:
         """
         record = Record(
             name=f"locks/{uuid.uuid4().hex[:12]}",
-            object=wanted.object,
-            mode=wanted.mode,
+            object=path[0].object,
+            mode=path[0].mode,
             purpose=asked.request.purpose,
             principal=asked.principal,
             remaining_seconds=duration.total_seconds(),
-            locks=[wanted, *above],
+            locks=path,
             no_wait=asked.request.no_wait,
         )
         record.create_time.FromDatetime(self._clock.now())
@@ -140,7 +119,7 @@ class PersonLocks:
         def write(transaction: Transaction) -> TakenLock | None:
             earlier = find_taken(transaction.connection, asked)
             if earlier is None:
-                transaction.execute("INSERT INTO person_lock VALUES (?, ?)", (record.name, record.SerializeToString()))
+                rows.add(transaction, record)
                 note_taken(transaction, asked, record.name)
                 transaction.transition("jobs.lock_taken")
             return earlier
@@ -268,43 +247,31 @@ class PersonLocks:
         await self._end(kept, event_types.new_event(event_types.LOCK_BROKEN, record.object, message))
 
     async def operation_ended(self, name: str) -> None:
-        """Release a lock that has waited for the last operation under it."""
+        """Release a lock that has waited for the last operation under it; another one looks where its object is."""
         kept = self._kept.get(name)
-        if kept is not None and kept.record.ending and not self._under(name):
+        if kept is None or self._under(name):
+            return
+        if kept.record.ending:
             await self._surely_end(kept, None)
+        else:
+            kept.left.set()
 
-    def _find(self, name: str) -> _Kept:
+    def _find(self, name: str) -> KeptLock:
         kept = self._kept.get(name)
         if kept is None:
             raise NotFound(f"{name} does not exist, or was released", resource=name)
         return kept
 
-    def _keep(self, record: Record) -> _Kept:
-        kept = self._kept[record.name] = _Kept(record=record)
+    def _keep(self, record: Record) -> KeptLock:
+        kept = self._kept[record.name] = KeptLock(record=record)
         passed = (self._clock.now() - record.as_of_time.ToDatetime(UTC)).total_seconds()
         left = max(record.remaining_seconds - max(passed, 0.0), 0.0)
         if not record.ending:
             kept.timer = asyncio.get_running_loop().call_later(left, self._lapse, kept)
-        _ = self._tasks.start(self._ask(kept), name=record.name)
+        kept.asking = self._tasks.start(self._asking.run(kept), name=record.name)
         return kept
 
-    async def _ask(self, kept: _Kept) -> None:
-        """Ask for the lock, and note what becomes of it."""
-        record = kept.record
-        wishes = tuple(LockWish(object=each.object, mode=LockMode(each.mode)) for each in record.locks)
-        purpose = f"{record.purpose}, by {record.principal}"
-        try:
-            await self._locks.acquire(
-                LockSet(owner=record.name, epoch=_EPOCH, locks=wishes, purpose=purpose),
-                lambda place: self._note(kept, place),
-            )
-        except (Unavailable, StopError) as error:
-            _log.info("%s is not asked for any more: %s", record.name, error)  # the proxy is closed, or it is released
-            return
-        kept.held = not kept.refused
-        kept.changed.set()
-
-    def _note(self, kept: _Kept, place: QueuePlace) -> None:
+    def _note(self, kept: KeptLock, place: QueuePlace) -> None:
         """Note where a lock stands; one that is not to wait ends here, whether or not its caller is there still."""
         kept.place = place
         kept.changed.set()
@@ -313,63 +280,69 @@ class PersonLocks:
             ending = self._surely_end(kept, None, refused=True)
             _ = self._tasks.start(ending, name=f"refusal of {kept.record.name}")
 
-    def _lapse(self, kept: _Kept) -> None:
+    def _lapse(self, kept: KeptLock) -> None:
         if self._kept.get(kept.record.name) is kept:
             _ = self._tasks.start(self._time_is_over(kept), name=f"end of {kept.record.name}")
 
-    async def _time_is_over(self, kept: _Kept) -> None:
+    async def _time_is_over(self, kept: KeptLock) -> None:
         record = kept.record
         message = f"the time of {record.name} is over, which {record.principal} had taken: {record.purpose}"
         await self._surely_end(kept, event_types.new_event(event_types.LOCK_ENDED, record.object, message))
 
-    async def _surely_end(self, kept: _Kept, event: event_pb2.Event | None, *, refused: bool = False) -> None:
+    def _object_is_gone(self, kept: KeptLock) -> None:
+        record = kept.record
+        message = f"{record.name}, which {record.principal} had asked for ({record.purpose}), ended: its object is gone"
+        event = event_types.new_event(event_types.LOCK_ENDED, record.object, message)
+        _ = self._tasks.start(self._surely_end(kept, event), name=f"end of {record.name}")
+
+    async def _surely_end(self, kept: KeptLock, event: event_pb2.Event | None, *, refused: bool = False) -> None:
         """Do as `_end`, however long the database cannot be written: nobody else would ask again."""
-        before = kept.record
-        while kept.record is before and self._kept.get(before.name) is kept:
+        name, before = kept.record.name, kept.record.ending
+        while kept.record.ending == before and self._kept.get(name) is kept:
             try:
                 await self._end(kept, event, refused=refused)
             except Unavailable as error:
-                _log.warning("%s cannot be ended yet: %s", before.name, error)
+                _log.warning("%s cannot be ended yet: %s", name, error)
                 await asyncio.sleep(_PAUSE)
 
-    async def _end(self, kept: _Kept, event: event_pb2.Event | None, *, refused: bool = False) -> None:
+    async def _end(self, kept: KeptLock, event: event_pb2.Event | None, *, refused: bool = False) -> None:
         """Release a lock, or mark it while something runs under it; what is due elsewhere goes into the same commit."""
-        record = kept.record
-        ending = bool(self._under(record.name))
-        due = [end_due(record.name, event)] if event is not None else []
+        name = kept.record.name
+        ending = bool(self._under(name))
+        due = [end_due(name, event)] if event is not None else []
         if not ending:
-            release = lock_service_pb2.OwnerRelease(owner=record.name, epoch=_EPOCH)
-            due.append(Due(key=f"release {record.name}", kind=RELEASE, body=release.SerializeToString()))
-        after = Record()
-        after.CopyFrom(record)
-        after.ending = ending
+            release = lock_service_pb2.OwnerRelease(owner=name, epoch=EPOCH)
+            due.append(Due(key=f"release {name}", kind=RELEASE, body=release.SerializeToString()))
         now = self._clock.now().timestamp()
 
-        def write(transaction: Transaction) -> None:
-            if ending:
-                row = (after.SerializeToString(), record.name)
-                transaction.execute("UPDATE person_lock SET record = ? WHERE name = ?", row)
-            else:
-                transaction.execute("DELETE FROM person_lock WHERE name = ?", (record.name,))
-                note_ended(transaction, record, now, refused=refused)
-            rows = [(item.key, item.kind, item.body) for item in due]
-            transaction.executemany("INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)", rows)
-            transaction.transition("jobs.lock_ending" if ending else "jobs.lock_released")
+        def mark(record: Record) -> None:
+            record.ending = True
 
-        def ended(_nothing: None) -> None:
-            kept.record = after
+        def write(transaction: Transaction) -> Record | None:
+            found = rows.change(transaction, name, mark) if ending else rows.remove(transaction, name)
+            if not ending and found is not None:
+                note_ended(transaction, found, now, refused=refused)
+            told = [(item.key, item.kind, item.body) for item in due]
+            transaction.executemany("INSERT OR IGNORE INTO due (key, kind, body) VALUES (?, ?, ?)", told)
+            transaction.transition("jobs.lock_ending" if ending else "jobs.lock_released")
+            return found
+
+        def ended(found: Record | None) -> None:
+            kept.record = found or kept.record
             if not ending:
-                self._kept.pop(record.name, None)
+                self._kept.pop(name, None)
+                if kept.asking is not None:
+                    kept.asking.cancel()
             if kept.timer is not None:
                 kept.timer.cancel()
             kept.changed.set()
             self._on_due(due)
             if ending:
                 # What ran under it may have ended while this was written, when nothing was to be done about it yet.
-                _ = self._tasks.start(self.operation_ended(record.name), name=f"end of {record.name}")
+                _ = self._tasks.start(self.operation_ended(name), name=f"end of {name}")
 
         await self._database.write(write, after=ended)
         if not ending:
             # Whoever asked for this goes on with the object free; the row that is due sees to it if this fails.
             with contextlib.suppress(VirtyardError):
-                await self._locks.release([Release(owner=record.name, epoch=_EPOCH)])
+                await self._locks.release([Release(owner=name, epoch=EPOCH)])

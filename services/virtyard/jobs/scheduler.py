@@ -24,7 +24,7 @@ from virtyard.jobs.due import DueWork
 from virtyard.jobs.keeper import Keeper
 from virtyard.jobs.lock_break import BreakRequest, Unsettled
 from virtyard.jobs.metrics import observe_end, show_open
-from virtyard.jobs.model import Operation
+from virtyard.jobs.model import Operation, operation_name
 from virtyard.jobs.orphans import sweep_for_ever
 from virtyard.jobs.person_locks import PersonLocks
 from virtyard.jobs.preemption import Preemption
@@ -74,10 +74,13 @@ class Scheduler:
         self._runs: set[asyncio.Task[None]] = set()
         self._waiting: list[Operation] = []
         self._ended: OrderedDict[int, Operation] = OrderedDict()
+        self._under: dict[str, set[int]] = {}
         self._due = due
         self._probation = Probation(world.clock)
         self.stalls = StallWatch(world.clock, self._runners)
-        self.people = PersonLocks(world.store.database, world.locks, world.clock, tasks, due.add, self.under)
+        self.people = PersonLocks(
+            world.store.database, world.locks, world.clock, tasks, due.add, self.under, world.view
+        )
         self._preemption = Preemption(world.operations, self.find, self._steer, tasks)
         self._others: list[Callable[[], Coroutine[object, object, None]]] = []
         self.before_start: Callable[[], Awaitable[None]] | None = None
@@ -94,6 +97,7 @@ class Scheduler:
         adopted = await self.world.store.adopt(self._probation.note_start)
         for operation in adopted:
             self.world.counted.note(operation)
+            self._count_under(operation)
         if self._probation.is_on:
             _ = self._tasks.start(self._try_one_by_one(adopted), name="probation")
         else:
@@ -144,6 +148,7 @@ class Scheduler:
         """Run an operation that has just become durable; one that is run already is left alone."""
         if operation.number in self._runners or operation.record.state != operation_pb2.OPERATION_STATE_ACTIVE:
             return
+        self._count_under(operation)
         if self.state is SchedulerState.STARTING:
             self._waiting.append(operation)
         elif self.state is SchedulerState.RUNNING:
@@ -159,8 +164,16 @@ class Scheduler:
             run.cancel()
 
     def under(self, lock: str) -> list[str]:
-        """Return the names of the open operations that run under a person's lock."""
-        return [each.operation.name for each in self._runners.values() if each.operation.record.options.under == lock]
+        """Return the names of the open operations that run under a person's lock, the oldest first.
+
+        They count from when they are stored or adopted until they end, whether or not anything runs them just then: in
+        probation, and between a runner and its successor, nothing does (P23).
+        """
+        return [operation_name(number) for number in sorted(self._under.get(lock, ()))]
+
+    def _count_under(self, operation: Operation) -> None:
+        if under := operation.record.options.under:
+            self._under.setdefault(under, set()).add(operation.number)
 
     def find(self, number: int) -> Operation | None:
         """Return an operation that is being run, with its live progress; None if it is not."""
@@ -282,8 +295,11 @@ class Scheduler:
                 if not over:
                     self._runners[number] = runner
         self._remember(runner.operation)
-        if runner.operation.record.options.under:
-            await self.people.operation_ended(runner.operation.record.options.under)
+        if under := runner.operation.record.options.under:
+            others = self._under.pop(under, set()) - {number}
+            if others:
+                self._under[under] = others
+            await self.people.operation_ended(under)
 
     async def _successor(self, runner: Runner) -> Runner:
         """Return what runs an operation on from what is durable, which nobody changes any more through the old one."""

@@ -390,7 +390,10 @@ FOREIGN_FILE = EventType(
 LOCK_ENDED = EventType(
     name="LOCK_ENDED",
     severity=_INFORMATIONAL,
-    meaning="The time of a lock was over that a person had taken; it is released once nothing runs under it any more.",
+    meaning=(
+        "The time of a lock was over that a person had taken, and it is released once nothing runs under it any more; "
+        "or its object was gone when it would have been held."
+    ),
     advice="Nothing, if the work is done; else take another lock, for longer.",
 )
 SERVER_BEHIND = EventType(

@@ -18,6 +18,11 @@ FORGET_TOMBSTONES = """
 DELETE FROM tombstone WHERE owner IN (SELECT owner FROM tombstone WHERE operation BETWEEN 1 AND ? LIMIT ?)
 """
 
+FORGET_PEOPLES_TOMBSTONES = """
+DELETE FROM tombstone WHERE owner IN
+(SELECT owner FROM tombstone WHERE owner >= 'locks/' AND owner < 'locks0' AND closed < ? LIMIT ?)
+"""
+
 DELETE_LOCKS = "DELETE FROM lock WHERE owner IN (SELECT value FROM json_each(?))"
 
 DELETE_OWNERS = "DELETE FROM owner WHERE owner IN (SELECT value FROM json_each(?))"

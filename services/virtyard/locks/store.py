@@ -19,19 +19,27 @@ from virtyard.kernel.clock import Clock
 from virtyard.kernel.errors import VirtyardError
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.locks import queries, wire
-from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, QueuePlace, Rank, Release, Rerank
+from virtyard.locks.model import Change, Claim, ClaimedLock, LockSet, QueuePlace, Rank, Release, Rerank, is_person
 from virtyard.locks.table import ClosedOwnersInMemory, LockTable
 from virtyard.runtime.database import Database
 from virtyard.runtime.floor import FLOOR_BATCH, FloorKeeper, Floors
 from virtyard.runtime.transaction import Transaction
 
-__all__ = ["SHOWN_BLOCKERS", "TOPIC", "Decisions", "LockStore", "Rehearsal", "snapshot"]
+__all__ = ["PEOPLE_REMEMBERED", "SHOWN_BLOCKERS", "TOPIC", "Decisions", "LockStore", "Rehearsal", "snapshot"]
 
 TOPIC = "lock"
 """The topic of the lock feed; its keys are `<object>|<owner>`."""
 
 SHOWN_BLOCKERS = 8
 """At most so many blockers are shown beside a waiting lock; `explain` has them all."""
+
+PEOPLE_REMEMBERED = timedelta(days=31)
+"""For how long a tombstone of a person's lock is kept, which no floor of operations covers.
+
+A late request for one comes from a scheduler that is behind: stopped, or put back. A person's lock lasts at most 30
+days, so by then that scheduler's own row says that its time is over, and it is released again; without a row the sweep
+of orphans does so.
+"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -68,7 +76,7 @@ class LockStore:
         self._table: LockTable | None = None
         self._revision = -1
         self._changes: list[Change] = []
-        self.floor = FloorKeeper(database, _forget_settled, "locks.floor")
+        self.floor = FloorKeeper(database, self._forget, "locks.floor")
         """Below which operation every owner is closed, with a tombstone or without."""
 
     async def carry_out(self, commands: Sequence[LockSet | Release | Rerank]) -> Decisions:
@@ -137,6 +145,9 @@ class LockStore:
                 for owner, epoch in tombstones.added.items()
             ],
         )
+        if any(map(is_person, tombstones.added)):
+            # With as many new ones as old ones go there is an end to them, also where no operation raises the floor.
+            _ = _forget_people(transaction, now)
         if changes or tombstones.added or counters != (table.arrivals, table.tokens):
             self._revision += 1
             transaction.execute(queries.SET_COUNTER, (self._revision, table.arrivals, table.tokens))
@@ -145,6 +156,11 @@ class LockStore:
                 transaction.transition("locks.again" if changes else "locks.closed")
         self._table = table
         return Decisions(refusals=refusals, changes=changes)
+
+    def _forget(self, transaction: Transaction, floors: Floors) -> bool:
+        """Delete at most a batch of each kind of tombstones that nobody asks for; return whether there may be more."""
+        settled = _forget_settled(transaction, floors)
+        return _forget_people(transaction, self._clock.now()) or settled
 
 
 class _Tombstones:
@@ -179,6 +195,13 @@ def is_settled(owner: str, settled_below: int) -> bool:
 def _forget_settled(transaction: Transaction, floors: Floors) -> bool:
     """Delete at most a batch of tombstones below the floor; return whether there may be more."""
     deleted = transaction.execute(queries.FORGET_TOMBSTONES, (floors.settled_below - 1, FLOOR_BATCH))
+    return deleted.rowcount == FLOOR_BATCH
+
+
+def _forget_people(transaction: Transaction, now: datetime) -> bool:
+    """Delete at most a batch of old tombstones of people's locks; return whether there may be more."""
+    oldest = _microseconds(now - PEOPLE_REMEMBERED)
+    deleted = transaction.execute(queries.FORGET_PEOPLES_TOMBSTONES, (oldest, FLOOR_BATCH))
     return deleted.rowcount == FLOOR_BATCH
 
 

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from tests.fakes.clock import FakeClock
 from virtyard.api.locks.v1 import lock_service_pb2 as pb
+from virtyard.jobs.lock_control_rpc import LONGEST
 from virtyard.kernel.errors import OwnerClosed, Unavailable
 from virtyard.kernel.lock_modes import MODES
 from virtyard.locks import wire
 from virtyard.locks.model import ClaimedLock, LockSet, LockWish, Release
-from virtyard.locks.store import LockStore, snapshot
+from virtyard.locks.store import PEOPLE_REMEMBERED, LockStore, snapshot
 from virtyard.locks.table import LockTable
 from virtyard.runtime.database import Database
-from virtyard.runtime.floor import Floors
+from virtyard.runtime.floor import FLOOR_BATCH, Floors
 
 owners = st.sampled_from(["locks/ann", *(f"operations/{number}" for number in range(6))])
 objects = st.sampled_from(["pool", "vm1", "vm2", "disk"])
@@ -137,3 +138,48 @@ async def test_an_operation_below_the_floor_is_closed_without_a_tombstone(
         store = LockStore(database, FakeClock())
         await store.floor.open()
         assert store.floor.settled_below == 9
+
+
+async def buried(database: Database) -> list[str]:
+    """Return the closed owners that are remembered."""
+    rows = await database.read(lambda sql: sql.execute("SELECT owner FROM tombstone ORDER BY owner").fetchall())
+    return [owner for (owner,) in rows]
+
+
+@pytest.mark.parametrize("by_floor", [True, False])
+async def test_closed_locks_of_people_are_forgotten_by_age(tmp_path: Path, by_floor: bool) -> None:
+    """With the end of another one, or as operations end; till then a late request is refused."""
+    late = LockSet(owner="locks/ann", epoch=1, locks=(LockWish(object="vm", mode=MODES[-1]),))
+    assert PEOPLE_REMEMBERED > LONGEST, "by then its holder knows that its time is over"
+    clock = FakeClock()
+    async with await Database.open(tmp_path / "locks.db", "virtyard.locks.migrations") as database:
+        store = LockStore(database, clock)
+        await store.carry_out([late, Release(owner="locks/ann", epoch=1), Release(owner="operations/7", epoch=1)])
+
+        async def forget(number: int) -> None:
+            if by_floor:
+                await store.floor.raise_to(Floors(settled_below=number))
+            else:
+                await store.carry_out([Release(owner=f"locks/{number}", epoch=1)])
+
+        clock.advance(PEOPLE_REMEMBERED.total_seconds())
+        await forget(2)
+        assert "locks/ann" in await buried(database)
+        (refusal,) = (await store.carry_out([late])).refusals
+        assert isinstance(refusal, OwnerClosed)
+        clock.advance(1.0)
+        await forget(3)
+        assert await buried(database) == (["operations/7"] if by_floor else ["locks/2", "locks/3", "operations/7"])
+
+
+async def test_many_closed_locks_of_people_are_forgotten_batch_by_batch(tmp_path: Path) -> None:
+    """No commit becomes long by it, and none is left."""
+    clock = FakeClock()
+    async with await Database.open(tmp_path / "locks.db", "virtyard.locks.migrations") as database:
+        store = LockStore(database, clock)
+        await store.carry_out([Release(owner=f"locks/{number}", epoch=1) for number in range(FLOOR_BATCH + 3)])
+        clock.advance(PEOPLE_REMEMBERED.total_seconds() + 1.0)
+        await store.carry_out([Release(owner="locks/last", epoch=1)])
+        assert len(await buried(database)) == 4
+        await store.carry_out([Release(owner="locks/later", epoch=1)])
+        assert await buried(database) == ["locks/last", "locks/later"]

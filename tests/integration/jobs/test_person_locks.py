@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from tests.integration.jobs.site import Site, machine
 from tests.integration.jobs.test_explaining import HOLDER, explain
@@ -75,6 +76,10 @@ class Person:
             options=submission_pb2.SubmissionOptions(under=under),
             request_id=request_id,
         )
+        return await self.submit(request)
+
+    async def submit(self, request: Message) -> str:
+        """Submit a request, and return the operation."""
         submitted = await self.jobs.SubmitOperation(job_service_pb2.SubmitOperationRequest(request=pack(request)))
         return str(submitted.name)
 

@@ -31,8 +31,8 @@ def text_of(value: Any, form: str) -> str:
     return _line(value)
 
 
-def error_line(error: ClientError) -> str:
-    """An error as one line of JSON."""
+def error_line(error: ClientError, request_id: str = "") -> str:
+    """An error as one line of JSON; with the id of a request of which it is not known whether it was done."""
     told: dict[str, Any] = {"code": error.code, "reason": error.reason, "message": error.message}
     if error.violations:
         told["violations"] = [{"field": one.field, "description": one.description} for one in error.violations]
@@ -42,6 +42,8 @@ def error_line(error: ClientError) -> str:
         told["locks"] = [json_format.MessageToDict(lock) for lock in error.locks]
     if error.metadata:
         told["metadata"] = error.metadata
+    if request_id:
+        told["request_id"] = request_id
     return _line({"error": told})
 
 

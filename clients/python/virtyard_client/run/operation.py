@@ -21,7 +21,6 @@ from virtyard_client.render.tree import tree
 from virtyard_client.render.words import short_name, show_value
 from virtyard_client.run.session import Session
 from virtyard_client.run.uploading import send_files
-from virtyard_client.schema.own import OPERATION
 from virtyard_client.story import Story
 
 FEED = "jobs"
@@ -42,8 +41,7 @@ async def submit(session: Session) -> ExitCode:
     session.name_request()
     async with session.connect() as client:
         await send_files(session, client)
-        response = message_class(session.schema, OPERATION)
-        operation = await client.call(method.service, method.name, request, response, session.timeout)
+        operation = await session.ask(client)
         story = Story(operation)
         if "validate_only" in names and request.validate_only:
             _show_preview(session, story)

@@ -29,8 +29,7 @@ async def get(session: Session) -> ExitCode:
     method, schema = session.method, session.schema
     session.name_request()
     async with session.connect() as client:
-        response = message_class(schema, method.response)
-        item = await client.call(method.service, method.name, session.request, response, session.timeout)
+        item = await session.ask(client)
     if session.structured:
         session.print_message(item)
     elif isinstance(item, job_pb2.Job):

@@ -10,6 +10,7 @@ from typing import Any
 from virtyard_client.client import Client
 from virtyard_client.command.flags import Flag
 from virtyard_client.command.parse import Arguments
+from virtyard_client.command.request import message_class
 from virtyard_client.command.usage import UsageError
 from virtyard_client.context import Context
 from virtyard_client.render import json_line
@@ -41,6 +42,8 @@ class Session:
     """Seconds of --timeout."""
     following: str = ""
     """The operation that is being followed; Ctrl-C detaches from it."""
+    unanswered: str = ""
+    """The id of a request that was sent and is not answered: whether it was done is not known."""
 
     @property
     def output(self) -> str:
@@ -77,6 +80,16 @@ class Session:
         names = {field.name for field in self.schema.message(self.method.request).fields}
         if "request_id" in names and not self.request.request_id:
             self.request.request_id = str(uuid.uuid4())
+
+    async def ask(self, client: Client) -> Any:
+        """Call the method with the request, and return its answer."""
+        names = {field.name for field in self.schema.message(self.method.request).fields}
+        if "request_id" in names and not ("validate_only" in names and self.request.validate_only):
+            self.unanswered = self.request.request_id
+        method, response = self.method, message_class(self.schema, self.method.response)
+        answer = await client.call(method.service, method.name, self.request, response, self.timeout)
+        self.unanswered = ""
+        return answer
 
     def verbs(self) -> list[Method]:
         """The verbs of the same noun."""

@@ -12,13 +12,18 @@ from virtyard_client.context import Context
 from virtyard_client.doctor.certificates import own_certificate
 from virtyard_client.errors import ClientError
 
-__all__ = ["in_words"]
+__all__ = ["in_words", "is_unsent"]
 
 _NOT_CONNECTED = "failed to connect to all addresses"
 _ADDRESS = re.compile(r"\bipv[46]:(\S+?):\s")
 _FOREIGN = ("CERTIFICATE_VERIFY_FAILED", "certificate signature failure")
 _SILENT = ("Failed to connect to remote host", "imeout", "imed out")
 _ISSUE = "`virtyard pki issue` on the control plane makes credentials"
+
+
+def is_unsent(error: ClientError) -> bool:
+    """Tell whether there was no connection, so that no service has seen the request."""
+    return error.code == "UNAVAILABLE" and _NOT_CONNECTED in error.message
 
 
 def in_words(error: ClientError, context: Context) -> ClientError:
@@ -28,7 +33,7 @@ def in_words(error: ClientError, context: Context) -> ClientError:
         error: what a call was answered.
         context: where the services are, and with which credentials they were called.
     """
-    if error.code != "UNAVAILABLE" or _NOT_CONNECTED not in error.message:
+    if not is_unsent(error):
         return error
     found = _ADDRESS.search(error.message)
     where = found[1] if found else "the address of the service"

@@ -7,16 +7,17 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from virtyard_client.command.options import ExitCode
+from virtyard_client.command.request import flag_of_field
 from virtyard_client.command.usage import complain
 from virtyard_client.context import ContextError
 from virtyard_client.errors import ClientError
 from virtyard_client.render.causes import facts
 from virtyard_client.render.json_line import error_line
-from virtyard_client.render.line import line
+from virtyard_client.render.line import Line, line, wrap
 from virtyard_client.render.refusal import refusal
 from virtyard_client.run import describing, exporting, longrunning, operation, reading, watching
 from virtyard_client.run.session import Session
-from virtyard_client.run.unreachable import in_words
+from virtyard_client.run.unreachable import in_words, is_unsent
 from virtyard_client.schema.own import CLIENT, OPERATION, OPERATIONS
 
 Handler = Callable[[Session], Awaitable[ExitCode]]
@@ -63,6 +64,9 @@ def run(session: Session) -> ExitCode:
     except KeyboardInterrupt:
         if session.following:
             complain(detached(session.following), json=False)
+        elif session.unanswered:
+            complain("interrupted; whether it was done is not known", json=False)
+            session.screen.complain(again(session, session.unanswered))
         return ExitCode.DETACHED
 
 
@@ -79,17 +83,28 @@ def detached(name: str) -> str:
     )
 
 
+def again(session: Session, request_id: str) -> list[Line]:
+    """How to ask once more for what was not answered, as a lock that may be queued by now: under its id."""
+    flag = flag_of_field(session.flags, "request_id")
+    text = "asked for again with this flag it is done once only, and you are answered with what it came to:"
+    return [*wrap(text, session.screen.width, indent="  "), line(f"    {flag} {request_id}")]
+
+
 def refuse(session: Session, error: ClientError) -> ExitCode:
     """Say what a service refused, and tell by the exit code whether the request or the connection is to be mended."""
     screen = session.screen
+    # What never reached a service was not done.
+    unanswered = session.unanswered if (error.unreachable or error.broken) and not is_unsent(error) else ""
     if error.unreachable:
         # A context file that is gone by now adds nothing.
         with contextlib.suppress(ContextError):
             error = in_words(error, session.context)
     if session.structured:
-        screen.complain([line(error_line(error))])
+        screen.complain([line(error_line(error, unanswered))])
     else:
         screen.complain(refusal(error, session.flags, screen.width))
+        if unanswered:
+            screen.complain(again(session, unanswered))
         if session.verbose:
             screen.complain(facts(error))
     if error.unreachable:

@@ -591,6 +591,7 @@ class PersonLockRecord(_message.Message):
     LOCKS_FIELD_NUMBER: _builtins.int
     ENDING_FIELD_NUMBER: _builtins.int
     NO_WAIT_FIELD_NUMBER: _builtins.int
+    LOCK_ROUND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name of the lock, as locks/1f0a9c3e."""
     object: _builtins.str
@@ -607,6 +608,8 @@ class PersonLockRecord(_message.Message):
     """Its time is over, and it waits for the operations under it."""
     no_wait: _builtins.bool
     """It is not to wait in the queue."""
+    lock_round: _builtins.int
+    """How often another set was asked for, as the object had been moved."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the person asked for the lock."""
@@ -633,10 +636,11 @@ class PersonLockRecord(_message.Message):
         locks: _abc.Iterable[_plan_pb2.PlannedLock] | None = ...,
         ending: _builtins.bool = ...,
         no_wait: _builtins.bool = ...,
+        lock_round: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "create_time", b"create_time", "ending", b"ending", "locks", b"locks", "mode", b"mode", "name", b"name", "no_wait", b"no_wait", "object", b"object", "principal", b"principal", "purpose", b"purpose", "remaining_seconds", b"remaining_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "create_time", b"create_time", "ending", b"ending", "lock_round", b"lock_round", "locks", b"locks", "mode", b"mode", "name", b"name", "no_wait", b"no_wait", "object", b"object", "principal", b"principal", "purpose", b"purpose", "remaining_seconds", b"remaining_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
