@@ -78,6 +78,40 @@ async def test_a_folder_in_use_is_left_alone(storage: DirectoryStorage, place: P
     assert tree(root) == before
 
 
+@pytest.mark.parametrize("inner", ["disks", ".trash"])
+async def test_a_folder_whose_disks_are_somebodys_is_left_alone(
+    inner: str, storage: DirectoryStorage, place: Place, root: Path
+) -> None:
+    """A folder called as one of a repository's is taken over if it is empty, and refused if it holds anything."""
+    (Path(place.path) / inner).mkdir(parents=True)
+    precious = Path(place.path) / inner / "precious.img"
+    precious.write_text("mine")
+    before = tree(root)
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, MARK)
+    assert tree(root) == before
+    precious.unlink()
+    await storage.create_repository(place, MARK)
+
+
+@pytest.mark.parametrize("inner", ["disks", ".trash"])
+async def test_a_file_or_a_link_in_the_place_of_a_folder_is_left_alone(
+    inner: str, storage: DirectoryStorage, place: Place, root: Path
+) -> None:
+    """What is called as a repository's own folder and is none is refused."""
+    Path(place.path).mkdir()
+    entry = Path(place.path) / inner
+    entry.write_text("mine")
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, MARK)
+    entry.unlink()
+    (root / "elsewhere").mkdir()
+    entry.symlink_to(root / "elsewhere")
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, MARK)
+    assert entry.is_symlink()
+
+
 async def test_a_repository_with_images_is_not_removed(storage: DirectoryStorage, repository: Place) -> None:
     """Neither an image nor one in the trash is lost with the folder."""
     await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)

@@ -7,6 +7,7 @@
     disks/UID.qcow2.part            the image while it is being made
     disks/UID.iso, UID.img          an imported image, with a record like that of a disk's
     .trash/UID/                     the same two files
+    .virtyard-new-UID.json          the marker of a repository that is just being made in a folder that was there
 
 Every function here blocks; the driver runs them in its threads.
 """
@@ -36,6 +37,7 @@ from virtyard.runtime.durable_file import (
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MARKER = ".virtyard-repository.json"
+_INNER = ("disks", ".trash")
 _FOREIGN_BUT_HARMLESS = {"lost+found"}
 OF_THE_LAYOUT = frozenset({_MARKER, *_FOREIGN_BUT_HARMLESS})
 """What lies in a repository's folder beside its images and its trash."""
@@ -94,14 +96,20 @@ def lay_out(folder: Path, uid: str, mark: str, capacity_bytes: int) -> Repositor
     present = _read(folder)
     if present is not None:
         if (present.uid, present.mark) == (uid, mark):
+            _draft(folder, uid).unlink(missing_ok=True)
             return present
         raise AlreadyExists(f"{folder} is a repository already", resource=str(folder))
     if not folder.parent.is_dir():
         raise NotFound(f"{folder.parent} does not exist on this host", resource=str(folder.parent))
     if folder.is_dir():
-        if {entry.name for entry in folder.iterdir()} - _FOREIGN_BUT_HARMLESS - {"disks", ".trash"}:
+        _drop_half_filled(folder, uid)
+        if any(_is_foreign(entry) for entry in folder.iterdir()):
             raise AlreadyExists(f"{folder} holds files that are not Virtyard's", resource=str(folder))
-        return _fill(folder, uid, mark, capacity_bytes, made_folder=False)
+        try:
+            return _fill(folder, uid, mark, capacity_bytes, made_folder=False)
+        except BaseException:
+            _drop_half_filled(folder, uid)
+            raise
     if folder.exists():
         raise AlreadyExists(f"{folder} is not a folder", resource=str(folder))
     aside = folder.with_name(f".virtyard-new-{uid}")
@@ -140,14 +148,18 @@ def take_away(folder: Path, uid: str, mark: str | None) -> bool:
     for prefix in ("new", "gone"):
         shutil.rmtree(folder.with_name(f".virtyard-{prefix}-{uid}"), ignore_errors=True)
     repository = _read(folder)
+    if repository is None:
+        _drop_half_filled(folder, uid)
     if repository is None or repository.uid != uid or mark not in {None, repository.mark}:
         return False
     with repository.locked():
+        _draft(folder, uid).unlink(missing_ok=True)
         held = [entry.name for entry in (*repository.disks.glob("*"), *repository.trash.glob("*"))]
         if held:
             raise WrongState(f"{folder} still holds {len(held)} files of disks", resource=str(folder))
-        repository.disks.rmdir()
-        repository.trash.rmdir()
+        for inner in (repository.disks, repository.trash):
+            with contextlib.suppress(FileNotFoundError):  # killed here before, it goes on
+                inner.rmdir()
     if repository.made_folder:
         gone = folder.with_name(f".virtyard-gone-{uid}")
         folder.rename(gone)
@@ -293,12 +305,40 @@ def usage(repository: Repository) -> Usage:
 
 
 def _fill(folder: Path, uid: str, mark: str, capacity_bytes: int, *, made_folder: bool) -> Repository:
-    (folder / "disks").mkdir(mode=0o755, exist_ok=True)
-    (folder / ".trash").mkdir(mode=0o755, exist_ok=True)
-    marker = {"uid": uid, "mark": mark, "capacity_bytes": capacity_bytes, "made_folder": made_folder}
-    create_record(folder / _MARKER, marker)
+    draft = _draft(folder, uid)
+    create_record(draft, {"uid": uid, "mark": mark, "capacity_bytes": capacity_bytes, "made_folder": made_folder})
+    for name in _INNER:
+        (folder / name).mkdir(mode=0o755, exist_ok=True)
+    try:
+        os.link(draft, folder / _MARKER)
+    finally:
+        draft.unlink()
     sync_folder(folder)
     return find(folder, uid)
+
+
+def _draft(folder: Path, uid: str) -> Path:
+    return folder / f".virtyard-new-{uid}.json"
+
+
+def _drop_half_filled(folder: Path, uid: str) -> None:
+    """Remove what a maker of this repository left in a folder that was there, who was killed before it was one."""
+    draft = _draft(folder, uid)
+    if not folder.is_dir():
+        return
+    drop_asides(draft)
+    if draft.exists():
+        for name in _INNER:
+            with contextlib.suppress(OSError):  # not there yet, or not empty and so somebody's
+                (folder / name).rmdir()
+        remove_file(draft)
+
+
+def _is_foreign(entry: Path) -> bool:
+    """Tell whether a repository cannot be made around this: folders of its own are taken over if they are empty."""
+    if entry.name in _INNER:
+        return entry.is_symlink() or not entry.is_dir() or any(entry.iterdir())
+    return entry.name not in _FOREIGN_BUT_HARMLESS
 
 
 def _read(folder: Path) -> Repository | None:
