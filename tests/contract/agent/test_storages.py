@@ -275,6 +275,7 @@ async def test_the_trash_gives_back_what_it_was_given(storage: DirectoryStorage,
     """Trashed, an image is not found; restored by the same mark it is the same; erased it is gone."""
     disk = await storage.create_disk(repository, "d1", MIB, full=True, mark=MARK, on_progress=silent)
     lies = await storage.trash_disk(repository, "d1", OTHER)
+    assert lies is not None
     assert lies.is_file()
     assert lies.is_relative_to(Path(repository.path) / ".trash" / "d1")
     assert await storage.trash_disk(repository, "d1", OTHER) == lies
@@ -289,10 +290,47 @@ async def test_the_trash_gives_back_what_it_was_given(storage: DirectoryStorage,
     assert list((Path(repository.path) / ".trash").iterdir()) == []
 
 
-async def test_a_missing_image_cannot_be_trashed(storage: DirectoryStorage, repository: Place) -> None:
-    """What is not there is said to be not there."""
-    with pytest.raises(NotFound):
-        await storage.trash_disk(repository, "d1", MARK)
+@pytest.mark.parametrize("lost", ["all", "the image"])
+async def test_a_lost_image_can_be_trashed_and_erased(lost: str, storage: DirectoryStorage, repository: Place) -> None:
+    """What somebody removed is no failure of who wants it removed; nothing is left, and nothing comes back."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    disk.path.unlink()
+    if lost == "all":
+        (disk.path.parent / "d1.json").unlink()
+    lies = await storage.trash_disk(repository, "d1", OTHER)
+    assert (lies is None) is (lost == "all")
+    assert await storage.restore_disk(repository, "d1", OTHER) is (lost != "all")
+    await storage.trash_disk(repository, "d1", OTHER)
+    assert await storage.erase_disk(repository, "d1") == 0
+    assert await storage.remove_repository(repository)
+
+
+async def test_an_image_that_lost_its_record_goes_with_its_disk(
+    storage: DirectoryStorage, repository: Place, root: Path
+) -> None:
+    """It is put back as it was, without a record; or erased, so that no file is left that belongs to nothing."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=True, mark=MARK, on_progress=silent)
+    (disk.path.parent / "d1.json").unlink()
+    before = tree(root)
+    lies = await storage.trash_disk(repository, "d1", OTHER)
+    assert lies is not None
+    assert lies.is_file()
+    assert await storage.trash_disk(repository, "d1", OTHER) == lies
+    assert (await storage.usage(repository)).promised_bytes >= MIB
+    assert not await storage.restore_disk(repository, "d1", "99/1/1")
+    assert await storage.restore_disk(repository, "d1", OTHER)
+    assert tree(root) == before
+    await storage.trash_disk(repository, "d1", OTHER)
+    assert await storage.erase_disk(repository, "d1") >= MIB
+    assert await storage.remove_repository(repository)
+
+
+async def test_what_a_killed_restore_left_empty_goes(storage: DirectoryStorage, repository: Place) -> None:
+    """The folder of an image in the trash that was put back, or not moved there yet, is removed."""
+    empty = Path(repository.path) / ".trash" / "d1"
+    empty.mkdir()
+    assert not await storage.restore_disk(repository, "d1", OTHER)
+    assert not empty.exists()
 
 
 async def test_the_repositorys_own_limit_is_kept(storage: DirectoryStorage, place: Place) -> None:

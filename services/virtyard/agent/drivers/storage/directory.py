@@ -6,6 +6,7 @@ A shared folder is reached by every server that mounts it; changes are serialise
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -243,20 +244,20 @@ class DirectoryStorage:
                 image.resize_raw, disk.path, size_bytes, before=before, full=disk.full, on_progress=tell
             )
 
-    async def trash_disk(self, place: Place, uid: str, mark: str) -> Path:
-        """Move the image, then its record, into the trash."""
+    async def trash_disk(self, place: Place, uid: str, mark: str) -> Path | None:
+        """Move the image, then its record, into the trash; see the contract."""
         layout.check_uid(uid, _UID)
 
-        def trash() -> Path:
+        def trash() -> Path | None:
             repository = self._find(place)
             target = repository.trash / uid
-            record = read_record(repository.disks / f"{uid}.json")
+            record = read_record(repository.disks / f"{uid}.json") or layout.record_of_lost(repository, uid)
             if record is not None:
                 target.mkdir(exist_ok=True)
                 layout.rewrite(repository, {**record, "trashed_by": mark})
                 _move(repository.disks, target, uid)
             elif not (target / f"{uid}.json").exists():
-                raise NotFound(f"{repository.folder} has no image of disk {uid}", resource=str(repository.folder))
+                return None
             return next(iter(layout.images(target, uid)), target)
 
         return await self._threads.run(trash)
@@ -270,9 +271,14 @@ class DirectoryStorage:
             source = repository.trash / uid
             record = read_record(source / f"{uid}.json") or read_record(repository.disks / f"{uid}.json")
             drop_asides(repository.disks / f"{uid}.json")
+            if record is None:
+                with contextlib.suppress(OSError):  # empty, if it is there: left by one that was killed
+                    source.rmdir()
             if record is None or not source.is_dir() or mark not in {None, record.get("trashed_by")}:
                 return False
             _move(source, repository.disks, uid)
+            if layout.is_of_lost(record):
+                remove_file(repository.disks / f"{uid}.json")
             source.rmdir()
             sync_folder(repository.trash)
             return True

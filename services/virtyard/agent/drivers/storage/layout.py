@@ -209,6 +209,19 @@ def image_of(repository: Repository, uid: str) -> tuple[Record, DiskFile]:
     return record, disk
 
 
+def record_of_lost(repository: Repository, uid: str) -> Record | None:
+    """Return a record for an image whose own was lost, to go into the trash with; None if there is no such image."""
+    for image in images(repository.disks, uid):
+        kind = image.suffix.removeprefix(".")
+        return {"uid": uid, "mark": "", "format": kind, "size_bytes": image.stat().st_size, "full": False}
+    return None
+
+
+def is_of_lost(record: Record) -> bool:
+    """Tell whether a record was made for an image whose own was lost."""
+    return not record["mark"]
+
+
 def check_growth(repository: Repository, disk: DiskFile, size_bytes: int) -> None:
     """Refuse a larger size for which the file system, or the repository's own limit, has no room.
 
