@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from virtyard.agent.drivers.storage import layout
+from virtyard.agent.drivers.storage import foundation
 
 UID, MARK = "r1", "12/1/1"
 _CHANGES = {"os.mkdir", "os.rmdir", "os.rename", "os.remove", "os.link"}
@@ -53,10 +53,10 @@ def main(what: str, folder: Path) -> None:
         if what.endswith(" in place"):
             repository.mkdir()
         if what.startswith("remove"):
-            layout.lay_out(repository, UID, MARK, 0)
-            killed = is_killed(lambda at=repository: layout.take_away(at, UID, None), changes)  # type: ignore[misc]
+            foundation.lay_out(repository, UID, MARK, 0)
+            killed = is_killed(lambda at=repository: foundation.take_away(at, UID, None), changes)  # type: ignore[misc]
         else:
-            killed = is_killed(lambda at=repository: layout.lay_out(at, UID, MARK, 0), changes)  # type: ignore[misc]
+            killed = is_killed(lambda at=repository: foundation.lay_out(at, UID, MARK, 0), changes)  # type: ignore[misc]
         if not killed:
             return
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from virtyard.agent.drivers.storage import image, imports, layout
+from virtyard.agent.drivers.storage import foundation, image, imports, layout
 from virtyard.agent.drivers.storage.contract import DiskFile, ImageFile, Place, Report, Scan, Source, Usage
 from virtyard.agent.drivers.storage.layout import Repository
 from virtyard.agent.drivers.storage.roots import StorageRoots
@@ -50,14 +50,18 @@ class DirectoryStorage:
             raise InvalidRequest.of("capacity_bytes", f"{capacity_bytes} is not allowed; it must be 0 or more")
 
         def create() -> Usage:
-            return layout.usage(layout.lay_out(self._roots.check(place.path, _PATH), place.uid, mark, capacity_bytes))
+            return layout.usage(
+                foundation.lay_out(self._roots.check(place.path, _PATH), place.uid, mark, capacity_bytes)
+            )
 
         return await self._threads.run(create)
 
     async def remove_repository(self, place: Place, mark: str | None = None) -> bool:
         """Remove the folder if it holds no image."""
         layout.check_uid(place.uid, "repository_uid")
-        return await self._threads.run(lambda: layout.take_away(self._roots.check(place.path, _PATH), place.uid, mark))
+        return await self._threads.run(
+            lambda: foundation.take_away(self._roots.check(place.path, _PATH), place.uid, mark)
+        )
 
     async def has_repository(self, place: Place) -> str | None:
         """Return the mark of the repository, or None."""

@@ -18,7 +18,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +35,11 @@ from virtyard.runtime.durable_file import (
 )
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MARKER = ".virtyard-repository.json"
-_INNER = ("disks", ".trash")
-_FOREIGN_BUT_HARMLESS = {"lost+found"}
-OF_THE_LAYOUT = frozenset({_MARKER, *_FOREIGN_BUT_HARMLESS})
+MARKER = ".virtyard-repository.json"
+"""The file that makes a folder a repository, once it has that name."""
+FOREIGN_BUT_HARMLESS = {"lost+found"}
+"""What may lie in a folder that a repository is made of."""
+OF_THE_LAYOUT = frozenset({MARKER, *FOREIGN_BUT_HARMLESS})
 """What lies in a repository's folder beside its images and its trash."""
 
 
@@ -71,7 +71,7 @@ class Repository:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other agents of this storage out while the records are read and changed."""
-        with (self.folder / _MARKER).open("rb") as marker:
+        with (self.folder / MARKER).open("rb") as marker:
             fcntl.flock(marker, fcntl.LOCK_EX)
             yield
 
@@ -86,52 +86,13 @@ def check_uid(uid: str, field: str) -> None:
         raise InvalidRequest.of(field, f"{uid!r} is not allowed; it must be 1 to 64 letters, digits, dots or dashes")
 
 
-def lay_out(folder: Path, uid: str, mark: str, capacity_bytes: int) -> Repository:
-    """Make a repository of `folder`; one that is there is made aside and renamed, so it appears whole.
-
-    Raises:
-        AlreadyExists: something else is there.
-        NotFound: the folder above is not there.
-    """
-    present = _read(folder)
-    if present is not None:
-        if (present.uid, present.mark) == (uid, mark):
-            _draft(folder, uid).unlink(missing_ok=True)
-            return present
-        raise AlreadyExists(f"{folder} is a repository already", resource=str(folder))
-    if not folder.parent.is_dir():
-        raise NotFound(f"{folder.parent} does not exist on this host", resource=str(folder.parent))
-    if folder.is_dir():
-        _drop_half_filled(folder, uid)
-        if any(_is_foreign(entry) for entry in folder.iterdir()):
-            raise AlreadyExists(f"{folder} holds files that are not Virtyard's", resource=str(folder))
-        try:
-            return _fill(folder, uid, mark, capacity_bytes, made_folder=False)
-        except BaseException:
-            _drop_half_filled(folder, uid)
-            raise
-    if folder.exists():
-        raise AlreadyExists(f"{folder} is not a folder", resource=str(folder))
-    aside = folder.with_name(f".virtyard-new-{uid}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(mode=0o755)
-    try:
-        _fill(aside, uid, mark, capacity_bytes, made_folder=True)
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    sync_folder(folder.parent)
-    return find(folder, uid)
-
-
 def find(folder: Path, uid: str) -> Repository:
     """Return the repository in `folder`.
 
     Raises:
         WrongState: there is none, or another one.
     """
-    repository = _read(folder)
+    repository = read_repository(folder)
     if repository is None:
         raise WrongState(f"{folder} is no repository; perhaps its storage is not mounted here", resource=str(folder))
     if repository.uid != uid:
@@ -139,35 +100,19 @@ def find(folder: Path, uid: str) -> Repository:
     return repository
 
 
-def take_away(folder: Path, uid: str, mark: str | None) -> bool:
-    """Remove an empty repository, if a mark is given only one with that mark; False if there was none.
+def read_repository(folder: Path) -> Repository | None:
+    """Return the repository in `folder`, whichever it is; None if there is none.
 
     Raises:
-        WrongState: it holds images.
+        WrongState: a folder of its own is a symbolic link.
     """
-    for prefix in ("new", "gone"):
-        shutil.rmtree(folder.with_name(f".virtyard-{prefix}-{uid}"), ignore_errors=True)
-    repository = _read(folder)
-    if repository is None:
-        _drop_half_filled(folder, uid)
-    if repository is None or repository.uid != uid or mark not in {None, repository.mark}:
-        return False
-    with repository.locked():
-        _draft(folder, uid).unlink(missing_ok=True)
-        held = [entry.name for entry in (*repository.disks.glob("*"), *repository.trash.glob("*"))]
-        if held:
-            raise WrongState(f"{folder} still holds {len(held)} files of disks", resource=str(folder))
-        for inner in (repository.disks, repository.trash):
-            with contextlib.suppress(FileNotFoundError):  # killed here before, it goes on
-                inner.rmdir()
-    if repository.made_folder:
-        gone = folder.with_name(f".virtyard-gone-{uid}")
-        folder.rename(gone)
-        sync_folder(folder.parent)
-        shutil.rmtree(gone)
-    else:
-        remove_file(folder / _MARKER)
-    return True
+    marker = read_record(folder / MARKER)
+    if marker is None:
+        return None
+    for inner in (folder / "disks", folder / ".trash"):
+        if inner.is_symlink():
+            raise WrongState(f"{inner} is a symbolic link, which a repository never has", resource=str(folder))
+    return Repository(folder=folder, **marker)
 
 
 def begin_disk(repository: Repository, record: Record) -> DiskFile | None:
@@ -315,53 +260,6 @@ def usage(repository: Repository) -> Usage:
         capacity_bytes=repository.capacity_bytes,
         promised_bytes=sum(size if full else taken for size, full, taken in _all_disks(repository)),
     )
-
-
-def _fill(folder: Path, uid: str, mark: str, capacity_bytes: int, *, made_folder: bool) -> Repository:
-    draft = _draft(folder, uid)
-    create_record(draft, {"uid": uid, "mark": mark, "capacity_bytes": capacity_bytes, "made_folder": made_folder})
-    for name in _INNER:
-        (folder / name).mkdir(mode=0o755, exist_ok=True)
-    try:
-        os.link(draft, folder / _MARKER)
-    finally:
-        draft.unlink()
-    sync_folder(folder)
-    return find(folder, uid)
-
-
-def _draft(folder: Path, uid: str) -> Path:
-    return folder / f".virtyard-new-{uid}.json"
-
-
-def _drop_half_filled(folder: Path, uid: str) -> None:
-    """Remove what a maker of this repository left in a folder that was there, who was killed before it was one."""
-    draft = _draft(folder, uid)
-    if not folder.is_dir():
-        return
-    drop_asides(draft)
-    if draft.exists():
-        for name in _INNER:
-            with contextlib.suppress(OSError):  # not there yet, or not empty and so somebody's
-                (folder / name).rmdir()
-        remove_file(draft)
-
-
-def _is_foreign(entry: Path) -> bool:
-    """Tell whether a repository cannot be made around this: folders of its own are taken over if they are empty."""
-    if entry.name in _INNER:
-        return entry.is_symlink() or not entry.is_dir() or any(entry.iterdir())
-    return entry.name not in _FOREIGN_BUT_HARMLESS
-
-
-def _read(folder: Path) -> Repository | None:
-    marker = read_record(folder / _MARKER)
-    if marker is None:
-        return None
-    for inner in (folder / "disks", folder / ".trash"):
-        if inner.is_symlink():
-            raise WrongState(f"{inner} is a symbolic link, which a repository never has", resource=str(folder))
-    return Repository(folder=folder, **marker)
 
 
 def _strangers(repository: Repository, uid: str) -> bool:
