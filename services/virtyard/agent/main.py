@@ -193,7 +193,7 @@ async def open_agent(
         floor = TaskScope("agent.floor")
         _ = floor.start(ledger.floor.run(), name="floor", vital=True)
         stack.push_async_callback(floor.close)
-        spent = SpentGuests(choice.hypervisor)
+        spent = SpentGuests(choice.hypervisor, is_free=lambda: not claim.owner_id)
         stack.push_async_callback(spent.close)
         consoles = Consoles(choice.hypervisor)
         stack.push_async_callback(consoles.close)

@@ -134,6 +134,16 @@ async def test_a_start_under_the_same_mark_is_the_same_guest(driver: Hypervisor,
     assert await driver.guests() == [info]
 
 
+async def test_nothing_is_kept_of_guests_that_are_gone(driver: Hypervisor, spec: GuestSpec) -> None:
+    """Of two starts at once the second waits for the first; once the guest is killed, no lock is left."""
+    first, second = await asyncio.gather(driver.start(spec, MARK), driver.start(spec, MARK))
+    assert first == second
+    assert await driver.kill(UID)
+    assert not await driver.kill("nobody")
+    assert await driver.guests() == []
+    assert len(driver._locks) == 0  # type: ignore[attr-defined]  # what would grow for ever
+
+
 async def test_guests_outlive_the_agent(make: Make, driver: Hypervisor, spec: GuestSpec) -> None:
     """A driver that is opened again has the guest, with its mark and its process, and can kill it."""
     info = await driver.start(spec, MARK)

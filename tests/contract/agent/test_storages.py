@@ -78,6 +78,40 @@ async def test_a_folder_in_use_is_left_alone(storage: DirectoryStorage, place: P
     assert tree(root) == before
 
 
+@pytest.mark.parametrize("inner", ["disks", ".trash"])
+async def test_a_folder_whose_disks_are_somebodys_is_left_alone(
+    inner: str, storage: DirectoryStorage, place: Place, root: Path
+) -> None:
+    """A folder called as one of a repository's is taken over if it is empty, and refused if it holds anything."""
+    (Path(place.path) / inner).mkdir(parents=True)
+    precious = Path(place.path) / inner / "precious.img"
+    precious.write_text("mine")
+    before = tree(root)
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, MARK)
+    assert tree(root) == before
+    precious.unlink()
+    await storage.create_repository(place, MARK)
+
+
+@pytest.mark.parametrize("inner", ["disks", ".trash"])
+async def test_a_file_or_a_link_in_the_place_of_a_folder_is_left_alone(
+    inner: str, storage: DirectoryStorage, place: Place, root: Path
+) -> None:
+    """What is called as a repository's own folder and is none is refused."""
+    Path(place.path).mkdir()
+    entry = Path(place.path) / inner
+    entry.write_text("mine")
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, MARK)
+    entry.unlink()
+    (root / "elsewhere").mkdir()
+    entry.symlink_to(root / "elsewhere")
+    with pytest.raises(AlreadyExists):
+        await storage.create_repository(place, MARK)
+    assert entry.is_symlink()
+
+
 async def test_a_repository_with_images_is_not_removed(storage: DirectoryStorage, repository: Place) -> None:
     """Neither an image nor one in the trash is lost with the folder."""
     await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
@@ -241,6 +275,7 @@ async def test_the_trash_gives_back_what_it_was_given(storage: DirectoryStorage,
     """Trashed, an image is not found; restored by the same mark it is the same; erased it is gone."""
     disk = await storage.create_disk(repository, "d1", MIB, full=True, mark=MARK, on_progress=silent)
     lies = await storage.trash_disk(repository, "d1", OTHER)
+    assert lies is not None
     assert lies.is_file()
     assert lies.is_relative_to(Path(repository.path) / ".trash" / "d1")
     assert await storage.trash_disk(repository, "d1", OTHER) == lies
@@ -255,10 +290,47 @@ async def test_the_trash_gives_back_what_it_was_given(storage: DirectoryStorage,
     assert list((Path(repository.path) / ".trash").iterdir()) == []
 
 
-async def test_a_missing_image_cannot_be_trashed(storage: DirectoryStorage, repository: Place) -> None:
-    """What is not there is said to be not there."""
-    with pytest.raises(NotFound):
-        await storage.trash_disk(repository, "d1", MARK)
+@pytest.mark.parametrize("lost", ["all", "the image"])
+async def test_a_lost_image_can_be_trashed_and_erased(lost: str, storage: DirectoryStorage, repository: Place) -> None:
+    """What somebody removed is no failure of who wants it removed; nothing is left, and nothing comes back."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=False, mark=MARK, on_progress=silent)
+    disk.path.unlink()
+    if lost == "all":
+        (disk.path.parent / "d1.json").unlink()
+    lies = await storage.trash_disk(repository, "d1", OTHER)
+    assert (lies is None) is (lost == "all")
+    assert await storage.restore_disk(repository, "d1", OTHER) is (lost != "all")
+    await storage.trash_disk(repository, "d1", OTHER)
+    assert await storage.erase_disk(repository, "d1") == 0
+    assert await storage.remove_repository(repository)
+
+
+async def test_an_image_that_lost_its_record_goes_with_its_disk(
+    storage: DirectoryStorage, repository: Place, root: Path
+) -> None:
+    """It is put back as it was, without a record; or erased, so that no file is left that belongs to nothing."""
+    disk = await storage.create_disk(repository, "d1", MIB, full=True, mark=MARK, on_progress=silent)
+    (disk.path.parent / "d1.json").unlink()
+    before = tree(root)
+    lies = await storage.trash_disk(repository, "d1", OTHER)
+    assert lies is not None
+    assert lies.is_file()
+    assert await storage.trash_disk(repository, "d1", OTHER) == lies
+    assert (await storage.usage(repository)).promised_bytes >= MIB
+    assert not await storage.restore_disk(repository, "d1", "99/1/1")
+    assert await storage.restore_disk(repository, "d1", OTHER)
+    assert tree(root) == before
+    await storage.trash_disk(repository, "d1", OTHER)
+    assert await storage.erase_disk(repository, "d1") >= MIB
+    assert await storage.remove_repository(repository)
+
+
+async def test_what_a_killed_restore_left_empty_goes(storage: DirectoryStorage, repository: Place) -> None:
+    """The folder of an image in the trash that was put back, or not moved there yet, is removed."""
+    empty = Path(repository.path) / ".trash" / "d1"
+    empty.mkdir()
+    assert not await storage.restore_disk(repository, "d1", OTHER)
+    assert not empty.exists()
 
 
 async def test_the_repositorys_own_limit_is_kept(storage: DirectoryStorage, place: Place) -> None:

@@ -15,10 +15,10 @@ async def do(message: create_repository_folder_pb2.CreateRepositoryFolder, conte
 
 
 async def probe(message: create_repository_folder_pb2.CreateRepositoryFolder, context: Context) -> Outcome | None:
-    """Find the folder by its mark; one that was not renamed into place yet is cleared away."""
+    """Find the folder by its mark, and finish it; one that did not get its marker yet is cleared away."""
     place = Place(path=message.repository_path, uid=message.repository_uid)
     if await context.host.storage.has_repository(place) == context.mark:
-        return Outcome(result=_result(await context.host.storage.usage(place)))
+        return await do(message, context)
     await context.host.storage.remove_repository(place, context.mark)
     return None
 

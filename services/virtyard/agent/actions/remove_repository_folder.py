@@ -11,7 +11,7 @@ async def do(message: remove_repository_folder_pb2.RemoveRepositoryFolder, conte
     """Remove the folder; as an undo only the one that the same step made."""
     place = Place(path=message.repository_path, uid=message.repository_uid)
     changed = await context.host.storage.remove_repository(place, context.own_mark)
-    if changed:
+    if changed or not context.undoing:  # killed after the folder was gone, it goes on here
         context.host.attachments.forget(place.uid)
     return Outcome(result=remove_repository_folder_pb2.RemoveRepositoryFolderResult(), changed=changed)
 

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from virtyard.agent.drivers import process
 from virtyard.agent.drivers.hypervisor import trial
@@ -74,7 +75,8 @@ class QemuHypervisor:
         self._binary = binary or f"qemu-system-{architecture()}"
         self._emulator: Emulator | None = None
         self._guests: dict[str, _Guest] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # A lock is there for as long as somebody has it or waits for it.
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
         self._listeners: list[Callable[[], None]] = []
         self._threads = Threads("qemu", workers=4)
 

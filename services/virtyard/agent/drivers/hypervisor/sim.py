@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from virtyard.agent.drivers.hypervisor.contract import GuestEnd, GuestInfo, GuestSpec, Probe
 from virtyard.agent.drivers.hypervisor.guest_record import GuestRecord, check_values, decode, encode
@@ -66,7 +67,8 @@ class SimHypervisor:
         self._read = 0, _UNTOUCHED
         self._guests: dict[str, GuestRecord] = {}
         self._ended: dict[str, GuestEnd] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # A lock is there for as long as somebody has it or waits for it.
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
         self._listeners: list[Callable[[], None]] = []
         self._scope = TaskScope("sim")
 

@@ -1,7 +1,8 @@
 """The `bridge` network driver: bridges of the Linux kernel, made through rtnetlink, and taps for guests.
 
-A bridge bears the uid of its network and the mark of the step that made it in its alias. A tap lives as long as the
-process that has its descriptor: no guest leaves one behind.
+A bridge bears the uid of its network and the mark of the step that made it in its alias. It is made aside, under a name
+of the moment, and gets its own name last: who finds it by its name finds it whole. A tap lives as long as the process
+that has its descriptor: no guest leaves one behind.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
+import socket
 import struct
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from virtyard.agent.drivers.network.contract import Bridge, Link
@@ -25,6 +28,7 @@ _TUN = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 _ALIAS = "virtyard"
+_ASIDE = re.compile(r"vyt[0-9a-f]{8}")
 
 
 class _Route(Protocol):
@@ -112,14 +116,14 @@ def _links(bridges: Sequence[Bridge]) -> list[Link]:
 
 
 def _try() -> str:
-    name = f"vyt{uuid.uuid4().hex[:8]}"
-    bridge = Bridge(name=name, uid="trial")
+    name = _aside()
     try:
-        _create(bridge, "trial")
-        try:
-            os.close(_open_tap(name, f"{name}t"))
-        finally:
-            _remove(name, "trial", None)
+        with _making(name):
+            _create(Bridge(name=name, uid="trial"), "trial")
+            try:
+                os.close(_open_tap(name, f"{name}t"))
+            finally:
+                _remove(name, "trial", None)
     except ImportError:
         return "the Python package pyroute2 is not installed"
     except (OSError, Unavailable) as error:
@@ -128,22 +132,53 @@ def _try() -> str:
 
 
 def _create(bridge: Bridge, mark: str) -> bool:
-    with _route(f"bridge {bridge.name}") as route:
+    aside = _aside()
+    with _route(f"bridge {bridge.name}") as route, _making(aside):
+        _clear_asides(route)
         if _index(route, bridge.name):
             if _marks(route, bridge.name)[0] != bridge.uid:
                 raise AlreadyExists(f"an interface {bridge.name} is there, for something else", resource=bridge.name)
             return False
         uplink = _free_uplink(route, bridge.uplink) if bridge.uplink else 0
-        route.link("add", ifname=bridge.name, kind="bridge", br_stp_state=0, br_forward_delay=0)
+        route.link("add", ifname=aside, kind="bridge", br_stp_state=0, br_forward_delay=0)
+        index = _index(route, aside)
         try:
-            index = _index(route, bridge.name)
-            route.link("set", index=index, IFLA_IFALIAS=f"{_ALIAS} {bridge.uid} {mark}", state="up")
             if uplink:
                 route.link("set", index=uplink, master=index, state="up")
+            # One message: the kernel has carried out all of it before this process can be killed.
+            alias = f"{_ALIAS} {bridge.uid} {mark}"
+            route.link("set", index=index, ifname=bridge.name, IFLA_IFALIAS=alias, state="up")
         except BaseException:
-            route.link("del", ifname=bridge.name)
+            route.link("del", index=index)
             raise
         return True
+
+
+def _aside() -> str:
+    return f"vyt{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def _making(aside: str) -> Iterator[None]:
+    """Hold a name of the moment in this network namespace, for as long as this process lives at most.
+
+    Raises:
+        OSError: another process holds it.
+    """
+    with socket.socket(socket.AF_UNIX) as holder:
+        # The abstract names of sockets are those of the network namespace, as the names of interfaces are.
+        holder.bind(f"\0virtyard/{aside}")
+        yield
+
+
+def _clear_asides(route: _Route) -> None:
+    """Remove the bridges whose makers were killed while they made them."""
+    for name in [link.get("ifname") for link in route.get_links()]:
+        if _ASIDE.fullmatch(name):
+            with suppress(OSError), _making(name):
+                # Looked up only now: before, its maker could have given it its own name.
+                if index := _index(route, name):
+                    route.link("del", index=index)
 
 
 def _free_uplink(route: _Route, name: str) -> int:

@@ -248,11 +248,10 @@ class Storage(Protocol):
         """Return the image with the size that its record has, which a resize that was cut short gets back."""
         ...
 
-    async def trash_disk(self, place: Place, uid: str, mark: str) -> Path:
+    async def trash_disk(self, place: Place, uid: str, mark: str) -> Path | None:
         """Move an image into the trash, and return where it lies now; one that is there already stays as it is.
 
-        Raises:
-            NotFound: there is no such image.
+        An image that lost its record goes too, and is put back without one. None if there is neither.
         """
         ...
 

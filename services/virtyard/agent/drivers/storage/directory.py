@@ -6,11 +6,12 @@ A shared folder is reached by every server that mounts it; changes are serialise
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from virtyard.agent.drivers.storage import image, imports, layout
+from virtyard.agent.drivers.storage import foundation, image, imports, layout
 from virtyard.agent.drivers.storage.contract import DiskFile, ImageFile, Place, Report, Scan, Source, Usage
 from virtyard.agent.drivers.storage.layout import Repository
 from virtyard.agent.drivers.storage.roots import StorageRoots
@@ -49,14 +50,18 @@ class DirectoryStorage:
             raise InvalidRequest.of("capacity_bytes", f"{capacity_bytes} is not allowed; it must be 0 or more")
 
         def create() -> Usage:
-            return layout.usage(layout.lay_out(self._roots.check(place.path, _PATH), place.uid, mark, capacity_bytes))
+            return layout.usage(
+                foundation.lay_out(self._roots.check(place.path, _PATH), place.uid, mark, capacity_bytes)
+            )
 
         return await self._threads.run(create)
 
     async def remove_repository(self, place: Place, mark: str | None = None) -> bool:
         """Remove the folder if it holds no image."""
         layout.check_uid(place.uid, "repository_uid")
-        return await self._threads.run(lambda: layout.take_away(self._roots.check(place.path, _PATH), place.uid, mark))
+        return await self._threads.run(
+            lambda: foundation.take_away(self._roots.check(place.path, _PATH), place.uid, mark)
+        )
 
     async def has_repository(self, place: Place) -> str | None:
         """Return the mark of the repository, or None."""
@@ -243,20 +248,20 @@ class DirectoryStorage:
                 image.resize_raw, disk.path, size_bytes, before=before, full=disk.full, on_progress=tell
             )
 
-    async def trash_disk(self, place: Place, uid: str, mark: str) -> Path:
-        """Move the image, then its record, into the trash."""
+    async def trash_disk(self, place: Place, uid: str, mark: str) -> Path | None:
+        """Move the image, then its record, into the trash; see the contract."""
         layout.check_uid(uid, _UID)
 
-        def trash() -> Path:
+        def trash() -> Path | None:
             repository = self._find(place)
             target = repository.trash / uid
-            record = read_record(repository.disks / f"{uid}.json")
+            record = read_record(repository.disks / f"{uid}.json") or layout.record_of_lost(repository, uid)
             if record is not None:
                 target.mkdir(exist_ok=True)
                 layout.rewrite(repository, {**record, "trashed_by": mark})
                 _move(repository.disks, target, uid)
             elif not (target / f"{uid}.json").exists():
-                raise NotFound(f"{repository.folder} has no image of disk {uid}", resource=str(repository.folder))
+                return None
             return next(iter(layout.images(target, uid)), target)
 
         return await self._threads.run(trash)
@@ -270,9 +275,14 @@ class DirectoryStorage:
             source = repository.trash / uid
             record = read_record(source / f"{uid}.json") or read_record(repository.disks / f"{uid}.json")
             drop_asides(repository.disks / f"{uid}.json")
+            if record is None:
+                with contextlib.suppress(OSError):  # empty, if it is there: left by one that was killed
+                    source.rmdir()
             if record is None or not source.is_dir() or mark not in {None, record.get("trashed_by")}:
                 return False
             _move(source, repository.disks, uid)
+            if layout.is_of_lost(record):
+                remove_file(repository.disks / f"{uid}.json")
             source.rmdir()
             sync_folder(repository.trash)
             return True

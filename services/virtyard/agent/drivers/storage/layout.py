@@ -7,6 +7,7 @@
     disks/UID.qcow2.part            the image while it is being made
     disks/UID.iso, UID.img          an imported image, with a record like that of a disk's
     .trash/UID/                     the same two files
+    .virtyard-new-UID.json          the marker of a repository that is just being made in a folder that was there
 
 Every function here blocks; the driver runs them in its threads.
 """
@@ -17,7 +18,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +35,11 @@ from virtyard.runtime.durable_file import (
 )
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MARKER = ".virtyard-repository.json"
-_FOREIGN_BUT_HARMLESS = {"lost+found"}
-OF_THE_LAYOUT = frozenset({_MARKER, *_FOREIGN_BUT_HARMLESS})
+MARKER = ".virtyard-repository.json"
+"""The file that makes a folder a repository, once it has that name."""
+FOREIGN_BUT_HARMLESS = {"lost+found"}
+"""What may lie in a folder that a repository is made of."""
+OF_THE_LAYOUT = frozenset({MARKER, *FOREIGN_BUT_HARMLESS})
 """What lies in a repository's folder beside its images and its trash."""
 
 
@@ -69,7 +71,7 @@ class Repository:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other agents of this storage out while the records are read and changed."""
-        with (self.folder / _MARKER).open("rb") as marker:
+        with (self.folder / MARKER).open("rb") as marker:
             fcntl.flock(marker, fcntl.LOCK_EX)
             yield
 
@@ -84,46 +86,13 @@ def check_uid(uid: str, field: str) -> None:
         raise InvalidRequest.of(field, f"{uid!r} is not allowed; it must be 1 to 64 letters, digits, dots or dashes")
 
 
-def lay_out(folder: Path, uid: str, mark: str, capacity_bytes: int) -> Repository:
-    """Make a repository of `folder`; one that is there is made aside and renamed, so it appears whole.
-
-    Raises:
-        AlreadyExists: something else is there.
-        NotFound: the folder above is not there.
-    """
-    present = _read(folder)
-    if present is not None:
-        if (present.uid, present.mark) == (uid, mark):
-            return present
-        raise AlreadyExists(f"{folder} is a repository already", resource=str(folder))
-    if not folder.parent.is_dir():
-        raise NotFound(f"{folder.parent} does not exist on this host", resource=str(folder.parent))
-    if folder.is_dir():
-        if {entry.name for entry in folder.iterdir()} - _FOREIGN_BUT_HARMLESS - {"disks", ".trash"}:
-            raise AlreadyExists(f"{folder} holds files that are not Virtyard's", resource=str(folder))
-        return _fill(folder, uid, mark, capacity_bytes, made_folder=False)
-    if folder.exists():
-        raise AlreadyExists(f"{folder} is not a folder", resource=str(folder))
-    aside = folder.with_name(f".virtyard-new-{uid}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(mode=0o755)
-    try:
-        _fill(aside, uid, mark, capacity_bytes, made_folder=True)
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    sync_folder(folder.parent)
-    return find(folder, uid)
-
-
 def find(folder: Path, uid: str) -> Repository:
     """Return the repository in `folder`.
 
     Raises:
         WrongState: there is none, or another one.
     """
-    repository = _read(folder)
+    repository = read_repository(folder)
     if repository is None:
         raise WrongState(f"{folder} is no repository; perhaps its storage is not mounted here", resource=str(folder))
     if repository.uid != uid:
@@ -131,31 +100,19 @@ def find(folder: Path, uid: str) -> Repository:
     return repository
 
 
-def take_away(folder: Path, uid: str, mark: str | None) -> bool:
-    """Remove an empty repository, if a mark is given only one with that mark; False if there was none.
+def read_repository(folder: Path) -> Repository | None:
+    """Return the repository in `folder`, whichever it is; None if there is none.
 
     Raises:
-        WrongState: it holds images.
+        WrongState: a folder of its own is a symbolic link.
     """
-    for prefix in ("new", "gone"):
-        shutil.rmtree(folder.with_name(f".virtyard-{prefix}-{uid}"), ignore_errors=True)
-    repository = _read(folder)
-    if repository is None or repository.uid != uid or mark not in {None, repository.mark}:
-        return False
-    with repository.locked():
-        held = [entry.name for entry in (*repository.disks.glob("*"), *repository.trash.glob("*"))]
-        if held:
-            raise WrongState(f"{folder} still holds {len(held)} files of disks", resource=str(folder))
-        repository.disks.rmdir()
-        repository.trash.rmdir()
-    if repository.made_folder:
-        gone = folder.with_name(f".virtyard-gone-{uid}")
-        folder.rename(gone)
-        sync_folder(folder.parent)
-        shutil.rmtree(gone)
-    else:
-        remove_file(folder / _MARKER)
-    return True
+    marker = read_record(folder / MARKER)
+    if marker is None:
+        return None
+    for inner in (folder / "disks", folder / ".trash"):
+        if inner.is_symlink():
+            raise WrongState(f"{inner} is a symbolic link, which a repository never has", resource=str(folder))
+    return Repository(folder=folder, **marker)
 
 
 def begin_disk(repository: Repository, record: Record) -> DiskFile | None:
@@ -195,6 +152,19 @@ def image_of(repository: Repository, uid: str) -> tuple[Record, DiskFile]:
     if record is None or disk is None or not disk.path.exists():
         raise NotFound(f"{repository.folder} has no image of disk {uid}", resource=str(repository.folder))
     return record, disk
+
+
+def record_of_lost(repository: Repository, uid: str) -> Record | None:
+    """Return a record for an image whose own was lost, to go into the trash with; None if there is no such image."""
+    for image in images(repository.disks, uid):
+        kind = image.suffix.removeprefix(".")
+        return {"uid": uid, "mark": "", "format": kind, "size_bytes": image.stat().st_size, "full": False}
+    return None
+
+
+def is_of_lost(record: Record) -> bool:
+    """Tell whether a record was made for an image whose own was lost."""
+    return not record["mark"]
 
 
 def check_growth(repository: Repository, disk: DiskFile, size_bytes: int) -> None:
@@ -290,25 +260,6 @@ def usage(repository: Repository) -> Usage:
         capacity_bytes=repository.capacity_bytes,
         promised_bytes=sum(size if full else taken for size, full, taken in _all_disks(repository)),
     )
-
-
-def _fill(folder: Path, uid: str, mark: str, capacity_bytes: int, *, made_folder: bool) -> Repository:
-    (folder / "disks").mkdir(mode=0o755, exist_ok=True)
-    (folder / ".trash").mkdir(mode=0o755, exist_ok=True)
-    marker = {"uid": uid, "mark": mark, "capacity_bytes": capacity_bytes, "made_folder": made_folder}
-    create_record(folder / _MARKER, marker)
-    sync_folder(folder)
-    return find(folder, uid)
-
-
-def _read(folder: Path) -> Repository | None:
-    marker = read_record(folder / _MARKER)
-    if marker is None:
-        return None
-    for inner in (folder / "disks", folder / ".trash"):
-        if inner.is_symlink():
-            raise WrongState(f"{inner} is a symbolic link, which a repository never has", resource=str(folder))
-    return Repository(folder=folder, **marker)
 
 
 def _strangers(repository: Repository, uid: str) -> bool:

@@ -18,7 +18,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class TrashDiskFile(_message.Message):
-    """Moves a disk's image into the repository's trash, from where it can be put back."""
+    """Moves a disk's image into the repository's trash, from where it can be put back; does nothing if it is gone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -54,7 +54,7 @@ class TrashDiskFileResult(_message.Message):
 
     TRASH_PATH_FIELD_NUMBER: _builtins.int
     trash_path: _builtins.str
-    """The path of the image in the trash, relative to the repository."""
+    """The path of the image in the trash, relative to the repository; empty if there was no image."""
     def __init__(
         self,
         *,

@@ -14,7 +14,7 @@ export const file_virtyard_api_actions_v1_trash_disk_file: GenFile = /*@__PURE__
   fileDesc("Ci12aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS90cmFzaF9kaXNrX2ZpbGUucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxIloKDVRyYXNoRGlza0ZpbGUSFwoPcmVwb3NpdG9yeV9wYXRoGAEgASgJEhYKDnJlcG9zaXRvcnlfdWlkGAIgASgJEhAKCGRpc2tfdWlkGAMgASgJOgbK8xgCCAIiKQoTVHJhc2hEaXNrRmlsZVJlc3VsdBISCgp0cmFzaF9wYXRoGAEgASgJYgZwcm90bzM", [file_virtyard_api_type_v1_annotations]);
 
 /**
- * Moves a disk's image into the repository's trash, from where it can be put back.
+ * Moves a disk's image into the repository's trash, from where it can be put back; does nothing if it is gone.
  *
  * @generated from message virtyard.api.actions.v1.TrashDiskFile
  */
@@ -55,7 +55,7 @@ export const TrashDiskFileSchema: GenMessage<TrashDiskFile> = /*@__PURE__*/
  */
 export type TrashDiskFileResult = Message<"virtyard.api.actions.v1.TrashDiskFileResult"> & {
   /**
-   * The path of the image in the trash, relative to the repository.
+   * The path of the image in the trash, relative to the repository; empty if there was no image.
    *
    * @generated from field: string trash_path = 1;
    */
