@@ -39,6 +39,7 @@ from virtyard.api.operations.v1 import (
     discover_server_pb2,
     update_server_pb2,
 )
+from virtyard.kernel.errors import Unavailable
 from virtyard.runtime.status import named
 
 FILTER, PERSON = job_pb2.HELD_REASON_FILTER, job_pb2.HELD_REASON_PERSON
@@ -285,6 +286,38 @@ async def test_what_waits_in_the_queue_is_past_every_filter_after_a_restart(site
     if limited:
         await site.succeed(schedule("a"))
         await submit_held(site, schedule("b"))
+    await give_back(site, lock)
+    await ends_well(site, name)
+
+
+class Away:
+    """The lock service as it is seen by who cannot reach it at first."""
+
+    def __init__(self, there: Any) -> None:
+        """Be away for one question."""
+        self._there = there
+        self.asked = 0
+
+    async def explain(self, owner: str) -> Any:
+        """Answer from the second time on."""
+        self.asked += 1
+        if self.asked == 1:
+            raise Unavailable("the lock service cannot be reached", resource=owner, retry_after=1.0)
+        return await self._there.explain(owner)
+
+
+async def test_nothing_is_guessed_while_the_lock_service_cannot_be_asked(site: Site) -> None:
+    """It is asked again until it answers; what waits in its queue is not kept back meanwhile either."""
+    lock, name = await wait_queued(site)
+    await define(site, PAUSE)
+    await site.close_jobs()
+    await site.open_jobs(start=False)
+    filters: Any = site.jobs.scheduler.world.filters
+    away = filters._locks = Away(filters._locks)
+    await site.jobs.scheduler.start()
+    await site.wait_until(lambda: is_queued(site, name, lock))
+    assert (away.asked, (await get(site, name)).held) == (2, 0)
+    assert "jobs.held_by_filter" not in site.transitions
     await give_back(site, lock)
     await ends_well(site, name)
 
