@@ -2,6 +2,7 @@
 
 It is a flag and no state. What runs ends and is recorded, locks are kept, an abort and the way back are not kept back;
 an operation that has no locks yet does not ask for them. What it was planned from is read again before it begins.
+A person's hold takes the place of a filter's, which takes it back when the person lets go; a person lifts no filter's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from virtyard.jobs import decisions, hold_flag, stamps
 from virtyard.jobs.abort_signal import AbortSignal
 from virtyard.jobs.control_events import event_of
 from virtyard.jobs.decisions import Decision
+from virtyard.jobs.job_filters import JobFilters
 from virtyard.jobs.keeper import Keeper
 from virtyard.kernel import event_types
 from virtyard.kernel.errors import StaleEpoch, WrongState
@@ -28,9 +30,10 @@ PERSON, BROKEN = job_pb2.HELD_REASON_PERSON, job_pb2.HELD_REASON_BROKEN
 class Hold:
     """Sets one operation aside, and lets it go on."""
 
-    def __init__(self, keeper: Keeper, wake: Callable[[], None]) -> None:
-        """Hold the operation that the keeper keeps; `wake` is called when it may go on."""
+    def __init__(self, keeper: Keeper, filters: JobFilters, wake: Callable[[], None]) -> None:
+        """Hold the operation that the keeper keeps, beside these filters; `wake` is called when it may go on."""
         self._keeper = keeper
+        self._filters = filters
         self._wake = wake
         self._lifted = asyncio.Event()
 
@@ -42,11 +45,13 @@ class Hold:
     async def put_on(self, principal: str, reason: str) -> None:
         """Set the operation aside; durable when this returns. One that is set aside already stays as it is.
 
+        One that a filter keeps back is set aside all the same, and stays so when the filter is gone.
+
         Raises:
             WrongState: it has ended, or is on its way back.
         """
         name = self._keeper.operation.name
-        if self.is_on and not _goes_back(self._keeper.operation.record):
+        if hold_flag.is_aside(self._keeper.operation.record) and not _goes_back(self._keeper.operation.record):
             return
 
         def change(record: Record) -> None:
@@ -62,10 +67,11 @@ class Hold:
         await self._commit("jobs.held", change, event_types.OPERATION_HELD, text, reason)
 
     async def lift(self, principal: str, reason: str) -> None:
-        """Let the operation go on, whatever it was held for; durable when this returns.
+        """Let the operation go on that somebody set aside; durable when this returns. A filter may keep it back still.
 
         Raises:
-            WrongState: it is not set aside, or its locks were broken, so that it can only be undone.
+            WrongState: it is not set aside, a filter keeps it back, or its locks were broken, so that it can only be
+                undone.
         """
         name = self._keeper.operation.name
 
@@ -75,13 +81,18 @@ class Hold:
             if record.held == BROKEN:
                 text = f"the locks of {name} were broken, so it can only be undone; it never goes on"
                 raise WrongState(text, resource=name)
+            if record.held == hold_flag.FILTER:
+                raise _kept_back(name, record.hold.principal)
             hold_flag.clear(record)
+            if kept_by := self._filters.keeping(self._keeper.operation):
+                hold_flag.keep_back(record, kept_by)
             record.strikes = 0
             decisions.note(record, Decision(principal=principal, reason=reason), "let it go on")
 
         text = f"{principal} let {name} ({self._keeper.operation.record.title}) go on"
         await self._commit("jobs.released", change, event_types.OPERATION_RELEASED, text, reason)
         self._lifted.set()
+        self._filters.look_again()
         self._wake()
 
     async def wait_lifted(self, aborted: AbortSignal) -> None:
@@ -105,6 +116,13 @@ class Hold:
         except StaleEpoch:
             name = self._keeper.operation.name
             raise WrongState(f"{name} has ended, or another scheduler has it", resource=name) from None
+
+
+def _kept_back(name: str, filtered: str) -> WrongState:
+    """Return the refusal to let go on what only the change of a filter lets go on."""
+    by = filtered or "a filter"
+    text = f"{by} keeps {name} back; it goes on when the filter is changed, disabled or deleted"
+    return WrongState(text, resource=name, metadata={"filter": filtered} if filtered else {})
 
 
 def _goes_back(record: Record) -> bool:

@@ -147,7 +147,8 @@ async def open_jobs(
             participants, due = Participants(connect, tasks, greeter, deaths), DueWork(store, proxy, port)
             deaths.members = Members(port.view, lambda server: participants.link(server).reached())
             definitions = Definitions(inventory)
-            filters, counted = JobFilters(definitions, clock), CountedLocks({COPY: copies_per_server})
+            filters = JobFilters(definitions, proxy, clock)
+            counted = CountedLocks({COPY: copies_per_server})
             world = World(
                 store=store,
                 locks=proxy,

@@ -51,9 +51,19 @@ def _wait(told: pb.WaitExplanation, now: datetime) -> Iterator[pb.WaitRemedy]:
 
 def _release(told: pb.WaitExplanation) -> Iterator[pb.WaitRemedy]:
     for party in everybody(told):
-        if party.held and party.held != job_pb2.HELD_REASON_BROKEN:
+        if party.held == job_pb2.HELD_REASON_FILTER:
+            yield _see_to_filter(party)
+        elif party.held and party.held != job_pb2.HELD_REASON_BROKEN:
             text = f"let {party.job} ({party.title}) go on: {hold_words(party)}"
             yield pb.WaitRemedy(text=text, command=f"virtyard job release {_id(party.job)}")
+
+
+def _see_to_filter(party: pb.WaitParty) -> pb.WaitRemedy:
+    """Return what helps against a filter: no release does, only a change of the filter."""
+    by = party.held_by or "the filter"
+    text = f"see what {by} is for; {party.job} goes on when that is changed, disabled or deleted"
+    command = f"virtyard filter show {_id(party.held_by)}" if party.held_by else "virtyard filter list"
+    return pb.WaitRemedy(text=text, command=command)
 
 
 def _see_to_host(told: pb.WaitExplanation, now: datetime) -> Iterator[pb.WaitRemedy]:

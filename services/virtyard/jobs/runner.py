@@ -61,7 +61,7 @@ class Runner:
         self._world = world
         self._keeper = Keeper(operation, world)
         self._rounds = Rounds(self._keeper, world.participants)
-        self.hold = Hold(self._keeper, self._rounds.wake)
+        self.hold = Hold(self._keeper, world.filters, self._rounds.wake)
         self._gate = StepGate(world.counted, operation, self._rounds.wake)
         self.ranking = Ranking(self._keeper, world.locks)
         self._admission = Admission(
@@ -169,7 +169,7 @@ class Runner:
 
     async def _admit(self) -> bool:
         """Get the locks, with a plan that is still true under them; end the operation if that cannot be."""
-        await self._world.filters.hold(self._keeper, self._aborted)
+        await self._patiently(partial(self._world.filters.hold, self._keeper))
         try:
             with telemetry.span("wait for locks", operation=self.operation.name):
                 tokens = await self._patiently(self._admission.admit)

@@ -66,6 +66,8 @@ def hold_words(party: pb.WaitParty) -> str:
     """Return why somebody is set aside."""
     if party.held == job_pb2.HELD_REASON_PERSON and party.held_by:
         return f"{party.held_by} set it aside"
+    if party.held == job_pb2.HELD_REASON_FILTER and party.held_by:
+        return f"{party.held_by} keeps it back"
     return _HOLDS.get(party.held, "it is set aside")
 
 

@@ -156,6 +156,20 @@ async def test_locks_and_jobs_are_listed(site: Site) -> None:
     assert jobs.out.splitlines()[1].split()[:2] == ["7-1", "operations/7"]
 
 
+async def test_jobs_that_are_held_say_so_in_the_list(site: Site) -> None:
+    """A column tells why and by whom, of those alone; without one there is no column, nor where others were chosen."""
+    jobs = [job_pb2.Job(name=f"jobs/{number}-1", state=job_pb2.JOB_STATE_PENDING) for number in (7, 8, 9, 10)]
+    answer = site.answers[f"{JOBS}/ListJobs"] = job_service_pb2.ListJobsResponse(jobs=jobs)
+    assert "HELD" not in (await run(site, "job", "list")).out
+    answer.jobs[0].held, answer.jobs[0].hold.principal = job_pb2.HELD_REASON_PERSON, "user/ann"
+    answer.jobs[1].held, answer.jobs[1].hold.principal = job_pb2.HELD_REASON_FILTER, "filters/calm"
+    answer.jobs[2].held = job_pb2.HELD_REASON_POISON
+    head, *rows = (await run(site, "job", "list")).out.splitlines()
+    assert head.split()[-1] == "HELD"
+    assert [row[head.index("HELD") :] for row in rows] == ["person user/ann", "filter filters/calm", "poison", ""]
+    assert "HELD" not in (await run(site, "job", "list", "--columns", "name,state")).out
+
+
 async def test_job_show_has_its_steps(site: Site) -> None:
     """A job is a record followed by a table of its steps."""
     site.answers[f"{JOBS}/GetJob"] = job_pb2.Job(

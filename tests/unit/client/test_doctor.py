@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from virtyard.api.inventory.v1 import event_pb2, repository_pb2, server_pb2, webhook_pb2
-from virtyard.api.jobs.v1 import automation_service_pb2, job_pb2
+from virtyard.api.jobs.v1 import automation_service_pb2, hold_pb2, job_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
 from virtyard.runtime.pki import Authority
 from virtyard_client.doctor.certificates import Certificate, end_of, own_certificate
@@ -85,6 +85,19 @@ def test_a_job_that_does_not_go_on_is_told(fields: dict[str, Any], severity: Sev
     """Each with the command that helps."""
     found = only(Sight(now=NOW, jobs=[job("7-1", job_pb2.JOB_STATE_RUNNING, **fields)]))
     assert (found.severity, found.command) == (severity, command)
+
+
+def test_a_job_that_a_filter_keeps_back_is_told_with_the_filter() -> None:
+    """It has no locks that others wait for, and a release would not help it."""
+    held = {"held": job_pb2.HELD_REASON_FILTER}
+    kept = job("7-1", job_pb2.JOB_STATE_PENDING, hold=hold_pb2.Hold(principal="filters/calm", time=ago(60)), **held)
+    found = only(Sight(now=NOW, jobs=[kept]))
+    assert (found.severity, found.command) == (Severity.WARNING, "virtyard filter show calm")
+    assert found.why.startswith("filters/calm keeps it back since ")
+    assert "release" not in found.advice
+    assert "waiting for its locks" not in found.advice
+    # One that was kept back under a release that did not note by which filter.
+    assert only(Sight(now=NOW, jobs=[job("7-1", job_pb2.JOB_STATE_PENDING, **held)])).command == "virtyard filter list"
 
 
 def test_a_job_that_waits_for_a_silent_host_is_told_with_the_way_out() -> None:

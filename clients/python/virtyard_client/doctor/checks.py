@@ -125,6 +125,8 @@ def _stuck(job: job_pb2.Job) -> Finding | None:
             advice=_see_to(job),
             command=f"virtyard job explain {name}",
         )
+    if job.held == job_pb2.HELD_REASON_FILTER:
+        return _kept_back(job)
     if job.held:
         poison = job.held == job_pb2.HELD_REASON_POISON
         who = job.hold.principal or "the scheduler"
@@ -145,6 +147,19 @@ def _stuck(job: job_pb2.Job) -> Finding | None:
             command=f"virtyard job explain {name}",
         )
     return None
+
+
+def _kept_back(job: job_pb2.Job) -> Finding:
+    """Return what is to be said of a job that a filter keeps back: nobody waits for it, and no release helps it."""
+    by = job.hold.principal or "a filter"
+    since = f" since {show_time(job.hold.time.ToDatetime(UTC))}" if job.hold.HasField("time") else ""
+    return Finding(
+        severity=Severity.WARNING,
+        what=f"{_named(job)} is kept back with its operation",
+        why=f"{by} keeps it back{since}, before its locks: it is in nobody's way",
+        advice="see what the filter is for; what it keeps back goes on when it is changed, disabled or deleted",
+        command=f"virtyard filter show {_id(by)}" if job.hold.principal else "virtyard filter list",
+    )
 
 
 def _last_error(job: job_pb2.Job) -> str:

@@ -74,23 +74,31 @@ def objects(
     ellipsis: str = "…",
     chosen: Sequence[Field] | None = None,
 ) -> list[Line]:
-    """A table of messages of one type; unless columns were chosen, with who locks each, and its worst open event."""
+    """A table of messages of one type; unless columns were chosen, with who locks or holds each and its worst event."""
     columns = columns_of(message) if chosen is None else chosen
     has_activity = chosen is None and message.field("activity") is not None
     headers = [header(field) for field in columns] + (["LOCKED BY"] if has_activity else [])
     # A badge for what is wrong; where nothing is, no column says so.
     has_badge = has_activity and any(item.activity.open_events for item in items)
+    held = message.field("held") if chosen is None and any(getattr(item, "held", 0) for item in items) else None
     rows = []
     for item in items:
         row = [show_value(schema, field, getattr(item, field.name), short=True) for field in columns]
         row += [locked_by(item.activity)] if has_activity else []
+        row += [held_by(schema, held, item)] if held is not None else []
         rows.append([*row, badge(item.activity)] if has_badge else row)
+    headers += ["HELD"] if held is not None else []
     return table([*headers, "EVENT"] if has_badge else headers, rows, width, ellipsis)
 
 
 def header(field: Field) -> str:
     """A column's heading: the field's name in capitals, without the unit that its values carry."""
     return field.name.removesuffix("_bytes").replace("_", " ").upper()
+
+
+def held_by(schema: Schema, field: Field, item: Any) -> str:
+    """Why a job is set aside, and by whom or by which filter; empty while it is not."""
+    return f"{schema.enum(field.type_name).short(item.held)} {item.hold.principal}".strip() if item.held else ""
 
 
 def locked_by(activity: Any) -> str:

@@ -20,7 +20,8 @@ export function OperationActions({ name, story }: { name: string; story: Story }
   const [dialog, setDialog] = useState<Dialog>();
   const { operation, metadata } = story;
   const close = (): void => setDialog(undefined);
-  const held = metadata.held !== HeldReason.UNSPECIFIED;
+  // What a filter keeps back no release helps; a person can set it aside beside.
+  const held = metadata.held !== HeldReason.UNSPECIFIED && metadata.held !== HeldReason.FILTER;
   return (
     <>
       {!operation.done && (
@@ -86,7 +87,7 @@ function HoldDialog({ story, opened, release, onClose }: DialogProps & { release
     >
       <Text size="sm">
         {release
-          ? "It goes on from where it is, whatever it was held for."
+          ? "It goes on from where it is, unless a filter keeps it back."
           : "No new step of it begins. What is under way is finished, and the locks that it has it keeps, until somebody releases it."}
       </Text>
     </ConfirmDialog>

@@ -27,7 +27,7 @@ class Hold(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
-    """The person or service that asked for it, as user/ann."""
+    """The person or service that asked for it, as user/ann; the filter that keeps it back, as filters/calm."""
     reason: _builtins.str
     """Why, in the words of whoever asked."""
     @_builtins.property

@@ -274,7 +274,7 @@ class WaitParty(_message.Message):
     held: _job_pb2.HeldReason.ValueType
     """Why it is set aside itself; unspecified while it is not."""
     held_by: _builtins.str
-    """Who set it aside, where somebody did."""
+    """Who set it aside, where somebody did, as user/ann; the filter that keeps it back, as filters/calm."""
     aborting: _builtins.bool
     """True once its abort was asked for."""
     too_late: _builtins.bool

@@ -21,7 +21,7 @@ export const file_virtyard_api_jobs_v1_hold: GenFile = /*@__PURE__*/
  */
 export type Hold = Message<"virtyard.api.jobs.v1.Hold"> & {
   /**
-   * The person or service that asked for it, as user/ann.
+   * The person or service that asked for it, as user/ann; the filter that keeps it back, as filters/calm.
    *
    * @generated from field: string principal = 1;
    */

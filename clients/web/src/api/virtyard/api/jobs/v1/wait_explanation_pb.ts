@@ -210,7 +210,7 @@ export type WaitParty = Message<"virtyard.api.jobs.v1.WaitParty"> & {
   held: HeldReason;
 
   /**
-   * Who set it aside, where somebody did.
+   * Who set it aside, where somebody did, as user/ann; the filter that keeps it back, as filters/calm.
    *
    * @generated from field: string held_by = 14;
    */
