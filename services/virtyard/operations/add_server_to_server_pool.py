@@ -59,7 +59,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
         member = cluster_pb2.ClusterMember(server=server.name, slot=_free_slot(cluster, device))
         joining = builder.job("Join Cluster", server.name)
-        joining.step("Take the slot and renew it", server.name, join(cluster, member, device), undo=leave(cluster))
+        undo = leave(cluster, member, device)
+        joining.step("Take the slot and renew it", server.name, join(cluster, member, device), undo=undo)
         builder.lock(cluster.name, LockMode.X)
         members = sorted([*cluster.members, member], key=lambda each: each.slot)
         joining.write("Record the member", change_members(cluster, members), target=cluster.name)

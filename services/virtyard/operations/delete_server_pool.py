@@ -89,7 +89,8 @@ def _plan_cluster(
     job.write("Mark the pool", update(deleting, "state"), target=cluster.server_pool)
     for member in cluster.members:
         child = builder.job("Leave Cluster", member.server, parent=job)
-        child.step("Give the slot up", member.server, leave(cluster), undo=join(cluster, member, device))
+        leaving = leave(cluster, member, device)
+        child.step("Give the slot up", member.server, leaving, undo=join(cluster, member, device))
     job.write("Remove the cluster's record", delete(cluster.name), after_children=True)
 
 

@@ -89,7 +89,7 @@ def _plan_leave(
         text = f"{server.name} is the last member of {cluster.name}; delete {cluster.server_pool} instead"
         raise wrong_state("server", server.name, text)
     job = builder.job("Leave Cluster", server.name)
-    job.step("Give the slot up", server.name, leave(cluster), undo=join(cluster, member, device))
+    job.step("Give the slot up", server.name, leave(cluster, member, device), undo=join(cluster, member, device))
     builder.lock(cluster.name, LockMode.X)
     members = [each for each in cluster.members if each.server != server.name]
     job.write("Forget the member", change_members(cluster, members), target=cluster.name)
