@@ -30,9 +30,9 @@ Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server with what runs on it and its repositories, and the pool with its cluster and heartbeat device."""
+    """Read the server with what runs on it and its repositories, and the pool with all that is of it."""
     return [
-        select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool"),
+        select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool", "servers@server_pool"),
         select(request.server, "server_pool", "virtualMachines@server", "repositories@servers"),
     ]
 
@@ -50,7 +50,14 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         raise wrong_state("server", server.name, text)
     builder = PlanBuilder(view)
     devices = view.of(heartbeat_device_pb2.HeartbeatDevice, server_pool=pool.name)
-    for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
+    members = view.of(server_pb2.Server, server_pool=pool.name)
+    if devices and len(members) == 1:
+        # Nobody could remove the device then.
+        text = f"{server.name} is the last server of {pool.name}; delete {pool.name} instead"
+        raise wrong_state("server", server.name, text)
+    clusters = view.of(cluster_pb2.Cluster, server_pool=pool.name)
+    # A device without a cluster is what a creation left that was to keep what was done when it failed.
+    for cluster, device in zip(clusters, devices, strict=bool(clusters)):
         _plan_leave(builder, cluster, device, server)
     job = builder.job("Remove Server from Server Pool", server.name)
     repositories = [each for each in view.of(repository_pb2.Repository) if server.name in each.servers]

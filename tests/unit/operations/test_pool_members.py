@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.operations.estate import actions, behind, done_by, finance, locks, titles
+from tests.unit.operations.estate import actions, behind, clustered, done_by, finance, locks, refusal, titles
 from virtyard.api.actions.v1 import detach_other_repositories_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import plan_pb2
@@ -102,3 +102,20 @@ def levels(plan: plan_pb2.Plan) -> list[tuple[int, int, list[str]]]:
     updates = [write.update for effect in written for write in effect.writes if write.update.object.HasField("server")]
     servers = [(update.object.server, list(update.update_mask.paths)) for update in updates]
     return [(server.desired_revision, server.applied_revision, paths) for server, paths in servers]
+
+
+def leaving(name: str) -> remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest:
+    """Return the request to remove a server of the clustered pool."""
+    return remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+        name="serverPools/Ledger", server=f"servers/{name}"
+    )
+
+
+def test_server_leaves_a_clustered_pool_that_has_no_cluster() -> None:
+    """A creation left it so that was to keep what was done; the last server stays, to delete the pool with."""
+    estate = clustered()
+    del estate.objects["clusters/Ledger"]
+    assert titles(estate.plan(leaving("x"))) == ["Remove Server from Server Pool"]
+    for name in ("y", "z"):
+        estate.get(f"servers/{name}").ClearField("server_pool")
+    assert "delete serverPools/Ledger instead" in refusal(estate, leaving("x")).message
