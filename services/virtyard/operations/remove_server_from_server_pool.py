@@ -1,4 +1,7 @@
-"""Remove Server from Server Pool: it leaves the cluster, gives the repositories up, and names no pool any more."""
+"""Remove Server from Server Pool: it leaves the cluster, gives the repositories up, and names no pool any more.
+
+One that is proven dead does neither: another member clears its slot, and it gives the rest up if it ever returns.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
-from virtyard.operations.clusters import change_members, join, leave
+from virtyard.operations.clusters import can_leave, change_members, plan_leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import is_behind
 from virtyard.operations.presentation import caught_up, missed_one, plan_detach, plan_leftovers, plan_record
@@ -58,7 +61,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     clusters = view.of(cluster_pb2.Cluster, server_pool=pool.name)
     # A device without a cluster is what a creation left that was to keep what was done when it failed.
     for cluster, device in zip(clusters, devices, strict=bool(clusters)):
-        _plan_leave(builder, cluster, device, server)
+        _plan_leave(builder, cluster, device, server, members)
     job = builder.job("Remove Server from Server Pool", server.name)
     repositories = [each for each in view.of(repository_pb2.Repository) if server.name in each.servers]
     online = server.state == server_pb2.SERVER_STATE_ONLINE
@@ -85,9 +88,10 @@ def _plan_leave(
     cluster: cluster_pb2.Cluster,
     device: heartbeat_device_pb2.HeartbeatDevice,
     server: server_pb2.Server,
+    servers: Sequence[server_pb2.Server],
 ) -> None:
-    if server.state != server_pb2.SERVER_STATE_ONLINE:
-        text = f"{server.name} is {state_word(server)}; it must be online to leave {cluster.name}"
+    if not can_leave(server):
+        text = f"{server.name} is {state_word(server)}; it must be online, or proven dead, to leave {cluster.name}"
         raise wrong_state("server", server.name, text)
     member = next((each for each in cluster.members if each.server == server.name), None)
     if member is None:
@@ -96,7 +100,7 @@ def _plan_leave(
         text = f"{server.name} is the last member of {cluster.name}; delete {cluster.server_pool} instead"
         raise wrong_state("server", server.name, text)
     job = builder.job("Leave Cluster", server.name)
-    job.step("Give the slot up", server.name, leave(cluster, member, device), undo=join(cluster, member, device))
+    plan_leave(job, cluster, member, device, servers, "server")
     builder.lock(cluster.name, LockMode.X)
     members = [each for each in cluster.members if each.server != server.name]
     job.write("Forget the member", change_members(cluster, members), target=cluster.name)

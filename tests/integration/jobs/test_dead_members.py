@@ -19,6 +19,8 @@ from virtyard.api.inventory.v1 import cluster_pb2, heartbeat_device_pb2, server_
 from virtyard.api.jobs.v1 import wait_explanation_pb2
 from virtyard.api.operations.v1 import (
     create_server_pool_pb2,
+    delete_server_pool_pb2,
+    forget_server_pb2,
     refresh_server_pb2,
     remove_server_from_server_pool_pb2,
 )
@@ -195,11 +197,61 @@ async def test_a_member_that_died_while_it_left_has_left(site: Site) -> None:
     victim = Victim(site)
     await site.succeed(pool(site))
     victim.hangs("LeaveCluster")
-    leaving = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(name=POOL, server=victim.name)
-    operation = (await site.submit(leaving)).name
+    operation = (await site.submit(leaving(victim))).name
     await victim.dies(operation)
     assert not (await site.wait(operation)).HasField("error")
     assert victim.name not in await members(site)
     await victim.comes_back()
     await victim.wait_no_member()
     assert await finds(site) == []
+
+
+async def test_a_member_that_is_gone_for_good_leaves_the_records(site: Site) -> None:
+    """Removed and forgotten on the proof of its death; if its disk turns up all the same, it is no member."""
+    victim = Victim(site)
+    await site.succeed(pool(site))
+    await die(site, victim.name)
+    await site.succeed(confirm(victim.name))
+    await site.succeed(leaving(victim))
+    assert victim.name not in await members(site)
+    await site.succeed(forget_server_pb2.ForgetServerRequest(name=victim.name, force=True))
+    site.faults.before.clear()
+    assert victim.files
+    await site.open_agent(victim.name.partition("/")[2])
+    await victim.wait_no_member()
+    (claimed,) = await finds(site)
+    assert f"{victim.name.partition('/')[2]} is claimed" in claimed, "a server that is forgotten by force stays claimed"
+
+
+async def test_a_pool_is_deleted_without_its_dead_member(site: Site) -> None:
+    """Its slot is cleared and the device removed; when it is back, its refresh has it leave the cluster."""
+    victim = Victim(site)
+    await site.succeed(pool(site))
+    await die(site, victim.name)
+    await site.succeed(confirm(victim.name))
+    await site.succeed(delete_server_pool_pb2.DeleteServerPoolRequest(name=POOL))
+    assert not (site.share / "heartbeat").exists()
+    await victim.comes_back()
+    assert not victim.files
+    assert await finds(site) == []
+
+
+async def test_a_slot_that_was_cleared_is_put_back_with_the_rest(site: Site) -> None:
+    """The removal fails after it, so the server is a member as before, and goes on as one when it is back."""
+    victim = Victim(site)
+    await site.succeed(pool(site))
+    await die(site, victim.name)
+    await site.succeed(confirm(victim.name))
+    before = await members(site)
+    site.faults.refused = "2/1"
+    ended = await site.run(leaving(victim))
+    assert "step 2/1 is refused" in ended.error.message
+    assert await members(site) == before
+    site.faults.refused = ""
+    await victim.comes_back()
+    assert await finds(site) == []
+
+
+def leaving(victim: Victim) -> remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest:
+    """Return the request that takes the victim out of the pool."""
+    return remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(name=POOL, server=victim.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.operations.estate import actions, behind, clustered, done_by, finance, locks, refusal, titles
-from virtyard.api.actions.v1 import detach_other_repositories_pb2
+from virtyard.api.actions.v1 import clear_cluster_slot_pb2, detach_other_repositories_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import (
@@ -119,3 +119,20 @@ def test_server_leaves_a_clustered_pool_that_has_no_cluster() -> None:
     for name in ("y", "z"):
         estate.get(f"servers/{name}").ClearField("server_pool")
     assert "delete serverPools/Ledger instead" in refusal(estate, leaving("x")).message
+
+
+def test_server_that_is_proven_dead_leaves_its_cluster_through_another() -> None:
+    """Without the proof it is refused, as it may renew its slot; and with it too, if nobody is there to clear that."""
+    estate = clustered()
+    estate.get("servers/x").state = server_pb2.SERVER_STATE_OFFLINE
+    assert "must be online, or proven dead" in refusal(estate, leaving("x")).message
+    estate.get("servers/x").observed.death.reason = "burnt"
+    plan = estate.plan(leaving("x"))
+    assert titles(plan) == ["Leave Cluster", "Remove Server from Server Pool"]
+    assert actions(plan) == [("ClearClusterSlot", "ClearClusterSlot", "undoable"), WRITE, WRITE]
+    (clear,) = done_by(plan, clear_cluster_slot_pb2.ClearClusterSlot)
+    assert (clear.server, clear.slot, clear.path) == ("servers/x", 1, "/storage/hb")
+    assert plan.jobs[0].steps[0].participant in {"servers/y", "servers/z"}
+    for name in ("y", "z"):
+        estate.get(f"servers/{name}").state = server_pb2.SERVER_STATE_OFFLINE
+    assert "no server that reaches heartbeatDevices/Ledger is online" in refusal(estate, leaving("x")).message
