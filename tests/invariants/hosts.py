@@ -107,7 +107,9 @@ def clusters_as_recorded(records: Records, world: World) -> Iterator[str]:
         memberships |= {(cluster.uid, id_of(server)): slot for server, slot in members.items()}
         device = records.objects.get(cluster.heartbeat_device)
         _, blocks = world.devices.get(device.uid if device else "", (None, ()))
-        slots = {content["server"]: slot for slot, content in enumerate(blocks) if slot and content is not None}
+        slots = {
+            content["server"]: slot for slot, content in enumerate(blocks) if slot and content and content["server"]
+        }
         if slots != members:
             yield f"{cluster.name} has the members {members}, its device the slots {slots}"
     there = {

@@ -1,7 +1,8 @@
 """Deaths: open steps of servers that are proven dead, and what each comes to without its server (P17).
 
 What lives on the host alone came to nothing, and its undo is done: nothing of it is left. What was to end with the host
-has ended. What is on storage is looked for through another server that has the repository. Past the point of no return
+has ended. What is on storage is looked for through another server that has the repository, or is in the same pool where
+it is the slot of a cluster. Past the point of no return
 nothing is settled without the server, unless another one finds it done.
 
 What a step came to is durable here before anybody acts on it, and the server is told with the next handshake, before
@@ -89,7 +90,7 @@ def verdict(step: OpenStep) -> Verdict:
     """Return what a step comes to."""
     hint = action_hint(descriptor_of(unpack(step.asked)))
     if hint.domain != annotations_pb2.EFFECT_DOMAIN_HOST:
-        text = "it is on storage: another server that has the repository looks for it, else it waits for its server"
+        text = "it is on storage: another server that reaches it looks for it, else it waits for its server"
         return Verdict(state=participant.EFFECT_STATE_RUNNING, words=text)
     if step.key[1] == participant.PHASE_UNDO:
         return Verdict(state=participant.EFFECT_STATE_DONE, words="nothing of it is left, so it is undone")

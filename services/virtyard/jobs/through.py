@@ -2,7 +2,8 @@
 
 The other one refuses the key for itself, finds the mark or removes what is half done, and carries undos out. Only a
 server that the repository is presented to is asked, and no one that has lost its storage: an empty folder in the place
-of one that is not mounted would tell that nothing was done.
+of one that is not mounted would tell that nothing was done. For a slot of a cluster the other servers of the pool are
+asked, which say nothing where they do not find the heartbeat device.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ _log = logging.getLogger(__name__)
 
 
 class Members:
-    """Asks other members of a repository what effects came to."""
+    """Asks other members of a repository, or of a pool, what effects came to."""
 
     def __init__(
         self,
         view: Callable[[Sequence[participant.Selection]], Awaitable[View]],
         reached: Callable[[str], Awaitable[grpc.aio.Channel]],
     ) -> None:
-        """Look up in the inventory who shares a repository, and ask on channels that `reached` gives."""
+        """Look up in the inventory who shares the storage, and ask on channels that `reached` gives."""
         self._view = view
         self._reached = reached
         self._unanswered: dict[str, dict[str, str]] = {}
@@ -56,7 +57,8 @@ class Members:
         Raises:
             Unavailable: the inventory cannot be reached.
         """
-        repository, members = await self._sharing(dead, effect)
+        what, members = await self._sharing(dead, effect)
+        nobody = "no other server that is online has it presented, or is in the pool whose heartbeat device it is"
         refusals = []
         for member in members:
             try:
@@ -67,8 +69,8 @@ class Members:
             self._unanswered.get(dead, {}).pop(effect.step_key, None)
             _log.warning("%s of %s was settled through %s", effect.step_key, dead, member)
             return record
-        what = repository or "the storage that it is on"
-        told = "; ".join(refusals) or "no other server that is online has it presented"
+        told = "; ".join(refusals) or nobody
+        what = what or "the storage that it is on"
         why = f"{dead} is proven dead, but what it did on {what} must be looked for by another server: {told}"
         self._unanswered.setdefault(dead, {})[effect.step_key] = why
         return None
@@ -78,8 +80,11 @@ class Members:
         self._unanswered.pop(server, None)
 
     async def _sharing(self, dead: str, effect: participant.Effect) -> tuple[str, list[str]]:
-        """Return the repository that an effect is on, "" if none is known, and the other servers that may look."""
-        uid = getattr(unpack(payload(effect)), "repository_uid", "")
+        """Return what an effect is on, "" if that is not known, and the other servers that may look."""
+        asked = unpack(payload(effect))
+        if getattr(asked, "device_uid", ""):
+            return getattr(asked, "path", ""), await self._others_of_pool(dead)
+        uid = getattr(asked, "repository_uid", "")
         names = {effect.target, *(lock.object for lock in effect.locks)}
         wanted = [select(name, "servers") for name in sorted(names) if collection_of(name) == "repositories"]
         if not wanted or not uid:
@@ -95,6 +100,14 @@ class Members:
                     and server.state in _ABLE
                 ]
         return "", []
+
+    async def _others_of_pool(self, dead: str) -> list[str]:
+        """Return the other servers of the pool of a server, which all reach its heartbeat device."""
+        found = (await self._view([select(dead)])).find(dead, server_pb2.Server)
+        if found is None or not found.server_pool:
+            return []
+        view = await self._view([select(found.server_pool, "servers@server_pool")])
+        return [each.name for each in view.of(server_pb2.Server) if each.name != dead and each.state in _ABLE]
 
     async def _ask(self, member: str, effect: participant.Effect) -> participant.EffectRecord:
         request = participant.SettleRequest(

@@ -24,8 +24,8 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import change_members, join, leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import is_behind
+from virtyard.operations.pools import active_pool
 from virtyard.operations.presentation import caught_up, plan_attach, plan_leftovers, plan_record
-from virtyard.operations.refusals import state_word
 from virtyard.operations.servers import in_no_pool, online_now
 
 Request = add_server_to_server_pool_pb2.AddServerToServerPoolRequest
@@ -59,18 +59,12 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
         member = cluster_pb2.ClusterMember(server=server.name, slot=_free_slot(cluster, device))
         joining = builder.job("Join Cluster", server.name)
-        joining.step("Take the slot and renew it", server.name, join(cluster, member, device), undo=leave(cluster))
+        undo = leave(cluster, member, device)
+        joining.step("Take the slot and renew it", server.name, join(cluster, member, device), undo=undo)
         builder.lock(cluster.name, LockMode.X)
         members = sorted([*cluster.members, member], key=lambda each: each.slot)
         joining.write("Record the member", change_members(cluster, members), target=cluster.name)
     return builder.build(pool.name)
-
-
-def _active(pool: server_pool_pb2.ServerPool) -> str:
-    """Need a pool that is complete, and not on its way out."""
-    if pool.state != server_pool_pb2.SERVER_POOL_STATE_ACTIVE:
-        return f"{pool.name} is {state_word(pool)}; it must be active"
-    return ""
 
 
 def _free_slot(cluster: cluster_pb2.Cluster, device: heartbeat_device_pb2.HeartbeatDevice) -> int:
@@ -91,5 +85,5 @@ OPERATION = OperationType(
     method="virtyard.api.operations.v1.OperationService.AddServerToServerPool",
     selections=selections,
     plan=plan,
-    needs={"name": (_active,), "server": (in_no_pool, online_now)},
+    needs={"name": (active_pool,), "server": (in_no_pool, online_now)},
 )

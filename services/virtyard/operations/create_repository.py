@@ -18,6 +18,8 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import storage_server
 from virtyard.operations.naming import check_free, display_name, named
+from virtyard.operations.needs import check
+from virtyard.operations.pools import active_pool
 from virtyard.operations.storage_paths import absolute_path, overlap
 
 Request = create_repository_pb2.CreateRepositoryRequest
@@ -49,6 +51,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     name = _name(request)
     check_free(view, name, "repository_id")
     pool = view.get(_pool(request), server_pool_pb2.ServerPool, field="repository.server_pool")
+    check(pool, "repository.server_pool", active_pool)
     path = absolute_path(request.repository.path, "repository.path")
     for other in view.of(repository_pb2.Repository, server_pool=pool.name):
         if overlap(path, other.path):

@@ -162,7 +162,9 @@ def _plan_join(
 ) -> None:
     job = builder.job("Join Cluster", member.server, parent=parent)
     builder.lock(member.server, LockMode.X, parent=device.server_pool)
-    job.step("Take the slot and renew it", member.server, join(cluster, member, device), undo=leave(cluster))
+    job.step(
+        "Take the slot and renew it", member.server, join(cluster, member, device), undo=leave(cluster, member, device)
+    )
 
 
 OPERATION = OperationType(

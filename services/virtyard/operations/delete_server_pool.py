@@ -23,7 +23,7 @@ from virtyard.kernel.errors import InternalError
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
-from virtyard.operations.clusters import join, leave
+from virtyard.operations.clusters import can_leave, plan_leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import storage_server
 from virtyard.operations.refusals import listed, state_word, wrong_state
@@ -77,19 +77,21 @@ def _plan_cluster(
     device: heartbeat_device_pb2.HeartbeatDevice,
     servers: Sequence[server_pb2.Server],
 ) -> None:
-    """Let every member leave; one that cannot be asked to leave would go on renewing its slot."""
-    silent = [server for server in servers if server.state != server_pb2.SERVER_STATE_ONLINE]
+    """Let every member leave; one that cannot be asked to, and is not proven dead, would go on renewing its slot."""
+    silent = [server for server in servers if not can_leave(server)]
     if silent:
         states = ", ".join(f"{server.name} is {state_word(server)}" for server in silent)
         raise wrong_state(
-            "name", cluster.server_pool, f"every member must be online to leave the cluster, but {states}"
+            "name",
+            cluster.server_pool,
+            f"every member must be online, or proven dead, to leave the cluster, but {states}",
         )
     job = builder.job("Delete Cluster", cluster.name)
     deleting = server_pool_pb2.ServerPool(name=cluster.server_pool, state=server_pool_pb2.SERVER_POOL_STATE_DELETING)
     job.write("Mark the pool", update(deleting, "state"), target=cluster.server_pool)
     for member in cluster.members:
         child = builder.job("Leave Cluster", member.server, parent=job)
-        child.step("Give the slot up", member.server, leave(cluster), undo=join(cluster, member, device))
+        plan_leave(child, cluster, member, device, servers, "name")
     job.write("Remove the cluster's record", delete(cluster.name), after_children=True)
 
 

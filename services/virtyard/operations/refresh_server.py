@@ -11,6 +11,7 @@ from virtyard.api.operations.v1 import refresh_server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
+from virtyard.operations.clusters import plan_stray_memberships
 from virtyard.operations.contract import OperationType
 from virtyard.operations.discover_server import FACTS
 from virtyard.operations.hosts import is_behind
@@ -20,8 +21,8 @@ Request = refresh_server_pb2.RefreshServerRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server, and the repositories of its pool."""
-    return [select(request.name, "server_pool/repositories@server_pool")]
+    """Read the server, and the repositories and the cluster of its pool."""
+    return [select(request.name, "server_pool/repositories@server_pool", "server_pool/clusters@server_pool")]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
@@ -37,6 +38,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     # Looking changes nothing, so there is nothing to undo: the host says so and leaves it.
     address = server.observed.agent_address or server.agent_address
     seen = job.step("Look at the host", server.name, look, undo=look, address=address)
+    plan_stray_memberships(job, server, view)
     if is_behind(server):
         plan_catching_up(builder, job, server, view.of(repository_pb2.Repository))
     facts = [f"observed.{fact}" for fact in FACTS]

@@ -1,4 +1,7 @@
-"""Remove Server from Server Pool: it leaves the cluster, gives the repositories up, and names no pool any more."""
+"""Remove Server from Server Pool: it leaves the cluster, gives the repositories up, and names no pool any more.
+
+One that is proven dead does neither: another member clears its slot, and it gives the rest up if it ever returns.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, update
 from virtyard.kernel.view import View, select
-from virtyard.operations.clusters import change_members, join, leave
+from virtyard.operations.clusters import can_leave, change_members, plan_leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import is_behind
 from virtyard.operations.presentation import caught_up, missed_one, plan_detach, plan_leftovers, plan_record
@@ -30,9 +33,9 @@ Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server with what runs on it and its repositories, and the pool with its cluster and heartbeat device."""
+    """Read the server with what runs on it and its repositories, and the pool with all that is of it."""
     return [
-        select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool"),
+        select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool", "servers@server_pool"),
         select(request.server, "server_pool", "virtualMachines@server", "repositories@servers"),
     ]
 
@@ -50,8 +53,15 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
         raise wrong_state("server", server.name, text)
     builder = PlanBuilder(view)
     devices = view.of(heartbeat_device_pb2.HeartbeatDevice, server_pool=pool.name)
-    for cluster, device in zip(view.of(cluster_pb2.Cluster, server_pool=pool.name), devices, strict=True):
-        _plan_leave(builder, cluster, device, server)
+    members = view.of(server_pb2.Server, server_pool=pool.name)
+    if devices and len(members) == 1:
+        # Nobody could remove the device then.
+        text = f"{server.name} is the last server of {pool.name}; delete {pool.name} instead"
+        raise wrong_state("server", server.name, text)
+    clusters = view.of(cluster_pb2.Cluster, server_pool=pool.name)
+    # A device without a cluster is what a creation left that was to keep what was done when it failed.
+    for cluster, device in zip(clusters, devices, strict=bool(clusters)):
+        _plan_leave(builder, cluster, device, server, members)
     job = builder.job("Remove Server from Server Pool", server.name)
     repositories = [each for each in view.of(repository_pb2.Repository) if server.name in each.servers]
     online = server.state == server_pb2.SERVER_STATE_ONLINE
@@ -78,9 +88,10 @@ def _plan_leave(
     cluster: cluster_pb2.Cluster,
     device: heartbeat_device_pb2.HeartbeatDevice,
     server: server_pb2.Server,
+    servers: Sequence[server_pb2.Server],
 ) -> None:
-    if server.state != server_pb2.SERVER_STATE_ONLINE:
-        text = f"{server.name} is {state_word(server)}; it must be online to leave {cluster.name}"
+    if not can_leave(server):
+        text = f"{server.name} is {state_word(server)}; it must be online, or proven dead, to leave {cluster.name}"
         raise wrong_state("server", server.name, text)
     member = next((each for each in cluster.members if each.server == server.name), None)
     if member is None:
@@ -89,7 +100,7 @@ def _plan_leave(
         text = f"{server.name} is the last member of {cluster.name}; delete {cluster.server_pool} instead"
         raise wrong_state("server", server.name, text)
     job = builder.job("Leave Cluster", server.name)
-    job.step("Give the slot up", server.name, leave(cluster), undo=join(cluster, member, device))
+    plan_leave(job, cluster, member, device, servers, "server")
     builder.lock(cluster.name, LockMode.X)
     members = [each for each in cluster.members if each.server != server.name]
     job.write("Forget the member", change_members(cluster, members), target=cluster.name)

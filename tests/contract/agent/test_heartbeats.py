@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from virtyard.agent.drivers.heartbeat import block
-from virtyard.agent.drivers.heartbeat.contract import Membership, MemberState
+from virtyard.agent.drivers.heartbeat.contract import Membership, MemberState, Slot
 from virtyard.agent.drivers.heartbeat.disk import DiskHeartbeat
 from virtyard.agent.drivers.storage.roots import StorageRoots
 from virtyard.agent.heartbeat_watch import HeartbeatWatch
@@ -212,6 +212,112 @@ async def test_a_slot_that_is_not_there_is_refused(one: DiskHeartbeat, root: Pat
     with pytest.raises(NotFound):
         await one.lay_out(str(root / "a" / "b"), "h1", 4, T, MARK)
     assert one.members() == []
+
+
+def slot(path: str, number: int, server: str) -> Slot:
+    """A slot of the one device."""
+    return Slot(path=path, device_uid="h1", number=number, server=server)
+
+
+def holder(path: str, number: int) -> str:
+    """Which server a slot names; empty if it is free."""
+    (content,) = block.read(Path(path), number, 1)
+    return content["server"] if content else ""
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_member_whose_slot_was_cleared_notices_it_when_it_returns(
+    one: DiskHeartbeat, root: Path, path: str, taken: bool
+) -> None:
+    """It is no member any more, and renews nothing, whether the slot is free or another server's by then."""
+    async with host("two", root) as two:
+        await two.join(membership(path, 2, "servers/b"))
+    assert await one.clear(slot(path, 2, "servers/b"), OTHER)
+    assert await one.clear(slot(path, 2, "servers/b"), OTHER), "asked again it says the same"
+    async with contextlib.AsyncExitStack() as stack:
+        if taken:
+            three = await stack.enter_async_context(host("three", root))
+            await three.join(replace(membership(path, 2, "servers/c"), mark=OTHER))
+        again = await stack.enter_async_context(host("two", root))
+        await until(lambda: again.joined(CLUSTER) is None)
+        assert list((root.parent / "two").iterdir()) == []
+        if taken:
+            await until(lambda: states(three).get("servers/c") is MemberState.LIVE)
+        assert holder(path, 2) == ("servers/c" if taken else "")
+
+
+async def test_a_live_member_that_finds_its_slot_cleared_stops(one: DiskHeartbeat, path: str) -> None:
+    """It was stopped for so long that others took it for dead, and goes on now; it can join anew."""
+    await one.join(membership(path, 1, "servers/a"))
+    block.write(Path(path), 1, {"server": "", "mark": OTHER, "cleared": None})
+    await until(lambda: one.joined(CLUSTER) is None)
+    assert holder(path, 1) == ""
+    assert await one.join(replace(membership(path, 1, "servers/a"), mark=OTHER))
+    block.write(Path(path), 1, None)
+    assert await one.join(replace(membership(path, 2, "servers/a"), mark=OTHER)), "what it lost does not hold it up"
+    assert (holder(path, 1), holder(path, 2)) == ("", "servers/a")
+
+
+async def test_a_slot_torn_in_the_middle_of_a_renewal_is_renewed(root: Path, path: str) -> None:
+    """The host lost its power while it wrote; the slot is its own still."""
+    async with host("two", root) as two:
+        await two.join(membership(path, 2, "servers/b"))
+    device = os.open(path, os.O_WRONLY)
+    os.pwrite(device, b"torn", 2 * block.SIZE)
+    os.close(device)
+    async with host("two", root) as again:
+        await until(lambda: holder(path, 2) == "servers/b")
+        assert again.joined(CLUSTER) is not None
+
+
+async def test_a_slot_that_is_renewed_is_not_cleared(one: DiskHeartbeat, two: DiskHeartbeat, path: str) -> None:
+    """The proof that its server is off was wrong; nothing is changed."""
+    await two.join(membership(path, 2, "servers/b"))
+    with pytest.raises(WrongState, match="servers/b still renews slot 2"):
+        await one.clear(slot(path, 2, "servers/b"), OTHER)
+    assert holder(path, 2) == "servers/b"
+
+
+async def test_only_the_slot_that_is_meant_is_cleared(one: DiskHeartbeat, root: Path, path: str) -> None:
+    """One of another server, or taken under another mark, stays; so does what this host cannot see."""
+    async with host("two", root) as two:
+        await two.join(membership(path, 2, "servers/b"))
+    assert not await one.clear(slot(path, 2, "servers/c"), OTHER)
+    assert not await one.clear(slot(path, 2, "servers/b"), OTHER, joined=OTHER)
+    assert not await one.clear(slot(path, 3, "servers/b"), OTHER)
+    with pytest.raises(WrongState):
+        await one.clear(slot(str(root / "none"), 2, "servers/b"), OTHER)
+    with pytest.raises(InvalidRequest):
+        await one.clear(slot(path, 5, "servers/b"), OTHER)
+    assert holder(path, 2) == "servers/b"
+    assert await one.clear(slot(path, 2, "servers/b"), OTHER, joined=MARK)
+    assert await one.remove(path, "h1"), "nobody uses the device any more"
+
+
+async def test_a_slot_that_is_put_back_is_its_members_again(one: DiskHeartbeat, root: Path, path: str) -> None:
+    """Only by the mark that cleared it; the member goes on when it returns."""
+    async with host("two", root) as two:
+        await two.join(membership(path, 2, "servers/b"))
+    assert await one.clear(slot(path, 2, "servers/b"), OTHER)
+    assert await one.was_cleared(slot(path, 2, "servers/b"), OTHER)
+    assert not await one.put_back(slot(path, 2, "servers/b"), MARK)
+    assert await one.put_back(slot(path, 2, "servers/b"), OTHER)
+    assert not await one.put_back(slot(path, 2, "servers/b"), OTHER)
+    await one.join(membership(path, 1, "servers/a"))
+    async with host("two", root) as again:
+        await until(lambda: states(one).get("servers/b") is MemberState.LIVE)
+        assert again.joined(CLUSTER) == membership(path, 2, "servers/b")
+
+
+async def test_a_join_that_was_killed_half_way_leaves_no_slot(one: DiskHeartbeat, root: Path, path: str) -> None:
+    """The slot was taken and no membership kept: it is found by the mark, and only by it."""
+    async with host("two", root) as two:
+        await two.join(membership(path, 2, "servers/b"))
+    (root.parent / "two" / f"{CLUSTER}.json").unlink()
+    await one.forget_join(slot(path, 2, "servers/b"), OTHER)
+    assert holder(path, 2) == "servers/b"
+    await one.forget_join(slot(path, 2, "servers/b"), MARK)
+    assert holder(path, 2) == ""
 
 
 def test_a_torn_block_is_nobodys_life() -> None:

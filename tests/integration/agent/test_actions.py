@@ -22,11 +22,15 @@ from tests.integration.agent.scenario import (
     scheduler,
     undoing,
 )
+from virtyard.agent.actions import clear_cluster_slot, join_cluster
 from virtyard.agent.actions.catalogue import load
 from virtyard.agent.actions.contract import Context
+from virtyard.agent.drivers.heartbeat import block
+from virtyard.agent.drivers.heartbeat.contract import Membership
 from virtyard.api.actions.v1 import (
     attach_repository_pb2,
     claim_host_pb2,
+    clear_cluster_slot_pb2,
     create_disk_file_pb2,
     create_repository_folder_pb2,
     detach_other_repositories_pb2,
@@ -36,6 +40,7 @@ from virtyard.api.actions.v1 import (
     kill_guest_pb2,
     lay_out_heartbeat_device_pb2,
     leave_cluster_pb2,
+    leave_other_clusters_pb2,
     refresh_host_pb2,
     release_host_pb2,
     remove_heartbeat_device_pb2,
@@ -45,7 +50,7 @@ from virtyard.api.actions.v1 import (
     start_guest_pb2,
     trash_disk_file_pb2,
 )
-from virtyard.kernel.errors import VirtyardError
+from virtyard.kernel.errors import VirtyardError, WrongState
 from virtyard.runtime.status import from_status
 
 UID = "m1"
@@ -245,6 +250,74 @@ async def test_a_cluster_is_joined_and_left(jobs: Scheduler, steps: Steps, tmp_p
     await steps.do(leave)
     assert await device.undo()
     assert not Path(path).exists()
+
+
+async def test_the_slot_of_a_dead_member_is_cleared_and_put_back(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:
+    """The undo gives it back; a slot of another server is left as it is; only its own host leaves for a server."""
+    path = tmp_path / "share" / "heartbeat"
+    await steps.do(
+        lay_out_heartbeat_device_pb2.LayOutHeartbeatDevice(path=str(path), uid="h1", slots=4, io_timeout_seconds=1)
+    )
+    taken = {"server": "servers/s2", "cluster_uid": "c1", "incarnation": "x", "counter": 7, "mark": "9/1/1"}
+    block.write(path, 2, taken)
+    where: dict[str, Any] = {"cluster_uid": "c1", "path": str(path), "device_uid": "h1", "slot": 2}
+    clear = clear_cluster_slot_pb2.ClearClusterSlot(**where, server="servers/s2")
+    leave = await steps.do(leave_cluster_pb2.LeaveCluster(**where, server="servers/s2"))
+    assert leave.error.violations[0].field == "server"
+    other = await steps.do(clear_cluster_slot_pb2.ClearClusterSlot(**where, server="servers/s3"), clear)
+    assert not other.result(clear_cluster_slot_pb2.ClearClusterSlotResult()).was_member
+    assert block.read(path, 2, 1) == [taken]
+    step = await steps.do(clear, clear)
+    assert step.result(clear_cluster_slot_pb2.ClearClusterSlotResult()).was_member
+    assert not (await steps.do(clear, clear)).record.changed
+    assert await step.undo()
+    assert block.read(path, 2, 1) == [taken]
+
+
+async def test_a_killed_agent_finds_what_it_had_cleared(jobs: Scheduler, tmp_path: Path) -> None:
+    """By the mark, so that it can be put back; a join that had taken its slot and no more is cleared away."""
+    host, path = jobs.agent.host, str(tmp_path / "share" / "heartbeat")
+    await host.heartbeat.lay_out(path, "h1", 4, 0.05, "9/1/1")
+    where: dict[str, Any] = {"cluster_uid": "c1", "path": path, "device_uid": "h1", "slot": 2}
+
+    def context(mark: str, *, undoing: bool = False) -> Context:
+        return Context(host=host, mark=mark, undoing=undoing, progress=lambda done, total, stage: None)
+
+    taken = {"server": "servers/s2", "cluster_uid": "c1", "incarnation": "x", "counter": 7, "mark": "9/2/1"}
+    block.write(Path(path), 2, taken)
+    message = clear_cluster_slot_pb2.ClearClusterSlot(**where, server="servers/s2")
+    assert await clear_cluster_slot.probe(message, context("10/1/1")) is None
+    await clear_cluster_slot.do(message, context("10/1/1"))
+    assert await clear_cluster_slot.probe(message, context("10/1/1")) is not None
+    assert await clear_cluster_slot.probe(message, context("11/1/1")) is None
+    undone = await clear_cluster_slot.probe(message, context("10/1/1", undoing=True))
+    assert undone is not None
+    assert undone.changed
+    block.write(Path(path), 2, {**taken, "server": "servers/s1"})
+    join = join_cluster_pb2.JoinCluster(**where, server="servers/s1")
+    assert await join_cluster.probe(join, context("11/1/1")) is None
+    assert block.read(Path(path), 2, 1) != [None]
+    assert await join_cluster.probe(join, context("9/2/1")) is None
+    assert block.read(Path(path), 2, 1) == [None]
+    with pytest.raises(WrongState, match="only servers/s2 itself"):
+        await join_cluster.probe(join_cluster_pb2.JoinCluster(**where, server="servers/s2"), context("9", undoing=True))
+
+
+async def test_a_host_leaves_clusters_that_no_record_has_it_in(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:
+    """Also where the device is gone, of which it cannot tell by itself; those that it is to be in stay; no way back."""
+    heartbeat = jobs.agent.host.heartbeat
+    for name in ("one", "two"):
+        path = str(tmp_path / "share" / name)
+        await heartbeat.lay_out(path, name, 4, 1.0, "9/1/1")
+        member = Membership(cluster_uid=name, path=path, device_uid=name, slot=1, server="servers/s1", mark="9/1/2")
+        await heartbeat.join(member)
+    (tmp_path / "share" / "two").unlink()
+    others = leave_other_clusters_pb2.LeaveOtherClusters(cluster_uids=["one"])
+    step = await steps.do(others, others)
+    assert list(step.result(leave_other_clusters_pb2.LeaveOtherClustersResult()).cluster_uids) == ["two"]
+    assert [each.cluster_uid for each in heartbeat.renewals()] == ["one"]
+    assert not await step.undo()
+    assert [each.cluster_uid for each in heartbeat.renewals()] == ["one"]
 
 
 async def test_a_leave_that_left_nothing_is_not_undone_by_joining(

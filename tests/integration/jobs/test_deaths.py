@@ -322,7 +322,7 @@ async def test_an_image_that_a_dead_host_made_is_undone_through_another_member(s
     await site.service.AbortJob(job_service_pb2.AbortJobRequest(name=job.name))
     preview = operation_pb2.OperationMetadata()
     (await site.submit(confirm(host, validate_only=True))).metadata.Unpack(preview)
-    assert "another server that has the repository looks for it" in preview.settlements[0].verdict
+    assert "another server that reaches it looks for it" in preview.settlements[0].verdict
     await site.succeed(confirm(host))
     assert (await site.wait(operation)).HasField("error")
     await site.wait_released()

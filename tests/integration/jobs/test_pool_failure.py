@@ -6,12 +6,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from grpc.aio import AioRpcError
 
 from tests.integration.jobs.newcomers import running_newcomers
 from tests.integration.jobs.site import Site
 from tests.integration.jobs.test_failure import Tries, state_of
-from virtyard.api.inventory.v1 import heartbeat_device_pb2, server_pool_pb2
-from virtyard.api.operations.v1 import create_server_pool_pb2
+from virtyard.api.inventory.v1 import heartbeat_device_pb2, repository_pb2, server_pool_pb2
+from virtyard.api.operations.v1 import (
+    create_repository_pb2,
+    create_server_pool_pb2,
+    delete_server_pool_pb2,
+    remove_server_from_server_pool_pb2,
+)
+from virtyard.api.type.v1 import submission_pb2
 
 SERVERS = ("s1", "s2", "s3")
 
@@ -56,3 +63,33 @@ async def test_a_clustered_pool_that_fails_leaves_nothing(site: Site, action: st
     del site.faults.before[action]
     await site.succeed(pool(site))
     assert memberships(site) == list(SERVERS)
+
+
+async def test_a_clustered_pool_that_was_kept_in_part_can_be_taken_apart(site: Site) -> None:
+    """It has a device and no cluster: servers can be removed but the last, which the deletion of the pool needs."""
+    before = await state_of(site)
+    site.faults.before["JoinCluster"] = Tries(1, 2, 3)
+    request = pool(site)
+    request.options.on_failure = submission_pb2.ON_FAILURE_CONTINUE
+    kept = await site.run(request)
+    assert "FAILED" in await site.job_states(kept.name)
+    del site.faults.before["JoinCluster"]
+    repository = repository_pb2.Repository(path=str(site.share / "R"), server_pool="serverPools/Finance")
+    create = create_repository_pb2.CreateRepositoryRequest(repository_id="R", repository=repository)
+    with pytest.raises(AioRpcError, match="it must be active"):
+        await site.submit(create)
+    for name in ("s1", "s2"):
+        await site.succeed(remove(name))
+    with pytest.raises(AioRpcError, match="last server of serverPools/Finance; delete serverPools/Finance instead"):
+        await site.submit(remove("s3"))
+    await site.succeed(delete_server_pool_pb2.DeleteServerPoolRequest(name="serverPools/Finance"))
+    await site.wait_released()
+    assert await state_of(site) == before
+    assert not (site.share / "heartbeat").exists()
+
+
+def remove(server: str) -> remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest:
+    """Return the request that takes a server out of the pool."""
+    return remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+        name="serverPools/Finance", server=f"servers/{server}"
+    )

@@ -105,6 +105,17 @@ def test_offline_member_of_a_cluster_is_refused() -> None:
     assert "servers/y is offline" in refused.message
 
 
+def test_slot_of_a_member_that_is_proven_dead_is_cleared_by_another() -> None:
+    """The other members leave by themselves."""
+    estate = clustered()
+    estate.get("servers/y").state = server_pb2.SERVER_STATE_OFFLINE
+    estate.get("servers/y").observed.death.reason = "burnt"
+    plan = estate.plan(LEDGER)
+    leave, clear = ("LeaveCluster", "JoinCluster", "undoable"), ("ClearClusterSlot", "ClearClusterSlot", "undoable")
+    assert actions(plan)[2:5] == [leave, clear, leave]
+    assert "servers/y" not in plan.servers
+
+
 def test_offline_member_of_a_plain_pool_is_no_hindrance() -> None:
     """No host is touched by it."""
     estate = empty()

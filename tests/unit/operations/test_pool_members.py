@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.operations.estate import actions, behind, done_by, finance, locks, titles
-from virtyard.api.actions.v1 import detach_other_repositories_pb2
+from tests.unit.operations.estate import actions, behind, clustered, done_by, finance, locks, refusal, titles
+from virtyard.api.actions.v1 import clear_cluster_slot_pb2, detach_other_repositories_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import (
@@ -102,3 +102,37 @@ def levels(plan: plan_pb2.Plan) -> list[tuple[int, int, list[str]]]:
     updates = [write.update for effect in written for write in effect.writes if write.update.object.HasField("server")]
     servers = [(update.object.server, list(update.update_mask.paths)) for update in updates]
     return [(server.desired_revision, server.applied_revision, paths) for server, paths in servers]
+
+
+def leaving(name: str) -> remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest:
+    """Return the request to remove a server of the clustered pool."""
+    return remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
+        name="serverPools/Ledger", server=f"servers/{name}"
+    )
+
+
+def test_server_leaves_a_clustered_pool_that_has_no_cluster() -> None:
+    """A creation left it so that was to keep what was done; the last server stays, to delete the pool with."""
+    estate = clustered()
+    del estate.objects["clusters/Ledger"]
+    assert titles(estate.plan(leaving("x"))) == ["Remove Server from Server Pool"]
+    for name in ("y", "z"):
+        estate.get(f"servers/{name}").ClearField("server_pool")
+    assert "delete serverPools/Ledger instead" in refusal(estate, leaving("x")).message
+
+
+def test_server_that_is_proven_dead_leaves_its_cluster_through_another() -> None:
+    """Without the proof it is refused, as it may renew its slot; and with it too, if nobody is there to clear that."""
+    estate = clustered()
+    estate.get("servers/x").state = server_pb2.SERVER_STATE_OFFLINE
+    assert "must be online, or proven dead" in refusal(estate, leaving("x")).message
+    estate.get("servers/x").observed.death.reason = "burnt"
+    plan = estate.plan(leaving("x"))
+    assert titles(plan) == ["Leave Cluster", "Remove Server from Server Pool"]
+    assert actions(plan) == [("ClearClusterSlot", "ClearClusterSlot", "undoable"), WRITE, WRITE]
+    (clear,) = done_by(plan, clear_cluster_slot_pb2.ClearClusterSlot)
+    assert (clear.server, clear.slot, clear.path) == ("servers/x", 1, "/storage/hb")
+    assert plan.jobs[0].steps[0].participant in {"servers/y", "servers/z"}
+    for name in ("y", "z"):
+        estate.get(f"servers/{name}").state = server_pb2.SERVER_STATE_OFFLINE
+    assert "no server that reaches heartbeatDevices/Ledger is online" in refusal(estate, leaving("x")).message

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.operations.estate import OF_REPORTS, actions, behind, done_by, finance, locks, titles
-from virtyard.api.actions.v1 import detach_other_repositories_pb2
+from tests.unit.operations.estate import OF_REPORTS, actions, behind, clustered, done_by, finance, locks, titles
+from virtyard.api.actions.v1 import detach_other_repositories_pb2, leave_other_clusters_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.operations.v1 import refresh_server_pb2
 
@@ -69,3 +69,17 @@ def test_server_without_a_pool_gives_up_what_it_kept_when_it_left() -> None:
     (others,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
     assert not others.repository_uids
     assert locks(plan) == {"servers/b": "X"}
+
+
+def test_server_leaves_a_cluster_that_no_record_has_it_in() -> None:
+    """It says so itself, as it was away when its slot was cleared; the cluster of its pool it stays in."""
+    estate = clustered()
+    estate.get("clusters/Ledger").uid = "own"
+    server = estate.get("servers/x")
+    server.observed.heartbeats.add(cluster_uid="own", slot=1)
+    assert actions(estate.plan(Request(name="servers/x"))) == [LOOK, WRITE]
+    server.observed.heartbeats.add(cluster_uid="stray", slot=2)
+    plan = estate.plan(Request(name="servers/x"))
+    assert actions(plan) == [LOOK, ("LeaveOtherClusters", "LeaveOtherClusters", "undoable"), WRITE]
+    (others,) = done_by(plan, leave_other_clusters_pb2.LeaveOtherClusters)
+    assert list(others.cluster_uids) == ["own"]

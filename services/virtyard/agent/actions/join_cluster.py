@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
-from virtyard.agent.drivers.heartbeat.contract import Membership
+from virtyard.agent.drivers.heartbeat.contract import Membership, Slot
 from virtyard.agent.views import member_view
 from virtyard.api.actions.v1 import join_cluster_pb2
-from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.errors import InvalidRequest, WrongState
 
 
 async def do(message: join_cluster_pb2.JoinCluster, context: Context) -> Outcome:
@@ -32,9 +32,24 @@ async def do(message: join_cluster_pb2.JoinCluster, context: Context) -> Outcome
 
 
 async def probe(message: join_cluster_pb2.JoinCluster, context: Context) -> Outcome | None:
-    """Find the membership by its mark; without one nothing was written."""
+    """Find the membership by its mark; a slot that was taken without one is cleared.
+
+    For another server, which is proven dead, a slot that carries the mark is cleared and nothing was done: it learns of
+    that when it returns.
+
+    Raises:
+        WrongState: another server would have to take its slot again, or it still renews it.
+    """
+    slot = Slot(path=message.path, device_uid=message.device_uid, number=message.slot, server=message.server)
+    if message.server != context.host.server:
+        if context.undoing:
+            raise WrongState(f"only {message.server} itself can take its slot again", resource=message.server)
+        await context.host.heartbeat.clear(slot, context.mark, context.mark)
+        return None
     membership = context.host.heartbeat.joined(message.cluster_uid)
     if membership is None or membership.mark != context.mark:
+        if membership is None:
+            await context.host.heartbeat.forget_join(slot, context.mark)
         return None
     return Outcome(result=_result(context))
 

@@ -50,6 +50,17 @@ def read(path: Path, first: int, count: int) -> list[Content | None]:
         os.close(descriptor)
 
 
+def is_clear(path: Path, number: int) -> bool:
+    """Tell whether nothing is written in a block, and so not even a part of something."""
+    descriptor = _open(path, os.O_RDONLY)
+    try:
+        with mmap.mmap(-1, SIZE) as buffer:
+            os.preadv(descriptor, [buffer], SIZE * number)
+            return buffer[:] == bytes(SIZE)
+    finally:
+        os.close(descriptor)
+
+
 def write(path: Path, number: int, content: Content | None) -> None:
     """Write one block, durable when this returns; None clears it."""
     descriptor = _open(path, os.O_WRONLY | os.O_DSYNC)

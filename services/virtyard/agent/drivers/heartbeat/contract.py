@@ -69,6 +69,20 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A slot that some server has, or had."""
+
+    path: str
+    """The heartbeat device."""
+    device_uid: str
+    """The uid that the device must have."""
+    number: int
+    """The slot, from 1."""
+    server: str
+    """The resource name of the server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberView:
     """One member as this host sees it."""
 
@@ -145,6 +159,37 @@ class Heartbeat(Protocol):
 
     async def leave(self, cluster_uid: str, mark: str | None = None) -> bool:
         """Clear the slot, if a mark is given only one that this mark took; False if there is nothing to leave."""
+        ...
+
+    async def clear(self, slot: Slot, mark: str, joined: str | None = None) -> bool:
+        """Free the slot of a server that is off, if `joined` is given only one that was taken under that mark.
+
+        It watches the slot for 4T first. The server notices when it returns, and is no member then. False if the slot
+        is not the server's; True also where this mark cleared it before.
+
+        Raises:
+            WrongState: the server renews it, or the device is not there or not the right one.
+        """
+        ...
+
+    async def put_back(self, slot: Slot, mark: str) -> bool:
+        """Give a slot back that was cleared under this mark; False if it was not, or is in use again.
+
+        Raises:
+            WrongState: the device is not there or not the right one.
+        """
+        ...
+
+    async def was_cleared(self, slot: Slot, mark: str) -> bool:
+        """Tell whether a slot is free since this mark cleared it.
+
+        Raises:
+            WrongState: the device is not there or not the right one.
+        """
+        ...
+
+    async def forget_join(self, slot: Slot, mark: str) -> None:
+        """Clear the slot of this host that a join under this mark took before the agent was killed in it, if it did."""
         ...
 
     def joined(self, cluster_uid: str) -> Membership | None:

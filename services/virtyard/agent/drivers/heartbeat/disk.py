@@ -1,7 +1,8 @@
 """The `disk` heartbeat: slots in a file or block device that every member reaches.
 
-Each member writes only its own slot. A slot that cannot be written is tried again at the next renewal; what the member
-itself must do then follows from the age of its last renewal.
+Each member writes only its own slot, and reads it before: one that others have cleared, or given to another member, is
+its own no more, and it is no member then. A slot that cannot be written is tried again at the next renewal; what the
+member itself must do then follows from the age of its last renewal.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from virtyard.agent.drivers.heartbeat import block
+from virtyard.agent.drivers.heartbeat import block, slots
 from virtyard.agent.drivers.heartbeat.contract import (
     DEFAULT_WATCHDOG_SECONDS,
     USUAL_IO_TIMEOUT_SECONDS,
@@ -23,6 +24,7 @@ from virtyard.agent.drivers.heartbeat.contract import (
     MemberState,
     MemberView,
     Renewal,
+    Slot,
 )
 from virtyard.agent.drivers.heartbeat.sight import Sight
 from virtyard.agent.drivers.storage.layout import check_uid
@@ -34,7 +36,13 @@ from virtyard.runtime.scope import TaskScope
 from virtyard.runtime.threads import Threads
 
 _MOST_SLOTS = 2000
+_SILENT_TIMEOUTS = 4
+"""For how many T a slot is watched before it is cleared for its member, which would renew it twice in that time."""
 _log = logging.getLogger(__name__)
+
+
+class _SlotLostError(Exception):
+    """The slot of a member is its own no more."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,7 +121,7 @@ class DiskHeartbeat:
         """Record the membership, write the slot, then renew it from now on."""
         check_uid(membership.cluster_uid, "cluster_uid")
         present = self._members.get(membership.cluster_uid)
-        if present is not None:
+        if present is not None and not await self._has_lost(present):
             if (present.membership.path, present.membership.slot) == (membership.path, membership.slot):
                 return False
             raise AlreadyExists(f"this host is in the cluster already, in slot {present.membership.slot}")
@@ -125,9 +133,9 @@ class DiskHeartbeat:
         await self._threads.run(self._check_free, membership)
         member = _Member(membership=membership, device=device)
         try:
-            # The record first: an agent killed in between finds the membership and its mark, and goes on with it.
+            # The slot first: so whoever finds a membership whose slot is not its own knows that others have cleared it.
+            await self._renew(member, first=True)
             await self._threads.run(write_record, self._path(membership.cluster_uid), dataclasses.asdict(membership))
-            await self._renew(member)
         except BaseException:
             await self._threads.run(self._clear, membership)
             raise
@@ -139,9 +147,7 @@ class DiskHeartbeat:
         member = self._members.get(cluster_uid)
         if member is None or mark not in {None, member.membership.mark}:
             return False
-        if member.task is not None:
-            member.task.cancel()
-            await asyncio.wait([member.task])
+        await _end(member)
         try:
             await self._threads.run(self._clear, member.membership)
         except BaseException:
@@ -149,6 +155,44 @@ class DiskHeartbeat:
             raise
         self._members.pop(cluster_uid, None)
         return True
+
+    async def clear(self, slot: Slot, mark: str, joined: str | None = None) -> bool:
+        """Watch the slot, as a proof that its server is off may be wrong, then free it with what was in it kept."""
+        path, device = await self._reached(slot)
+        found = await self._threads.run(slots.read, path, slot.number)
+        if not slots.of_member(found, slot.server, joined):
+            return slots.cleared_by(found, mark)
+        begun = self._clock.monotonic()
+        while self._clock.monotonic() - begun < _SILENT_TIMEOUTS * device.io_timeout:
+            await asyncio.sleep(device.io_timeout)
+            if await self._threads.run(slots.read, path, slot.number) != found:
+                text = f"{slot.server} still renews slot {slot.number} of {slot.path}, so it is not off"
+                raise WrongState(text, resource=slot.server)
+        await self._threads.run(slots.clear, path, slot.number, mark)
+        return True
+
+    async def put_back(self, slot: Slot, mark: str) -> bool:
+        """Give the slot back as it was."""
+        path, _ = await self._reached(slot)
+        return await self._threads.run(slots.put_back, path, slot.number, mark)
+
+    async def was_cleared(self, slot: Slot, mark: str) -> bool:
+        """Look at the slot."""
+        path, _ = await self._reached(slot)
+        return slots.cleared_by(await self._threads.run(slots.read, path, slot.number), mark)
+
+    async def forget_join(self, slot: Slot, mark: str) -> None:
+        """Clear the slot if it carries the mark; nothing renews it, as there is no membership."""
+        if await self.find(slot.path, slot.device_uid) is not None:
+            await self._threads.run(_free, self._roots.check(slot.path, "path"), slot.number, slot.server, mark)
+
+    async def _reached(self, slot: Slot) -> tuple[Path, Device]:
+        device = await self.find(slot.path, slot.device_uid)
+        if device is None:
+            raise WrongState(f"{slot.path} is not the heartbeat device {slot.device_uid}", resource=slot.path)
+        if not 1 <= slot.number <= device.slots:
+            raise InvalidRequest.of("slot", f"{slot.number} is not allowed; it must be 1 to {device.slots}")
+        return self._roots.check(slot.path, "path"), device
 
     def joined(self, cluster_uid: str) -> Membership | None:
         """Return this host's membership of a cluster."""
@@ -201,6 +245,9 @@ class DiskHeartbeat:
         while True:
             try:
                 await self._beat(member, renew=turn % 2 == 0)
+            except _SlotLostError:
+                await self._give_up(member)
+                return
             except (OSError, WrongState, InvalidRequest) as error:
                 member.error = str(error)
                 self._complain(member, error)
@@ -220,9 +267,28 @@ class DiskHeartbeat:
         if not member.sights:
             member.sights = [Sight(device.io_timeout, device.watchdog) for _ in contents]
         for sight, content in zip(member.sights, contents, strict=True):
-            sight.look(content, now)
+            sight.look(slots.occupant(content), now)
 
-    async def _renew(self, member: _Member) -> None:
+    async def _give_up(self, member: _Member) -> None:
+        """Forget a membership whose slot is its own no more; the slot is left as it is."""
+        membership = member.membership
+        text = "cluster %s: slot %d of %s is this host's no more, so it is no member now"
+        _log.error(text, membership.cluster_uid, membership.slot, membership.path)
+        await self._threads.run(self._forget, membership.cluster_uid)
+        self._members.pop(membership.cluster_uid, None)
+
+    async def _has_lost(self, member: _Member) -> bool:
+        """Tell whether the slot of a member is its own no more; then it is forgotten at once."""
+        try:
+            lost = await self._threads.run(slots.is_lost, self._device_path(member.membership), member.membership)
+        except OSError:
+            return False  # its device cannot be read, so nothing is known
+        if lost:
+            await _end(member)
+            await self._give_up(member)
+        return lost
+
+    async def _renew(self, member: _Member, *, first: bool = False) -> None:
         begun = self._clock.monotonic()
         member.counter += 1
         content = {
@@ -230,11 +296,18 @@ class DiskHeartbeat:
             "cluster_uid": member.membership.cluster_uid,
             "incarnation": member.incarnation,
             "counter": member.counter,
+            "mark": member.membership.mark,
         }
-        path, slot = self._device_path(member.membership), member.membership.slot
-        await self._threads.run(block.write, path, slot, content)  # never left: it must not land after a clearing
+        # Never left: it must not land after a clearing.
+        await self._threads.run(self._write_own, member.membership, content, first=first)
         member.error = ""
         member.renewed = begun  # the moment before the write is the one that others can rely on
+
+    def _write_own(self, membership: Membership, content: block.Content, *, first: bool) -> None:
+        path = self._device_path(membership)
+        if not first and slots.is_lost(path, membership):
+            raise _SlotLostError
+        block.write(path, membership.slot, content)
 
     def _complain(self, member: _Member, error: Exception) -> None:
         timeout = member.device.io_timeout if member.device else 0.0
@@ -245,7 +318,7 @@ class DiskHeartbeat:
         )
 
     def _check_free(self, membership: Membership) -> None:
-        (content,) = block.read(self._device_path(membership), membership.slot, 1)
+        content = slots.occupant(slots.read(self._device_path(membership), membership.slot))
         if content is not None and content["server"] != membership.server:
             raise AlreadyExists(f"slot {membership.slot} of {membership.path} belongs to {content['server']}")
 
@@ -254,17 +327,24 @@ class DiskHeartbeat:
         path = self._device_path(membership)
         header = _header(path)
         if header is not None and header.uid == membership.device_uid:
-            (content,) = block.read(path, membership.slot, 1)
-            if content is not None and content["server"] == membership.server:
-                block.write(path, membership.slot, None)
-        if self._path(membership.cluster_uid).exists():
-            remove_file(self._path(membership.cluster_uid))
+            _free(path, membership.slot, membership.server, membership.mark)
+        self._forget(membership.cluster_uid)
+
+    def _forget(self, cluster_uid: str) -> None:
+        if self._path(cluster_uid).exists():
+            remove_file(self._path(cluster_uid))
 
     def _device_path(self, membership: Membership) -> Path:
         return self._roots.check(membership.path, "path")
 
     def _path(self, cluster_uid: str) -> Path:
         return self._state / f"{cluster_uid}.json"
+
+
+async def _end(member: _Member) -> None:
+    if member.task is not None:
+        member.task.cancel()
+        await asyncio.wait([member.task])
 
 
 def _lay_out(path: Path, device: Device) -> Device:
@@ -295,10 +375,15 @@ def _remove(path: Path, uid: str, mark: str | None) -> bool:
     device = _header(path)
     if device is None or device.uid != uid or mark not in {None, device.mark}:
         return False
-    users = [content["server"] for content in block.read(path, 1, device.slots) if content is not None]
+    users = [each["server"] for content in block.read(path, 1, device.slots) if (each := slots.occupant(content))]
     if users:
         raise WrongState(f"{path} is still used by {', '.join(users)}", resource=str(path))
     return remove_file(path)
+
+
+def _free(path: Path, slot: int, server: str, mark: str) -> None:
+    if slots.of_member(slots.read(path, slot), server, mark):
+        block.write(path, slot, None)
 
 
 def _header(path: Path) -> Device | None:

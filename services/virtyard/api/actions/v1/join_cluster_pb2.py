@@ -26,7 +26,7 @@ from virtyard.api.agent.v1 import agent_service_pb2 as virtyard_dot_api_dot_agen
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/actions/v1/join_cluster.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\"j\n\x0bJoinCluster\x12\x13\n\x0b\x63luster_uid\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\ndevice_uid\x18\x03 \x01(\t\x12\x0c\n\x04slot\x18\x04 \x01(\x05\x12\x0e\n\x06server\x18\x05 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"N\n\x11JoinClusterResult\x12\x39\n\x07members\x18\x01 \x03(\x0b\x32(.virtyard.api.agent.v1.ClusterMemberViewb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*virtyard/api/actions/v1/join_cluster.proto\x12\x17virtyard.api.actions.v1\x1a)virtyard/api/agent/v1/agent_service.proto\x1a&virtyard/api/type/v1/annotations.proto\"j\n\x0bJoinCluster\x12\x13\n\x0b\x63luster_uid\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\ndevice_uid\x18\x03 \x01(\t\x12\x0c\n\x04slot\x18\x04 \x01(\x05\x12\x0e\n\x06server\x18\x05 \x01(\t:\x06\xca\xf3\x18\x02\x08\x02\"N\n\x11JoinClusterResult\x12\x39\n\x07members\x18\x01 \x03(\x0b\x32(.virtyard.api.agent.v1.ClusterMemberViewb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.joi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOINCLUSTER']._loaded_options = None
-  _globals['_JOINCLUSTER']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_JOINCLUSTER']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_JOINCLUSTER']._serialized_start=154
   _globals['_JOINCLUSTER']._serialized_end=260
   _globals['_JOINCLUSTERRESULT']._serialized_start=262

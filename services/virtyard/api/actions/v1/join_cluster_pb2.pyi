@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class JoinCluster(_message.Message):
-    """Lets this host join a cluster: it takes its slot and renews it from now on."""
+    """Lets this host join a cluster: it takes its slot and renews it from now on. The slot is on shared storage, so another
+    member clears it if the host is proven dead before it has answered.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from virtyard.api.type.v1 import annotations_pb2 as virtyard_dot_api_dot_type_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+virtyard/api/actions/v1/leave_cluster.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"+\n\x0cLeaveCluster\x12\x13\n\x0b\x63luster_uid\x18\x01 \x01(\t:\x06\xca\xf3\x18\x02\x08\x01\"(\n\x12LeaveClusterResult\x12\x12\n\nwas_member\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+virtyard/api/actions/v1/leave_cluster.proto\x12\x17virtyard.api.actions.v1\x1a&virtyard/api/type/v1/annotations.proto\"k\n\x0cLeaveCluster\x12\x13\n\x0b\x63luster_uid\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\ndevice_uid\x18\x03 \x01(\t\x12\x0c\n\x04slot\x18\x04 \x01(\x05\x12\x0e\n\x06server\x18\x05 \x01(\t:\x06\xca\xf3\x18\x02\x08\x02\"(\n\x12LeaveClusterResult\x12\x12\n\nwas_member\x18\x01 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'virtyard.api.actions.v1.lea
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LEAVECLUSTER']._loaded_options = None
-  _globals['_LEAVECLUSTER']._serialized_options = b'\312\363\030\002\010\001'
+  _globals['_LEAVECLUSTER']._serialized_options = b'\312\363\030\002\010\002'
   _globals['_LEAVECLUSTER']._serialized_start=112
-  _globals['_LEAVECLUSTER']._serialized_end=155
-  _globals['_LEAVECLUSTERRESULT']._serialized_start=157
-  _globals['_LEAVECLUSTERRESULT']._serialized_end=197
+  _globals['_LEAVECLUSTER']._serialized_end=219
+  _globals['_LEAVECLUSTERRESULT']._serialized_start=221
+  _globals['_LEAVECLUSTERRESULT']._serialized_end=261
 # @@protoc_insertion_point(module_scope)

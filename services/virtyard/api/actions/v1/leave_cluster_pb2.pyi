@@ -18,21 +18,39 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class LeaveCluster(_message.Message):
-    """Lets this host leave a cluster: its slot is cleared; the undo of JoinCluster."""
+    """Lets this host leave a cluster: its slot is cleared; the undo of JoinCluster. Another member clears the slot if the
+    host is proven dead before it has answered.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CLUSTER_UID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    DEVICE_UID_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
     cluster_uid: _builtins.str
     """The uid of the cluster to leave."""
+    path: _builtins.str
+    """The heartbeat device, an absolute path under a storage root."""
+    device_uid: _builtins.str
+    """The uid that the heartbeat device must have."""
+    slot: _builtins.int
+    """The number of the slot that the host has, from 1."""
+    server: _builtins.str
+    """The server's resource name, as it is written in the slot."""
     def __init__(
         self,
         *,
         cluster_uid: _builtins.str = ...,
+        path: _builtins.str = ...,
+        device_uid: _builtins.str = ...,
+        slot: _builtins.int = ...,
+        server: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid", "device_uid", b"device_uid", "path", b"path", "server", b"server", "slot", b"slot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,10 +13,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/actions/v1/join_cluster.proto.
  */
 export const file_virtyard_api_actions_v1_join_cluster: GenFile = /*@__PURE__*/
-  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9qb2luX2NsdXN0ZXIucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxImoKC0pvaW5DbHVzdGVyEhMKC2NsdXN0ZXJfdWlkGAEgASgJEgwKBHBhdGgYAiABKAkSEgoKZGV2aWNlX3VpZBgDIAEoCRIMCgRzbG90GAQgASgFEg4KBnNlcnZlchgFIAEoCToGyvMYAggBIk4KEUpvaW5DbHVzdGVyUmVzdWx0EjkKB21lbWJlcnMYASADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXdiBnByb3RvMw", [file_virtyard_api_agent_v1_agent_service, file_virtyard_api_type_v1_annotations]);
+  fileDesc("Cip2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9qb2luX2NsdXN0ZXIucHJvdG8SF3ZpcnR5YXJkLmFwaS5hY3Rpb25zLnYxImoKC0pvaW5DbHVzdGVyEhMKC2NsdXN0ZXJfdWlkGAEgASgJEgwKBHBhdGgYAiABKAkSEgoKZGV2aWNlX3VpZBgDIAEoCRIMCgRzbG90GAQgASgFEg4KBnNlcnZlchgFIAEoCToGyvMYAggCIk4KEUpvaW5DbHVzdGVyUmVzdWx0EjkKB21lbWJlcnMYASADKAsyKC52aXJ0eWFyZC5hcGkuYWdlbnQudjEuQ2x1c3Rlck1lbWJlclZpZXdiBnByb3RvMw", [file_virtyard_api_agent_v1_agent_service, file_virtyard_api_type_v1_annotations]);
 
 /**
- * Lets this host join a cluster: it takes its slot and renews it from now on.
+ * Lets this host join a cluster: it takes its slot and renews it from now on. The slot is on shared storage, so another
+ * member clears it if the host is proven dead before it has answered.
  *
  * @generated from message virtyard.api.actions.v1.JoinCluster
  */

@@ -11,10 +11,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file virtyard/api/actions/v1/leave_cluster.proto.
  */
 export const file_virtyard_api_actions_v1_leave_cluster: GenFile = /*@__PURE__*/
-  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9sZWF2ZV9jbHVzdGVyLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSIrCgxMZWF2ZUNsdXN0ZXISEwoLY2x1c3Rlcl91aWQYASABKAk6BsrzGAIIASIoChJMZWF2ZUNsdXN0ZXJSZXN1bHQSEgoKd2FzX21lbWJlchgBIAEoCGIGcHJvdG8z", [file_virtyard_api_type_v1_annotations]);
+  fileDesc("Cit2aXJ0eWFyZC9hcGkvYWN0aW9ucy92MS9sZWF2ZV9jbHVzdGVyLnByb3RvEhd2aXJ0eWFyZC5hcGkuYWN0aW9ucy52MSJrCgxMZWF2ZUNsdXN0ZXISEwoLY2x1c3Rlcl91aWQYASABKAkSDAoEcGF0aBgCIAEoCRISCgpkZXZpY2VfdWlkGAMgASgJEgwKBHNsb3QYBCABKAUSDgoGc2VydmVyGAUgASgJOgbK8xgCCAIiKAoSTGVhdmVDbHVzdGVyUmVzdWx0EhIKCndhc19tZW1iZXIYASABKAhiBnByb3RvMw", [file_virtyard_api_type_v1_annotations]);
 
 /**
- * Lets this host leave a cluster: its slot is cleared; the undo of JoinCluster.
+ * Lets this host leave a cluster: its slot is cleared; the undo of JoinCluster. Another member clears the slot if the
+ * host is proven dead before it has answered.
  *
  * @generated from message virtyard.api.actions.v1.LeaveCluster
  */
@@ -25,6 +26,34 @@ export type LeaveCluster = Message<"virtyard.api.actions.v1.LeaveCluster"> & {
    * @generated from field: string cluster_uid = 1;
    */
   clusterUid: string;
+
+  /**
+   * The heartbeat device, an absolute path under a storage root.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * The uid that the heartbeat device must have.
+   *
+   * @generated from field: string device_uid = 3;
+   */
+  deviceUid: string;
+
+  /**
+   * The number of the slot that the host has, from 1.
+   *
+   * @generated from field: int32 slot = 4;
+   */
+  slot: number;
+
+  /**
+   * The server's resource name, as it is written in the slot.
+   *
+   * @generated from field: string server = 5;
+   */
+  server: string;
 };
 
 /**
