@@ -27,6 +27,7 @@ from virtyard.jobs.run_states import RunStates
 from virtyard.jobs.triggers import Triggers
 from virtyard.kernel import event_types
 from virtyard.kernel.plan import pack
+from virtyard.runtime.resume_point import ResumePoint
 
 LABELLED = update_repository_pb2.UpdateRepositoryRequest
 """What most triggers here submit: it changes labels, so it needs no host."""
@@ -75,6 +76,17 @@ async def wait_for(site: Site, what: str, count: int, name: str = "triggers/look
     return await status(site, name)
 
 
+async def looked_at(site: Site, name: str) -> None:
+    """Wait until it is durable that the scheduler has looked at the last event about an object."""
+    number = max(int(event.name.partition("/")[2]) for event in await site.events(name, "INFORMATIONAL"))
+
+    async def kept() -> bool:
+        rows = await site.jobs.database.read(lambda it: it.execute("SELECT token FROM event_tail").fetchall())
+        return any(ResumePoint.parse(token).sequence >= number for (token,) in rows)
+
+    await site.wait_until(kept)
+
+
 async def fired(site: Site) -> list[record_pb2.OperationRecord]:
     """Return the records of the operations that came of events, the oldest first."""
     operations = await site.jobs.scheduler.world.store.operations_before(1 << 40, 1000)
@@ -85,6 +97,7 @@ async def fired(site: Site) -> list[record_pb2.OperationRecord]:
 async def test_an_event_has_its_operation_submitted_with_its_causes(site: Site) -> None:
     """In the name of who made the trigger, with the event in the request, the chain of causes, and shown by `show`."""
     await define(site, labelled())
+    await looked_at(site, "triggers/look")
     before = len(site.transitions)
     for number in range(20):
         await tell(site, f"of no consequence {number}", kind=event_types.IMAGE_MISSING)
