@@ -18,7 +18,7 @@ from virtyard.api.inventory.v1 import event_pb2, trigger_pb2
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.type.v1 import submission_pb2
 from virtyard.internal.jobs.v1 import run_state_pb2
-from virtyard.jobs.automatic import AutomaticSubmission
+from virtyard.jobs.automatic import AutomaticSubmission, defect
 from virtyard.jobs.causes import MOST_HOPS, Cause, began_since, hop
 from virtyard.jobs.definitions import Definitions, concerns
 from virtyard.jobs.due_events import due_event
@@ -85,7 +85,14 @@ class Triggers:
             await self.retries.note(event, "" if waiting else token)
             for place, trigger in enumerate(waiting, 1):
                 # Of several that fire, each has its own commit; the token moves with the last one.
-                await self._fire(trigger, event, token if place == len(waiting) else "")
+                last = token if place == len(waiting) else ""
+                try:
+                    await self._fire(trigger, event, last)
+                except RetryError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - one trigger's trouble must not end the others; it is told
+                    named = defect(f"looking at {event.name}", error)
+                    await self._fail(trigger, event, _request_id(trigger, event), named, last, ())
 
     async def _fire(self, trigger: trigger_pb2.Trigger, event: event_pb2.Event, token: str) -> None:
         request_id = _request_id(trigger, event)
