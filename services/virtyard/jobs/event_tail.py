@@ -62,7 +62,7 @@ class EventTail:
         while True:
             try:
                 with peer_cancels_named(), errors_named():
-                    await self._definitions.load()
+                    await self._load()
                     async for frame in self._frames():
                         await self._deal_with(frame)
                         pause = _FIRST_PAUSE
@@ -87,13 +87,12 @@ class EventTail:
         place = self._place
         if frame.kind == watch_pb2.FRAME_KIND_GAP:
             place.note_gap(frame.resume_token)
-            await self._definitions.load()
+            await self._load()
         kept = place.kept(frame.resume_token)
         number = int(frame.name.rpartition("/")[2] or 0)
         if frame.HasField("event") and not place.is_known(number, revised=frame.revised):
             await self._definitions.refresh(frame.event.object)
-            for uid in self._definitions.take_gone():
-                await self._states.forget(uid)
+            await self._states.forget(self._definitions.take_gone())
             await self._take(frame.event, frame.belongs_to, kept)
             place.take(number)
             self._unkept += 1
@@ -104,9 +103,15 @@ class EventTail:
             first = not place.token
             if first:
                 # What was defined between the reading and the begin of the stream is told by no event of it.
-                await self._definitions.load()
+                await self._load()
             place.token = frame.resume_token
             if first or self._unkept >= _KEEP_EVERY:
                 if self._states.token != kept:
                     await self._states.save_token(kept)
                 self._unkept = 0
+
+    async def _load(self) -> None:
+        """Read all definitions, and forget what those did that are gone: no event need have told of that."""
+        had = self._states.uids()
+        await self._definitions.load()
+        await self._states.forget(had - self._definitions.uids())

@@ -46,7 +46,7 @@ class JobFilters:
         self._news = asyncio.Event()
         self._held: dict[int, str] = {}
         self._begun: dict[str, deque[float]] = {}
-        definitions.listen(self._tell)
+        definitions.listen(self._take_over)
 
     def admit(self, operation: Operation) -> None:
         """Let an operation be submitted; its jobs are PENDING if it has to pass a filter yet.
@@ -129,6 +129,12 @@ class JobFilters:
         for each in self._definitions.filters():
             if each.action == action and each.state != filter_pb2.FILTER_STATE_DISABLED and _matches(each, operation):
                 yield each
+
+    def _take_over(self) -> None:
+        """Forget what was counted for filters that are gone, and have all that are kept back look again."""
+        for uid in self._begun.keys() - {each.uid for each in self._definitions.filters()}:
+            del self._begun[uid]
+        self._tell()
 
     def _tell(self) -> None:
         """Have all that are kept back look again."""
