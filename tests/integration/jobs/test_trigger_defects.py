@@ -62,6 +62,7 @@ async def test_a_defect_of_one_type_keeps_back_no_other_trigger_and_no_webhook(
     monkeypatch.undo()
     await tell(site, "c")
     assert (await wait_for(site, "runs", 1, "triggers/bad")).last_error == ""
+    await wait_for(site, "runs", 3)
     assert len(await fired(site)) == 4
 
 
