@@ -6,6 +6,8 @@ submitted in the name of whoever made it, as long as what the authority issued t
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,16 +20,17 @@ from virtyard.api.type.v1 import annotations_pb2
 from virtyard.jobs.causes import Cause
 from virtyard.jobs.submission import Submission
 from virtyard.kernel.any import type_of
-from virtyard.kernel.errors import InvalidRequest
+from virtyard.kernel.errors import InternalError, InvalidRequest, VirtyardError
 from virtyard.kernel.names import kinds
 from virtyard.kernel.options import fields_of
 from virtyard.kernel.permissions import Principal, permit
 from virtyard.runtime.rpc import role_of
 
-__all__ = ["AutomaticSubmission", "InnerRequests", "RolesOf"]
+__all__ = ["AutomaticSubmission", "InnerRequests", "RolesOf", "defect"]
 
 RolesOf = Callable[[str], frozenset[int] | None]
 """Gives the roles of an identity as they are known now; None where nobody knows."""
+_log = logging.getLogger(__name__)
 _WRITER = frozenset({annotations_pb2.ROLE_ADMINISTRATOR})
 """The role that whoever wrote a definition had."""
 
@@ -106,6 +109,7 @@ class AutomaticSubmission:
 
         Raises:
             PermissionDenied: the owner may not ask for it any more.
+            InternalError: it failed for a reason that nobody expected, as a defect of its type; nothing was submitted.
             VirtyardError: as `Submission.submit` does, for the form of the request and for what the inventory allows.
         """
         typed: Any = request
@@ -114,7 +118,11 @@ class AutomaticSubmission:
             self._permit(owner, method)
         typed.request_id = request_id
         typed.options.reason = typed.options.reason or reason
-        answer = await self._submission.submit(method.full_name, request, owner, {}, cause)
+        try:
+            answer = await self._submission.submit(method.full_name, request, owner, {}, cause)
+        except Exception as error:
+            # What submits for many must be able to go on with the others, and tell of this one.
+            raise defect(f"submitting {method.name}", error) from error
         return answer if isinstance(answer, operations_pb2.Operation) else _parsed(answer)
 
     def _permit(self, owner: str, method: MethodDescriptor) -> None:
@@ -122,6 +130,16 @@ class AutomaticSubmission:
         roles = self._roles(owner)
         principal = Principal.of(owner, _WRITER if roles is None else roles)
         permit(principal, _role_for(owner, method), method.full_name)
+
+
+def defect(what: str, error: Exception) -> VirtyardError:
+    """Return the error itself, or what is told of one that nobody expected, which the log has with its trace."""
+    if isinstance(error, VirtyardError):
+        return error
+    reference = secrets.token_hex(4)
+    _log.error("%s failed, reference %s", what, reference, exc_info=error)
+    text = f"{what} failed for a reason that is in the log of the job service under the reference {reference}"
+    return InternalError(text, metadata={"reference": reference})
 
 
 def _role_for(owner: str, method: MethodDescriptor) -> int:

@@ -87,6 +87,10 @@ class Definitions:
         found = self._known.get(name)
         return found if isinstance(found, message) else None
 
+    def uids(self) -> frozenset[str]:
+        """Return the uids of all there are."""
+        return frozenset(item.uid for item in self._known.values())
+
     def take_gone(self) -> list[str]:
         """Return the uids of what is gone since the last time."""
         gone, self._gone = self._gone, []

@@ -15,9 +15,11 @@ import grpc.aio
 
 from virtyard.api.inventory.v1 import event_pb2, inventory_service_pb2, inventory_service_pb2_grpc
 from virtyard.api.type.v1 import watch_pb2
-from virtyard.jobs.definitions import Definitions
+from virtyard.jobs.definitions import COLLECTIONS, Definitions
+from virtyard.jobs.event_place import EventPlace
 from virtyard.jobs.run_states import RunStates
 from virtyard.kernel.errors import RetryError
+from virtyard.kernel.names import collection_of
 from virtyard.runtime.status import errors_named, peer_cancels_named
 
 __all__ = ["EventTail"]
@@ -50,19 +52,17 @@ class EventTail:
         self._definitions = definitions
         self._states = states
         self._take = take
-        self._token = ""
+        self._place = EventPlace()
         self._unkept = 0
-        self._highest = 0
-        self._told_before_gap = 0
 
     async def follow(self) -> None:
         """Follow until cancelled, from the last event that was dealt with whenever the stream breaks."""
         pause = _FIRST_PAUSE
-        self._token = self._states.token
+        self._place = EventPlace(self._states.token)
         while True:
             try:
                 with peer_cancels_named(), errors_named():
-                    await self._definitions.load()
+                    await self._load()
                     async for frame in self._frames():
                         await self._deal_with(frame)
                         pause = _FIRST_PAUSE
@@ -76,41 +76,42 @@ class EventTail:
     def _frames(self) -> AsyncIterable[inventory_service_pb2.WatchEventsResponse]:
         """Begin behind the token; the first time ever with what is recorded from now on."""
         stub: Any = inventory_service_pb2_grpc.InventoryServiceStub(self._channel)
-        options = watch_pb2.WatchOptions(resume_token=self._token, skip_snapshot=not self._token)
+        token = self._place.token
+        options = watch_pb2.WatchOptions(resume_token=token, skip_snapshot=not token)
         frames: AsyncIterable[inventory_service_pb2.WatchEventsResponse] = stub.WatchEvents(
             inventory_service_pb2.WatchEventsRequest(options=options, show_belongs_to=True), wait_for_ready=True
         )
         return frames
 
     async def _deal_with(self, frame: inventory_service_pb2.WatchEventsResponse) -> None:
+        place = self._place
         if frame.kind == watch_pb2.FRAME_KIND_GAP:
-            self._told_before_gap = self._highest
-            await self._definitions.load()
-        if frame.HasField("event") and not self._is_known(frame):
-            self._highest = max(self._highest, _number(frame.name))
+            place.note_gap(frame.resume_token)
+            await self._load()
+        kept = place.kept(frame.resume_token)
+        number = int(frame.name.rpartition("/")[2] or 0)
+        if frame.HasField("event") and not place.is_known(number, revised=frame.revised):
             await self._definitions.refresh(frame.event.object)
-            for uid in self._definitions.take_gone():
-                await self._states.forget(uid)
-            await self._take(frame.event, frame.belongs_to, frame.resume_token)
+            await self._states.forget(self._definitions.take_gone())
+            await self._take(frame.event, frame.belongs_to, kept)
+            place.take(number)
             self._unkept += 1
+            if collection_of(frame.event.object) in COLLECTIONS:
+                # What came before a change is not looked at again with what it made of a definition.
+                self._unkept = _KEEP_EVERY
         if frame.resume_token:
-            first = not self._token
+            first = not place.token
             if first:
                 # What was defined between the reading and the begin of the stream is told by no event of it.
-                await self._definitions.load()
-            self._token = frame.resume_token
+                await self._load()
+            place.token = frame.resume_token
             if first or self._unkept >= _KEEP_EVERY:
-                await self._states.save_token(self._token)
+                if self._states.token != kept:
+                    await self._states.save_token(kept)
                 self._unkept = 0
 
-    def _is_known(self, frame: inventory_service_pb2.WatchEventsResponse) -> bool:
-        """Return whether an event was told before, and comes again for what has become of it.
-
-        Behind a gap it may not have been told yet; what was dealt with before that has a lower number.
-        """
-        behind_gap = frame.kind == watch_pb2.FRAME_KIND_SNAPSHOT
-        return frame.revised and (not behind_gap or _number(frame.name) <= self._told_before_gap)
-
-
-def _number(name: str) -> int:
-    return int(name.rpartition("/")[2])
+    async def _load(self) -> None:
+        """Read all definitions, and forget what those did that are gone: no event need have told of that."""
+        had = self._states.uids()
+        await self._definitions.load()
+        await self._states.forget(had - self._definitions.uids())

@@ -49,7 +49,7 @@ class JobFilters:
         self._news = asyncio.Event()
         self._held: dict[int, str] = {}
         self._begun: dict[str, deque[float]] = {}
-        definitions.listen(self.look_again)
+        definitions.listen(self._take_over)
 
     def admit(self, operation: Operation) -> None:
         """Let an operation be submitted; its jobs are PENDING if it has to pass a filter yet.
@@ -181,6 +181,12 @@ class JobFilters:
         for each in self._definitions.filters():
             if each.action == action and each.state != filter_pb2.FILTER_STATE_DISABLED and _matches(each, operation):
                 yield each
+
+    def _take_over(self) -> None:
+        """Forget what was counted for filters that are gone, and have all that are kept back look again."""
+        for uid in self._begun.keys() - {each.uid for each in self._definitions.filters()}:
+            del self._begun[uid]
+        self.look_again()
 
 
 async def _wait(news: asyncio.Event, seconds: float | None) -> None:

@@ -21,7 +21,7 @@ from virtyard.api.jobs.v1 import job_pb2, operation_pb2
 from virtyard.api.type.v1.submission_pb2 import ReasonHop
 from virtyard.internal.jobs.v1 import run_state_pb2
 from virtyard.jobs.automatic import AutomaticSubmission
-from virtyard.jobs.causes import Cause, hop
+from virtyard.jobs.causes import Cause, began_since, hop
 from virtyard.jobs.definitions import Definitions
 from virtyard.jobs.due_events import due_event
 from virtyard.jobs.model import Operation, operation_number
@@ -93,7 +93,12 @@ class Retries:
         """
         await self._drop_needless(event, token)
         if event.type == event_types.JOB_FAILED.name and operation_number(event.operation):
-            await self._plan_failed(event, token)
+            try:
+                await self._plan_failed(event, token)
+            except RetryError:
+                raise
+            except Exception:  # noqa: BLE001 - one operation's trouble must not keep back what comes later; it is logged
+                _log.exception("%s is not tried again", event.operation)
 
     def plan_refused(
         self,
@@ -125,22 +130,26 @@ class Retries:
         await self._definitions.loaded()
         while True:
             self._changed.clear()
-            try:
-                async with self._one_at_a_time:
-                    for trigger in self._definitions.triggers():
-                        await self._submit_due(trigger)
-                wait = self._until_next()
-            except (RetryError, OSError) as error:
-                _log.debug("a retry waits: %s", error)
-                wait = _AGAIN
-            except Exception:  # noqa: BLE001 - one trigger's trouble must not end what serves all; it is logged
-                _log.exception("retries are looked at again")
-                wait = _AGAIN
+            troubled = [trigger for trigger in self._definitions.triggers() if not await self._look_at(trigger)]
+            wait = _AGAIN if troubled else self._until_next()
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def _look_at(self, trigger: trigger_pb2.Trigger) -> bool:
+        """Submit what is due of one trigger; return False if it has to be looked at again soon."""
+        try:
+            async with self._one_at_a_time:
+                await self._submit_due(trigger)
+        except (RetryError, OSError) as error:
+            _log.debug("a retry of %s waits: %s", trigger.name, error)
+            return False
+        except Exception:  # noqa: BLE001 - one trigger's trouble must not end what serves all; it is logged
+            _log.exception("retries of %s are looked at again", trigger.name)
+            return False
+        return True
 
     async def _plan_failed(self, event: event_pb2.Event, token: str) -> None:
         try:
@@ -209,12 +218,18 @@ class Retries:
     async def _submit(
         self, trigger: trigger_pb2.Trigger, state: run_state_pb2.RunState, due: run_state_pb2.Retry, now: datetime
     ) -> None:
-        def also(transaction: Transaction, operation: Operation) -> None:
-            state.last_operation = operation.name
-            self._states.put(transaction, trigger.uid, state)
-
+        repeated = run_state_pb2.RunState()
+        repeated.CopyFrom(state)
         state.last_time.FromDatetime(now)
         state.runs += 1
+        state.last_operation = ""
+
+        def also(transaction: Transaction, operation: Operation) -> None:
+            # Where it had been submitted before, that was counted then.
+            if began_since(operation, now):
+                state.last_operation = operation.name
+            self._states.put(transaction, trigger.uid, state if state.last_operation else repeated)
+
         reason = f"{trigger.name}: {due.trail[-1].reason}"
         cause = Cause(origin=job_pb2.ORIGIN_EVENT, trail=list(due.trail), also=also)
         try:
@@ -228,12 +243,12 @@ class Retries:
         except VirtyardError as error:
             await self._refused(trigger, due, error)
             return
-        if state.last_operation != operation.name:
-            # It had been submitted before, by a scheduler that ended in between.
-            state.last_operation = operation.name
-            await self._states.save(trigger.uid, state)
-        self._states.keep(trigger.uid, state)
-        _log.info("%s submitted %s again", trigger.name, operation.name)
+        if state.last_operation:
+            self._states.keep(trigger.uid, state)
+            _log.info("%s submitted %s again", trigger.name, operation.name)
+        else:
+            # Once more, as it may be that what was planned now could not be any more.
+            await self._states.save(trigger.uid, repeated)
 
     async def _refused(self, trigger: trigger_pb2.Trigger, due: run_state_pb2.Retry, error: VirtyardError) -> None:
         state = self._states.of(trigger.uid)

@@ -7,7 +7,7 @@ ever ahead of the other, whenever the process ends (P31).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from virtyard.internal.jobs.v1 import run_state_pb2
 from virtyard.jobs.store import Due
@@ -93,12 +93,21 @@ class RunStates:
 
         await self._database.write(write, after=lambda _: self.keep_token(token))
 
-    async def forget(self, uid: str) -> None:
-        """Forget a definition that was deleted."""
+    def uids(self) -> frozenset[str]:
+        """Return the uids of the definitions that have a state."""
+        return frozenset(self._states)
+
+    async def forget(self, uids: Iterable[str]) -> None:
+        """Forget definitions that were deleted; those without a state cost nothing."""
+        gone = [uid for uid in uids if uid in self._states]
 
         def write(transaction: Transaction) -> None:
-            transaction.execute(_FORGET, (uid,))
+            transaction.executemany(_FORGET, [(uid,) for uid in gone])
             transaction.transition("jobs.run_state")
 
-        if self._states.pop(uid, None) is not None:
-            await self._database.write(write)
+        def keep(_: None) -> None:
+            for uid in gone:
+                self._states.pop(uid, None)
+
+        if gone:
+            await self._database.write(write, after=keep)

@@ -18,8 +18,8 @@ from virtyard.api.inventory.v1 import event_pb2, trigger_pb2
 from virtyard.api.jobs.v1 import job_pb2
 from virtyard.api.type.v1 import submission_pb2
 from virtyard.internal.jobs.v1 import run_state_pb2
-from virtyard.jobs.automatic import AutomaticSubmission
-from virtyard.jobs.causes import MOST_HOPS, Cause, hop
+from virtyard.jobs.automatic import AutomaticSubmission, defect
+from virtyard.jobs.causes import MOST_HOPS, Cause, began_since, hop
 from virtyard.jobs.definitions import Definitions, concerns
 from virtyard.jobs.due_events import due_event
 from virtyard.jobs.model import Operation, operation_number
@@ -85,7 +85,14 @@ class Triggers:
             await self.retries.note(event, "" if waiting else token)
             for place, trigger in enumerate(waiting, 1):
                 # Of several that fire, each has its own commit; the token moves with the last one.
-                await self._fire(trigger, event, token if place == len(waiting) else "")
+                last = token if place == len(waiting) else ""
+                try:
+                    await self._fire(trigger, event, last)
+                except RetryError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - one trigger's trouble must not end the others; it is told
+                    named = defect(f"looking at {event.name}", error)
+                    await self._fail(trigger, event, _request_id(trigger, event), named, last, ())
 
     async def _fire(self, trigger: trigger_pb2.Trigger, event: event_pb2.Event, token: str) -> None:
         request_id = _request_id(trigger, event)
@@ -100,14 +107,20 @@ class Triggers:
             return
         link = hop(trigger.name, f"{event.type} on {event.object}", event.create_time.ToDatetime(UTC))
 
-        def also(transaction: Transaction, operation: Operation) -> None:
-            state.last_operation = operation.name
-            self._states.put(transaction, trigger.uid, state, token)
-
         state.name, state.last_request_id, state.last_error = trigger.name, request_id, ""
+        repeated = run_state_pb2.RunState()
+        repeated.CopyFrom(state)
         state.last_time.FromDatetime(now)
         state.recent_times.add().FromDatetime(now)
         state.runs += 1
+        state.last_operation = ""
+
+        def also(transaction: Transaction, operation: Operation) -> None:
+            # Where it had been submitted before, that was counted then.
+            if began_since(operation, now):
+                state.last_operation = operation.name
+            self._states.put(transaction, trigger.uid, state if state.last_operation else repeated, token)
+
         try:
             request = fill(trigger.request, values_of(event))
             operation = await self._submission.submit(
@@ -123,13 +136,12 @@ class Triggers:
         except VirtyardError as error:
             await self._fail(trigger, event, request_id, error, token, [*trail, link])
             return
-        name = operation.name
-        if state.last_operation != name:
-            # It had been submitted before, and what was planned now cannot be any more.
-            state.last_operation = name
-            await self._states.save(trigger.uid, state, token)
-        self._states.keep(trigger.uid, state, token)
-        _log.info("%s submitted %s for %s", trigger.name, name, event.name)
+        if state.last_operation:
+            self._states.keep(trigger.uid, state, token)
+            _log.info("%s submitted %s for %s", trigger.name, operation.name, event.name)
+        else:
+            # Once more, as it may be that what was planned now could not be any more.
+            await self._states.save(trigger.uid, repeated, token)
 
     async def _trail_of(self, event: event_pb2.Event) -> Trail:
         """Return what led to an event: the causes of its operation, and that operation."""

@@ -200,6 +200,8 @@ async def test_the_next_begins_once_a_minute_has_passed(site: Site) -> None:
     assert list((await status(site)).held_operations) == [third]
     await site.succeed(delete_filter_pb2.DeleteFilterRequest(name=NAME))
     await ends_well(site, third)
+    # What was counted for it goes with it.
+    assert not filters._begun
 
 
 async def test_what_one_person_submits_is_kept_back(site: Site) -> None:

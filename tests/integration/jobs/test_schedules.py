@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from tests.integration.jobs import site as site_module
 from tests.integration.jobs.site import Site, running
+from tests.integration.jobs.test_trigger_defects import spoil
 from virtyard.api.inventory.v1 import schedule_pb2
 from virtyard.api.jobs.v1 import automation_service_pb2, automation_service_pb2_grpc, job_pb2
 from virtyard.api.locks.v1 import lock_service_pb2
@@ -271,6 +272,21 @@ async def test_a_request_that_is_refused_is_told_and_the_next_time_is_kept(site:
     await wait_failure_told(site)
     clock.ahead += timedelta(seconds=600)
     assert (await wait_for(site, failed=2)).runs == 0
+
+
+async def test_a_defect_of_its_type_is_told_and_the_next_time_is_kept(
+    site: Site, clock: SteeredClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails for a reason that nobody expects has failed, and is not tried for ever."""
+    await define(site, labelled(), interval_seconds=600)
+    await site.wait_released()
+    spoil(site, monkeypatch, "UpdateSchedule", ValueError("a defect"))
+    clock.ahead += timedelta(seconds=600)
+    failed = await wait_for(site, failed=1)
+    assert "in the log of the job service under the reference" in failed.last_error
+    await wait_failure_told(site)
+    clock.ahead += timedelta(seconds=600)
+    assert (await wait_for(site, runs=1)).failed == 1
 
 
 async def test_a_schedule_does_what_its_owner_may_do_now(site: Site, clock: SteeredClock) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from virtyard.api.inventory.v1 import inventory_service_pb2
 from virtyard_client.burnin import leaks
 from virtyard_client.burnin.work import MIB, Place, Work
 from virtyard_client.client import Client
@@ -25,7 +24,7 @@ from virtyard_client.render.json_line import text_of
 from virtyard_client.render.line import plain
 from virtyard_client.render.table import table
 
-__all__ = ["main"]
+__all__ = ["find", "main"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -99,7 +98,7 @@ async def _burn(arguments: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("--workers: at least 1")
     seed = arguments.seed or secrets.randbelow(1 << 31)
     async with Client.connect(Context.load(arguments.context or None)) as client:
-        pool, repository = await _find(client, arguments.server_pool, arguments.repository)
+        pool, repository = await find(client, arguments.server_pool, arguments.repository)
         servers = await leaks.servers_of(client, pool)
         place = Place(
             pool=pool,
@@ -156,12 +155,17 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-async def _find(client: Client, pool: str, repository: str) -> tuple[str, str]:
-    """Return the resource names of the pool and the repository; those there are, if none are named."""
-    pools = (await client.inventory.ListServerPools(inventory_service_pb2.ListServerPoolsRequest())).server_pools
+async def find(client: Client, pool: str, repository: str) -> tuple[str, str]:
+    """Return the resource names of the pool and the repository; those there are, if none are named.
+
+    Raises:
+        UsageError: there is no such pool or repository, or more than one to choose from.
+        ClientError: the inventory stayed away.
+    """
+    pools = await leaks.list_all(client, "ServerPools", "server_pools")
     chosen = _choose("server-pool", "serverPools", pool, [item.name for item in pools])
-    listed = (await client.inventory.ListRepositories(inventory_service_pb2.ListRepositoriesRequest())).repositories
-    mine = [item.name for item in listed if item.server_pool == chosen]
+    repositories = await leaks.list_all(client, "Repositories", "repositories")
+    mine = [item.name for item in repositories if item.server_pool == chosen]
     return chosen, _choose("repository", "repositories", repository, mine)
 
 

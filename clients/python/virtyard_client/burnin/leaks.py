@@ -54,8 +54,8 @@ async def look(client: Client, repository: str, servers: Sequence[str]) -> Pictu
         ClientError: a look was refused or failed.
     """
     await asyncio.gather(_refresh(client, repository), *(_refresh(client, server) for server in servers))
-    machines = await _all(client, "VirtualMachines", "virtual_machines")
-    disks, cards = await _all(client, "VirtualDisks", "virtual_disks"), await _all(client, "Vnics", "vnics")
+    machines = await list_all(client, "VirtualMachines", "virtual_machines")
+    disks, cards = await list_all(client, "VirtualDisks", "virtual_disks"), await list_all(client, "Vnics", "vnics")
     seen = [await client.inventory.GetServer(inventory_service_pb2.GetServerRequest(name=name)) for name in servers]
     running = [machine.server for machine in machines if machine.server]
     return Picture(
@@ -93,7 +93,7 @@ async def compare(client: Client, before: Picture, after: Picture, prefix: str, 
 
 async def servers_of(client: Client, pool: str) -> list[str]:
     """Return the servers of a pool that are online."""
-    listed = await _all(client, "Servers", "servers")
+    listed = await list_all(client, "Servers", "servers")
     online = server_pb2.SERVER_STATE_ONLINE
     return sorted(item.name for item in listed if item.server_pool == pool and item.state == online)
 
@@ -108,7 +108,8 @@ async def _refresh(client: Client, name: str) -> None:
         raise story.error
 
 
-async def _all(client: Client, method: str, field: str) -> list[Any]:
+async def list_all(client: Client, method: str, field: str) -> list[Any]:
+    """Return all objects of a kind, page by page: `list_all(client, "ServerPools", "server_pools")`."""
     request: Any = getattr(inventory_service_pb2, f"List{method}Request")(page_size=_PAGE)
     found: list[Any] = []
     while True:
