@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from virtyard.api.actions.v1 import create_bridge_pb2, remove_bridge_pb2
+from virtyard.api.actions.v1 import create_bridge_pb2, remove_bridge_pb2, remove_other_bridges_pb2
 from virtyard.api.inventory.v1 import network_pb2, server_pb2, vnic_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.names import id_of
+from virtyard.kernel.plan import JobBuilder
 from virtyard.kernel.view import View
 from virtyard.operations.needs import check
 from virtyard.operations.refusals import listed_names, state_word
@@ -43,6 +44,30 @@ def create_bridge(network: network_pb2.Network) -> create_bridge_pb2.CreateBridg
 def remove_bridge(network: network_pb2.Network) -> remove_bridge_pb2.RemoveBridge:
     """Return the action by which a server loses the network's bridge."""
     return remove_bridge_pb2.RemoveBridge(network=network.name, uid=network.uid, bridge=network.bridge)
+
+
+def plan_other_bridges(
+    job: JobBuilder, server: str, kept: Iterable[network_pb2.Network] = (), *, address: str = ""
+) -> None:
+    """Plan the step by which a server loses the bridges of all networks but these.
+
+    It needs no list of them, so it removes those that no record names. Its undo brings none of them back.
+
+    Args:
+        job: a job that has the server locked.
+        server: the server.
+        kept: every network that the server is recorded to carry; their bridges stay as they are.
+        address: where its agent is, if the inventory does not know that yet.
+    """
+    others = remove_other_bridges_pb2.RemoveOtherBridges(network_uids=[network.uid for network in kept])
+    job.step("Remove bridges that it should not have", server, others, undo=others, address=address)
+
+
+def plan_bridges(job: JobBuilder, server: str, networks: Iterable[network_pb2.Network]) -> None:
+    """Plan the steps by which a server gets the bridges of these networks; those that it has stay as they are."""
+    for network in networks:
+        made = create_bridge(network)
+        job.step(f"Make the bridge of {network.name}", server, made, undo=remove_bridge(network), target=server)
 
 
 def online_server(view: View, name: str, field: str) -> server_pb2.Server:

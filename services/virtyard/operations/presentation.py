@@ -36,13 +36,21 @@ def plan_record(
     job.write(title, update(changed, "servers"), target=repository.name, after_children=after_children)
 
 
-def plan_leftovers(job: JobBuilder, server: str, kept: Iterable[repository_pb2.Repository] = ()) -> None:
+def plan_leftovers(
+    job: JobBuilder, server: str, kept: Iterable[repository_pb2.Repository] = (), *, address: str = ""
+) -> None:
     """Plan the step by which a server gives up all repositories but these.
 
     It needs no list of them, so it takes off those that were deleted, or whose pool the server left, while it was away.
+
+    Args:
+        job: a job that has the server locked.
+        server: the server.
+        kept: every repository that is presented to it.
+        address: where its agent is, if the inventory does not know that yet.
     """
     others = detach_other_repositories_pb2.DetachOtherRepositories(repository_uids=[each.uid for each in kept])
-    job.step("Detach what it should not have", server, others, undo=others, target=server)
+    job.step("Detach what it should not have", server, others, undo=others, target=server, address=address)
 
 
 def plan_catching_up(

@@ -1,11 +1,15 @@
-"""Refresh Server: the host is looked at now, and catches up with what it missed while it could not be reached."""
+"""Refresh Server: the host is looked at now, put right, and catches up with what it missed while it was not reached.
+
+What no record names is taken off it, whether the server is behind or not: it may have done something that was settled
+without it, on a proof of its death, and nothing else tells of that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import refresh_host_pb2
-from virtyard.api.inventory.v1 import repository_pb2, server_pb2
+from virtyard.api.inventory.v1 import network_pb2, repository_pb2, server_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import refresh_server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -14,21 +18,23 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.discover_server import FACTS
 from virtyard.operations.hosts import is_behind
-from virtyard.operations.presentation import plan_catching_up
+from virtyard.operations.networks import plan_bridges, plan_other_bridges
+from virtyard.operations.presentation import plan_catching_up, plan_leftovers
 
 Request = refresh_server_pb2.RefreshServerRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server, and the repositories of its pool."""
-    return [select(request.name, "server_pool/repositories@server_pool")]
+    """Read the server, the repositories of its pool, and the networks that it carries."""
+    return [select(request.name, "server_pool/repositories@server_pool", "networks@servers")]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
-    """Plan the look, which also tells whether the host answers, then what it missed.
+    """Plan the look, which also tells whether the host answers, then what puts it right, and what it missed.
 
     Its step has the host's address, so that a host which does not answer fails the operation before anything is sent;
-    whether it reports is not asked, as a look may be what it needs.
+    whether it reports is not asked, as a look may be what it needs. Whatever a server gets or loses is done under its
+    own lock, so that the records which were read stand while it is put right.
     """
     server = view.get(request.name, server_pb2.Server, field="name", etag=request.etag)
     builder = PlanBuilder(view)
@@ -37,8 +43,13 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     # Looking changes nothing, so there is nothing to undo: the host says so and leaves it.
     address = server.observed.agent_address or server.agent_address
     seen = job.step("Look at the host", server.name, look, undo=look, address=address)
+    repositories, networks = view.of(repository_pb2.Repository), view.of(network_pb2.Network)
+    plan_other_bridges(job, server.name, networks)
+    plan_bridges(job, server.name, (each for each in networks if each.state == network_pb2.NETWORK_STATE_READY))
     if is_behind(server):
-        plan_catching_up(builder, job, server, view.of(repository_pb2.Repository))
+        plan_catching_up(builder, job, server, repositories)
+    else:
+        plan_leftovers(job, server.name, (each for each in repositories if server.name in each.servers))
     facts = [f"observed.{fact}" for fact in FACTS]
     job.write("Record its facts", update(server_pb2.Server(name=server.name), *facts, "observed.running_guests"))
     for fact in FACTS:
