@@ -32,8 +32,8 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
     """Plan the release, which claiming again undoes, and the removal of the record.
 
-    The first step has the host's address, so that a host which does not answer, and is not found to be offline yet,
-    fails the operation before anything is sent: else it would wait for that host, however it was forced.
+    Where it is forced, the first step has the host's address, so that a host which does not answer, and is not found to
+    be offline yet, fails the operation before anything is sent. Else it would wait for that host.
     """
     server = view.get(request.name, server_pb2.Server, field="name", etag=request.etag)
     online = server.state == server_pb2.SERVER_STATE_ONLINE
@@ -46,7 +46,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for network in networks:
         builder.lock(network.name, LockMode.X)
     if online:
-        plan_leftovers(job, server.name, address=server.observed.agent_address or server.agent_address)
+        address = server.observed.agent_address or server.agent_address
+        plan_leftovers(job, server.name, address=address if request.force else "")
         plan_other_bridges(job, server.name, networks)
         for network in networks:
             taken = remove_bridge(network)
