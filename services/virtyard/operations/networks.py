@@ -13,7 +13,6 @@ from virtyard.kernel.plan import JobBuilder
 from virtyard.kernel.view import View
 from virtyard.operations.needs import check
 from virtyard.operations.refusals import listed_names, state_word
-from virtyard.operations.servers import online_now
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
@@ -63,23 +62,20 @@ def plan_other_bridges(
     job.step("Remove bridges that it should not have", server, others, undo=others, address=address)
 
 
+def carried_by(view: View, server: str) -> list[network_pb2.Network]:
+    """Return the networks that a server is recorded to carry; `networks@servers` of it must have been read."""
+    return [network for network in view.of(network_pb2.Network) if server in network.servers]
+
+
 def plan_bridges(job: JobBuilder, server: str, networks: Iterable[network_pb2.Network]) -> None:
-    """Plan the steps by which a server gets the bridges of these networks; those that it has stay as they are."""
-    for network in networks:
-        made = create_bridge(network)
-        job.step(f"Make the bridge of {network.name}", server, made, undo=remove_bridge(network), target=server)
+    """Plan the steps by which a server gets the bridges of these networks; those that it has stay as they are.
 
-
-def online_server(view: View, name: str, field: str) -> server_pb2.Server:
-    """Return a server that is online.
-
-    Raises:
-        NotFound: there is no such server.
-        WrongState: it is not online; the refusal names `field`.
+    A network that is being deleted is left to who deletes it.
     """
-    server = view.get(name, server_pb2.Server, field=field)
-    check(server, field, online_now)
-    return server
+    for network in networks:
+        if network.state == network_pb2.NETWORK_STATE_READY:
+            made = create_bridge(network)
+            job.step(f"Make the bridge of {network.name}", server, made, undo=remove_bridge(network))
 
 
 def ready_network(view: View, name: str, field: str) -> network_pb2.Network:

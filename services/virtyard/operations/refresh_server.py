@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtyard.api.actions.v1 import refresh_host_pb2
-from virtyard.api.inventory.v1 import network_pb2, repository_pb2, server_pb2
+from virtyard.api.inventory.v1 import repository_pb2, server_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import refresh_server_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -18,8 +18,8 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.discover_server import FACTS
 from virtyard.operations.hosts import is_behind
-from virtyard.operations.networks import plan_bridges, plan_other_bridges
-from virtyard.operations.presentation import plan_catching_up, plan_leftovers
+from virtyard.operations.networks import carried_by
+from virtyard.operations.presentation import plan_catching_up, plan_putting_right
 
 Request = refresh_server_pb2.RefreshServerRequest
 
@@ -33,8 +33,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     """Plan the look, which also tells whether the host answers, then what puts it right, and what it missed.
 
     Its step has the host's address, so that a host which does not answer fails the operation before anything is sent;
-    whether it reports is not asked, as a look may be what it needs. Whatever a server gets or loses is done under its
-    own lock, so that the records which were read stand while it is put right.
+    whether it reports is not asked, as a look may be what it needs.
     """
     server = view.get(request.name, server_pb2.Server, field="name", etag=request.etag)
     builder = PlanBuilder(view)
@@ -43,13 +42,12 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     # Looking changes nothing, so there is nothing to undo: the host says so and leaves it.
     address = server.observed.agent_address or server.agent_address
     seen = job.step("Look at the host", server.name, look, undo=look, address=address)
-    repositories, networks = view.of(repository_pb2.Repository), view.of(network_pb2.Network)
-    plan_other_bridges(job, server.name, networks)
-    plan_bridges(job, server.name, (each for each in networks if each.state == network_pb2.NETWORK_STATE_READY))
+    repositories, networks = view.of(repository_pb2.Repository), carried_by(view, server.name)
     if is_behind(server):
-        plan_catching_up(builder, job, server, repositories)
+        plan_catching_up(builder, job, server, repositories, networks)
     else:
-        plan_leftovers(job, server.name, (each for each in repositories if server.name in each.servers))
+        presented = [each for each in repositories if server.name in each.servers]
+        plan_putting_right(job, server.name, presented, networks)
     facts = [f"observed.{fact}" for fact in FACTS]
     job.write("Record its facts", update(server_pb2.Server(name=server.name), *facts, "observed.running_guests"))
     for fact in FACTS:

@@ -19,6 +19,8 @@ REMOVE = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
 ATTACH = ("AttachRepository", "DetachRepository", "undoable")
 DETACH = ("DetachRepository", "AttachRepository", "undoable")
 LEFTOVERS = ("DetachOtherRepositories", "DetachOtherRepositories", "undoable")
+BRIDGES = ("RemoveOtherBridges", "RemoveOtherBridges", "undoable")
+BRIDGE = ("CreateBridge", "RemoveBridge", "undoable")
 WRITE = ("WriteObjects", "RevertWrites", "undoable")
 
 
@@ -66,9 +68,11 @@ def test_server_that_leaves_without_repositories_while_it_is_offline_misses_noth
 
 
 def test_server_that_leaves_has_nothing_to_catch_up_with() -> None:
-    """What it missed was the pool's, so it gives up all that it has, and is not behind in its next one."""
+    """It gives up all that it had of the pool, keeps its networks, and is not behind in its next one."""
     plan = behind().plan(REMOVE)
-    assert actions(plan) == [LEFTOVERS, WRITE, WRITE]
+    assert actions(plan) == [LEFTOVERS, BRIDGES, BRIDGE, WRITE, WRITE]
+    (bridges,) = done_by(plan, remove_other_bridges_pb2.RemoveOtherBridges)
+    assert list(bridges.network_uids) == [finance().get("networks/lan").uid]
     assert levels(plan) == [(0, 0, ["server_pool"]), (0, 5, ["applied_revision"])]
 
 
@@ -77,7 +81,7 @@ def test_server_that_joins_behind_gives_up_what_the_last_pool_left_on_it() -> No
     estate = finance()
     estate.get("servers/c").desired_revision, estate.get("servers/c").applied_revision = 3, 2
     plan = estate.plan(ADD)
-    assert actions(plan) == [LEFTOVERS, ATTACH, WRITE, WRITE]
+    assert actions(plan) == [LEFTOVERS, BRIDGES, ATTACH, WRITE, WRITE]
     (kept,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
     assert list(kept.repository_uids) == [estate.get("repositories/R").uid]
     assert levels(plan) == [(0, 0, ["server_pool"]), (0, 3, ["applied_revision"])]

@@ -19,7 +19,7 @@ def test_facts_of_the_host_are_recorded_and_nothing_else() -> None:
     """Every path is below `observed`, and each but none is bound to what was seen."""
     plan = finance().plan(Request(name="servers/a"))
     assert titles(plan) == ["Refresh Server"]
-    assert actions(plan) == [LOOK, BRIDGES, BRIDGE, OTHERS, WRITE]
+    assert actions(plan) == [LOOK, OTHERS, BRIDGES, BRIDGE, WRITE]
     (recorded,) = done_by(plan, write_objects_pb2.WriteObjects)
     paths = set(recorded.writes[0].update.update_mask.paths)
     assert all(path.startswith("observed.") for path in paths)
@@ -51,9 +51,9 @@ def test_server_that_is_behind_catches_up() -> None:
     plan = behind().plan(Request(name="servers/b"))
     assert [step.title for step in plan.jobs[0].steps] == [
         "Look at the host",
+        "Detach what it should not have",
         "Remove bridges that it should not have",
         "Make the bridge of networks/lan",
-        "Detach what it should not have",
         "Attach repositories/R",
         "Record that it is up to date",
         "Record its facts",
