@@ -20,6 +20,7 @@ from virtyard.api.operations.v1 import (
     delete_network_pb2,
     delete_virtual_machine_pb2,
     kill_virtual_machine_pb2,
+    refresh_server_pb2,
     start_virtual_machine_pb2,
 )
 from virtyard_client.client import Client
@@ -90,11 +91,26 @@ async def test_machines_of_two_servers_reach_each_other() -> None:
             assert all(card.mac_address in logs[index].read_text() for index, card in enumerate(cards))
             assert len(set(wires.links("s1")) - set(before["s1"])) == 2, "a bridge and a tap"
 
+            # A refresh takes off what no record names, but for what guests are plugged into, and what is not ours.
+            home = wires.namespaces["s1"]
+            for name, alias in (("vyleft", "virtyard left 1/1/1"), ("vyused", "virtyard used 1/1/2"), ("br9", "mine")):
+                ip("-n", home, "link", "add", name, "type", "bridge")
+                ip("-n", home, "link", "set", name, "alias", alias)
+            ip("-n", home, "tuntap", "add", "vtap9", "mode", "tap")
+            ip("-n", home, "link", "set", "vtap9", "master", "vyused")
+            (lan,) = await list_objects(client, "Networks")
+            refresh = refresh_server_pb2.RefreshServerRequest(name="servers/s1")
+            await run(client, refresh)
+            assert {"vyused", "br9", lan.bridge} <= set(wires.links("s1"))
+            assert "vyleft" not in wires.links("s1")
+            for name in ("vtap9", "br9"):
+                ip("-n", home, "link", "del", name)
+            await run(client, refresh)
+
             # A server that lost its bridges, as by a boot of its own, gets them back when a machine starts.
             await run(client, kill_virtual_machine_pb2.KillVirtualMachineRequest(name="virtualMachines/one"))
-            (lan,) = await list_objects(client, "Networks")
             assert set(wires.links("s1")) - set(before["s1"]) == {lan.bridge}
-            ip("-n", wires.namespaces["s1"], "link", "del", lan.bridge)
+            ip("-n", home, "link", "del", lan.bridge)
             await run(
                 client,
                 start_virtual_machine_pb2.StartVirtualMachineRequest(name="virtualMachines/one", server="servers/s1"),

@@ -24,17 +24,18 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import change_members, join, leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import is_behind
+from virtyard.operations.networks import carried_by
 from virtyard.operations.pools import active_pool
-from virtyard.operations.presentation import caught_up, plan_attach, plan_leftovers, plan_record
+from virtyard.operations.presentation import caught_up, plan_attach, plan_putting_right, plan_record
 from virtyard.operations.servers import in_no_pool, online_now
 
 Request = add_server_to_server_pool_pb2.AddServerToServerPoolRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server, and the pool with its cluster, heartbeat device and repositories."""
+    """Read the server with its networks, and the pool with its cluster, heartbeat device and repositories."""
     follow = ("clusters@server_pool", "heartbeatDevices@server_pool", "repositories@server_pool")
-    return [select(request.name, *follow), select(request.server)]
+    return [select(request.name, *follow), select(request.server, "networks@servers")]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
@@ -47,7 +48,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     repositories = view.of(repository_pb2.Repository, server_pool=pool.name)
     behind = is_behind(server)
     if behind:
-        plan_leftovers(job, server.name, repositories)
+        plan_putting_right(job, server.name, repositories, carried_by(view, server.name))
     for repository in repositories:
         builder.lock(repository.name, LockMode.X)
         plan_attach(job, repository, server.name)

@@ -1,10 +1,13 @@
-"""Create Network: its record, then its bridge on each server, side by side; one that fails takes all back."""
+"""Create Network: its bridge on each server, side by side, then its record; one that fails takes all back.
+
+A server that cannot be reached is put off: it gets the bridge when it catches up with what it missed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtyard.api.inventory.v1 import network_pb2
+from virtyard.api.inventory.v1 import network_pb2, server_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import create_network_pb2
 from virtyard.api.participant.v1 import participant_service_pb2 as participant
@@ -16,7 +19,8 @@ from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.naming import check_free, display_name, named
-from virtyard.operations.networks import bridge_name, check_uplink, create_bridge, online_server, remove_bridge
+from virtyard.operations.networks import bridge_name, check_uplink, create_bridge, remove_bridge
+from virtyard.operations.presentation import missed_one
 
 Request = create_network_pb2.CreateNetworkRequest
 
@@ -36,7 +40,9 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     check_free(view, name, "network_id")
     if len(set(request.servers)) < len(request.servers):
         raise InvalidRequest.of("servers", "a server is named twice; name each server once")
-    servers = [online_server(view, server, f"servers[{index}]") for index, server in enumerate(request.servers)]
+    servers = [
+        view.get(server, server_pb2.Server, field=f"servers[{index}]") for index, server in enumerate(request.servers)
+    ]
     network = configured(request.network)
     network.name, network.uid = name, ids.uid(name)
     network.display_name = display_name(network.display_name, id_of(name), "network.display_name")
@@ -52,6 +58,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
     for server in servers:
         child = builder.job("Add Network to Server", server.name, parent=job)
         child.step("Make the bridge", server.name, create_bridge(network), undo=remove_bridge(network))
+        child.if_deferred("Note that it is behind", missed_one(server))
     job.write("Record the network", network, after_children=True)
     return builder.build(name)
 

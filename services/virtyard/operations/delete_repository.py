@@ -24,8 +24,9 @@ Request = delete_repository_pb2.DeleteRepositoryRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the repository, its disks and images, and the servers of its pool with their other repositories."""
-    pool = ("server_pool/servers@server_pool", "server_pool/repositories@server_pool")
+    """Read the repository, its disks and images, and the servers of its pool with what else they have."""
+    servers = "server_pool/servers@server_pool"
+    pool = (servers, f"{servers}/networks@servers", "server_pool/repositories@server_pool")
     return [select(request.name, *pool, "virtualDisks@repository", "images@repository")]
 
 
@@ -51,7 +52,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     builder.lock(repository.server_pool, LockMode.IS)
     job.write("Mark the repository", update(deleting, "state"))
     for server in presented:
-        plan_child(builder, job, "Unpresent Repository from Server", server, left, others)
+        plan_child(builder, job, "Unpresent Repository from Server", server, left, others, view)
     job.step(
         "Remove the folder",
         remover.name,

@@ -1,4 +1,7 @@
-"""Discover Server: claim a host for this Virtyard by its agent, and take it into the inventory with its facts."""
+"""Discover Server: claim a host for this Virtyard by its agent, and take it into the inventory with its facts.
+
+A host that was here before and was forgotten while it could not be reached gives up what it had then.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from virtyard.kernel.validation import configured
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
 from virtyard.operations.naming import check_free, display_name, named
+from virtyard.operations.networks import plan_other_bridges
+from virtyard.operations.presentation import plan_leftovers
 
 Request = discover_server_pb2.DiscoverServerRequest
 
@@ -45,7 +50,7 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
-    """Plan the claim and the record; the facts in the record are those that the claim answers with."""
+    """Plan the claim, what the host gives up, and the record; its facts are those that the claim answers with."""
     name = _name(request)
     check_free(view, name, "server_id")
     address = check_address(request.server.agent_address, "server.agent_address")
@@ -63,6 +68,8 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:
         undo=release_host_pb2.ReleaseHost(owner_id=view.owner_id),
         address=address,
     )
+    plan_leftovers(job, name, address=address)
+    plan_other_bridges(job, name, address=address)
     job.write("Record the server", server)
     job.bind("writes[0].create.server.host_id", claimed, "host.host_id")
     for fact in FACTS:

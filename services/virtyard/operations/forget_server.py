@@ -1,4 +1,8 @@
-"""Forget Server: take its networks off it, give the host back, and remove the server from the inventory."""
+"""Forget Server: take all that it has off it, give the host back, and remove the server from the inventory.
+
+A host that is offline keeps what it has, and its claim, where that is forced; it gives it up when it is discovered
+again.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,7 @@ from virtyard.kernel.lock_modes import LockMode
 from virtyard.kernel.plan import Ids, PlanBuilder, delete, update
 from virtyard.kernel.view import View, select
 from virtyard.operations.contract import OperationType
-from virtyard.operations.hosts import is_behind
-from virtyard.operations.networks import create_bridge, remove_bridge
+from virtyard.operations.networks import create_bridge, plan_other_bridges, remove_bridge
 from virtyard.operations.presentation import plan_leftovers
 from virtyard.operations.refusals import state_word, wrong_state
 
@@ -27,9 +30,14 @@ def selections(request: Request) -> Sequence[participant.Selection]:
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
-    """Plan the release, which claiming again undoes, and the removal of the record."""
+    """Plan the release, which claiming again undoes, and the removal of the record.
+
+    Where it is forced, the first step has the host's address, so that a host which does not answer, and is not found to
+    be offline yet, fails the operation before anything is sent. Else it would wait for that host.
+    """
     server = view.get(request.name, server_pb2.Server, field="name", etag=request.etag)
-    if server.state != server_pb2.SERVER_STATE_ONLINE and not request.force:
+    online = server.state == server_pb2.SERVER_STATE_ONLINE
+    if not online and not request.force:
         text = f"{server.name} is {state_word(server)}; it must be online, or force must be given"
         raise wrong_state("name", server.name, text)
     builder = PlanBuilder(view)
@@ -37,9 +45,10 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     networks = view.of(network_pb2.Network)
     for network in networks:
         builder.lock(network.name, LockMode.X)
-    if not request.force:
-        if is_behind(server):
-            plan_leftovers(job, server.name)
+    if online:
+        address = server.observed.agent_address or server.agent_address
+        plan_leftovers(job, server.name, address=address if request.force else "")
+        plan_other_bridges(job, server.name, networks)
         for network in networks:
             taken = remove_bridge(network)
             job.step(f"Take {network.name} off it", server.name, taken, undo=create_bridge(network))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from virtyard.api.actions.v1 import create_bridge_pb2, remove_bridge_pb2
+from virtyard.api.actions.v1 import create_bridge_pb2, remove_bridge_pb2, remove_other_bridges_pb2
 from virtyard.api.inventory.v1 import network_pb2, server_pb2, vnic_pb2
 from virtyard.kernel.errors import InvalidRequest
 from virtyard.kernel.names import id_of
+from virtyard.kernel.plan import JobBuilder
 from virtyard.kernel.view import View
 from virtyard.operations.needs import check
 from virtyard.operations.refusals import listed_names, state_word
-from virtyard.operations.servers import online_now
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
@@ -45,16 +45,37 @@ def remove_bridge(network: network_pb2.Network) -> remove_bridge_pb2.RemoveBridg
     return remove_bridge_pb2.RemoveBridge(network=network.name, uid=network.uid, bridge=network.bridge)
 
 
-def online_server(view: View, name: str, field: str) -> server_pb2.Server:
-    """Return a server that is online.
+def plan_other_bridges(
+    job: JobBuilder, server: str, kept: Iterable[network_pb2.Network] = (), *, address: str = ""
+) -> None:
+    """Plan the step by which a server loses the bridges of all networks but these.
 
-    Raises:
-        NotFound: there is no such server.
-        WrongState: it is not online; the refusal names `field`.
+    It needs no list of them, so it removes those that no record names. Its undo brings none of them back.
+
+    Args:
+        job: a job that has the server locked.
+        server: the server.
+        kept: every network that the server is recorded to carry; their bridges stay as they are.
+        address: where its agent is, if the inventory does not know that yet.
     """
-    server = view.get(name, server_pb2.Server, field=field)
-    check(server, field, online_now)
-    return server
+    others = remove_other_bridges_pb2.RemoveOtherBridges(network_uids=[network.uid for network in kept])
+    job.step("Remove bridges that it should not have", server, others, undo=others, address=address)
+
+
+def carried_by(view: View, server: str) -> list[network_pb2.Network]:
+    """Return the networks that a server is recorded to carry; `networks@servers` of it must have been read."""
+    return [network for network in view.of(network_pb2.Network) if server in network.servers]
+
+
+def plan_bridges(job: JobBuilder, server: str, networks: Iterable[network_pb2.Network]) -> None:
+    """Plan the steps by which a server gets the bridges of these networks; those that it has stay as they are.
+
+    A network that is being deleted is left to who deletes it.
+    """
+    for network in networks:
+        if network.state == network_pb2.NETWORK_STATE_READY:
+            made = create_bridge(network)
+            job.step(f"Make the bridge of {network.name}", server, made, undo=remove_bridge(network))
 
 
 def ready_network(view: View, name: str, field: str) -> network_pb2.Network:

@@ -19,7 +19,7 @@ Request = present_repository_pb2.PresentRepositoryRequest
 
 def selections(request: Request) -> Sequence[participant.Selection]:
     """Read the repository with the others of its pool, and each server with its pool."""
-    servers = [select(name, "server_pool") for name in sorted(set(request.servers))]
+    servers = [select(name, "server_pool", "networks@servers") for name in sorted(set(request.servers))]
     return [select(request.name, "server_pool/repositories@server_pool"), *servers]
 
 
@@ -35,7 +35,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     builder = PlanBuilder(view)
     job = builder.job("Present Repository", repository.name)
     for server in servers:
-        plan_child(builder, job, "Present Repository to Server", server, wanted, others)
+        plan_child(builder, job, "Present Repository to Server", server, wanted, others, view)
     plan_record(job, repository, wanted.servers, after_children=True)
     return builder.build(repository.name)
 

@@ -1,4 +1,8 @@
-"""Refresh Server: the host is looked at now, and catches up with what it missed while it could not be reached."""
+"""Refresh Server: the host is looked at now, put right, and catches up with what it missed while it was not reached.
+
+What no record names is taken off it, whether the server is behind or not: it may have done something that was settled
+without it, on a proof of its death, and nothing else tells of that.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +19,20 @@ from virtyard.operations.clusters import plan_stray_memberships
 from virtyard.operations.contract import OperationType
 from virtyard.operations.discover_server import FACTS
 from virtyard.operations.hosts import is_behind
-from virtyard.operations.presentation import plan_catching_up
+from virtyard.operations.networks import carried_by
+from virtyard.operations.presentation import plan_catching_up, plan_putting_right
 
 Request = refresh_server_pb2.RefreshServerRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server, and the repositories and the cluster of its pool."""
-    return [select(request.name, "server_pool/repositories@server_pool", "server_pool/clusters@server_pool")]
+    """Read the server, the repositories and the cluster of its pool, and the networks that it carries."""
+    pool = ("server_pool/repositories@server_pool", "server_pool/clusters@server_pool")
+    return [select(request.name, *pool, "networks@servers")]
 
 
 def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG001  # every planner has this shape
-    """Plan the look, which also tells whether the host answers, then what it missed.
+    """Plan the look, which also tells whether the host answers, then what puts it right, and what it missed.
 
     Its step has the host's address, so that a host which does not answer fails the operation before anything is sent;
     whether it reports is not asked, as a look may be what it needs.
@@ -39,8 +45,12 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     address = server.observed.agent_address or server.agent_address
     seen = job.step("Look at the host", server.name, look, undo=look, address=address)
     plan_stray_memberships(job, server, view)
+    repositories, networks = view.of(repository_pb2.Repository), carried_by(view, server.name)
     if is_behind(server):
-        plan_catching_up(builder, job, server, view.of(repository_pb2.Repository))
+        plan_catching_up(builder, job, server, repositories, networks)
+    else:
+        presented = [each for each in repositories if server.name in each.servers]
+        plan_putting_right(job, server.name, presented, networks)
     facts = [f"observed.{fact}" for fact in FACTS]
     job.write("Record its facts", update(server_pb2.Server(name=server.name), *facts, "observed.running_guests"))
     for fact in FACTS:

@@ -25,7 +25,8 @@ from virtyard.kernel.view import View, select
 from virtyard.operations.clusters import can_leave, change_members, plan_leave
 from virtyard.operations.contract import OperationType
 from virtyard.operations.hosts import is_behind
-from virtyard.operations.presentation import caught_up, missed_one, plan_detach, plan_leftovers, plan_record
+from virtyard.operations.networks import carried_by
+from virtyard.operations.presentation import caught_up, missed_one, plan_detach, plan_putting_right, plan_record
 from virtyard.operations.refusals import listed, state_word, wrong_state
 from virtyard.operations.servers import in_a_pool
 
@@ -33,10 +34,10 @@ Request = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest
 
 
 def selections(request: Request) -> Sequence[participant.Selection]:
-    """Read the server with what runs on it and its repositories, and the pool with all that is of it."""
+    """Read the server with what runs on it and what it has, and the pool with all that is of it."""
     return [
         select(request.name, "clusters@server_pool", "heartbeatDevices@server_pool", "servers@server_pool"),
-        select(request.server, "server_pool", "virtualMachines@server", "repositories@servers"),
+        select(request.server, "server_pool", "virtualMachines@server", "repositories@servers", "networks@servers"),
     ]
 
 
@@ -68,7 +69,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     for repository in repositories:
         builder.lock(repository.name, LockMode.X)
     if online and is_behind(server):
-        plan_leftovers(job, server.name)
+        plan_putting_right(job, server.name, (), carried_by(view, server.name))
         missed = [caught_up(server)]
     elif online:
         for repository in repositories:

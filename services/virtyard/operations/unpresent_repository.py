@@ -20,7 +20,7 @@ Request = unpresent_repository_pb2.UnpresentRepositoryRequest
 
 def selections(request: Request) -> Sequence[participant.Selection]:
     """Read the repository with the others of its pool, the machines that use its disks, and each server."""
-    servers = [select(name, "server_pool") for name in sorted(set(request.servers))]
+    servers = [select(name, "server_pool", "networks@servers") for name in sorted(set(request.servers))]
     follow = ("server_pool/repositories@server_pool", "virtualDisks@repository/virtual_machine")
     return [select(request.name, *follow), *servers]
 
@@ -40,7 +40,7 @@ def plan(request: Request, view: View, ids: Ids) -> plan_pb2.Plan:  # noqa: ARG0
     job = builder.job("Unpresent Repository", repository.name)
     plan_record(job, repository, left.servers)
     for server in servers:
-        plan_child(builder, job, "Unpresent Repository from Server", server, left, others)
+        plan_child(builder, job, "Unpresent Repository from Server", server, left, others, view)
     return builder.build(repository.name)
 
 

@@ -27,10 +27,12 @@ from virtyard.agent.actions.catalogue import load
 from virtyard.agent.actions.contract import Context
 from virtyard.agent.drivers.heartbeat import block
 from virtyard.agent.drivers.heartbeat.contract import Membership
+from virtyard.agent.drivers.network.sim import SimNetwork
 from virtyard.api.actions.v1 import (
     attach_repository_pb2,
     claim_host_pb2,
     clear_cluster_slot_pb2,
+    create_bridge_pb2,
     create_disk_file_pb2,
     create_repository_folder_pb2,
     detach_other_repositories_pb2,
@@ -44,6 +46,7 @@ from virtyard.api.actions.v1 import (
     refresh_host_pb2,
     release_host_pb2,
     remove_heartbeat_device_pb2,
+    remove_other_bridges_pb2,
     remove_repository_folder_pb2,
     restore_disk_file_pb2,
     scan_repository_pb2,
@@ -467,6 +470,60 @@ async def test_all_but_what_a_host_should_have_is_given_up_and_put_back_by_its_u
     assert not await nothing.undo()
     assert await given_up.undo()
     assert attachments.mark("r1") == mark
+
+
+def bridge(uid: str) -> create_bridge_pb2.CreateBridge:
+    """The bridge of a network."""
+    return create_bridge_pb2.CreateBridge(network=f"networks/{uid}", uid=uid, bridge=f"vy{uid}")
+
+
+async def bridges(jobs: Scheduler) -> list[str]:
+    """The bridges that the host has."""
+    return [each.name for each in await jobs.agent.host.network.bridges()]
+
+
+async def test_all_bridges_but_those_that_a_host_should_have_are_removed_for_good(
+    jobs: Scheduler, steps: Steps
+) -> None:
+    """By uid, so that what nobody knows any more goes too; no record explains it, so no undo brings it back."""
+    for uid in ("n1", "n2", "n3"):
+        await steps.do(bridge(uid))
+    others = remove_other_bridges_pb2.RemoveOtherBridges(network_uids=["n2"])
+    removed = await steps.do(others, others)
+    result = removed.result(remove_other_bridges_pb2.RemoveOtherBridgesResult())
+    assert (list(result.removed), list(result.used)) == (["vyn1", "vyn3"], [])
+    assert not (await steps.do(others, others)).record.changed
+    assert not await removed.undo()
+    assert await bridges(jobs) == ["vyn2"]
+
+
+async def test_a_bridge_that_guests_are_plugged_into_stays(
+    jobs: Scheduler, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the records say, nobody's guest loses its network by a cleaning; the others go all the same."""
+    remove = SimNetwork.remove_bridge
+
+    async def refuse_n1(network: SimNetwork, name: str, uid: str, mark: str | None = None) -> bool:
+        if uid == "n1":
+            raise WrongState(f"guests are plugged into {name}: vyt1")
+        return await remove(network, name, uid, mark)
+
+    monkeypatch.setattr(SimNetwork, "remove_bridge", refuse_n1)
+    for uid in ("n1", "n2"):
+        await steps.do(bridge(uid))
+    removed = await steps.do(remove_other_bridges_pb2.RemoveOtherBridges())
+    result = removed.result(remove_other_bridges_pb2.RemoveOtherBridgesResult())
+    assert (list(result.removed), list(result.used)) == (["vyn2"], ["vyn1"])
+    assert await bridges(jobs) == ["vyn1"]
+
+
+async def test_a_host_that_cannot_carry_networks_is_no_worse_for_being_asked(
+    jobs: Scheduler, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no bridges to lose, so that it can be discovered, refreshed and forgotten like others."""
+    monkeypatch.setattr(jobs.agent.host.network, "unsupported", "there is no rtnetlink")
+    removed = await steps.do(remove_other_bridges_pb2.RemoveOtherBridges())
+    assert (removed.record.state, removed.record.changed) == (DONE, False)
 
 
 async def test_a_removed_repository_is_attached_no_more(jobs: Scheduler, steps: Steps, tmp_path: Path) -> None:

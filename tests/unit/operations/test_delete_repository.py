@@ -71,6 +71,8 @@ def test_server_that_is_behind_catches_up_with_the_others() -> None:
     (child,) = (job for job in plan.jobs if job.object == "servers/b")
     assert [step.title for step in child.steps] == [
         "Detach what it should not have",
+        "Remove bridges that it should not have",
+        "Make the bridge of networks/lan",
         "Attach repositories/R",
         "Record that it is up to date",
         "Note that it is behind",

@@ -23,11 +23,13 @@ from virtyard.kernel.errors import AlreadyExists, InvalidRequest
 
 
 def test_host_is_claimed_before_it_is_recorded() -> None:
-    """One job: the claim on the host, with its undo, then the record."""
+    """One job: the claim on the host, with its undo, what it gives up of an earlier time, then the record."""
     plan = Estate().plan(discovery())
     assert titles(plan) == ["Discover Server"]
     assert actions(plan) == [
         ("ClaimHost", "ReleaseHost", "undoable"),
+        ("DetachOtherRepositories", "DetachOtherRepositories", "undoable"),
+        ("RemoveOtherBridges", "RemoveOtherBridges", "undoable"),
         ("WriteObjects", "RevertWrites", "undoable"),
     ]
     assert locks(plan) == {"servers/new": "X"}
@@ -35,10 +37,10 @@ def test_host_is_claimed_before_it_is_recorded() -> None:
 
 
 def test_claim_goes_to_the_address_that_was_given() -> None:
-    """The inventory does not know the server yet, so the step carries its address; the claim is for this site."""
+    """The inventory does not know the server yet, so each step carries its address; the claim is for this site."""
     plan = Estate().plan(discovery("h1.example.org:7443"))
-    claim = plan.jobs[0].steps[0]
-    assert (claim.participant, claim.participant_address) == ("servers/new", "h1.example.org:7443")
+    asked = plan.jobs[0].steps[:-1]
+    assert {(step.participant, step.participant_address) for step in asked} == {("servers/new", "h1.example.org:7443")}
     assert done_by(plan, claim_host_pb2.ClaimHost) == [claim_host_pb2.ClaimHost(owner_id=OWNER, server="servers/new")]
 
 
@@ -51,7 +53,7 @@ def test_record_takes_its_facts_from_the_claim() -> None:
     assert recorded.state == server_pb2.SERVER_STATE_ONLINE
     assert not recorded.HasField("observed")
     assert dict(recorded.labels) == {"rack": "7"}
-    bound = {binding.field_path.rpartition(".")[2] for binding in plan.jobs[0].steps[1].bindings}
+    bound = {binding.field_path.rpartition(".")[2] for binding in plan.jobs[0].steps[-1].bindings}
     told = set(server_pb2.ServerObservation.DESCRIPTOR.fields_by_name) - {"running_guests", *OF_REPORTS}
     assert bound == told | {"host_id"}
 

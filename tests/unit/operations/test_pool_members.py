@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.operations.estate import actions, behind, clustered, done_by, finance, locks, refusal, titles
-from virtyard.api.actions.v1 import clear_cluster_slot_pb2, detach_other_repositories_pb2
+from virtyard.api.actions.v1 import clear_cluster_slot_pb2, detach_other_repositories_pb2, remove_other_bridges_pb2
 from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
 from virtyard.api.jobs.v1 import plan_pb2
 from virtyard.api.operations.v1 import (
@@ -19,6 +19,8 @@ REMOVE = remove_server_from_server_pool_pb2.RemoveServerFromServerPoolRequest(
 ATTACH = ("AttachRepository", "DetachRepository", "undoable")
 DETACH = ("DetachRepository", "AttachRepository", "undoable")
 LEFTOVERS = ("DetachOtherRepositories", "DetachOtherRepositories", "undoable")
+BRIDGES = ("RemoveOtherBridges", "RemoveOtherBridges", "undoable")
+BRIDGE = ("CreateBridge", "RemoveBridge", "undoable")
 WRITE = ("WriteObjects", "RevertWrites", "undoable")
 
 
@@ -66,9 +68,11 @@ def test_server_that_leaves_without_repositories_while_it_is_offline_misses_noth
 
 
 def test_server_that_leaves_has_nothing_to_catch_up_with() -> None:
-    """What it missed was the pool's, so it gives up all that it has, and is not behind in its next one."""
+    """It gives up all that it had of the pool, keeps its networks, and is not behind in its next one."""
     plan = behind().plan(REMOVE)
-    assert actions(plan) == [LEFTOVERS, WRITE, WRITE]
+    assert actions(plan) == [LEFTOVERS, BRIDGES, BRIDGE, WRITE, WRITE]
+    (bridges,) = done_by(plan, remove_other_bridges_pb2.RemoveOtherBridges)
+    assert list(bridges.network_uids) == [finance().get("networks/lan").uid]
     assert levels(plan) == [(0, 0, ["server_pool"]), (0, 5, ["applied_revision"])]
 
 
@@ -77,23 +81,37 @@ def test_server_that_joins_behind_gives_up_what_the_last_pool_left_on_it() -> No
     estate = finance()
     estate.get("servers/c").desired_revision, estate.get("servers/c").applied_revision = 3, 2
     plan = estate.plan(ADD)
-    assert actions(plan) == [LEFTOVERS, ATTACH, WRITE, WRITE]
+    assert actions(plan) == [LEFTOVERS, BRIDGES, ATTACH, WRITE, WRITE]
     (kept,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
     assert list(kept.repository_uids) == [estate.get("repositories/R").uid]
     assert levels(plan) == [(0, 0, ["server_pool"]), (0, 3, ["applied_revision"])]
 
 
-def test_server_that_is_forgotten_behind_gives_all_up_before_its_host_is_given_back() -> None:
-    """So the next owner of the host finds nothing of this one; one that is not behind has nothing."""
-    request = forget_server_pb2.ForgetServerRequest(name="servers/c")
+def test_server_that_is_forgotten_gives_all_up_before_its_host_is_given_back() -> None:
+    """So the next owner of the host finds nothing of this one, whatever the records say; forced or not."""
     estate = finance()
-    assert [done for done, *_ in actions(estate.plan(request))] == ["ReleaseHost", "WriteObjects"]
-    estate.get("servers/c").desired_revision = 1
-    assert [done for done, *_ in actions(estate.plan(request))] == [
-        "DetachOtherRepositories",
-        "ReleaseHost",
-        "WriteObjects",
-    ]
+    estate.get("servers/d").agent_address = "d:1"
+    for force in (False, True):
+        plan = estate.plan(forget_server_pb2.ForgetServerRequest(name="servers/d", force=force))
+        assert [(done, undo) for done, undo, _ in actions(plan)] == [
+            ("DetachOtherRepositories", "DetachOtherRepositories"),
+            ("RemoveOtherBridges", "RemoveOtherBridges"),
+            ("RemoveBridge", "CreateBridge"),
+            ("ReleaseHost", "ClaimHost"),
+            ("WriteObjects", "RevertWrites"),
+        ]
+        # What is recorded can be put back by its undo, so it is not among the others, which cannot.
+        (others,) = done_by(plan, remove_other_bridges_pb2.RemoveOtherBridges)
+        assert list(others.network_uids) == [estate.get("networks/lan").uid]
+        assert plan.jobs[0].steps[0].participant_address == ("d:1" if force else "")
+
+
+def test_server_that_is_offline_is_forgotten_by_force_without_its_host() -> None:
+    """It cannot be asked; what it has stays there until it is discovered again."""
+    estate = finance()
+    estate.get("servers/d").state = server_pb2.SERVER_STATE_OFFLINE
+    plan = estate.plan(forget_server_pb2.ForgetServerRequest(name="servers/d", force=True))
+    assert [done for done, *_ in actions(plan)] == ["WriteObjects"]
 
 
 def levels(plan: plan_pb2.Plan) -> list[tuple[int, int, list[str]]]:

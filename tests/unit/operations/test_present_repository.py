@@ -16,7 +16,7 @@ from tests.unit.operations.estate import (
     repository,
     titles,
 )
-from virtyard.api.actions.v1 import attach_repository_pb2, detach_other_repositories_pb2
+from virtyard.api.actions.v1 import attach_repository_pb2, detach_other_repositories_pb2, remove_other_bridges_pb2
 from virtyard.api.inventory.v1 import repository_pb2, server_pb2, write_objects_pb2
 from virtyard.api.operations.v1 import present_repository_pb2
 from virtyard.kernel.errors import EtagMismatch, InvalidRequest, NotFound, WrongState
@@ -73,6 +73,8 @@ def test_server_that_is_behind_catches_up_with_all_of_its_pool() -> None:
     child = plan.jobs[1]
     assert [step.title for step in child.steps] == [
         "Detach what it should not have",
+        "Remove bridges that it should not have",
+        "Make the bridge of networks/lan",
         "Attach repositories/S",
         "Attach repositories/R",
         "Record that it is up to date",
@@ -82,6 +84,8 @@ def test_server_that_is_behind_catches_up_with_all_of_its_pool() -> None:
     assert (level.object.server.applied_revision, list(level.update_mask.paths)) == (5, ["applied_revision"])
     (kept,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
     assert list(kept.repository_uids) == [estate.get(f"repositories/{name}").uid for name in "SR"]
+    (bridges,) = done_by(plan, remove_other_bridges_pb2.RemoveOtherBridges)
+    assert list(bridges.network_uids) == [estate.get("networks/lan").uid]
 
 
 def test_server_that_is_offline_is_no_reason_for_a_refusal() -> None:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from tests.unit.operations.estate import OF_REPORTS, actions, behind, clustered, done_by, finance, locks, titles
-from virtyard.api.actions.v1 import detach_other_repositories_pb2, leave_other_clusters_pb2
-from virtyard.api.inventory.v1 import server_pb2, write_objects_pb2
+from virtyard.api.actions.v1 import (
+    create_bridge_pb2,
+    detach_other_repositories_pb2,
+    leave_other_clusters_pb2,
+    remove_other_bridges_pb2,
+)
+from virtyard.api.inventory.v1 import network_pb2, server_pb2, write_objects_pb2
 from virtyard.api.operations.v1 import refresh_server_pb2
 
 Request = refresh_server_pb2.RefreshServerRequest
 WRITE = ("WriteObjects", "RevertWrites", "undoable")
 LOOK = ("RefreshHost", "RefreshHost", "undoable")
+BRIDGES = ("RemoveOtherBridges", "RemoveOtherBridges", "undoable")
+BRIDGE = ("CreateBridge", "RemoveBridge", "undoable")
+OTHERS = ("DetachOtherRepositories", "DetachOtherRepositories", "undoable")
 
 
 def test_facts_of_the_host_are_recorded_and_nothing_else() -> None:
     """Every path is below `observed`, and each but none is bound to what was seen."""
     plan = finance().plan(Request(name="servers/a"))
     assert titles(plan) == ["Refresh Server"]
-    assert actions(plan) == [LOOK, WRITE]
+    assert actions(plan) == [LOOK, OTHERS, BRIDGES, BRIDGE, WRITE]
     (recorded,) = done_by(plan, write_objects_pb2.WriteObjects)
     paths = set(recorded.writes[0].update.update_mask.paths)
     assert all(path.startswith("observed.") for path in paths)
-    bindings = plan.jobs[0].steps[1].bindings
+    bindings = plan.jobs[0].steps[-1].bindings
     assert {binding.field_path.partition("server.")[2] for binding in bindings} == paths
     seen = {field.name for field in server_pb2.ServerObservation.DESCRIPTOR.fields} - OF_REPORTS
     assert paths == {f"observed.{name}" for name in seen}
@@ -49,6 +57,8 @@ def test_server_that_is_behind_catches_up() -> None:
     assert [step.title for step in plan.jobs[0].steps] == [
         "Look at the host",
         "Detach what it should not have",
+        "Remove bridges that it should not have",
+        "Make the bridge of networks/lan",
         "Attach repositories/R",
         "Record that it is up to date",
         "Record its facts",
@@ -59,6 +69,28 @@ def test_server_that_is_behind_catches_up() -> None:
         "repositories/R": "IS",
         "repositories/S": "IS",
     }
+
+
+def test_host_is_put_right_by_the_records_though_it_is_not_behind() -> None:
+    """It keeps what is recorded and gets a bridge that it may lack; nothing tells of what a dead host did."""
+    estate = behind()
+    estate.get("servers/b").ClearField("desired_revision")
+    plan = estate.plan(Request(name="servers/b"))
+    (others,) = done_by(plan, detach_other_repositories_pb2.DetachOtherRepositories)
+    assert list(others.repository_uids) == [estate.get("repositories/R").uid]
+    (bridges,) = done_by(plan, remove_other_bridges_pb2.RemoveOtherBridges)
+    assert list(bridges.network_uids) == [estate.get("networks/lan").uid]
+    assert [made.network for made in done_by(plan, create_bridge_pb2.CreateBridge)] == ["networks/lan"]
+
+
+def test_bridge_of_a_network_that_is_on_its_way_out_is_kept_and_not_made() -> None:
+    """Who deletes it removes it; until then the record says that the server has it."""
+    estate = finance()
+    estate.get("networks/lan").state = network_pb2.NETWORK_STATE_DELETING
+    plan = estate.plan(Request(name="servers/a"))
+    (bridges,) = done_by(plan, remove_other_bridges_pb2.RemoveOtherBridges)
+    assert list(bridges.network_uids) == [estate.get("networks/lan").uid]
+    assert not done_by(plan, create_bridge_pb2.CreateBridge)
 
 
 def test_server_without_a_pool_gives_up_what_it_kept_when_it_left() -> None:
@@ -77,9 +109,9 @@ def test_server_leaves_a_cluster_that_no_record_has_it_in() -> None:
     estate.get("clusters/Ledger").uid = "own"
     server = estate.get("servers/x")
     server.observed.heartbeats.add(cluster_uid="own", slot=1)
-    assert actions(estate.plan(Request(name="servers/x"))) == [LOOK, WRITE]
+    assert not done_by(estate.plan(Request(name="servers/x")), leave_other_clusters_pb2.LeaveOtherClusters)
     server.observed.heartbeats.add(cluster_uid="stray", slot=2)
     plan = estate.plan(Request(name="servers/x"))
-    assert actions(plan) == [LOOK, ("LeaveOtherClusters", "LeaveOtherClusters", "undoable"), WRITE]
+    assert actions(plan)[:2] == [LOOK, ("LeaveOtherClusters", "LeaveOtherClusters", "undoable")]
     (others,) = done_by(plan, leave_other_clusters_pb2.LeaveOtherClusters)
     assert list(others.cluster_uids) == ["own"]

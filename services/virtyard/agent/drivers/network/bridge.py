@@ -71,6 +71,10 @@ class BridgeNetwork:
         """Read the mark from the bridge's alias."""
         return await self._threads.run(_find, name, uid)
 
+    async def bridges(self) -> list[Bridge]:
+        """Read the aliases of all interfaces; see the contract."""
+        return await self._threads.run(_bridges)
+
     async def remove_bridge(self, name: str, uid: str, mark: str | None = None) -> bool:
         """Remove the bridge; see the contract."""
         return await self._threads.run(_remove, name, uid, mark)
@@ -199,6 +203,12 @@ def _find(name: str, uid: str) -> str | None:
         return mark if found == uid else None
 
 
+def _bridges() -> list[Bridge]:
+    with _route("the interfaces of this host") as route:
+        found = [(link.get("ifname"), _alias(link)[0]) for link in route.get_links()]
+        return sorted((Bridge(name=name, uid=uid) for name, uid in found if uid), key=lambda each: each.name)
+
+
 def _remove(name: str, uid: str, mark: str | None) -> bool:
     with _route(f"bridge {name}") as route:
         found, own = _marks(route, name)
@@ -235,6 +245,11 @@ def _marks(route: _Route, name: str) -> tuple[str, str]:
     if not index:
         return "", ""
     (link,) = route.get_links(index)
+    return _alias(link)
+
+
+def _alias(link: Any) -> tuple[str, str]:
+    """Return the network's uid and the mark in an interface's alias; empty where it is no bridge of a network."""
     words = (link.get("ifalias") or "").split(" ")
     return (words[1], words[2]) if len(words) == 3 and words[0] == _ALIAS else ("", "")
 

@@ -79,6 +79,14 @@ class Network(Protocol):
         """Return the mark of the bridge that carries this network; None if there is none."""
         ...
 
+    async def bridges(self) -> list[Bridge]:
+        """Return the bridges of networks that this host has, by name, whatever network they carry; no uplinks.
+
+        Raises:
+            Unavailable: the kernel refused; its words are in the message.
+        """
+        ...
+
     async def remove_bridge(self, name: str, uid: str, mark: str | None = None) -> bool:
         """Remove a bridge; False if there is none, or if it was made under another mark.
 

@@ -46,6 +46,11 @@ class SimNetwork:
         present = read_record(self._path(name))
         return str(present["mark"]) if present is not None and present["uid"] == uid else None
 
+    async def bridges(self) -> list[Bridge]:
+        """Read the bridges' files."""
+        found = [(path.stem, read_record(path)) for path in sorted(self._folder.glob("*.json"))]
+        return [Bridge(name=name, uid=str(present["uid"])) for name, present in found if present is not None]
+
     async def remove_bridge(self, name: str, uid: str, mark: str | None = None) -> bool:
         """Remove the bridge's file."""
         own = await self.find_bridge(name, uid)

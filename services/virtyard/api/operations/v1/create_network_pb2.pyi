@@ -44,7 +44,7 @@ class CreateNetworkRequest(_message.Message):
 
     @_builtins.property
     def servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The servers that are to carry it; each must be online."""
+        """The servers that are to carry it; one that cannot be reached gets it when it catches up."""
 
     @_builtins.property
     def options(self) -> _submission_pb2.SubmissionOptions:

@@ -34,7 +34,7 @@ class ForgetServerRequest(_message.Message):
     etag: _builtins.str
     """The etag that the server to forget was read with; empty to act whatever it is now."""
     force: _builtins.bool
-    """Forget it even if its agent does not answer; the host then stays claimed."""
+    """Forget it even if it is offline; the host then stays claimed, and keeps what it has until it is discovered again."""
     request_id: _builtins.str
     """A UUID; the same id with the same request gives the same operation, however often."""
     validate_only: _builtins.bool

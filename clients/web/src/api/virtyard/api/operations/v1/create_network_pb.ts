@@ -41,7 +41,7 @@ export type CreateNetworkRequest = Message<"virtyard.api.operations.v1.CreateNet
   network?: Network | undefined;
 
   /**
-   * The servers that are to carry it; each must be online.
+   * The servers that are to carry it; one that cannot be reached gets it when it catches up.
    *
    * @generated from field: repeated string servers = 3;
    */

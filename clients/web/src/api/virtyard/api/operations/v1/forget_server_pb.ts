@@ -39,7 +39,7 @@ export type ForgetServerRequest = Message<"virtyard.api.operations.v1.ForgetServ
   etag: string;
 
   /**
-   * Forget it even if its agent does not answer; the host then stays claimed.
+   * Forget it even if it is offline; the host then stays claimed, and keeps what it has until it is discovered again.
    *
    * @generated from field: bool force = 3;
    */
