@@ -7,7 +7,7 @@ it raises `LeftBehindError`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -137,7 +137,21 @@ class Action(Generic[M]):
     """Finds out, by the mark, what a killed agent did, and returns the outcome if it was done.
 
     What is half done is removed, and None is returned, as where nothing was begun. An action that can only be done
-    again, such as removing, does it again.
+    again, such as removing, does it again; where it has an undo, use `done_again`.
     """
     unsupported: Callable[[Host], str] = on_every_host
     """Tells why a host cannot do it now; "" if it can."""
+
+
+def done_again(do: Callable[[M, Context], Awaitable[Outcome]]) -> Callable[[M, Context], Awaitable[Outcome]]:
+    """Return the probe of an action that can only be done again, as it leaves no mark on what it took away.
+
+    What is not there now may have been taken away by the agent that was killed, so that counts as changed: the undo
+    puts it there. Its step was planned as the records have it there, so that is never more than they say.
+    """
+
+    async def probe(message: M, context: Context) -> Outcome:
+        outcome = await do(message, context)
+        return outcome if context.undoing else replace(outcome, changed=True)
+
+    return probe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
+from virtyard.agent.actions.contract import Action, Context, Lane, Outcome, done_again
 from virtyard.agent.drivers.heartbeat.contract import Slot
 from virtyard.api.actions.v1 import leave_cluster_pb2
 from virtyard.kernel.errors import InvalidRequest
@@ -24,7 +24,7 @@ async def do(message: leave_cluster_pb2.LeaveCluster, context: Context) -> Outco
 async def probe(message: leave_cluster_pb2.LeaveCluster, context: Context) -> Outcome:
     """Leave again; for another server, which is proven dead, clear its slot, of which it learns when it returns."""
     if not _is_of_another(message, context):
-        return await do(message, context)
+        return await done_again(do)(message, context)
     slot = Slot(path=message.path, device_uid=message.device_uid, number=message.slot, server=message.server)
     return _outcome(await context.host.heartbeat.clear(slot, context.mark, context.own_mark))
 

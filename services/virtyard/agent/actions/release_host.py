@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
+from virtyard.agent.actions.contract import Action, Context, Lane, Outcome, done_again
 from virtyard.api.actions.v1 import release_host_pb2
 
 
@@ -12,4 +12,4 @@ async def do(message: release_host_pb2.ReleaseHost, context: Context) -> Outcome
     return Outcome(result=release_host_pb2.ReleaseHostResult(), changed=changed)
 
 
-ACTION = Action(message=release_host_pb2.ReleaseHost, lane=Lane.HOST, do=do, probe=do)
+ACTION = Action(message=release_host_pb2.ReleaseHost, lane=Lane.HOST, do=do, probe=done_again(do))

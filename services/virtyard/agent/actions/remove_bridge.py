@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtyard.agent.actions.contract import Action, Context, Lane, Outcome
+from virtyard.agent.actions.contract import Action, Context, Lane, Outcome, done_again
 from virtyard.api.actions.v1 import remove_bridge_pb2
 
 
@@ -12,4 +12,4 @@ async def do(message: remove_bridge_pb2.RemoveBridge, context: Context) -> Outco
     return Outcome(result=remove_bridge_pb2.RemoveBridgeResult(was_there=was_there), changed=was_there)
 
 
-ACTION = Action(message=remove_bridge_pb2.RemoveBridge, lane=Lane.HOST, do=do, probe=do)
+ACTION = Action(message=remove_bridge_pb2.RemoveBridge, lane=Lane.HOST, do=do, probe=done_again(do))
