@@ -30,7 +30,7 @@ class ClearClusterSlot(_message.Message):
     SLOT_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     cluster_uid: _builtins.str
-    """The uid of the cluster."""
+    """The uid of the cluster whose slot is to be cleared."""
     path: _builtins.str
     """The heartbeat device, an absolute path under a storage root."""
     device_uid: _builtins.str
