@@ -21,7 +21,7 @@ export const file_virtyard_api_actions_v1_clear_cluster_slot: GenFile = /*@__PUR
  */
 export type ClearClusterSlot = Message<"virtyard.api.actions.v1.ClearClusterSlot"> & {
   /**
-   * The uid of the cluster.
+   * The uid of the cluster whose slot is to be cleared.
    *
    * @generated from field: string cluster_uid = 1;
    */
