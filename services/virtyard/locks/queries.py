@@ -20,7 +20,8 @@ DELETE FROM tombstone WHERE owner IN (SELECT owner FROM tombstone WHERE operatio
 
 FORGET_PEOPLES_TOMBSTONES = """
 DELETE FROM tombstone WHERE owner IN
-(SELECT owner FROM tombstone WHERE owner >= 'locks/' AND owner < 'locks0' AND closed < ? LIMIT ?)
+(SELECT owner FROM tombstone INDEXED BY tombstone_of_people
+WHERE owner >= 'locks/' AND owner < 'locks0' AND closed < ? LIMIT ?)
 """
 
 DELETE_LOCKS = "DELETE FROM lock WHERE owner IN (SELECT value FROM json_each(?))"

@@ -15,7 +15,7 @@ from virtyard.api.locks.v1 import lock_service_pb2 as pb
 from virtyard.jobs.lock_control_rpc import LONGEST
 from virtyard.kernel.errors import OwnerClosed, Unavailable
 from virtyard.kernel.lock_modes import MODES
-from virtyard.locks import wire
+from virtyard.locks import queries, wire
 from virtyard.locks.model import ClaimedLock, LockSet, LockWish, Release
 from virtyard.locks.store import PEOPLE_REMEMBERED, LockStore, snapshot
 from virtyard.locks.table import LockTable
@@ -170,6 +170,14 @@ async def test_closed_locks_of_people_are_forgotten_by_age(tmp_path: Path, by_fl
         clock.advance(1.0)
         await forget(3)
         assert await buried(database) == (["operations/7"] if by_floor else ["locks/2", "locks/3", "operations/7"])
+
+
+async def test_closed_locks_of_people_are_found_by_their_age(tmp_path: Path) -> None:
+    """Each one that ends looks for old ones, however many there are that are not old."""
+    async with await Database.open(tmp_path / "locks.db", "virtyard.locks.migrations") as database:
+        explain = f"EXPLAIN QUERY PLAN {queries.FORGET_PEOPLES_TOMBSTONES}"
+        plan = await database.read(lambda sql: [row[3] for row in sql.execute(explain, (1, 1))])
+    assert "SEARCH tombstone USING COVERING INDEX tombstone_of_people (closed<?)" in plan
 
 
 async def test_many_closed_locks_of_people_are_forgotten_batch_by_batch(tmp_path: Path) -> None:
